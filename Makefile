@@ -1,0 +1,44 @@
+# Everything here works in a fresh clone: what is needed is set up first, in .venv and .cache.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo test acceptance lint format clean
+
+help:
+	@echo 'make demo        the fault and the cure, on real packages'
+	@echo 'make test        the tests that need no package index'
+	@echo 'make acceptance  the tests that do'
+	@echo 'make lint        ruff and mypy'
+
+# The development environment, and the wheels that the offline tests install.
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo 'uvshim needs Python 3.10 or later: make PYTHON=python3.12 …' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo 'The module venv does not work. On Debian: apt-get install python3-venv' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
+		--dest .cache/wheels setuptools==75.8.0
+	touch $@
+
+test: $(VENV)/ready
+	$(PYTEST) -m 'not index' -n auto
+
+acceptance: $(VENV)/ready
+	$(PYTEST) -m index -n auto
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/ready
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) .cache build dist

@@ -1,0 +1,151 @@
+"""What the tests share: a real uv, an environment of its own for each, and the commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from uv import find_uv_bin
+
+from tests.places import Venv
+from tests.wheels import build_wheel
+
+# Wheels that the offline tests need and cannot build themselves; `make` puts them there.
+DOWNLOADED = Path(__file__).parent.parent / ".cache" / "wheels"
+
+
+class Run(Protocol):
+    def __call__(
+        self, *command: str | Path, cwd: Path | None = None, **variables: str | None
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture(scope="session")
+def uv() -> Path:
+    """The uv that the tests run: `$UVSHIM_TEST_UV`, or the one of the development environment."""
+    return Path(os.environ.get("UVSHIM_TEST_UV") or find_uv_bin())
+
+
+@pytest.fixture(scope="session")
+def uvpip() -> Path:
+    """The command `uvpip` as it was installed."""
+    return Path(sys.executable).with_name("uvpip")
+
+
+@pytest.fixture(scope="session")
+def uvshim() -> Path:
+    """The command `uvshim` as it was installed."""
+    return Path(sys.executable).with_name("uvshim")
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """uv's cache, for all tests of one process."""
+    return tmp_path_factory.mktemp("uv-cache")
+
+
+@pytest.fixture
+def variables(tmp_path: Path, uv: Path, shared_cache: Path) -> dict[str, str]:
+    """The environment variables of every command: nothing of the machine's uv, pip or Python."""
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("UV_", "UVSHIM_", "PIP_", "PYTHON", "CONDA", "VIRTUAL_ENV"))
+        and name not in {"UV", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "RUST_LOG"}
+    }
+    return {
+        **kept,
+        "HOME": str(home),
+        "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}",
+        "UV_CACHE_DIR": str(shared_cache),
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
+
+
+@pytest.fixture
+def run(variables: dict[str, str], tmp_path: Path) -> Run:
+    """Run a command in the test's own directory; a variable that is None is taken away."""
+
+    def command(
+        *words: str | Path, cwd: Path | None = None, **more: str | None
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in {**variables, **more}.items() if v is not None}
+        return subprocess.run(
+            [str(word) for word in words],
+            cwd=cwd or tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return command
+
+
+@pytest.fixture
+def make_venv(run: Run, uv: Path, tmp_path: Path) -> MakeVenv:
+    """Make a virtual environment: a path relative to the test's own directory, and options."""
+
+    def make(name: str = ".venv", *options: str, python: str | Path = sys.executable) -> Venv:
+        done = run(
+            uv, "venv", "--quiet", "--no-config", "--python", python, *options, tmp_path / name
+        )
+        assert done.returncode == 0, done.stderr
+        return Venv(tmp_path / name)
+
+    return make
+
+
+class MakeVenv(Protocol):
+    def __call__(
+        self, name: str = ".venv", *options: str, python: str | Path = sys.executable
+    ) -> Venv: ...
+
+
+@pytest.fixture
+def venv(make_venv: MakeVenv) -> Venv:
+    """A virtual environment at `.venv` in the test's own directory, where uv finds it."""
+    return make_venv()
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """A directory of wheels: dotted names under normalized directories, and a plain one."""
+    directory = tmp_path / "wheels"
+    build_wheel(directory, "zope.deferred", "1.2", requires=["XStatic-JQuery.TableSorter"])
+    build_wheel(directory, "XStatic-JQuery.TableSorter", "2.14.5.3")
+    build_wheel(directory, "plain_name", "3.0")
+    build_wheel(directory, "simple", "4.0", requires=["zope.deferred>=1"])
+    return directory
+
+
+@pytest.fixture
+def old_setuptools(wheels: Path) -> Path:
+    """The wheel of setuptools 75.8.0, the last but one that cannot find normalized names."""
+    (wheel,) = DOWNLOADED.glob("setuptools-75.8.0-*.whl")
+    return Path(shutil.copy(wheel, wheels))
+
+
+def interpreters() -> list[Path]:
+    """Return every CPython from 3.8 up that is on this machine, the oldest first; one a version."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+    found: dict[str, Path] = {}
+    for minor in range(8, 20):
+        name = f"python3.{minor}"
+        candidates: list[str | Path] = list(pyenv.glob(f"3.{minor}.*/bin/{name}"))
+        if on_path := shutil.which(name):
+            candidates.append(on_path)
+        for candidate in candidates:
+            works = subprocess.run(
+                [candidate, "-c", "import venv"], check=False, capture_output=True
+            )
+            if works.returncode == 0:
+                found.setdefault(name, Path(candidate))
+    return list(found.values())

@@ -1,0 +1,103 @@
+"""A virtual environment that a test made, and what can be asked of it from outside."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Venv(NamedTuple):
+    """A virtual environment at `path`."""
+
+    path: Path
+
+    @property
+    def python(self) -> Path:
+        return self.path / "bin" / "python"
+
+    @property
+    def site_packages(self) -> Path:
+        (found,) = (self.path / "lib").glob("*/site-packages")
+        return found
+
+    def dist_infos(self) -> list[str]:
+        """Return the names of the dist-info directories, sorted."""
+        return dist_infos(self.site_packages)
+
+    def run(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Run Python `code` in the environment, isolated from everything around it."""
+        return subprocess.run(
+            [self.python, "-I", "-W", "ignore", "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def requires(self, name: str) -> bool:
+        """Say whether the environment's own pkg_resources finds `name` and all it needs."""
+        done = self.run(
+            "import sys, pkg_resources\n"
+            f"try: pkg_resources.require({name!r})\n"
+            "except pkg_resources.DistributionNotFound: sys.exit(9)\n"
+        )
+        assert done.returncode in {0, 9}, done.stderr
+        return done.returncode == 0
+
+
+def dist_infos(site_packages: Path) -> list[str]:
+    """Return the names of the dist-info directories in `site_packages`, sorted."""
+    return sorted(each.name for each in site_packages.glob("*.dist-info"))
+
+
+def tree(directory: Path) -> dict[str, tuple[str, bytes]]:
+    """Return every file below `directory`: by its path, its kind and its content."""
+    found: dict[str, tuple[str, bytes]] = {}
+    for parent, directories, names in os.walk(directory):
+        for name in directories:
+            path = Path(parent, name)
+            kind = "link" if path.is_symlink() else "directory"
+            found[str(path.relative_to(directory))] = (kind, b"")
+        for name in names:
+            path = Path(parent, name)
+            if path.is_symlink():
+                found[str(path.relative_to(directory))] = ("link", os.readlink(path).encode())
+            else:
+                found[str(path.relative_to(directory))] = ("file", path.read_bytes())
+    return found
+
+
+def record_faults(dist_info: Path) -> list[str]:
+    """Return what is wrong with the RECORD of `dist_info`: nothing, if it is as it must be.
+
+    Every file it lists exists with the hash and size it says, once; every file in the dist-info
+    directory is listed; the rows are sorted.
+    """
+    faults = []
+    site_packages = dist_info.parent
+    text = (dist_info / "RECORD").read_text(encoding="utf-8")
+    rows = list(csv.reader(text.splitlines()))
+    paths = [row[0] for row in rows]
+    if paths != sorted(paths):
+        faults.append("not sorted")
+    if len(set(paths)) != len(paths):
+        faults.append("a path twice")
+    for path, digest, size in rows:
+        file = site_packages / path
+        if not file.is_file():
+            faults.append(f"{path} does not exist")
+        elif digest:
+            data = file.read_bytes()
+            name, _, value = digest.partition("=")
+            hashed = base64.urlsafe_b64encode(hashlib.new(name, data).digest()).decode()
+            if hashed.rstrip("=") != value or len(data) != int(size):
+                faults.append(f"{path} has another content")
+    return faults + [
+        f"{file.name} is not listed"
+        for file in sorted(dist_info.rglob("*"))
+        if file.is_file() and str(file.relative_to(site_packages)) not in paths
+    ]

@@ -1,0 +1,102 @@
+"""What a person has set: `[tool.uvshim]` or `uvshim.toml`, and the variables `UVSHIM_*`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from uvshim.errors import ConfigurationError
+
+TYPE_CHECKING = False  # see uv.py
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Read in this order, and only in the nearest directory that has one of them, as uv does it.
+_FILES = ("uvshim.toml", "pyproject.toml")
+
+_NO = frozenset({"", "0", "false", "no", "off"})
+
+
+def disabled() -> bool:
+    """Say whether `UVSHIM_DISABLE` asks for uv and nothing else."""
+    return os.environ.get("UVSHIM_DISABLE", "").strip().lower() not in _NO
+
+
+def excluded(directory: str) -> list[str]:
+    """Return the patterns of the project names that are to be left alone.
+
+    They are those of `UVSHIM_EXCLUDE` (separated by commas) and those of `exclude` in the nearest
+    `uvshim.toml` or `[tool.uvshim]` of a `pyproject.toml`, seen from `directory` upwards.
+
+    Raises `ConfigurationError` where the file says something that is not understood.
+    """
+    variable = os.environ.get("UVSHIM_EXCLUDE", "").split(",")
+    return [pattern for word in variable if (pattern := word.strip())] + _in_files(directory)
+
+
+def matcher(patterns: list[str]) -> Callable[[str], bool]:
+    """Return a function that says whether a project name matches one of `patterns`.
+
+    Names are compared as PEP 503 does (``oslo-cache`` is ``oslo.cache``); a pattern may hold the
+    wildcards ``*``, ``?`` and ``[…]`` of the shell.
+    """
+    if not patterns:
+        return lambda _name: False
+    from fnmatch import fnmatchcase  # noqa: PLC0415
+
+    from uvshim.distinfo import normalized  # noqa: PLC0415
+
+    wanted = [normalized(pattern) for pattern in patterns]
+    return lambda name: any(fnmatchcase(normalized(name), pattern) for pattern in wanted)
+
+
+def _in_files(directory: str) -> list[str]:
+    """Return the patterns in the nearest configuration file from `directory` upwards."""
+    while True:
+        for name in _FILES:
+            path = os.path.join(directory, name)
+            try:
+                with open(path, "rb") as file:
+                    content = file.read()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                continue
+            except OSError as error:
+                message = f"`{path}` cannot be read: {error.strerror}"
+                raise ConfigurationError(message) from None
+            # Most projects say nothing to us, and a TOML parser takes as long to load as uv to run.
+            return _patterns(path, content) if name == _FILES[0] or b"uvshim" in content else []
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            return []
+        directory = parent
+
+
+def _patterns(path: str, content: bytes) -> list[str]:
+    """Return the patterns in the file `path` with `content`."""
+    if sys.version_info >= (3, 11):
+        import tomllib  # noqa: PLC0415
+    else:
+        import tomli as tomllib  # noqa: PLC0415
+
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"`{path}` is not valid TOML: {error}"
+        raise ConfigurationError(message) from None
+    where = f"`{path}`"
+    if os.path.basename(path) != _FILES[0]:
+        where = f"[tool.uvshim] in `{path}`"
+        tools = table.get("tool", {})
+        table = tools.get("uvshim", {}) if isinstance(tools, dict) else {}
+    if not isinstance(table, dict):
+        message = f"{where} is not a table"
+        raise ConfigurationError(message)
+    for key in table:
+        if key != "exclude":
+            message = f"{where} has the unknown key `{key}`. The only one there is: `exclude`"
+            raise ConfigurationError(message)
+    patterns = table.get("exclude", [])
+    if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
+        message = f'`exclude` in {where} is not a list of strings, such as ["oslo.cache"]'
+        raise ConfigurationError(message)
+    return patterns

@@ -1,0 +1,133 @@
+"""One dist-info directory: what its name says, what its METADATA says, what it should be called.
+
+Nothing in this module touches a disk.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+SUFFIX = ".dist-info"
+
+# The core metadata specification: letters, digits, and `.`, `-`, `_` between them; ASCII only.
+_PROJECT_NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.ASCII | re.IGNORECASE)
+
+# A version as it stands in a directory's name. Narrower than PEP 440's grammar in what it
+# forbids (no separator but these, a digit first), so it can never carry a path anywhere.
+_VERSION = re.compile(r"[0-9][A-Z0-9.!+_]*", re.ASCII | re.IGNORECASE)
+
+# Where a METADATA's header may end at the latest. Real ones need a few hundred bytes to `Name`.
+HEADER_LIMIT = 64 * 1024
+
+
+class Identity(NamedTuple):
+    """The two fields of a METADATA file that say which distribution it describes."""
+
+    name: str
+    version: str
+
+
+class MetadataError(ValueError):
+    """A METADATA file does not say, or not clearly, which distribution it describes."""
+
+
+def normalized(name: str) -> str:
+    """Return `name` as PEP 503 compares names: lower case, runs of ``-_.`` as one ``-``."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def is_project_name(name: str) -> bool:
+    """Say whether `name` is a valid project name (core metadata specification, field Name)."""
+    return _PROJECT_NAME.fullmatch(name) is not None
+
+
+def is_version(version: str) -> bool:
+    """Say whether `version` can be the version part of a dist-info directory's name."""
+    return _VERSION.fullmatch(version) is not None
+
+
+def dotted(name: str) -> str:
+    """Return the name part of the dist-info directory under which pkg_resources finds `name`.
+
+    It is what setuptools wrote before 75.8.1: every run of characters other than ASCII letters,
+    digits and dots becomes one ``_``; dots and case stay. pkg_resources turns the ``_`` into
+    ``-`` again (its ``safe_name``). A ``-`` must not stay: it would end the name part.
+    """
+    return re.sub(r"[^A-Za-z0-9.]+", "_", name)
+
+
+def parse_metadata(metadata: bytes) -> Identity:
+    """Read the name and the version from the head of a METADATA file.
+
+    `metadata` is the file's content, or its first `HEADER_LIMIT` bytes. A version that is not
+    there is returned as an empty string: only a misnamed directory needs it.
+
+    Raises `MetadataError` if there is no Name, more than one, or one that is not a valid
+    project name (core metadata specification).
+    """
+    fields: dict[bytes, list[bytes]] = {b"name": [], b"version": []}
+    for line in metadata.splitlines():
+        if not line.strip():
+            break  # the header ends at the first blank line
+        key, colon, value = line.partition(b":")
+        if colon and key.lower() in fields:
+            fields[key.lower()].append(value.strip())
+    names = fields[b"name"]
+    if not names:
+        message = "its METADATA has no Name"
+        raise MetadataError(message)
+    if len(names) > 1:
+        message = "its METADATA has more than one Name"
+        raise MetadataError(message)
+    name = names[0].decode("utf-8", "replace")
+    if not is_project_name(name):
+        message = f"the Name in its METADATA is not a valid project name: {shown(name)}"
+        raise MetadataError(message)
+    versions = fields[b"version"]
+    return Identity(name, versions[0].decode("utf-8", "replace") if len(versions) == 1 else "")
+
+
+def version_in(directory: str, name: str) -> str | None:
+    """Return what follows the name of the distribution `name` in the name of its `directory`.
+
+    `directory` is the last component of the path, with its suffix. The answer is the version
+    (``3.10.2``), or whatever a wrong rename left in its place (``info``), or an empty string
+    where nothing follows. None: the directory does not belong to that name.
+    """
+    parts = directory.removesuffix(SUFFIX).split("-")
+    for end in range(1, len(parts) + 1):
+        if normalized("-".join(parts[:end])) == normalized(name):
+            return "-".join(parts[end:])
+    return None
+
+
+def expected(directory: str, identity: Identity) -> str:
+    """Return the name that the dist-info `directory` of the distribution `identity` should have.
+
+    Of a dotted name it is the dotted name with the version; any other name is good as it stands,
+    if only it has the form NAME-VERSION. The version is the one in the directory's name, as the
+    wheel carried it; only where that is none, the one of METADATA.
+
+    Raises `MetadataError` if the directory belongs to another name, or there is no version.
+    """
+    version = version_in(directory, identity.name)
+    if version is None:
+        message = f"its METADATA is that of another distribution: {shown(identity.name)}"
+        raise MetadataError(message)
+    well_formed = is_version(version) and directory.count("-") == 1 + SUFFIX.count("-")
+    if well_formed and "." not in identity.name:
+        return directory
+    if not is_version(version):
+        version = identity.version.replace("-", "_")
+        if not is_version(version):
+            message = "neither its name nor its METADATA has a valid version"
+            raise MetadataError(message)
+    return f"{dotted(identity.name)}-{version}{SUFFIX}"
+
+
+def shown(text: str, limit: int = 80) -> str:
+    """Return foreign `text` so that it can be printed: quoted, escaped, at most `limit` long."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return ascii(text) if not text.isprintable() else f"`{text}`"

@@ -1,0 +1,92 @@
+"""One environment that uv installs into: its site-packages directories, and uv's lock on it."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False  # see uv.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uvshim.process import Supervisor
+    from uvshim.uv import Target
+
+# Run by the interpreter of an environment that is not a virtual one, isolated from its user.
+_WHERE = "import sys, sysconfig as s; sys.stderr.write('\\n'.join(map(s.get_path, {})))"
+_SCHEME = ("purelib", "platlib")
+
+
+class Environment:
+    """A place that distributions are installed into.
+
+    - `path`: what a person would call it: its root, or the directory that `--target` names;
+    - `lock`: the path of the file that uv locks while it installs there, or None.
+    """
+
+    def __init__(self, path: str, lock: str | None, directories: list[str] | None = None) -> None:
+        """Hold the facts. Without `directories` they are those in the usual places below `path`."""
+        self.path = path
+        self.lock = lock
+        self._directories = directories
+
+    @classmethod
+    def of(cls, target: Target, supervisor: Supervisor) -> Environment | None:
+        """Return the environment that is uv's `target`, or None if uv did not say.
+
+        A virtual environment and a prefix have their directories in the usual places. Any other
+        Python is asked for them: a distributor may have moved them, as Debian does.
+        """
+        if target.directory is not None:
+            return cls(target.directory, target.lock, [target.directory])
+        if target.root is None:
+            return None
+        if target.is_prefix or os.path.isfile(os.path.join(target.root, "pyvenv.cfg")):
+            return cls(target.root, target.lock)
+        return cls(target.root, target.lock, _asked(target.root, target.python or "", supervisor))
+
+    def site_packages(self) -> list[str]:
+        """Return the directories that exist now. One that is reached by two names counts once."""
+        if self._directories is None:
+            candidates: list[str] = list(usual_site_packages(self.path))
+        else:
+            candidates = self._directories
+        found: dict[str, str] = {}
+        for directory in candidates:
+            if os.path.isdir(directory):
+                found.setdefault(os.path.realpath(directory), directory)
+        return list(found.values())
+
+
+def usual_site_packages(root: str) -> Iterator[str]:
+    """Yield the site-packages directories in the usual places below `root`, existing or not.
+
+    Those are the installation schemes of CPython and PyPy for POSIX and Windows, lib64 of some
+    distributions (most often a link to lib), and Debian's dist-packages.
+    """
+    yield os.path.join(root, "Lib", "site-packages")
+    for lib in ("lib", "lib64", os.path.join("local", "lib")):
+        try:
+            names = os.listdir(os.path.join(root, lib))
+        except OSError:
+            continue
+        for name in names:
+            if name.startswith(("python", "pypy", "graalpy")):
+                yield os.path.join(root, lib, name, "site-packages")
+                yield os.path.join(root, lib, name, "dist-packages")
+
+
+def _asked(root: str, version: str, supervisor: Supervisor) -> list[str] | None:
+    """Return what the Python `version` below `root` says of its own scheme, or None."""
+    series = ".".join(version.split(".")[:2])
+    for name in (
+        os.path.join("bin", f"python{series}"),
+        os.path.join("bin", "python3"),
+        "python.exe",
+    ):
+        interpreter = os.path.join(root, name)
+        if os.access(interpreter, os.X_OK):
+            command = [interpreter, "-I", "-c", _WHERE.format(_SCHEME)]
+            child = supervisor.start(command, keep_errors=True)
+            if supervisor.wait(child) == 0:
+                return child.standard_error().split("\n")
+    return None

@@ -1,0 +1,26 @@
+"""What goes wrong for a reason that the person who ran the command can do something about."""
+
+from __future__ import annotations
+
+
+class UvshimError(Exception):
+    """A failure told in one message: what, where, what to do. The base of all that is raised here.
+
+    `exit_code` is what the command that was stopped by it ends with.
+    """
+
+    exit_code = 2
+
+
+class UvNotFoundError(UvshimError):
+    """There is no uv to run. 127 is what a shell answers for a command it cannot find."""
+
+    exit_code = 127
+
+
+class ConfigurationError(UvshimError):
+    """An unknown key, a wrong type or a file that is not TOML, in uvshim's own configuration."""
+
+
+class EnvironmentUnknownError(UvshimError):
+    """An environment cannot be found, or what was named is none."""

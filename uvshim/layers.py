@@ -1,0 +1,112 @@
+"""The rename of a dist-info directory that comes from a lower layer of an overlay file system.
+
+There, `os.rename` answers EXDEV (Linux, Documentation/filesystems/overlayfs.rst, "renaming
+directories"). So its files are linked into a new directory whose name nobody takes for a
+distribution's, that one is renamed, and the old one is taken away. While both are there they are
+equal, and the RECORD of either lists all files of both.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from uvshim import distinfo, record
+
+# What goes after a directory's name while the files of another are linked into it.
+BUILDING = ".uvshim"
+
+# Taken away last, in this order. An uninstall finds all files in the other RECORD as well, but
+# importlib.metadata may read this METADATA as long as the directory is there.
+_LAST = ("RECORD", "METADATA")
+
+
+def move(path: str, destination: str) -> None:
+    """Give the dist-info directory `path` the name `destination`, by linking and removing.
+
+    Its RECORD lists its files under both names already. Raises OSError; `finish` or another
+    `move` then completes what was begun.
+    """
+    building = destination + BUILDING
+    rows = record.read(path)
+    record.append(
+        path, record.also_listed(rows, {os.path.basename(path)}, os.path.basename(building))
+    )
+    if os.path.lexists(building):  # of a run that was killed
+        shutil.rmtree(building)
+    shutil.copytree(path, building, symlinks=True, copy_function=_link)
+    os.rename(building, destination)
+    remove(path)
+
+
+def heir(path: str) -> str | None:
+    """Return the directory that a killed `move` of the dist-info directory `path` was to."""
+    site_packages, own = os.path.split(path)
+    for name in os.listdir(site_packages):
+        project = name.partition("-")[0]
+        if (
+            name.endswith(distinfo.SUFFIX)
+            and name != own
+            and distinfo.version_in(own, project) is not None
+            and is_remnant(path, other := os.path.join(site_packages, name))
+        ):
+            return other
+    return None
+
+
+def is_remnant(path: str, destination: str) -> bool:
+    """Say whether the directory `path` is what a killed `move` to `destination` left.
+
+    It is if the RECORD at the destination lists its files as well, and none of them is missing
+    or different there.
+    """
+    own = os.path.basename(path)
+    try:
+        listed = any(record.top(row) == own for row in record.read(destination))
+    except (record.RecordError, OSError):
+        return False
+    return listed and all(
+        _equal(os.path.join(directory, name), os.path.join(destination, inside, name))
+        for directory, _, names in os.walk(path)
+        for inside in [os.path.relpath(directory, path)]
+        for name in names
+    )
+
+
+def _link(source: str, target: str) -> str:
+    """Give the file `source` the second name `target`; where it may have none, copy it."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+        status = os.stat(target)
+        os.chown(target, status.st_uid, status.st_gid)
+    return target
+
+
+def _equal(one: str, other: str) -> bool:
+    """Say whether two files are one, or have the same content; RECORDs differ while we work."""
+    try:
+        if os.path.samefile(one, other):
+            return True
+        if os.path.basename(one) == "RECORD":
+            return True
+        with open(one, "rb") as first, open(other, "rb") as second:
+            return first.read() == second.read()
+    except OSError:
+        return False
+
+
+def remove(path: str) -> None:
+    """Take the dist-info directory `path` away, what others read it by last. Raises OSError."""
+    for name in sorted(os.listdir(path), key=_turn):
+        inside = os.path.join(path, name)
+        if os.path.isdir(inside) and not os.path.islink(inside):
+            shutil.rmtree(inside)
+        else:
+            os.unlink(inside)
+    os.rmdir(path)
+
+
+def _turn(name: str) -> int:
+    return _LAST.index(name) if name in _LAST else -1

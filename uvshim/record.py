@@ -1,0 +1,158 @@
+"""The RECORD of one distribution: read, told of a directory's other names, written anew.
+
+The format is that of the "Recording installed projects" specification: CSV, a row a file (path,
+hash, size), paths relative to site-packages. uv sorts the rows and ends them with a line feed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import os
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+Row = list[str]
+
+# The name under which a RECORD is written before it takes its place.
+UNFINISHED = "RECORD.uvshim"
+
+# What a RECORD without a path, or with columns that nobody knows, cannot be.
+_COLUMNS = 3
+
+
+class RecordError(ValueError):
+    """A RECORD is not there, empty, or not what the specification describes."""
+
+
+def read(directory: str) -> list[Row]:
+    """Return the rows of the RECORD in the dist-info `directory` (a path).
+
+    Bytes that are not UTF-8 survive a round trip. Raises `RecordError`, or OSError if the file
+    is there and cannot be read.
+    """
+    try:
+        with open(os.path.join(directory, "RECORD"), "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        message = "it has no RECORD"
+        raise RecordError(message) from None
+    return parse(content)
+
+
+def parse(content: bytes) -> list[Row]:
+    """Return the rows in the `content` of a RECORD. Raises `RecordError`."""
+    text = content.decode("utf-8", "surrogateescape")
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        message = f"its RECORD cannot be read ({error})"
+        raise RecordError(message) from None
+    if not rows:
+        message = "its RECORD is empty"
+        raise RecordError(message)
+    for row in rows:
+        if len(row) != _COLUMNS or not row[0]:
+            message = "its RECORD has a row that is not a path, a hash and a size"
+            raise RecordError(message)
+    return rows
+
+
+def render(rows: Iterable[Row]) -> bytes:
+    """Return the content of a RECORD with `rows`, in their order, as uv writes it."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def top(row: Row) -> str:
+    """Return the first component of the path in `row`: for a distribution's own files, dist-info.
+
+    A backslash counts as a separator, as installers on Windows have written it.
+    """
+    return row[0].replace("\\", "/").partition("/")[0]
+
+
+def moved(row: Row, directory: str) -> Row:
+    """Return `row` with `directory` in place of the first component of its path."""
+    return [directory + "/" + row[0].replace("\\", "/").partition("/")[2], *row[1:]]
+
+
+def relocated(rows: Iterable[Row], aliases: Collection[str], directory: str) -> list[Row]:
+    """Return `rows` with every file under one of `aliases` listed once, under `directory`; sorted.
+
+    What is not under one of the directories named `aliases` is not changed.
+    """
+    elsewhere = []
+    own: dict[str, Row] = {}
+    for row in rows:
+        if top(row) not in aliases:
+            elsewhere.append(row)
+            continue
+        here = moved(row, directory)
+        if here[0] != f"{directory}/{UNFINISHED}" and not own.get(here[0], ["", ""])[1]:
+            own[here[0]] = here
+    return sorted([*elsewhere, *own.values()])
+
+
+def also_listed(rows: Iterable[Row], aliases: Collection[str], directory: str) -> list[Row]:
+    """Return the rows that `rows` lack to list every file of `aliases` under `directory`, too."""
+    rows = list(rows)
+    listed = {row[0] for row in rows}
+    wanted = [moved(row, directory) for row in rows if top(row) in aliases]
+    wanted.append([f"{directory}/{UNFINISHED}", "", ""])
+    return [row for row in {row[0]: row for row in wanted}.values() if row[0] not in listed]
+
+
+def append(directory: str, rows: list[Row]) -> None:
+    """Add `rows` to the RECORD in the dist-info `directory` (a path), or nothing of them.
+
+    They go to the end of the file itself: a second file beside it would be one that no RECORD
+    lists yet, and that an uninstall after a crash would leave behind. Only a RECORD that has
+    another name elsewhere (a hard or symbolic link) is written anew. Raises OSError.
+    """
+    if not rows:
+        return
+    path = os.path.join(directory, "RECORD")
+    status = os.lstat(path)
+    if status.st_nlink > 1 or os.path.islink(path):
+        replace(directory, [*read(directory), *rows])
+        return
+    with open(path, "rb+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(end - 1, 0))
+        content = (b"" if file.read(1) == b"\n" else b"\n") + render(rows)
+        if file.write(content) != len(content):  # a full disk takes a part
+            file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def replace(directory: str, rows: Iterable[Row]) -> None:
+    """Put a RECORD with `rows` into the dist-info `directory` (a path) in one step.
+
+    Mode, owner and times are those of the one before. Raises OSError, and has changed nothing.
+    """
+    path = os.path.join(directory, "RECORD")
+    unfinished = os.path.join(directory, UNFINISHED)
+    status = os.stat(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(unfinished)  # of a run that was killed; and never to be written through a link
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(render(rows))
+        os.chmod(unfinished, stat.S_IMODE(status.st_mode))
+        if hasattr(os, "chown"):
+            with contextlib.suppress(PermissionError):  # another user's file in our directory
+                os.chown(unfinished, status.st_uid, status.st_gid)
+        os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.replace(unfinished, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+        raise

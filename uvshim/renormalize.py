@@ -1,0 +1,195 @@
+"""The rename: a dist-info directory gets the name under which pkg_resources finds it.
+
+At every instant, a kill between any two system calls included, `importlib.metadata` finds the
+distribution and an uninstall removes all of it, because its RECORD lists both names for as long as
+either may be the one that exists (uv and pip skip a path that does not exist):
+
+1. append the new name's paths to RECORD;
+2. rename the directory;
+3. replace RECORD by one with the new name's paths alone.
+
+Step 2 takes longer where a directory comes from a lower layer of a container image: `layers`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim import distinfo, layers, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Renamed(NamedTuple):
+    """A distribution that has been put right."""
+
+    name: str
+    """Its project name, as METADATA has it."""
+    version: str
+    """Its version, as the directory's name has it."""
+    before: str
+    """The path of its dist-info directory before."""
+    path: str
+    """The path of its dist-info directory now: the same, where only RECORD was wrong."""
+
+
+class Left(NamedTuple):
+    """A dist-info directory that was left alone although something is wrong with it."""
+
+    path: str
+    """Its path."""
+    reason: str
+    """What is wrong: a clause that goes after the path and a colon."""
+
+
+class Outcome(NamedTuple):
+    """What became of the directories that were looked at and needed something."""
+
+    renamed: list[Renamed]
+    left: list[Left]
+
+
+class _Plan(NamedTuple):
+    """What is to be done with one dist-info directory."""
+
+    identity: distinfo.Identity
+    path: str
+    directory: str
+    """The name that the directory shall have."""
+    rows: list[record.Row]
+    aliases: frozenset[str]
+    """The names that its files are listed under: its own, and those in RECORD that are no more."""
+
+    @property
+    def destination(self) -> str:
+        return os.path.join(os.path.dirname(self.path), self.directory)
+
+    @property
+    def version(self) -> str:
+        return self.directory.removesuffix(distinfo.SUFFIX).partition("-")[2]
+
+
+class _CannotError(Exception):
+    """A directory has to be left alone; the message is the reason."""
+
+
+def renormalize_directories(
+    paths: Iterable[str], concerns: Callable[[str], bool], *, dry: bool = False
+) -> Outcome:
+    """Put right the dist-info directories `paths` of the distributions that `concerns` names.
+
+    `concerns` is asked with each project name as METADATA has it. With `dry`, what would be
+    renamed is told and nothing is touched. The caller holds uv's lock on the environment.
+    """
+    outcome = Outcome([], [])
+    for path in paths:
+        try:
+            plan = _plan(path, concerns)
+            if plan is None:
+                continue
+            if not dry:
+                _carry_out(plan)
+        except _CannotError as reason:
+            outcome.left.append(Left(path, str(reason)))
+        except OSError as error:
+            outcome.left.append(Left(path, _told(error)))
+        else:
+            outcome.renamed.append(
+                Renamed(plan.identity.name, plan.version, path, plan.destination)
+            )
+    return outcome
+
+
+def _plan(path: str, concerns: Callable[[str], bool]) -> _Plan | None:
+    """Return what is to be done with the dist-info directory `path`, None if that is nothing."""
+    if os.path.islink(path) or not os.path.isdir(path):
+        message = "it is not a directory"
+        raise _CannotError(message)
+    try:
+        return _plan_as_described(path, path, concerns)
+    except (distinfo.MetadataError, record.RecordError) as error:
+        heir = layers.heir(path)
+        if heir is None:
+            raise _CannotError(*error.args) from None
+        return _plan_as_described(path, heir, concerns)
+
+
+def _plan_as_described(
+    path: str, described_in: str, concerns: Callable[[str], bool]
+) -> _Plan | None:
+    """Return what is to be done with `path`, by METADATA and RECORD in `described_in`."""
+    own = os.path.basename(path)
+    identity = distinfo.parse_metadata(_head(os.path.join(described_in, "METADATA")))
+    if not concerns(identity.name):
+        return None
+    directory = distinfo.expected(own, identity)
+    rows = record.read(described_in)
+    aliases = _aliases(path, identity.name, rows)
+    if directory == own and aliases == {own}:
+        return None
+    return _Plan(identity, path, directory, rows, aliases | {directory})
+
+
+def _head(path: str) -> bytes:
+    """Return the beginning of the METADATA file `path`, with more than the header for sure."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(distinfo.HEADER_LIMIT)
+    except (FileNotFoundError, IsADirectoryError):
+        message = "it has no METADATA"
+        raise distinfo.MetadataError(message) from None
+
+
+def _aliases(path: str, name: str, rows: list[record.Row]) -> frozenset[str]:
+    """Return under which names `rows` list the files of the dist-info directory `path`.
+
+    They are its own, and those of the same project's that do not exist beside it: what a wheel
+    that was built wrongly says, a rename that left RECORD alone, a run that was killed.
+    """
+    own = os.path.basename(path)
+    site_packages = os.path.dirname(path)
+    aliases = {own}
+    for alias in {record.top(row) for row in rows} - aliases:
+        stem = alias.removesuffix(layers.BUILDING)
+        if (
+            stem.endswith(distinfo.SUFFIX)
+            and distinfo.version_in(stem, name) is not None
+            and not os.path.lexists(os.path.join(site_packages, alias))
+        ):
+            aliases.add(alias)
+    return frozenset(aliases)
+
+
+def _carry_out(plan: _Plan) -> None:
+    """Do what `plan` says, so that a kill at any moment loses nothing."""
+    moves = plan.destination != plan.path
+    if moves and os.path.lexists(plan.destination):
+        if not layers.is_remnant(plan.path, plan.destination):
+            message = f"`{plan.directory}` stands beside it already"
+            raise _CannotError(message)
+        layers.remove(plan.path)
+    else:
+        record.append(plan.path, record.also_listed(plan.rows, plan.aliases, plan.directory))
+        if moves:
+            _rename(plan)
+    rows = record.read(plan.destination)
+    record.replace(plan.destination, record.relocated(rows, plan.aliases, plan.directory))
+
+
+def _rename(plan: _Plan) -> None:
+    """Give the directory its name."""
+    try:
+        os.rename(plan.path, plan.destination)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        layers.move(plan.path, plan.destination)
+
+
+def _told(error: OSError) -> str:
+    """Return what went wrong, as a clause."""
+    what = error.strerror or type(error).__name__
+    return f"{what[:1].lower()}{what[1:]}" + (f" ({error.filename})" if error.filename else "")

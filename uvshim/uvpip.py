@@ -1,0 +1,86 @@
+"""`uvpip`: `uv pip install`, after which every distribution is found under the name it has."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from uvshim import __version__, config, process, uv
+from uvshim.arguments import Arguments
+from uvshim.environment import Environment
+from uvshim.errors import UvshimError
+from uvshim.report import Report
+from uvshim.watch import Watch, load
+
+USAGE = """\
+uvpip: `uv pip install`, after which pkg_resources finds every distribution under its own name.
+
+Usage: uvpip [ARGUMENTS OF `uv pip install`]
+       uvpip {install|sync|uninstall|list|…} [ARGUMENTS OF `uv pip` WITH THAT SUBCOMMAND]
+
+Environment variables:
+  UVSHIM_UV=PATH         The uv to run
+  UVSHIM_EXCLUDE=A,B.*   Distributions whose directories are not renamed
+  UVSHIM_DISABLE=1       Run uv and do nothing else
+
+All arguments are uv's own. What follows is its help.
+
+"""
+
+# What uvpip ends with where uv succeeded and a name could not be put right.
+NOT_PUT_RIGHT = 3
+
+
+def main() -> int:
+    """Run the command line of `uvpip` and return its exit code."""
+    words = sys.argv[1:]
+    arguments = Arguments(words)
+    report = Report(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
+    try:
+        binary = uv.find()
+        if arguments.installs and not config.disabled():
+            return _install(binary, arguments, report)
+        if not config.disabled():
+            _introduce(arguments, binary)
+        process.replace([binary, "pip", arguments.subcommand, *arguments.rest])
+    except UvshimError as error:
+        report.error(str(error))
+        return error.exit_code
+    except OSError as error:
+        report.error(f"`{binary}` cannot be run: {error.strerror}")
+        return 126
+
+
+def _introduce(arguments: Arguments, binary: str) -> None:
+    """Print our own part of the help, or become what prints the versions."""
+    if arguments.help:
+        sys.stdout.write(USAGE)
+    elif arguments.version and arguments.subcommand == "install":
+        sys.stdout.write(f"uvshim {__version__}\n")
+        process.replace([binary, "--version"])
+
+
+def _install(binary: str, arguments: Arguments, report: Report) -> int:
+    """Ask where uv will write, look, run it, look again, and put right what it wrote."""
+    supervisor = process.Supervisor()
+    question = uv.Question(binary, arguments, supervisor)
+    exclude = config.excluded(os.path.join(os.getcwd(), arguments.directory or ""))
+    environment = Environment.of(question.answer(), supervisor)
+    if supervisor.signalled:
+        return supervisor.finish(-supervisor.signalled)
+    watch = Watch(environment)
+
+    uv_install = supervisor.start([binary, "pip", arguments.subcommand, *arguments.rest])
+    status = supervisor.wait(uv_install, meanwhile=load)
+
+    if environment is None and status == 0:
+        answer = uv.Question(binary, arguments, supervisor).answer()
+        environment = Environment.of(answer, supervisor)
+    if environment is not None:
+        complete = watch.put_right(environment, exclude, supervisor, report)
+    else:
+        complete = status != 0
+        if not complete:
+            report.warning("uv did not say where it installed: no name was put right")
+            report.mend("PATH_OF_THE_ENVIRONMENT")
+    return supervisor.finish(status if status != 0 or complete else NOT_PUT_RIGHT)
