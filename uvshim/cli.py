@@ -2,7 +2,219 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import time
+from typing import TYPE_CHECKING
+
+from uvshim import __version__, config, installation, lock, process, uv
+from uvshim.arguments import Arguments
+from uvshim.environment import Environment
+from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
+from uvshim.report import Report
+from uvshim.watch import Watch, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uvshim.installation import Installation
+    from uvshim.process import Supervisor
+
+# What `check` ends with where something is broken, and every command where it stays so.
+BROKEN = 1
+NOT_PUT_RIGHT = 3
+
+_ENVIRONMENTS = """\
+ENV is a virtual environment, a Python interpreter, a site-packages directory, or the root of a
+file system, such as a mounted image. Without one it is the environment that `uv pip` would use.
+"""
+
 
 def main() -> int:
     """Run the command line of `uvshim` and return its exit code."""
+    options = _parser().parse_args()
+    report = Report(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
+    try:
+        return int(options.run(options, report))
+    except UvshimError as error:
+        report.error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line. Each command has its function in `run`."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-q", "--quiet", action="count", default=0, help="say less")
+    common.add_argument("-v", "--verbose", action="count", default=0, help="say all there is")
+    common.add_argument("--color", choices=("auto", "always", "never"), help="when to use colours")
+    parser = argparse.ArgumentParser(
+        prog="uvshim",
+        description="Keep every distribution findable by pkg_resources under the name it has.",
+    )
+    parser.add_argument("--version", action="version", version=f"uvshim {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, summary: str, more: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            parents=[common],
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=more,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    check = command("check", "say what is broken, and what breaks because of it", _ENVIRONMENTS)
+    check.add_argument("environments", nargs="*", metavar="ENV")
+    check.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    check.set_defaults(run=_check)
+    fix = command("fix", "put right what is broken", _ENVIRONMENTS)
+    fix.add_argument("environments", nargs="*", metavar="ENV")
+    fix.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    fix.set_defaults(run=_fix)
+    wrap = command(
+        "run",
+        "run a command, and put right what it installs",
+        "Example: uvshim run -- uv sync\n\nWithout --env it is the environment of the command, "
+        "if that is a `pip` or `python`,\nthe project's `.venv`, and the one `uv pip` would use.\n",
+    )
+    wrap.add_argument("--env", metavar="ENV", help="the environment that the command installs into")
+    wrap.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND…")
+    wrap.set_defaults(run=_run)
+    return parser
+
+
+def _check(options: argparse.Namespace, report: Report) -> int:
+    """Diagnose every environment, print the result to standard output."""
     raise NotImplementedError
+
+
+def _fix(options: argparse.Namespace, report: Report) -> int:
+    """Put right every environment, one after the other."""
+    supervisor = process.Supervisor()
+    exclude = config.excluded(os.getcwd())
+    done = [
+        _fix_one(found, exclude, supervisor, report, dry=options.dry_run)
+        for found in _named(options.environments, supervisor)
+    ]
+    return supervisor.finish(0 if all(done) else NOT_PUT_RIGHT)
+
+
+def _fix_one(
+    found: Installation, exclude: list[str], supervisor: Supervisor, report: Report, *, dry: bool
+) -> bool:
+    """Put right the installation `found`. Returns whether nothing is left to be done."""
+    from uvshim.renormalize import renormalize_directories  # noqa: PLC0415
+
+    is_excluded = config.matcher(exclude)
+    environment = found.environment()
+    with lock.UvLock(None if dry else environment.lock, supervisor.interrupted, report.waiting):
+        begin = time.monotonic()
+        paths = [
+            os.path.join(directory, name)
+            for directory in environment.site_packages()
+            for name in sorted(os.listdir(directory))
+            if name.endswith(".dist-info")
+        ]
+        outcome = renormalize_directories(paths, lambda name: not is_excluded(name), dry=dry)
+        word = "Would renormalize" if dry else "Renormalized"
+        report.renamed(outcome.renamed, time.monotonic() - begin, word)
+    report.left(outcome.left, environment.path)
+    return not outcome.left
+
+
+def _run(options: argparse.Namespace, report: Report) -> int:
+    """Run a command, watching the environments that it may install into."""
+    words = options.words[1:] if options.words[:1] == ["--"] else options.words
+    if not words:
+        message = "There is no command to run. Example: uvshim run -- uv sync"
+        raise UvshimError(message)
+    program = uv.on_path(words[0])
+    if program is None:
+        report.error(f"`{words[0]}` is not a program that can be run")
+        return 127
+    if config.disabled():
+        process.replace([program, *words[1:]])
+    supervisor = process.Supervisor()
+    exclude = config.excluded(os.getcwd())
+    watched = {
+        os.path.realpath(place.path): (place, Watch(place))
+        for place in _installed_into(options.env, program, supervisor)
+    }
+    created = Watch(None)
+
+    status = supervisor.wait(supervisor.start([program, *words[1:]]), meanwhile=load)
+
+    for place in _installed_into(options.env, program, supervisor):
+        watched.setdefault(os.path.realpath(place.path), (place, created))
+    complete = True
+    for place, watch in watched.values():
+        complete = watch.put_right(place, exclude, supervisor, report) and complete
+    if not watched and status == 0:
+        report.warning("it is not known where that installs: no name was put right (see --env)")
+        complete = False
+    return supervisor.finish(status if status != 0 or complete else NOT_PUT_RIGHT)
+
+
+def _named(words: list[str], supervisor: Supervisor) -> Iterator[Installation]:
+    """Yield the installations that the person named, or the one that uv would install into.
+
+    Raises `EnvironmentUnknownError` or `UvNotFoundError`.
+    """
+    for word in words:
+        for found in installation.find(word):
+            if found.lock is None and found.tree.root is None:
+                yield found._replace(lock=_lock(found.path, supervisor))
+            else:
+                yield found
+    if not words:
+        target = uv.Question(uv.find(), Arguments([]), supervisor).answer()
+        if not target.known:
+            message = "uv finds no environment here. Name one, as in: uvshim check .venv"
+            raise EnvironmentUnknownError(message)
+        for found in installation.find(target.directory or target.root or ""):
+            yield found._replace(lock=target.lock)
+
+
+def _lock(path: str, supervisor: Supervisor) -> str | None:
+    """Return the lock of the Python installed at `path`; only uv knows it, if there is a uv."""
+    try:
+        binary = uv.find()
+    except UvNotFoundError:
+        return None
+    choice = Arguments(["--python", path, "--break-system-packages"])
+    return uv.Question(binary, choice, supervisor).answer().lock
+
+
+def _installed_into(
+    option: str | None, program: str, supervisor: Supervisor
+) -> Iterator[Environment]:
+    """Yield the environments, as far as they exist now, that `program` may install into.
+
+    It is the one that `option` names; without, that of the program itself, the project's of
+    `uv sync`, and the one that `uv pip` would use.
+    """
+    if option is not None:
+        if os.path.lexists(option):
+            yield from (found.environment() for found in installation.find(option))
+        return
+    if own := installation.of_program(program):
+        yield own.environment()
+    project = os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv"
+    directory = os.getcwd()
+    while directory != (parent := os.path.dirname(directory)):
+        path = os.path.join(directory, project)
+        if os.path.isfile(os.path.join(path, "pyvenv.cfg")):
+            yield from (found.environment() for found in installation.find(path))
+            break
+        directory = parent
+    try:
+        binary = uv.find()
+    except UvNotFoundError:
+        return
+    if environment := Environment.of(
+        uv.Question(binary, Arguments([]), supervisor).answer(), supervisor
+    ):
+        yield environment

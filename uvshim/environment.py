@@ -6,7 +6,7 @@ import os
 
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from uvshim.process import Supervisor
     from uvshim.uv import Target
@@ -57,22 +57,29 @@ class Environment:
         return list(found.values())
 
 
-def usual_site_packages(root: str) -> Iterator[str]:
+def usual_site_packages(
+    root: str, names: Callable[[str], Iterable[str]] | None = None
+) -> Iterator[str]:
     """Yield the site-packages directories in the usual places below `root`, existing or not.
 
     Those are the installation schemes of CPython and PyPy for POSIX and Windows, lib64 of some
-    distributions (most often a link to lib), and Debian's dist-packages.
+    distributions (most often a link to lib), and Debian's dist-packages. `names` lists a
+    directory, and has nothing to say of one that is not there; without it the disk is read.
     """
     yield os.path.join(root, "Lib", "site-packages")
     for lib in ("lib", "lib64", os.path.join("local", "lib")):
-        try:
-            names = os.listdir(os.path.join(root, lib))
-        except OSError:
-            continue
-        for name in names:
+        for name in (names or _names)(os.path.join(root, lib)):
             if name.startswith(("python", "pypy", "graalpy")):
                 yield os.path.join(root, lib, name, "site-packages")
                 yield os.path.join(root, lib, name, "dist-packages")
+
+
+def _names(directory: str) -> list[str]:
+    """Return the names in `directory`; nothing if it cannot be listed."""
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def _asked(root: str, version: str, supervisor: Supervisor) -> list[str] | None:

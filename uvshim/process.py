@@ -144,7 +144,8 @@ class Supervisor:
         if status >= 0:
             return status
         if sys.platform != "win32":
-            signal.signal(-status, signal.SIG_DFL)
+            if -status != signal.SIGKILL:  # which has no other effect anyway
+                signal.signal(-status, signal.SIG_DFL)
             os.kill(os.getpid(), -status)
         return 128 - status
 

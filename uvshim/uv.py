@@ -36,13 +36,13 @@ def find() -> str:
     Raises `UvNotFoundError` if there is none.
     """
     if chosen := os.environ.get("UVSHIM_UV"):
-        if found := _on_path(chosen):
+        if found := on_path(chosen):
             return found
         message = f"`{chosen}`, which UVSHIM_UV names, is not a program that can be run"
         raise UvNotFoundError(message)
-    if (started_by := os.environ.get("UV")) and (found := _on_path(started_by)):
+    if (started_by := os.environ.get("UV")) and (found := on_path(started_by)):
         return found
-    if found := _on_path("uv") or _installed():
+    if found := on_path("uv") or _installed():
         return found
     message = (
         "There is no `uv` on PATH. Install it (`pip install uv`), "
@@ -51,7 +51,7 @@ def find() -> str:
     raise UvNotFoundError(message)
 
 
-def _on_path(name: str) -> str | None:
+def on_path(name: str) -> str | None:
     """Return the path of the program `name`, which may itself be a path."""
     if sys.platform == "win32" and not name.lower().endswith(".exe"):
         name += ".exe"
