@@ -28,7 +28,6 @@ _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
 
 # The exceptions, other than DistributionNotFound, that `require` ends in.
 FILE_NOT_FOUND = "FileNotFoundError"
-INVALID_MARKER = "InvalidMarker"
 INVALID_REQUIREMENT = "InvalidRequirement"
 INVALID_VERSION = "InvalidVersion"
 NO_VERSION = "ValueError"

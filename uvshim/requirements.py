@@ -10,7 +10,6 @@ import re
 from typing import TYPE_CHECKING
 
 from uvshim.distributions import (
-    INVALID_MARKER,
     INVALID_REQUIREMENT,
     UNKNOWN_EXTRA,
     RequireError,
@@ -20,6 +19,7 @@ from uvshim.distributions import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from packaging.markers import Marker
     from packaging.requirements import Requirement as Parsed
     from packaging.specifiers import SpecifierSet
 
@@ -59,12 +59,16 @@ class Requirements:
         self._by_line: dict[str, Requirement] = {}
         self._by_identity: dict[object, Requirement] = {}
         self._by_distribution: dict[Distribution, ByExtra] = {}
+        self._parsed_markers: dict[str, Marker] = {}
         self._evaluated: dict[tuple[str, str], bool] = {}
 
     def parse(self, line: str) -> Requirement:
         """Return the requirement in `line`. Raises `RequireError` if it is none."""
         if line not in self._by_line:
-            requirement = Requirement(self._parsed(line.partition(" #")[0]))
+            parsed = self._parsed(line.partition(" #")[0])
+            requirement = Requirement(parsed)
+            if parsed.marker is not None:
+                self._parsed_markers[requirement.marker] = parsed.marker
             self._by_line[line] = self._by_identity.setdefault(requirement.identity, requirement)
         return self._by_line[line]
 
@@ -126,10 +130,15 @@ class Requirements:
         return by_extra
 
     def _section_applies(self, marker: str) -> bool:
+        from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415
+
+        if not marker:
+            return True
         try:
-            return not marker or self._holds(marker, "")
-        except RequireError:
+            self._parsed_markers[marker] = Marker(marker)
+        except InvalidMarker:
             return False
+        return self._holds(marker, "")
 
     def _holds(self, marker: str, extra: str) -> bool:
         question = (marker, extra)
@@ -137,10 +146,8 @@ class Requirements:
             from packaging import markers  # noqa: PLC0415
 
             try:
-                parsed = markers.Marker(marker)
+                parsed = self._parsed_markers[marker]
                 self._evaluated[question] = parsed.evaluate({**self._markers, "extra": extra})
-            except markers.InvalidMarker:
-                raise RequireError(INVALID_MARKER) from None
             except (markers.UndefinedComparison, markers.UndefinedEnvironmentName) as error:
                 raise RequireError(type(error).__name__) from None
         return self._evaluated[question]
