@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Requirement:
-    """One requirement. Two that pkg_resources takes for equal are the same object."""
+    """One requirement, as it is written."""
 
     def __init__(self, parsed: Parsed) -> None:
         """Take over what packaging has `parsed`."""
@@ -39,6 +39,8 @@ class Requirement:
         self.specifier: SpecifierSet = parsed.specifier
         self.marker = str(parsed.marker) if parsed.marker else ""
         self.identity = (self.key, parsed.url, self.specifier, self.extras, self.marker)
+        self.first = self
+        """The first of all that pkg_resources takes for equal to this one."""
 
 
 def safe_extra(extra: str) -> str:
@@ -69,7 +71,8 @@ class Requirements:
             requirement = Requirement(parsed)
             if parsed.marker is not None:
                 self._parsed_markers[requirement.marker] = parsed.marker
-            self._by_line[line] = self._by_identity.setdefault(requirement.identity, requirement)
+            requirement.first = self._by_identity.setdefault(requirement.identity, requirement)
+            self._by_line[line] = requirement
         return self._by_line[line]
 
     def of(self, distribution: Distribution, extras: Iterable[str]) -> list[Requirement]:
@@ -110,11 +113,13 @@ class Requirements:
         def applying(extra: str) -> list[Requirement]:
             return [one for one in requirements if not one.marker or self._holds(one.marker, extra)]
 
-        common = dict.fromkeys(applying(""))
-        by_extra: ByExtra = {None: list(common)}
+        common: dict[Requirement, Requirement] = {}
+        for one in applying(""):
+            common.setdefault(one.first, one)
+        by_extra: ByExtra = {None: list(common.values())}
         for extra in distribution.extras():
             by_extra[safe_extra(extra.strip())] = [
-                one for one in applying(extra) if one not in common
+                one for one in applying(extra) if one.first not in common
             ]
         return by_extra
 

@@ -57,7 +57,7 @@ class DiskTree:
         path = self.on_disk(directory)
         try:
             return () if path is None else tuple(os.listdir(path))
-        except OSError:
+        except (OSError, ValueError):  # a null byte, or what the file system cannot encode
             return ()
 
     def is_directory(self, path: str) -> bool:

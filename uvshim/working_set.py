@@ -6,6 +6,7 @@ version by version. Where versions differ, `Dialect` says how.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from uvshim.tree import Tree
 
 NOT_FOUND = "DistributionNotFound"
+
+# The first release of packaging that compares an invalid version instead of raising an error.
+_LENIENT_PACKAGING = 26
 
 # Every requirement begins with a name. Looser than the specification: the rest is packaging's.
 _LEADING_NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -126,14 +130,14 @@ class WorkingSet:
 
     def require(self, name: str) -> Resolution:
         """Say what `pkg_resources.require` of the project `name` would do."""
-        missing: dict[str, None] = {}
+        missing: dict[str, str] = {}
         try:
             for requirement in self._unmet(self._requirements.parse(name)):
-                missing[requirement.name] = None
+                missing.setdefault(requirement.key, requirement.name)
         except RequireError as error:
             if not missing:
                 return Resolution(str(error))
-        return Resolution(NOT_FOUND if missing else None, tuple(missing))
+        return Resolution(NOT_FOUND if missing else None, tuple(missing.values()))
 
     def _unmet(self, root: Requirement) -> Iterator[Requirement]:
         """Yield the requirements of `root` and below that cannot be found, as they come up.
@@ -145,17 +149,19 @@ class WorkingSet:
         processed: set[Requirement] = set()
         demanded_with: dict[Requirement, tuple[str, ...]] = {}
         for requirement in waiting:  # and it grows meanwhile
-            extras = demanded_with.get(requirement, ())
-            if requirement in processed or not self._requirements.applies(requirement, extras):
+            extras = demanded_with.get(requirement.first, ())
+            if requirement.first in processed:
                 continue
-            processed.add(requirement)
+            if not self._requirements.applies(requirement, extras):
+                continue
+            processed.add(requirement.first)
             distribution = self._best(requirement)
             if distribution is None:
                 yield requirement
                 continue
             required = self._requirements.of(distribution, requirement.extras)[::-1]
             waiting += required
-            demanded_with.update(dict.fromkeys(required, requirement.extras))
+            demanded_with.update((one.first, requirement.extras) for one in required)
 
     def _best(self, requirement: Requirement) -> Distribution | None:
         """Return the distribution that meets `requirement`, or None if there is none.
@@ -188,12 +194,26 @@ class WorkingSet:
             version = parsed_version(distribution.version)
             if version is not None:
                 answer = requirement.specifier.contains(version, prereleases=True)
-            elif self._dialect.any_version:
-                answer = not requirement.specifier
+            elif self._any_version:
+                wanted = [(one.operator, one.version.lower()) for one in requirement.specifier]
+                answer = all(one == ("===", distribution.version.lower()) for one in wanted)
             else:
                 raise RequireError(INVALID_VERSION)
             self._answers[question] = answer
         return self._answers[question]
+
+    @functools.cached_property
+    def _any_version(self) -> bool:
+        """Whether a version outside PEP 440 is no error.
+
+        It was none for the packaging that setuptools brought along before 67.0.0. From 71.0.0 on
+        it takes the environment's own packaging if there is one, and since 26.0 it is none there.
+        """
+        if self._dialect.any_version or not self._dialect.vendored_path:
+            return self._dialect.any_version
+        own = self.active.get("packaging")
+        version = None if own is None else parsed_version(own.version)
+        return version is not None and version.major >= _LENIENT_PACKAGING
 
     def _found(self, *, nested: bool) -> Iterator[Distribution]:
         newest_first = self._dialect.newest_first

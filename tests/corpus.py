@@ -1,0 +1,203 @@
+"""Trees for the diagnosis to read, and the real pkg_resources to compare its answers with."""
+
+from __future__ import annotations
+
+import functools
+import json
+import posixpath
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Files = dict[str, str | bytes]
+
+CORPORA = Path(__file__).parent / "corpora"
+
+# A service around pkg_resources: a line in is a search path and names, a line out is what `require`
+# raises for each, and the requirement that it says it cannot find.
+SERVICE = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+{prelude}
+import pkg_resources
+
+def outcome(entries, name):
+    try:
+        pkg_resources.WorkingSet(entries).require(name)
+    except pkg_resources.VersionConflict:
+        return ["VersionConflict", None]
+    except pkg_resources.DistributionNotFound as error:
+        return ["DistributionNotFound", error.req.name]
+    except Exception as error:
+        return [type(error).__name__, None]
+
+print(pkg_resources.__file__, flush=True)
+for line in sys.stdin:
+    entries, names = json.loads(line)
+    path = list(sys.path) if entries is None else entries
+    print(json.dumps({{name: outcome(path, name) for name in names}}), flush=True)
+"""
+
+
+class RealPkgResources:
+    """A pkg_resources in a Python of its own, asked over and over."""
+
+    def __init__(self, python: str | Path = sys.executable, prelude: str = "") -> None:
+        command = [str(python), "-I", "-W", "ignore", "-c", SERVICE.format(prelude=prelude)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.location = Path(self._read().strip())
+
+    def outcomes(
+        self, entries: Sequence[str | Path] | None, names: Iterable[str]
+    ) -> dict[str, tuple[str | None, str | None]]:
+        """Return, for each of `names`, what `require` raises, and which name it misses.
+
+        `entries` are the search path; None: the `sys.path` of that Python.
+        """
+        assert self._process.stdin is not None
+        path = None if entries is None else [str(entry) for entry in entries]
+        self._process.stdin.write(json.dumps([path, list(names)]) + "\n")
+        self._process.stdin.flush()
+        answers = json.loads(self._read())
+        return {name: tuple(outcome or (None, None)) for name, outcome in answers.items()}
+
+    def close(self) -> None:
+        """End the Python."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _read(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "that Python has died"
+        return line
+
+
+# It prefers the environment's packaging to the one it brings along; most have to be compared alone.
+ALONE = """
+import importlib.util, os
+setuptools = os.path.dirname(importlib.util.find_spec("setuptools").origin)
+sys.path.insert(0, os.path.join(setuptools, "_vendor"))
+"""
+
+
+@functools.cache
+def installed_pkg_resources(prelude: str = ALONE) -> RealPkgResources:
+    """Return the pkg_resources of the development environment: that of setuptools 75.8.0."""
+    return RealPkgResources(prelude=prelude)
+
+
+class MemoryTree:
+    """A tree that lies nowhere: its files are a dictionary."""
+
+    def __init__(self, files: Mapping[str, str | bytes]) -> None:
+        self.files = {
+            path: content.encode() if isinstance(content, str) else content
+            for path, content in files.items()
+        }
+        self.children: dict[str, set[str]] = {".": set()}
+        for path in self.files:
+            below = path
+            while below:
+                above = posixpath.dirname(below)
+                self.children.setdefault(above or ".", set()).add(posixpath.basename(below))
+                below = above
+        self.asked: list[str] = []
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        return tuple(self.children.get(posixpath.normpath(directory), ()))
+
+    def is_directory(self, path: str) -> bool:
+        return posixpath.normpath(path) in self.children
+
+    def is_file(self, path: str) -> bool:
+        return posixpath.normpath(path) in self.files
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        self.asked.append(path)
+        content = self.files.get(posixpath.normpath(path))
+        return None if content is None else content[:limit]
+
+
+def zip_tree(path: Path) -> MemoryTree:
+    """Return the tree that the zip file at `path` holds."""
+    with zipfile.ZipFile(path) as archive:
+        return MemoryTree({name: archive.read(name) for name in archive.namelist()})
+
+
+def write_zip(files: Files, path: Path) -> Path:
+    """Write `files` to a zip at `path` and return that."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def write(files: Files, directory: Path) -> Path:
+    """Write `files` below `directory` and return that. An empty file name makes a directory."""
+    for name, content in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir()
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return directory
+
+
+def metadata(
+    name: str, version: str = "1.0", requires: Iterable[str] = (), extras: Iterable[str] = ()
+) -> str:
+    """Return a METADATA file."""
+    return "".join(
+        [
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+            *(f"Provides-Extra: {extra}\n" for extra in extras),
+            *(f"Requires-Dist: {requirement}\n" for requirement in requires),
+            "\nName: not.this\nRequires-Dist: nor-this\n",
+        ]
+    )
+
+
+def installed(
+    stem: str,
+    name: str,
+    requires: Iterable[str] = (),
+    extras: Iterable[str] = (),
+    *,
+    record: str | None = None,
+    code: bool = True,
+    entry_points: str = "",
+) -> Files:
+    """Return the files of a distribution `name` in the dist-info directory ``STEM.dist-info``.
+
+    `record` is the stem that RECORD has instead, `code` whether its one module is there.
+    """
+    directory = f"{stem}.dist-info"
+    version = stem.rpartition("-")[2]
+    module = "module_of_" + "".join(c if c.isalnum() else "_" for c in stem) + ".py"
+    lists = f"{record or stem}.dist-info"
+    files: Files = {
+        f"{directory}/METADATA": metadata(
+            name, version if version[:1].isdigit() else "1.0", requires, extras
+        ),
+        f"{directory}/RECORD": f"{lists}/METADATA,,\n{lists}/RECORD,,\n{module},,\n",
+    }
+    if code:
+        files[module] = ""
+    if entry_points:
+        files[f"{directory}/entry_points.txt"] = entry_points
+    return files
+
+
+def under(directory: str, *parts: Files) -> Files:
+    """Return all `parts` as one, below `directory`."""
+    return {f"{directory}/{name}": text for part in parts for name, text in part.items()}
