@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from uvshim import __version__, config, installation, lock, process, uv
 from uvshim.arguments import Arguments
 from uvshim.environment import Environment
 from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
-from uvshim.report import Report
+from uvshim.report import Report, Style
 from uvshim.watch import Watch, load
 
 if TYPE_CHECKING:
@@ -86,9 +87,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(options: argparse.Namespace, report: Report) -> int:
-    """Diagnose every environment, print the result to standard output."""
-    raise NotImplementedError
+def _check(options: argparse.Namespace, _report: Report) -> int:
+    """Diagnose every environment, and print the result to standard output."""
+    from uvshim.diagnosis import diagnose  # noqa: PLC0415
+    from uvshim.summary import Examined, as_json, as_text  # noqa: PLC0415
+
+    supervisor = process.Supervisor()
+    excluded = config.matcher(config.excluded(os.getcwd()))
+    examined = [
+        Examined(found, diagnose(found.tree, found.visible, python=found.python, excluded=excluded))
+        for found in _named(options.environments, supervisor)
+    ]
+    if options.format == "json":
+        sys.stdout.write(as_json(examined))
+    else:
+        style = Style(options.color, sys.stdout)
+        for each in examined:
+            if each.broken or not options.quiet:
+                sys.stdout.write(as_text(each, style, everything=options.verbose > 0))
+    return supervisor.finish(BROKEN if any(each.broken for each in examined) else 0)
 
 
 def _fix(options: argparse.Namespace, report: Report) -> int:

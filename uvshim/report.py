@@ -7,9 +7,27 @@ import sys
 
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
+    from typing import TextIO
+
     from uvshim.renormalize import Left, Renamed
 
-_BOLD, _DIM, _RED, _GREEN, _YELLOW, _CYAN = "1", "2", "31", "32", "33", "36"
+BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
+
+
+class Style:
+    """Colours and weights for what goes to one stream, or none of them."""
+
+    def __init__(self, choice: str | None, stream: TextIO) -> None:
+        """Decide for `stream`; `choice` is `always`, `never`, `auto`, or None if nobody chose."""
+        self._colored = _colored(choice, stream)
+
+    def paint(self, code: str, text: str) -> str:
+        """Return `text` in the look that `code` stands for (ECMA-48, select graphic rendition)."""
+        return f"\033[{code}m{text}\033[0m" if self._colored else text
+
+    def label(self, color: str, word: str) -> str:
+        """Return what a line such as ``error: …`` begins with."""
+        return f"{self.paint(BOLD + ';' + color, word)}{self.paint(BOLD, ':')}"
 
 
 class Report:
@@ -19,22 +37,22 @@ class Report:
         self, *, color: str | None = None, quiet: bool = False, verbose: bool = False
     ) -> None:
         """Prepare; `color` is what an option asked for: `always`, `never`, `auto` or nothing."""
-        self._colored = _colored(color)
+        self._style = Style(color, sys.stderr)
         self._quiet = quiet
         self._verbose = verbose
 
     def error(self, message: str) -> None:
         """Say why nothing further is done. This is said in any case."""
-        self._say(f"{self._in(_BOLD + ';' + _RED, 'error')}{self._in(_BOLD, ':')} {message}")
+        self._say(f"{self._style.label(RED, 'error')} {message}")
 
     def warning(self, message: str) -> None:
         """Say what could not be done. This is said in any case."""
-        self._say(f"{self._in(_BOLD + ';' + _YELLOW, 'warning')}{self._in(_BOLD, ':')} {message}")
+        self._say(f"{self._style.label(YELLOW, 'warning')} {message}")
 
     def detail(self, message: str) -> None:
         """Say what is of use to somebody who looks for a fault."""
         if self._verbose:
-            self._say(f"{self._in(_CYAN, 'DEBUG')} uvshim: {message}")
+            self._say(f"{self._style.paint(CYAN, 'DEBUG')} uvshim: {message}")
 
     def waiting(self, lock: str) -> None:
         """Say that another uv has the lock on the environment."""
@@ -45,12 +63,14 @@ class Report:
         """Say which distributions were put right, and in which time."""
         if self._quiet or not renamed:
             return
-        count = f"{len(renamed)} distribution" + ("s" if len(renamed) > 1 else "")
-        took = self._in(_DIM, f"in {_duration(seconds)}")
-        self._say(f"{self._in(_DIM, done)} {self._in(_BOLD, count)} {took}")
+        count = counted(len(renamed), "distribution")
+        took = self._style.paint(DIM, f"in {_duration(seconds)}")
+        self._say(f"{self._style.paint(DIM, done)} {self._style.paint(BOLD, count)} {took}")
         for each in renamed:
-            version = self._in(_DIM, f"=={each.version}")
-            self._say(f" {self._in(_YELLOW, '~')} {self._in(_BOLD, each.name)}{version}")
+            version = self._style.paint(DIM, f"=={each.version}")
+            self._say(
+                f" {self._style.paint(YELLOW, '~')} {self._style.paint(BOLD, each.name)}{version}"
+            )
             self.detail(f"`{each.before}` is now `{each.path}`")
 
     def left(self, left: list[Left], environment: str) -> None:
@@ -64,11 +84,11 @@ class Report:
         """Say which command puts right what was left in `environment`, or says what else to do."""
         from shlex import quote  # noqa: PLC0415
 
-        hint = f"{self._in(_BOLD + ';' + _CYAN, 'hint')}{self._in(_BOLD, ':')}"
-        self._say(f"{hint} `uvshim fix {quote(environment)}` tries again")
+        self.hint(f"`uvshim fix {quote(environment)}` tries again")
 
-    def _in(self, code: str, text: str) -> str:
-        return f"\033[{code}m{text}\033[0m" if self._colored else text
+    def hint(self, message: str) -> None:
+        """Say what can be done."""
+        self._say(f"{self._style.label(CYAN, 'hint')} {message}")
 
     def _say(self, line: str) -> None:
         sys.stderr.write(line + "\n")
@@ -81,7 +101,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _colored(choice: str | None) -> bool:
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of something, such as ``2 distributions``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _colored(choice: str | None, stream: TextIO) -> bool:
     """Decide as uv does: its option, NO_COLOR, FORCE_COLOR, whether a terminal is there."""
     if choice in {"always", "never"}:
         return choice == "always"
@@ -91,7 +116,7 @@ def _colored(choice: str | None) -> bool:
         return True
     if os.environ.get("CLICOLOR") == "0" or os.environ.get("TERM") == "dumb":
         return False
-    return sys.stderr.isatty()
+    return stream.isatty()
 
 
 def _duration(seconds: float) -> str:
