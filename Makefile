@@ -31,6 +31,9 @@ test: $(VENV)/ready
 acceptance: $(VENV)/ready
 	$(PYTEST) -m index -n auto
 
+demo: $(VENV)/ready
+	@$(BIN)/python tools/demo.py
+
 lint: $(VENV)/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
