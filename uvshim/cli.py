@@ -16,7 +16,7 @@ from uvshim.report import Report, Style
 from uvshim.watch import Watch, load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from uvshim.installation import Installation
     from uvshim.process import Supervisor
@@ -111,21 +111,25 @@ def _check(options: argparse.Namespace, _report: Report) -> int:
 def _fix(options: argparse.Namespace, report: Report) -> int:
     """Put right every environment, one after the other."""
     supervisor = process.Supervisor()
-    exclude = config.excluded(os.getcwd())
-    done = [
-        _fix_one(found, exclude, supervisor, report, dry=options.dry_run)
-        for found in _named(options.environments, supervisor)
-    ]
-    return supervisor.finish(0 if all(done) else NOT_PUT_RIGHT)
+    excluded = config.matcher(config.excluded(os.getcwd()))
+    complete = True
+    for found in _named(options.environments, supervisor):
+        mended = _mend(found, excluded, supervisor, report, dry=options.dry_run)
+        complete = _whole(found, excluded, report) and mended and complete
+    return supervisor.finish(0 if complete else NOT_PUT_RIGHT)
 
 
-def _fix_one(
-    found: Installation, exclude: list[str], supervisor: Supervisor, report: Report, *, dry: bool
+def _mend(
+    found: Installation,
+    excluded: Callable[[str], bool],
+    supervisor: Supervisor,
+    report: Report,
+    *,
+    dry: bool,
 ) -> bool:
-    """Put right the installation `found`. Returns whether nothing is left to be done."""
+    """Rename what has a wrong name in the installation `found`. Returns whether all of it was."""
     from uvshim.renormalize import renormalize_directories  # noqa: PLC0415
 
-    is_excluded = config.matcher(exclude)
     environment = found.environment()
     with lock.UvLock(None if dry else environment.lock, supervisor.interrupted, report.waiting):
         begin = time.monotonic()
@@ -135,11 +139,29 @@ def _fix_one(
             for name in sorted(os.listdir(directory))
             if name.endswith(".dist-info")
         ]
-        outcome = renormalize_directories(paths, lambda name: not is_excluded(name), dry=dry)
+        outcome = renormalize_directories(paths, lambda name: not excluded(name), dry=dry)
         word = "Would renormalize" if dry else "Renormalized"
         report.renamed(outcome.renamed, time.monotonic() - begin, word)
-    report.left(outcome.left, environment.path)
+    for each in outcome.left:
+        report.left(each)
     return not outcome.left
+
+
+def _whole(found: Installation, excluded: Callable[[str], bool], report: Report) -> bool:
+    """Say which distributions in `found` no rename can mend, and which commands do."""
+    from uvshim.diagnosis import DUPLICATE, GHOST, diagnose  # noqa: PLC0415
+    from uvshim.summary import Examined, reinstalls  # noqa: PLC0415
+
+    examined = Examined(found, diagnose(found.tree, found.site_packages, excluded=excluded))
+    for finding in examined.diagnosis.findings:
+        if finding.kind == GHOST:
+            report.warning(f"`{finding.path}` is left of {finding.name}, whose code is gone")
+        elif finding.kind == DUPLICATE:
+            report.warning(f"`{finding.path}` is one of several of {finding.name}")
+    commands = reinstalls(examined)
+    for command in commands:
+        report.hint(command)
+    return not commands
 
 
 def _run(options: argparse.Namespace, report: Report) -> int:

@@ -73,12 +73,9 @@ class Report:
             )
             self.detail(f"`{each.before}` is now `{each.path}`")
 
-    def left(self, left: list[Left], environment: str) -> None:
-        """Say which directories of `environment` were left alone, why, and what to do then."""
-        for each in left:
-            self.warning(f"`{printable(each.path)}` was left alone: {printable(each.reason)}")
-        if left:
-            self.mend(environment)
+    def left(self, left: Left) -> None:
+        """Say which directory was left alone, and why."""
+        self.warning(f"`{printable(left.path)}` was left alone: {printable(left.reason)}")
 
     def mend(self, environment: str) -> None:
         """Say which command puts right what was left in `environment`, or says what else to do."""

@@ -19,6 +19,8 @@ class Watch:
     def __init__(self, environment: Environment | None) -> None:
         """Look at `environment` now; None, if it is not known or not there yet."""
         self._before = Snapshot.take(environment.site_packages()) if environment else None
+        if environment and environment.holds(__file__):
+            load()  # now: the command may replace these very modules, or take them away
         self._begin = time.time_ns()
 
     def written(self, environment: Environment) -> list[str]:
@@ -60,7 +62,10 @@ class Watch:
             report.warning("interrupted while another uv had the lock: no name was put right")
             report.mend(environment.path)
             return False
-        report.left(outcome.left, environment.path)
+        for each in outcome.left:
+            report.left(each)
+        if outcome.left:
+            report.mend(environment.path)
         return not outcome.left
 
 
