@@ -47,6 +47,11 @@ def is_version(version: str) -> bool:
     return _VERSION.fullmatch(version) is not None
 
 
+def is_well_formed(directory: str) -> bool:
+    """Say whether the name of the dist-info `directory` has the form NAME-VERSION."""
+    return is_version(directory.removesuffix(SUFFIX).partition("-")[2])
+
+
 def dotted(name: str) -> str:
     """Return the name part of the dist-info directory under which pkg_resources finds `name`.
 
@@ -115,8 +120,7 @@ def expected(directory: str, identity: Identity) -> str:
     if version is None:
         message = f"its METADATA is that of another distribution: {shown(identity.name)}"
         raise MetadataError(message)
-    well_formed = is_version(version) and directory.count("-") == 1 + SUFFIX.count("-")
-    if well_formed and "." not in identity.name:
+    if is_well_formed(directory) and "." not in identity.name:
         return directory
     if not is_version(version):
         version = identity.version.replace("-", "_")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from uvshim import distinfo, record
+from uvshim import distinfo, files, record
 
 # What goes after a directory's name while the files of another are linked into it.
 BUILDING = ".uvshim"
@@ -87,12 +87,10 @@ def _link(source: str, target: str) -> str:
 def _equal(one: str, other: str) -> bool:
     """Say whether two files are one, or have the same content; RECORDs differ while we work."""
     try:
-        if os.path.samefile(one, other):
+        if os.path.samefile(one, other) or os.path.basename(one) == "RECORD":
             return True
-        if os.path.basename(one) == "RECORD":
-            return True
-        with open(one, "rb") as first, open(other, "rb") as second:
-            return first.read() == second.read()
+        content = files.read(one)
+        return content is not None and content == files.read(other)
     except OSError:
         return False
 

@@ -11,8 +11,11 @@ import csv
 import errno
 import io
 import os
+import posixpath
 import stat
 from typing import TYPE_CHECKING
+
+from uvshim import files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -36,18 +39,16 @@ def read(directory: str) -> list[Row]:
     Bytes that are not UTF-8 survive a round trip. Raises `RecordError`, or OSError if the file
     is there and cannot be read.
     """
-    try:
-        with open(os.path.join(directory, "RECORD"), "rb") as file:
-            content = file.read()
-    except FileNotFoundError:
+    content = files.read(os.path.join(directory, "RECORD"))
+    if content is None:
         message = "it has no RECORD"
-        raise RecordError(message) from None
+        raise RecordError(message)
     return parse(content)
 
 
 def parse(content: bytes) -> list[Row]:
     """Return the rows in the `content` of a RECORD. Raises `RecordError`."""
-    text = content.decode("utf-8", "surrogateescape")
+    text = content[: _complete(content)].decode("utf-8", "surrogateescape")
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:
@@ -63,24 +64,55 @@ def parse(content: bytes) -> list[Row]:
     return rows
 
 
+def _complete(content: bytes) -> int:
+    """Return where the rows of a RECORD end that a kill in the middle of `append` has torn.
+
+    A line without its end is no row if it has too few columns, and if RECORD's own row stands
+    before it: otherwise what is torn is the work of an installer, and nobody knows what is missing.
+    """
+    end = content.rfind(b"\n") + 1
+    torn = content[end:].count(b",") < _COLUMNS - 1 and b"/RECORD," in content[:end]
+    return end if torn else len(content)
+
+
 def render(rows: Iterable[Row]) -> bytes:
-    """Return the content of a RECORD with `rows`, in their order, as uv writes it."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    """Return the content of a RECORD with `rows`, in their order, as uv writes it.
+
+    (Up to Python 3.12, the module csv does not quote a carriage return, which ends a row for uv.)
+    """
+    text = "".join(",".join(map(_quoted, row)) + "\n" for row in rows)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _quoted(field: str) -> str:
+    if any(character in field for character in '",\r\n'):
+        return '"' + field.replace('"', '""') + '"'
+    return field
 
 
 def top(row: Row) -> str:
     """Return the first component of the path in `row`: for a distribution's own files, dist-info.
 
-    A backslash counts as a separator, as installers on Windows have written it.
+    The path is taken for what it means: ``./x/../y`` begins with ``y``.
     """
-    return row[0].replace("\\", "/").partition("/")[0]
+    return _split(row[0])[0]
 
 
 def moved(row: Row, directory: str) -> Row:
     """Return `row` with `directory` in place of the first component of its path."""
-    return [directory + "/" + row[0].replace("\\", "/").partition("/")[2], *row[1:]]
+    return [f"{directory}/{_split(row[0])[1]}", *row[1:]]
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Return the first component of `path`, and the rest.
+
+    Installers on Windows have written backslashes, which separate if the first one does; after a
+    slash they are a part of a name.
+    """
+    if "/" not in path.partition("\\")[0]:
+        path = path.replace("\\", "/")
+    first, _, rest = posixpath.normpath(path).partition("/")
+    return first, rest
 
 
 def relocated(rows: Iterable[Row], aliases: Collection[str], directory: str) -> list[Row]:
@@ -124,9 +156,11 @@ def append(directory: str, rows: list[Row]) -> None:
         replace(directory, [*read(directory), *rows])
         return
     with open(path, "rb+", buffering=0) as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(end - 1, 0))
-        content = (b"" if file.read(1) == b"\n" else b"\n") + render(rows)
+        before = file.read()
+        end = file.seek(_complete(before))
+        if end < len(before):
+            file.truncate(end)
+        content = (b"" if before[:end].endswith(b"\n") else b"\n") + render(rows)
         if file.write(content) != len(content):  # a full disk takes a part
             file.truncate(end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
@@ -146,10 +180,10 @@ def replace(directory: str, rows: Iterable[Row]) -> None:
     try:
         with open(unfinished, "xb") as file:
             file.write(render(rows))
-        os.chmod(unfinished, stat.S_IMODE(status.st_mode))
         if hasattr(os, "chown"):
             with contextlib.suppress(PermissionError):  # another user's file in our directory
                 os.chown(unfinished, status.st_uid, status.st_gid)
+        os.chmod(unfinished, stat.S_IMODE(status.st_mode))  # last: chown takes bits away
         os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
         os.replace(unfinished, path)
     except OSError:

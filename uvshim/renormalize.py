@@ -17,7 +17,8 @@ import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim import distinfo, layers, record
+from uvshim import distinfo, files, layers, record
+from uvshim.snapshot import may_be_dotted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -100,21 +101,26 @@ def renormalize_directories(
             outcome.renamed.append(
                 Renamed(plan.identity.name, plan.version, path, plan.destination)
             )
-    return outcome
+    # Of a directory that a killed run has left twice, both were put right: that is one.
+    return outcome._replace(renamed=list({each.path: each for each in outcome.renamed}.values()))
 
 
 def _plan(path: str, concerns: Callable[[str], bool]) -> _Plan | None:
     """Return what is to be done with the dist-info directory `path`, None if that is nothing."""
-    if os.path.islink(path) or not os.path.isdir(path):
-        message = "it is not a directory"
-        raise _CannotError(message)
     try:
-        return _plan_as_described(path, path, concerns)
+        plan = _plan_as_described(path, path, concerns)
     except (distinfo.MetadataError, record.RecordError) as error:
-        heir = layers.heir(path)
+        own = os.path.basename(path)
+        if distinfo.is_well_formed(own) and not may_be_dotted(own):
+            return None  # broken, but not in anything that could be put right here
+        heir = None if os.path.islink(path) else layers.heir(path)
         if heir is None:
             raise _CannotError(*error.args) from None
-        return _plan_as_described(path, heir, concerns)
+        plan = _plan_as_described(path, heir, concerns)
+    if plan is not None and os.path.islink(path):
+        message = "it is a symbolic link"
+        raise _CannotError(message)
+    return plan
 
 
 def _plan_as_described(
@@ -122,25 +128,27 @@ def _plan_as_described(
 ) -> _Plan | None:
     """Return what is to be done with `path`, by METADATA and RECORD in `described_in`."""
     own = os.path.basename(path)
-    identity = distinfo.parse_metadata(_head(os.path.join(described_in, "METADATA")))
+    metadata = files.read(os.path.join(described_in, "METADATA"), distinfo.HEADER_LIMIT)
+    if metadata is None:
+        message = "it has no METADATA"
+        raise distinfo.MetadataError(message)
+    identity = distinfo.parse_metadata(metadata)
     if not concerns(identity.name):
         return None
     directory = distinfo.expected(own, identity)
-    rows = record.read(described_in)
+    try:
+        rows = record.read(described_in)
+    except record.RecordError:
+        if directory == own:
+            return None
+        raise
     aliases = _aliases(path, identity.name, rows)
     if directory == own and aliases == {own}:
         return None
+    if _lists_by_detour(path, rows):
+        message = "its RECORD lists its files by another path than the one from beside it"
+        raise _CannotError(message)
     return _Plan(identity, path, directory, rows, aliases | {directory})
-
-
-def _head(path: str) -> bytes:
-    """Return the beginning of the METADATA file `path`, with more than the header for sure."""
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(distinfo.HEADER_LIMIT)
-    except (FileNotFoundError, IsADirectoryError):
-        message = "it has no METADATA"
-        raise distinfo.MetadataError(message) from None
 
 
 def _aliases(path: str, name: str, rows: list[record.Row]) -> frozenset[str]:
@@ -163,10 +171,24 @@ def _aliases(path: str, name: str, rows: list[record.Row]) -> frozenset[str]:
     return frozenset(aliases)
 
 
+def _lists_by_detour(path: str, rows: list[record.Row]) -> bool:
+    """Say whether `rows` lead to files of the directory `path` from the root or from above.
+
+    Such rows would go on leading to the old name.
+    """
+    site_packages = os.path.abspath(os.path.dirname(path))
+    own = os.path.join(site_packages, os.path.basename(path), "")
+    return any(
+        os.path.normpath(os.path.join(site_packages, row[0])).startswith(own)
+        for row in rows
+        if record.top(row) in {"", ".."}
+    )
+
+
 def _carry_out(plan: _Plan) -> None:
     """Do what `plan` says, so that a kill at any moment loses nothing."""
     moves = plan.destination != plan.path
-    if moves and os.path.lexists(plan.destination):
+    if moves and _stands_beside(plan):
         if not layers.is_remnant(plan.path, plan.destination):
             message = f"`{plan.directory}` stands beside it already"
             raise _CannotError(message)
@@ -177,6 +199,15 @@ def _carry_out(plan: _Plan) -> None:
             _rename(plan)
     rows = record.read(plan.destination)
     record.replace(plan.destination, record.relocated(rows, plan.aliases, plan.directory))
+
+
+def _stands_beside(plan: _Plan) -> bool:
+    """Say whether there is something else at the destination; a name's case may not matter."""
+    try:
+        there = os.lstat(plan.destination)
+    except FileNotFoundError:
+        return False
+    return not os.path.samestat(there, os.lstat(plan.path))
 
 
 def _rename(plan: _Plan) -> None:
