@@ -12,7 +12,7 @@ from typing import Protocol
 import pytest
 from uv import find_uv_bin
 
-from tests.places import Venv
+from tests.places import Venv, copy_installation
 from tests.wheels import build_wheel
 
 # Wheels that the offline tests need and cannot build themselves; `make` puts them there.
@@ -21,7 +21,11 @@ DOWNLOADED = Path(__file__).parent.parent / ".cache" / "wheels"
 
 class Run(Protocol):
     def __call__(
-        self, *command: str | Path, cwd: Path | None = None, **variables: str | None
+        self,
+        *command: str | Path,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        **variables: str | None,
     ) -> subprocess.CompletedProcess[str]: ...
 
 
@@ -49,8 +53,16 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("uv-cache")
 
 
+@pytest.fixture(scope="session")
+def only_uv(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for PATH with uv in it and no Python, unlike the one where uv really is."""
+    directory = tmp_path_factory.mktemp("bin")
+    (directory / "uv").symlink_to(uv)
+    return directory
+
+
 @pytest.fixture
-def variables(tmp_path: Path, uv: Path, shared_cache: Path) -> dict[str, str]:
+def variables(tmp_path: Path, only_uv: Path, shared_cache: Path) -> dict[str, str]:
     """The environment variables of every command: nothing of the machine's uv, pip or Python."""
     home = tmp_path / "home"
     home.mkdir()
@@ -63,7 +75,7 @@ def variables(tmp_path: Path, uv: Path, shared_cache: Path) -> dict[str, str]:
     return {
         **kept,
         "HOME": str(home),
-        "PATH": f"{uv.parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{only_uv}{os.pathsep}{os.environ['PATH']}",
         "UV_CACHE_DIR": str(shared_cache),
         "UV_PYTHON_DOWNLOADS": "never",
     }
@@ -74,13 +86,17 @@ def run(variables: dict[str, str], tmp_path: Path) -> Run:
     """Run a command in the test's own directory; a variable that is None is taken away."""
 
     def command(
-        *words: str | Path, cwd: Path | None = None, **more: str | None
+        *words: str | Path,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        **more: str | None,
     ) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in {**variables, **more}.items() if v is not None}
         return subprocess.run(
             [str(word) for word in words],
             cwd=cwd or tmp_path,
             env=environment,
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
@@ -113,6 +129,12 @@ class MakeVenv(Protocol):
 def venv(make_venv: MakeVenv) -> Venv:
     """A virtual environment at `.venv` in the test's own directory, where uv finds it."""
     return make_venv()
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Path:
+    """A Python of its own at `python` in the test's own directory, which is no virtual one."""
+    return copy_installation(tmp_path / "python")
 
 
 @pytest.fixture

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import csv
+import fnmatch
 import hashlib
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +50,26 @@ class Venv(NamedTuple):
         )
         assert done.returncode in {0, 9}, done.stderr
         return done.returncode == 0
+
+
+def copy_installation(root: Path) -> Path:
+    """Make `root` an installation of the Python that runs the tests, with no packages in it.
+
+    The interpreter is a copy, so that it takes `root` for its own; the standard library is that of
+    the original.
+    """
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    original = Path(sys.base_prefix)
+    library = root / "lib" / name
+    (library / "site-packages").mkdir(parents=True)
+    for each in (original / "lib" / name).iterdir():
+        if each.name not in {"site-packages", "EXTERNALLY-MANAGED", "__pycache__"}:
+            (library / each.name).symlink_to(each)
+    (root / "bin").mkdir()
+    shutil.copy(original / "bin" / name, root / "bin" / name)
+    for alias in ("python", "python3"):
+        (root / "bin" / alias).symlink_to(name)
+    return root
 
 
 def dist_infos(site_packages: Path) -> list[str]:
@@ -101,3 +124,17 @@ def record_faults(dist_info: Path) -> list[str]:
         for file in sorted(dist_info.rglob("*"))
         if file.is_file() and str(file.relative_to(site_packages)) not in paths
     ]
+
+
+def found_below(root: Path, *patterns: str) -> list[str]:
+    """Return every path below `root`, relative to it, whose name fits a pattern, whatever its case.
+
+    They are sorted by name; links are not followed.
+    """
+    found = [
+        os.path.relpath(os.path.join(parent, name), root)
+        for parent, directories, names in os.walk(root)
+        for name in [*directories, *names]
+        if any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
+    ]
+    return sorted(found, key=os.path.basename)

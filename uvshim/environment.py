@@ -56,6 +56,14 @@ class Environment:
                 found.setdefault(os.path.realpath(directory), directory)
         return list(found.values())
 
+    def holds(self, file: str) -> bool:
+        """Say whether `file` is installed here."""
+        real = os.path.realpath(file)
+        return any(
+            real.startswith(os.path.join(os.path.realpath(directory), ""))
+            for directory in self.site_packages()
+        )
+
 
 def usual_site_packages(
     root: str, names: Callable[[str], Iterable[str]] | None = None

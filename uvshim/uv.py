@@ -161,12 +161,12 @@ class Question:
         check_version(version, self._uv)
         base = self._working_directory(version)
         python, _, environment = said["Using Python "][0].partition(" environment at")
-        directory = _path(said["Using `--target` directory at "][0])
-        prefix = _path(said["Using `--prefix` directory at "][0])
+        directory = said["Using `--target` directory at "][0]
+        prefix = said["Using `--prefix` directory at "][0]
         named = directory or prefix or environment.removeprefix(":").removeprefix(" ")
         # Locks are released in the reverse order: the target's first, if it was taken at all.
-        taken = named and named in map(_path, said["lock for "])
-        lock = _path(said["Released lock at "][0]) if taken else ""
+        taken = named and named in said["lock for "]
+        lock = said["Released lock at "][0] if taken else ""
         return Target(
             directory=os.path.join(base, directory) if directory else None,
             root=os.path.join(base, named) if named and not directory else None,
@@ -208,18 +208,17 @@ _PHRASES = (
 
 def _said(log: str) -> dict[str, list[str]]:
     """Return how uv ended each phrase in its `log`, in order; one empty string where it did not."""
-    said: dict[str, list[str]] = {phrase: [] for phrase in _PHRASES}
-    for line in log.split("\n"):
-        for phrase, endings in said.items():
-            _, found, rest = line.partition(phrase)
-            if found:
-                endings.append(rest)
-    return {phrase: endings or [""] for phrase, endings in said.items()}
+    return {phrase: list(map(_ending, log.split(phrase)[1:])) or [""] for phrase in _PHRASES}
 
 
-def _path(rest: str) -> str:
-    """Return the path that is the `rest` of a line, without the backticks of newer releases."""
-    return rest[1:-1] if rest.startswith("`") and rest.endswith("`") else rest
+def _ending(rest: str) -> str:
+    """Return the end of the phrase that the `rest` of the log begins with.
+
+    Newer releases write a path in backticks; then it may even go over more than one line.
+    """
+    if rest.startswith("`"):
+        return rest[1:].partition("`\n")[0]
+    return rest.partition("\n")[0]
 
 
 def _version(said: list[str]) -> tuple[int, ...]:
