@@ -141,7 +141,7 @@ class Arguments:
     - `subcommand`: the subcommand of `uv pip`, `install` where none is named;
     - `rest`: the arguments after it, verbatim;
     - `choosing`: those of them that choose the environment, in order, in a form uv reads alike;
-    - `directory`: the value of `--directory`, or None;
+    - `directory`, `project`: the values of `--directory` and `--project`, or None;
     - `color`: `auto`, `always` or `never` where an option says so, or None;
     - `quiet`, `verbose`: how often `-q` and `-v` are given;
     - `dry`: nothing will be installed (`--dry-run`, `--check`);
@@ -155,6 +155,7 @@ class Arguments:
         self.rest = list(arguments[1:] if named else arguments)
         self.choosing: list[str] = []
         self.directory: str | None = None
+        self.project: str | None = None
         self.color: str | None = None
         self.quiet = self.verbose = 0
         self.dry = self.help = self.version = False
@@ -171,6 +172,8 @@ class Arguments:
     def _note(self, option: str, value: str | None) -> None:
         if option == "--directory":
             self.directory = value
+        elif option == "--project":
+            self.project = value
         elif option == "--color":
             self.color = value
         elif option == "--no-color":

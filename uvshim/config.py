@@ -52,6 +52,7 @@ def matcher(patterns: list[str]) -> Callable[[str], bool]:
 
 def _in_files(directory: str) -> list[str]:
     """Return the patterns in the nearest configuration file from `directory` upwards."""
+    directory = os.path.normpath(directory)
     while True:
         for name in _FILES:
             path = os.path.join(directory, name)
@@ -79,14 +80,15 @@ def _patterns(path: str, content: bytes) -> list[str]:
         import tomli as tomllib  # noqa: PLC0415
 
     try:
-        table = tomllib.loads(content.decode("utf-8"))
+        document = tomllib.loads(content.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"`{path}` is not valid TOML: {error}"
         raise ConfigurationError(message) from None
     where = f"`{path}`"
+    table: object = document
     if os.path.basename(path) != _FILES[0]:
         where = f"[tool.uvshim] in `{path}`"
-        tools = table.get("tool", {})
+        tools = document.get("tool", {})
         table = tools.get("uvshim", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         message = f"{where} is not a table"

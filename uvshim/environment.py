@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from uvshim.uv import Target
 
 # Run by the interpreter of an environment that is not a virtual one, isolated from its user.
-_WHERE = "import sys, sysconfig as s; sys.stderr.write('\\n'.join(map(s.get_path, {})))"
+_WHERE = "import sysconfig as s; print(*map(s.get_path, {}), sep='\\n')"
 _SCHEME = ("purelib", "platlib")
 
 
@@ -31,14 +31,14 @@ class Environment:
 
     @classmethod
     def of(cls, target: Target, supervisor: Supervisor) -> Environment | None:
-        """Return the environment that is uv's `target`, or None if uv did not say.
+        """Return the environment that is uv's `target`, or None if uv did not say, or not clearly.
 
         A virtual environment and a prefix have their directories in the usual places. Any other
         Python is asked for them: a distributor may have moved them, as Debian does.
         """
-        if target.directory is not None:
+        if target.directory is not None and os.path.isdir(target.directory):
             return cls(target.directory, target.lock, [target.directory])
-        if target.root is None:
+        if target.root is None or not os.path.isdir(target.root):
             return None
         if target.is_prefix or os.path.isfile(os.path.join(target.root, "pyvenv.cfg")):
             return cls(target.root, target.lock)
@@ -101,7 +101,7 @@ def _asked(root: str, version: str, supervisor: Supervisor) -> list[str] | None:
         interpreter = os.path.join(root, name)
         if os.access(interpreter, os.X_OK):
             command = [interpreter, "-I", "-c", _WHERE.format(_SCHEME)]
-            child = supervisor.start(command, keep_errors=True)
+            child = supervisor.start(command, keep_output=True)
             if supervisor.wait(child) == 0:
-                return child.standard_error().split("\n")
+                return child.output().split("\n")
     return None

@@ -19,19 +19,19 @@ _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 
 
 class Child:
-    """A program that was started: its process number and the file its standard error goes to."""
+    """A program that was started: its process number and the file its output goes to."""
 
-    def __init__(self, pid: int, errors: int | None) -> None:
-        """Take over `pid`, and the file descriptor `errors` if its standard error is kept."""
+    def __init__(self, pid: int, output: int | None) -> None:
+        """Take over `pid`, and the file descriptor `output` if its output is kept."""
         self.pid = pid
-        self._errors = errors
+        self._output = output
 
-    def standard_error(self) -> str:
-        """Return what the program wrote to standard error, once it has ended. To be called once."""
-        if self._errors is None:
+    def output(self) -> str:
+        """Return what the program wrote to either stream, once it has ended. To be called once."""
+        if self._output is None:
             return ""
-        os.lseek(self._errors, 0, os.SEEK_SET)
-        with open(self._errors, "rb") as kept:
+        os.lseek(self._output, 0, os.SEEK_SET)
+        with open(self._output, "rb") as kept:
             return os.fsdecode(kept.read())
 
 
@@ -69,23 +69,23 @@ class Supervisor:
         command: list[str],
         environment: Mapping[str, str] | None = None,
         *,
-        keep_errors: bool = False,
+        keep_output: bool = False,
     ) -> Child:
         """Start `command` (its first word is the path of the program) and return at once.
 
-        It has our standard streams and open files, or with `keep_errors` none but a file that
-        `Child.standard_error` reads. Raises OSError if the program cannot be started.
+        It has our standard streams and open files, or with `keep_output` none but a file that
+        `Child.output` reads. Raises OSError if the program cannot be started.
         """
         environment = os.environ if environment is None else environment
-        errors = _nameless_file() if keep_errors else None
+        output = _nameless_file() if keep_output else None
         if not hasattr(os, "posix_spawn"):  # Windows
-            return Child(_start_elsewhere(command, environment, errors), errors)
+            return Child(_start_elsewhere(command, environment, output), output)
         streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
-        if errors is not None:
+        if output is not None:
             streams = [
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_DUP2, errors, 2),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
             ]
         pid = os.posix_spawn(
             command[0],
@@ -95,7 +95,7 @@ class Supervisor:
             setsigmask=self._usual_mask,
             setsigdef=[getattr(signal, name) for name in _IGNORED_BY_PYTHON],
         )
-        return Child(pid, errors)
+        return Child(pid, output)
 
     def wait(self, child: Child, meanwhile: Callable[[], object] | None = None) -> int:
         """Wait for `child` and return its exit code, negative if a signal ended it.
@@ -163,6 +163,14 @@ def replace(command: list[str]) -> NoReturn:
     os.execv(command[0], command)  # noqa: S606
 
 
+def working_directory() -> str:
+    """Return where we are, or an empty string if that directory is no more."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
 def _nameless_file() -> int:
     """Return the descriptor of a new file that no name leads to and no kill can leave behind."""
     if hasattr(os, "memfd_create"):
@@ -173,12 +181,12 @@ def _nameless_file() -> int:
         return os.dup(file.fileno())
 
 
-def _start_elsewhere(command: list[str], environment: Mapping[str, str], errors: int | None) -> int:
+def _start_elsewhere(command: list[str], environment: Mapping[str, str], output: int | None) -> int:
     """Start `command` where there is no posix_spawn, and return its process number."""
     import subprocess  # noqa: PLC0415
 
-    quiet = None if errors is None else subprocess.DEVNULL
-    return subprocess.Popen(command, env=environment, stdin=quiet, stdout=quiet, stderr=errors).pid
+    stdin = None if output is None else subprocess.DEVNULL
+    return subprocess.Popen(command, env=environment, stdin=stdin, stdout=output, stderr=output).pid
 
 
 def _wait_elsewhere(pid: int) -> int:

@@ -6,6 +6,7 @@ import os
 import sys
 
 from uvshim.errors import UvNotFoundError, UvshimError
+from uvshim.process import working_directory
 
 TYPE_CHECKING = False  # the name alone tells type checkers; importing `typing` would cost 8 ms
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class Question:
         self._arguments = arguments
         self._supervisor = supervisor
         self._child = self._ask(os.devnull)
+        self.project = ""
+        """Where uv begins to look for configuration files; known with the answer."""
 
     def answer(self) -> Target:
         """Wait for the answer. It may be unknown, where uv itself fails.
@@ -137,12 +140,12 @@ class Question:
         return self._supervisor.start(
             [self._uv, *question, "--color", "never", *self._arguments.choosing],
             environment,
-            keep_errors=True,
+            keep_output=True,
         )
 
     def _listen(self, child: Child) -> str:
         self._supervisor.wait(child)
-        return child.standard_error()
+        return child.output()
 
     def _ask_with_project(self) -> str:
         """Ask again about an empty project: with extras configured, uv takes nothing less."""
@@ -157,9 +160,12 @@ class Question:
     def _read(self, log: str) -> Target:
         """Read the answer out of uv's `log`."""
         said = _said(log)
-        version = _version(said["DEBUG uv "])
+        version = _version(said["DEBUG uv "]) or self._version_itself()
         check_version(version, self._uv)
         base = self._working_directory(version)
+        self.project = os.path.join(
+            base, self._arguments.project or os.environ.get("UV_PROJECT") or ""
+        )
         python, _, environment = said["Using Python "][0].partition(" environment at")
         directory = said["Using `--target` directory at "][0]
         prefix = said["Using `--prefix` directory at "][0]
@@ -175,12 +181,17 @@ class Question:
             is_prefix=bool(prefix) and not directory,
         )
 
+    def _version_itself(self) -> tuple[int, ...]:
+        """Return what `uv --version` says: very old releases do not log it."""
+        log = self._listen(self._supervisor.start([self._uv, "--version"], keep_output=True))
+        return _version([log.removeprefix("uv ").strip()])
+
     def _working_directory(self, version: tuple[int, ...]) -> str:
         """Return the directory that uv changes to before it does anything: paths relate to it."""
         directory = self._arguments.directory
         if directory is None and version >= (0, 9, 1):
             directory = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
-        return os.path.join(os.getcwd(), directory or "")
+        return os.path.join(working_directory(), directory or "")
 
 
 def check_version(version: tuple[int, ...], uv: str) -> None:

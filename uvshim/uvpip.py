@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from uvshim import __version__, config, process, uv
@@ -64,8 +63,8 @@ def _install(binary: str, arguments: Arguments, report: Report) -> int:
     """Ask where uv will write, look, run it, look again, and put right what it wrote."""
     supervisor = process.Supervisor()
     question = uv.Question(binary, arguments, supervisor)
-    exclude = config.excluded(os.path.join(os.getcwd(), arguments.directory or ""))
     environment = Environment.of(question.answer(), supervisor)
+    exclude = config.excluded(question.project)
     if supervisor.signalled:
         return supervisor.finish(-supervisor.signalled)
     watch = Watch(environment)

@@ -1,0 +1,372 @@
+"""What `uvpip` hands on to uv: arguments, streams, environment, and what comes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.places import Venv, tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Run
+
+RECORDER = """\
+#!{python} -IS
+import json, os, sys
+seen = {{
+    "argv": [os.fsencode(word).hex() for word in sys.argv[1:]],
+    "environment": {{os.fsencode(k).hex(): os.fsencode(v).hex() for k, v in os.environ.items()}},
+    "directory": os.getcwd(),
+    "streams": [os.readlink(f"/proc/self/fd/{{number}}") for number in range(3)],
+    "open": [n for n in range(100) if n not in (3,) and os.path.exists(f"/proc/self/fd/{{n}}")],
+}}
+with open({log!r}, "a") as log:
+    print(json.dumps(seen), file=log)
+os.execv({uv!r}, [{uv!r}, *sys.argv[1:]])
+"""
+
+
+class Recorder:
+    """A program that stands in for uv: it notes how it was called, then becomes the real uv."""
+
+    def __init__(self, directory: Path, uv: Path) -> None:
+        self.path = directory / "recorder"
+        self._log = directory / "recorder.log"
+        script = RECORDER.format(python=sys.executable, log=str(self._log), uv=str(uv))
+        self.path.write_text(script)
+        self.path.chmod(0o755)
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return how it was called, each time, apart from what uvpip itself asked of uv."""
+        if not self._log.exists():
+            return []
+        seen = [json.loads(line) for line in self._log.read_text().splitlines()]
+        question = [word.encode().hex() for word in ("--dry-run", "-vv", "--offline", "--color")]
+        return [each for each in seen if each["argv"][4:8] != question]
+
+    def arguments(self) -> list[bytes]:
+        """Return the arguments of the only call."""
+        (call,) = self.calls()
+        return [bytes.fromhex(word) for word in call["argv"]]
+
+
+@pytest.fixture
+def recorder(tmp_path: Path, uv: Path) -> Recorder:
+    return Recorder(tmp_path, uv)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        [b""],
+        [b"a b", b"  ", b"\t\n"],
+        [b"it's", b'"quoted"', b"\\", b"$HOME", b"*", b"`x`", b"{a,b}", b"; rm"],
+        [b"zope.deferred", b"--", b"-p", b"--dry-run", b"install"],
+        [b"--", b"--"],
+        [b"\xff\xfe", b"caf\xe9", "ünï-中".encode()],
+        [b"--target", b"\xff\xfe", b"zope.deferred"],
+        [b"-r", b"-", b"-e", b".", b"-c", b"a", b"--no-such-option", b"--also=not"],
+        [b"--python"],
+        [b"-p"],
+        [b"-"],
+        [b"install"],
+        [b"x", b"install"],
+    ],
+    ids=str,
+)
+def test_uv_gets_every_argument_as_it_was_given(
+    words: list[bytes], uvpip: Path, venv: Venv, variables: dict[str, str], recorder: Recorder
+) -> None:
+    subprocess.run(
+        [os.fsencode(uvpip), *words],
+        cwd=venv.path.parent,
+        env={**variables, "UVSHIM_UV": str(recorder.path)},
+        capture_output=True,
+        check=False,
+    )
+    given = words[1:] if words[:1] == [b"install"] else words
+    assert recorder.arguments() == [b"pip", b"install", *given]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["install", "install"], ["install", "install"]),
+        (["zope.deferred", "sync"], ["install", "zope.deferred", "sync"]),
+        (["-q", "list"], ["install", "-q", "list"]),
+        (["sync", "a.txt", "--dry-run"], ["sync", "a.txt", "--dry-run"]),
+        (["sync", "a.txt"], ["sync", "a.txt"]),
+        (["uninstall", "x", "-p", "y"], ["uninstall", "x", "-p", "y"]),
+        (["list", "--format", "json"], ["list", "--format", "json"]),
+        *(
+            ([name, "x"], [name, "x"])
+            for name in ("check", "compile", "freeze", "show", "tree", "uninstall", "install")
+        ),
+    ],
+    ids=str,
+)
+def test_a_subcommand_of_uv_pip_as_first_word_is_that_subcommand(
+    words: list[str], expected: list[str], run: Run, uvpip: Path, venv: Venv, recorder: Recorder
+) -> None:
+    run(uvpip, *words, UVSHIM_UV=str(recorder.path))
+    assert recorder.arguments() == [word.encode() for word in ["pip", *expected]]
+
+
+def test_every_subcommand_that_this_uv_has_is_known(run: Run, uv: Path) -> None:
+    from uvshim.arguments import SUBCOMMANDS  # noqa: PLC0415
+
+    lines = run(uv, "pip", "--help", "--color", "never").stdout.split("Commands:\n")[1]
+    listed = re.findall(r"^  (\w+)", lines.split("\n\n")[0], re.MULTILINE)
+    assert set(listed) > {"install", "sync", "uninstall"}
+    assert set(listed) <= SUBCOMMANDS | {"help"}
+
+
+def test_uv_gets_the_environment_the_directory_and_the_streams_as_they_are(
+    uvpip: Path, venv: Venv, variables: dict[str, str], recorder: Recorder, tmp_path: Path
+) -> None:
+    given = {
+        **{os.fsencode(name): os.fsencode(value) for name, value in variables.items()},
+        b"UVSHIM_UV": os.fsencode(recorder.path),
+        b"UV_CONSTRAINT": b"",
+        b"RUST_LOG": b"off",
+        b"NOT_UTF_8": b"\xff\xfe",
+        b"EMPTY": b"",
+    }
+    streams = [tmp_path / name for name in ("in", "out", "err")]
+    streams[0].write_text("zope.deferred\n")
+    with streams[0].open() as stdin, streams[1].open("w") as out, streams[2].open("w") as err:
+        subprocess.run(
+            [uvpip, "-r", "-"],
+            cwd=venv.path.parent,
+            env=given,
+            stdin=stdin,
+            stdout=out,
+            stderr=err,
+            check=False,
+        )
+    (call,) = recorder.calls()
+    seen = {bytes.fromhex(k): bytes.fromhex(v) for k, v in call["environment"].items()}
+    seen.pop(b"LC_CTYPE", None)  # Python's own, of the program that stands in
+    given.pop(b"LC_CTYPE", None)
+    assert seen == given
+    assert call["directory"] == str(venv.path.parent)
+    assert call["streams"] == [str(path) for path in streams]
+    assert call["open"] == [0, 1, 2]
+
+
+def test_requirements_are_read_from_standard_input(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    done = run(uvpip, "--no-index", "-f", wheels, "-r", "-", stdin="simple\n# done\n")
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
+
+
+def test_a_requirements_file_may_be_a_process_substitution(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    script = '"$0" --no-index --find-links "$1" -r <(echo simple) -c <(echo "simple==4.0")'
+    done = run("bash", "-c", script, uvpip, wheels)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
+
+
+def test_standard_output_is_uvs_alone(run: Run, uvpip: Path, venv: Venv, wheels: Path) -> None:
+    done = run(uvpip, "--no-index", "-f", wheels, "simple")
+    assert done.stdout == ""
+    assert " ~ zope.deferred==1.2\n" in done.stderr
+
+
+def test_exit_codes_are_uvs(run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path) -> None:
+    for words in (["no-such-thing"], ["--no-such-option"], [], ["simple"]):
+        arguments = ["--no-index", "-f", str(wheels), *words]
+        expected = run(uv, "pip", "install", *arguments, "--dry-run").returncode
+        assert run(uvpip, *arguments).returncode == expected
+    assert run(uvpip, "show", "no-such-thing").returncode == 1
+    assert run(uvpip, "list", "--no-such-option").returncode == 2
+
+
+def test_what_uv_complains_of_is_said_once_and_by_uv(
+    run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    for words in (
+        ["no-such-thing"],
+        ["--no-such-option"],
+        ["-p", tmp_path / "nowhere", "x"],
+        ["--config-file", tmp_path / "nowhere", "x"],
+        ["-r", tmp_path / "nowhere"],
+    ):
+        arguments: list[str | Path] = ["--no-index", *words]
+        plain, ours = run(uv, "pip", "install", *arguments), run(uvpip, *arguments)
+        assert (ours.returncode, ours.stdout, ours.stderr) == (
+            plain.returncode,
+            plain.stdout,
+            plain.stderr,
+        )
+
+
+def test_help_is_ours_and_then_uvs(run: Run, uv: Path, uvpip: Path) -> None:
+    for option in ("--help", "-h"):
+        done = run(uvpip, option)
+        assert done.returncode == 0
+        assert done.stdout.startswith("uvpip: ")
+        assert done.stdout.endswith(run(uv, "pip", "install", option).stdout)
+    assert "Usage: uv pip list" in run(uvpip, "list", "--help").stdout
+
+
+def test_the_version_is_ours_and_uvs(run: Run, uv: Path, uvpip: Path) -> None:
+    from uvshim import __version__  # noqa: PLC0415
+
+    for option in ("--version", "-V"):
+        done = run(uvpip, option)
+        assert done.stdout == f"uvshim {__version__}\n{run(uv, '--version').stdout}"
+        assert done.returncode == 0
+
+
+def test_a_dry_run_is_uvs_and_changes_nothing(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path, recorder: Recorder
+) -> None:
+    before = tree(venv.path)
+    done = run(
+        *(uvpip, "--no-index", "-f", wheels, "simple", "--dry-run"), UVSHIM_UV=str(recorder.path)
+    )
+    assert " + zope-deferred==1.2" in done.stderr
+    assert tree(venv.path).keys() - before.keys() <= {".lock"}
+    assert recorder.arguments()[-1] == b"--dry-run"
+
+
+def in_a_terminal(command: list[str | Path], cwd: Path, environment: dict[str, str]) -> bytes:
+    """Return all that `command` writes to the terminal that it runs in."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(cwd)
+        os.execve(command[0], [str(word) for word in command], environment)
+    written = b""
+    while select.select([terminal], [], [], 60)[0]:
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not data:
+            break
+        written += data
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, written
+    return written
+
+
+def test_in_a_terminal_uv_draws_its_progress_and_both_speak_in_colour(
+    uvpip: Path, venv: Venv, wheels: Path, variables: dict[str, str]
+) -> None:
+    command: list[str | Path] = [uvpip, "--no-index", "-f", wheels, "simple"]
+    terminal = {**variables, "TERM": "xterm-256color"}
+    terminal.pop("CI", None)
+    written = in_a_terminal(command, venv.path.parent, terminal)
+    assert b"\x1b[2K" in written  # a line is taken back: a bar that moves
+    assert "⠋".encode() in written or b"Resolving" in written
+    assert b"\x1b[32m+\x1b[39m" in written
+    assert b"\x1b[33m~\x1b[0m \x1b[1mzope.deferred\x1b[0m\x1b[2m==1.2" in written
+
+
+def test_colours_follow_uvs_option_and_variables(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    def says_in_colour(*options: str, **more: str) -> bool:
+        words: list[str | Path] = ["--no-index", "-f", wheels, "--reinstall", "zope.deferred"]
+        done = run(uvpip, *words, *options, cwd=None, stdin=None, **more)
+        ours = [line for line in done.stderr.splitlines() if "Renormalized" in line]
+        uvs = [line for line in done.stderr.splitlines() if "Resolved" in line]
+        assert ("\x1b" in ours[0]) == ("\x1b" in uvs[0]), done.stderr
+        return "\x1b" in ours[0]
+
+    assert not says_in_colour()
+    assert says_in_colour("--color", "always")
+    assert says_in_colour(FORCE_COLOR="1")
+    assert says_in_colour(CLICOLOR_FORCE="1")
+    assert not says_in_colour(FORCE_COLOR="1", NO_COLOR="1")
+    assert not says_in_colour("--color=never", FORCE_COLOR="1")
+    assert says_in_colour("--color=always", NO_COLOR="1")
+    assert not says_in_colour("--no-color", FORCE_COLOR="1")
+
+
+def test_quiet_says_nothing_and_verbose_says_more(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    command = (uvpip, "--no-index", "-f", wheels, "--reinstall", "zope.deferred")
+    assert run(*command, "-q").stderr == ""
+    assert run(*command, "-qq").stderr == ""
+    normal, verbose = run(*command).stderr, run(*command, "-v").stderr
+    assert "uvshim:" not in normal
+    assert "zope_deferred-1.2.dist-info` is now `" in verbose
+
+
+@pytest.fixture
+def no_uv(tmp_path: Path) -> str:
+    """A PATH without uv."""
+    (tmp_path / "empty").mkdir()
+    return str(tmp_path / "empty")
+
+
+def test_uv_is_the_one_that_a_variable_names(
+    run: Run, uvpip: Path, uv: Path, no_uv: str, recorder: Recorder, tmp_path: Path
+) -> None:
+    other = Recorder(tmp_path / no_uv, uv)
+    run(uvpip, "list", UV=str(recorder.path), PATH=no_uv)
+    assert len(recorder.calls()) == 1
+    run(uvpip, "list", UVSHIM_UV=str(other.path), UV=str(recorder.path))
+    assert (len(recorder.calls()), len(other.calls())) == (1, 1)
+    run(uvpip, "list", UVSHIM_UV="recorder", PATH=str(recorder.path.parent))
+    assert (len(recorder.calls()), len(other.calls())) == (2, 1)
+
+
+@pytest.mark.parametrize("value", ["1", "true", "yes", "on"])
+def test_disabled_it_is_uv_and_nothing_else(
+    value: str, run: Run, uvpip: Path, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    offline = ("--no-index", "--find-links", wheels)
+    done = run(uvpip, *offline, "zope.deferred", UVSHIM_DISABLE=value)
+    assert done.returncode == 0
+    assert "Renormalized" not in done.stderr
+    assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
+    for words in (["--help"], ["--version"]):
+        ours = run(uvpip, *words, UVSHIM_DISABLE=value)
+        plain = run(uv, "pip", "install", *words)
+        assert (ours.stdout, ours.returncode) == (plain.stdout, plain.returncode)
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "No", "off"])
+def test_a_variable_that_says_no_does_not_disable_it(
+    value: str, run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    run(uvpip, "--no-index", "-f", wheels, "zope.deferred", UVSHIM_DISABLE=value)
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
+
+
+@pytest.mark.parametrize("options", [[], ["--directory", "/"]], ids=str)
+def test_in_a_directory_that_is_no_more_uv_says_what_is_wrong(
+    options: list[str], uvpip: Path, uv: Path, variables: dict[str, str], tmp_path: Path
+) -> None:
+    script = 'mkdir gone; cd gone; rmdir ../gone; "$@"; echo $?'
+    ours, plain = (
+        subprocess.run(
+            ["bash", "-c", script, "-", *words],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for words in ([str(uvpip), "x", *options], [str(uv), "pip", "install", "x", *options])
+    )
+    assert (ours.stdout, ours.stderr) == (plain.stdout, plain.stderr)
