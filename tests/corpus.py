@@ -8,13 +8,14 @@ import posixpath
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-Files = dict[str, str | bytes]
+Files = Mapping[str, str | bytes]
 
 CORPORA = Path(__file__).parent / "corpora"
 
@@ -99,32 +100,35 @@ class MemoryTree:
     """A tree that lies nowhere: its files are a dictionary."""
 
     def __init__(self, files: Mapping[str, str | bytes]) -> None:
-        self.files = {
-            path: content.encode() if isinstance(content, str) else content
-            for path, content in files.items()
-        }
-        self.children: dict[str, set[str]] = {".": set()}
-        for path in self.files:
-            below = path
-            while below:
-                above = posixpath.dirname(below)
-                self.children.setdefault(above or ".", set()).add(posixpath.basename(below))
-                below = above
+        self.files: dict[str, bytes] = {}
+        self.children: dict[str, set[str]] = {"": set()}
         self.asked: list[str] = []
+        for path, content in files.items():
+            below = _plain(path)
+            self.files[below] = content.encode() if isinstance(content, str) else content
+            while below:
+                above, name = posixpath.split(below)
+                self.children.setdefault(above, set()).add(name)
+                below = above
 
     def names(self, directory: str) -> tuple[str, ...]:
-        return tuple(self.children.get(posixpath.normpath(directory), ()))
+        return tuple(self.children.get(_plain(directory), ()))
 
     def is_directory(self, path: str) -> bool:
-        return posixpath.normpath(path) in self.children
+        return _plain(path) in self.children
 
     def is_file(self, path: str) -> bool:
-        return posixpath.normpath(path) in self.files
+        return _plain(path) in self.files
 
     def read(self, path: str, limit: int) -> bytes | None:
         self.asked.append(path)
-        content = self.files.get(posixpath.normpath(path))
+        content = self.files.get(_plain(path))
         return None if content is None else content[:limit]
+
+
+def _plain(path: str) -> str:
+    """Return `path` as a relative one without detours; the root is the empty one."""
+    return posixpath.normpath("/" + path).lstrip("/")
 
 
 def zip_tree(path: Path) -> MemoryTree:
@@ -176,7 +180,7 @@ def installed(
     record: str | None = None,
     code: bool = True,
     entry_points: str = "",
-) -> Files:
+) -> dict[str, str | bytes]:
     """Return the files of a distribution `name` in the dist-info directory ``STEM.dist-info``.
 
     `record` is the stem that RECORD has instead, `code` whether its one module is there.
@@ -185,7 +189,7 @@ def installed(
     version = stem.rpartition("-")[2]
     module = "module_of_" + "".join(c if c.isalnum() else "_" for c in stem) + ".py"
     lists = f"{record or stem}.dist-info"
-    files: Files = {
+    files: dict[str, str | bytes] = {
         f"{directory}/METADATA": metadata(
             name, version if version[:1].isdigit() else "1.0", requires, extras
         ),
@@ -198,6 +202,6 @@ def installed(
     return files
 
 
-def under(directory: str, *parts: Files) -> Files:
+def under(directory: str, *parts: Files) -> dict[str, str | bytes]:
     """Return all `parts` as one, below `directory`."""
     return {f"{directory}/{name}": text for part in parts for name, text in part.items()}
