@@ -53,7 +53,7 @@ def measured(*command: str | Path, may_fail: bool = False) -> Run:
     null = os.open(os.devnull, os.O_RDWR)
     begin = time.perf_counter()
     actions = [(os.POSIX_SPAWN_DUP2, null, stream) for stream in (0, 1, 2)]
-    pid = os.posix_spawn(words[0], words, {**os.environ, **(variables or {})}, file_actions=actions)
+    pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions)
     _, status, usage = os.wait4(pid, 0)
     seconds = time.perf_counter() - begin
     os.close(null)
