@@ -32,11 +32,15 @@ def move(path: str, destination: str) -> None:
     record.append(
         path, record.also_listed(rows, {os.path.basename(path)}, os.path.basename(building))
     )
-    if os.path.lexists(building):  # of a run that was killed
-        shutil.rmtree(building)
     shutil.copytree(path, building, symlinks=True, copy_function=_link)
     os.rename(building, destination)
     remove(path)
+
+
+def discard(destination: str) -> None:
+    """Take away what a killed `move` to `destination` has built. Raises OSError."""
+    if os.path.lexists(destination + BUILDING):
+        shutil.rmtree(destination + BUILDING)
 
 
 def heir(path: str) -> str | None:

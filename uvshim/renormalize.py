@@ -62,7 +62,7 @@ class _Plan(NamedTuple):
     """The name that the directory shall have."""
     rows: list[record.Row]
     aliases: frozenset[str]
-    """The names that its files are listed under: its own, and those in RECORD that are no more."""
+    """The names that its files may be listed under, but for one: they go from RECORD at the end."""
 
     @property
     def destination(self) -> str:
@@ -148,7 +148,7 @@ def _plan_as_described(
     if _lists_by_detour(path, rows):
         message = "its RECORD lists its files by another path than the one from beside it"
         raise _CannotError(message)
-    return _Plan(identity, path, directory, rows, aliases | {directory})
+    return _Plan(identity, path, directory, rows, aliases | {directory, directory + layers.BUILDING})
 
 
 def _aliases(path: str, name: str, rows: list[record.Row]) -> frozenset[str]:
@@ -212,6 +212,7 @@ def _stands_beside(plan: _Plan) -> bool:
 
 def _rename(plan: _Plan) -> None:
     """Give the directory its name."""
+    layers.discard(plan.destination)
     try:
         os.rename(plan.path, plan.destination)
     except OSError as error:

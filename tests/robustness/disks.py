@@ -1,0 +1,87 @@
+"""Where the environment of a test lies: on the disk, in a layer of an overlay, on a small tmpfs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Protocol
+
+from tests.places import Venv
+from tests.robustness.invariants import clone
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Place(Protocol):
+    """Where environments lie that are equal to one that was prepared."""
+
+    def fresh(self) -> Venv:
+        """Return the environment as it was prepared, and forget what became of it before."""
+
+    def copy(self) -> Venv:
+        """Return a copy of the environment as it is now, and forget the copy before."""
+
+
+class Plain:
+    """An ordinary file system."""
+
+    def __init__(self, prepared: Path, directory: Path) -> None:
+        self._prepared = prepared
+        self._here = directory / "here"
+        self._copy = directory / "copy"
+
+    def fresh(self) -> Venv:
+        shutil.rmtree(self._here, ignore_errors=True)
+        return Venv(clone(self._prepared, self._here))
+
+    def copy(self) -> Venv:
+        shutil.rmtree(self._copy, ignore_errors=True)
+        return Venv(clone(self._here, self._copy))
+
+
+class Overlay:
+    """An overlay file system with what was prepared in its lower layer; all of it in memory."""
+
+    def __init__(self, prepared: Path, directory: Path) -> None:
+        self._memory = directory / "memory"
+        mount("tmpfs", self._memory, "size=200m")
+        self._lower = self._memory / "lower"
+        subprocess.run(["cp", "-a", prepared, self._lower], check=True)
+
+    def fresh(self) -> Venv:
+        return Venv(self._mounted("here", None))
+
+    def copy(self) -> Venv:
+        return Venv(self._mounted("copy", self._memory / "here-upper"))
+
+    def close(self) -> None:
+        for name in ("here", "copy"):
+            unmount(self._memory / name)
+        unmount(self._memory)
+
+    def _mounted(self, name: str, upper: Path | None) -> Path:
+        parts = [self._memory / (name + part) for part in ("", "-upper", "-work")]
+        unmount(parts[0])
+        for part in parts:
+            shutil.rmtree(part, ignore_errors=True)
+        if upper is not None:
+            subprocess.run(["cp", "-a", upper, parts[1]], check=True)
+        for part in parts:
+            part.mkdir(exist_ok=True)
+        options = f"lowerdir={self._lower},upperdir={parts[1]},workdir={parts[2]}"
+        mount("overlay", parts[0], options)
+        return parts[0]
+
+
+def mount(kind: str, where: Path, options: str) -> None:
+    """Mount a file system of that kind, whose directory is made if need be."""
+    where.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", kind, kind, "-o", options, where], check=True)
+
+
+def unmount(where: Path) -> None:
+    """Unmount what is mounted there, if anything is."""
+    if os.path.ismount(where):
+        subprocess.run(["umount", "--lazy", where], check=True)

@@ -1,0 +1,93 @@
+"""Faults at the level of system calls: a process killed before one, or a call that fails."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# Every system call that changes a file or a directory; those that an architecture does not have
+# are no error with `?`. `test_no_call_that_changes_a_file_is_forgotten` holds the list to account.
+CHANGING = (
+    "open openat openat2 creat write writev pwrite64 pwritev pwritev2 truncate ftruncate fallocate "
+    "copy_file_range sendfile splice mknod mknodat mkdir mkdirat rmdir rename renameat renameat2 "
+    "link linkat symlink symlinkat unlink unlinkat chmod fchmod fchmodat fchmodat2 chown fchown "
+    "lchown fchownat utime utimes futimesat utimensat setxattr lsetxattr fsetxattr removexattr "
+    "lremovexattr fremovexattr"
+).split()
+
+# Those that only look at files, or at a descriptor.
+LOOKING = (
+    "stat lstat fstat newfstatat statx access faccessat faccessat2 readlink readlinkat getdents "
+    "getdents64 read pread64 readv lseek ioctl close fcntl flock statfs fstatfs getxattr lgetxattr "
+    "fgetxattr llistxattr listxattr flistxattr mmap fadvise64 execve chdir fchdir getcwd"
+).split()
+
+_CALL = re.compile(r"(\w+)\((.*)")
+
+
+class Call(NamedTuple):
+    """One system call of a process: which one of its name, counted from 1, and its arguments."""
+
+    name: str
+    number: int
+    text: str
+
+    @property
+    def changes(self) -> bool:
+        if self.name in {"open", "openat", "openat2"}:
+            return re.search(r"O_(WRONLY|RDWR|CREAT|TRUNC)", self.text) is not None
+        return self.name in CHANGING
+
+
+class Traced(NamedTuple):
+    """How a command that was traced ended, and the system calls it made itself, in order."""
+
+    status: int
+    output: str
+    calls: list[Call]
+    log: str
+
+
+def trace(
+    command: Sequence[str | Path],
+    variables: Mapping[str, str],
+    directory: Path,
+    *,
+    inject: str | None = None,
+    calls: Sequence[str] = CHANGING,
+) -> Traced:
+    """Run `command` in `directory`, with what strace calls an injection; not so its children."""
+    log = directory / "strace.log"
+    options = ["-e", "trace=" + ",".join("?" + name for name in calls)]
+    if calls == ("all",):
+        options = ["-e", "trace=all"]
+    if inject is not None:
+        options += ["-e", f"inject={inject}"]
+    done = subprocess.run(
+        ["strace", "-q", "-y", "-s", "1000", "-o", log, *options, "--", *command],
+        cwd=directory,
+        env={**variables, "PYTHONDONTWRITEBYTECODE": "1"},  # which would change files as well
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    text = log.read_text(errors="replace")
+    counted: dict[str, int] = {}
+    made = []
+    for line in text.splitlines():
+        if (match := _CALL.match(line)) is not None:
+            name, arguments = match.groups()
+            counted[name] = counted.get(name, 0) + 1
+            made.append(Call(name, counted[name], arguments))
+    return Traced(done.returncode, done.stdout + done.stderr, made, text)
+
+
+def points(traced: Traced, place: Path) -> list[Call]:
+    """Return the calls that changed something in the directory `place`, in their order."""
+    return [call for call in traced.calls if call.changes and str(place) in call.text]

@@ -1,0 +1,150 @@
+"""Killed before any system call that changes a file: nothing is lost, and `fix` completes it."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.robustness.conftest import DOTTED, NAMES
+from tests.robustness.faults import CHANGING, LOOKING, Call, Traced, points, trace
+from tests.robustness.invariants import checksum, finds, is_right, remains
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.places import Venv
+    from tests.robustness.disks import Overlay, Place, Plain
+    from tests.robustness.invariants import Tools
+
+
+def killed_before(
+    point: Call, command: list[str | Path], tools: Tools, directory: Path, venv: Venv
+) -> Traced:
+    """Run `command` and kill it before the call `point`."""
+    inject = f"{point.name}:signal=KILL:when={point.number}"
+    traced = trace(command, tools.variables, directory, inject=inject)
+    assert traced.status == -9, traced.output
+    assert traced.log.endswith("+++ killed by SIGKILL +++\n")
+    assert (traced.calls[-1].name, traced.calls[-1].number) == (point.name, point.number)
+    assert str(venv.path) in traced.calls[-1].text
+    return traced
+
+
+def all_is_well(place: Place, tools: Tools, venv: Venv, empty: set[str]) -> None:
+    """Assert that the distributions are found, can be uninstalled, and can be put right."""
+    # Where a directory cannot be renamed as a whole, one of the new name is filled beside it and
+    # the old one emptied. Before the first link and after the last unlink such a one is empty:
+    # an uninstall leaves it, and importlib.metadata may look at that of the old name first.
+    emptied = [
+        each.name for each in venv.site_packages.glob("*.dist-info*") if not any(each.iterdir())
+    ]
+    old_is_empty = any(name.endswith(".dist-info") for name in emptied)
+    both = len(venv.dist_infos()) > len(NAMES)
+    assert both or not old_is_empty
+    finds(venv, NAMES, first=not old_is_empty)
+
+    copy = place.copy()
+    done = tools.uninstall(copy, NAMES)
+    assert done.returncode == 0 or both, done.stderr
+    if done.returncode != 0:
+        # With both there, uv removes all files of both by the first RECORD, and then misses the
+        # second one: it ends with an error before the next name, and has to be asked again.
+        assert "RECORD" in done.stderr
+        assert tools.uninstall(copy, NAMES).returncode == 0
+    assert set(remains(copy, empty)) <= set(emptied)
+
+    copy = place.copy()
+    done = tools.uninstall_by_pip(copy, NAMES)
+    assert done.returncode == 0 or both, done.stdout + done.stderr
+    assert set(remains(copy, empty)) <= set(emptied), done.stdout + done.stderr
+
+    fixed_by(tools, place.copy())
+
+
+def fixed_by(tools: Tools, venv: Venv) -> None:
+    """Assert that `uvshim fix` completes what was begun, and then has nothing more to do."""
+    done = tools.fix(venv)
+    assert done.returncode == 0, done.stderr
+    is_right(venv, DOTTED)
+    finds(venv, NAMES)
+    after = checksum(venv.site_packages)
+    done = tools.fix(venv)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert checksum(venv.site_packages) == after
+
+
+def killed_everywhere(
+    place: Place,
+    command: Callable[[Venv], list[str | Path]],
+    tools: Tools,
+    directory: Path,
+    empty: set[str],
+) -> int:
+    """Kill `command` before each of its calls that change something, and look every time."""
+    venv = place.fresh()
+    whole = trace(command(venv), tools.variables, directory)
+    assert whole.status == 0, whole.output
+    is_right(venv, DOTTED)
+    found = points(whole, venv.site_packages)
+    for point in found:
+        print("killed before", point)
+        venv = place.fresh()
+        cache = checksum(directory / "cache")
+        killed_before(point, command(venv), tools, directory, venv)
+        assert checksum(directory / "cache") == cache
+        all_is_well(place, tools, venv, empty)
+    return len(found)
+
+
+def test_fix_killed_before_any_call_loses_nothing(
+    strace: None,
+    plain: Callable[[Venv], Plain],
+    installed: Venv,
+    tools: Tools,
+    tmp_path: Path,
+    empty: set[str],
+    tried: Callable[[str, int], None],
+) -> None:
+    count = killed_everywhere(
+        plain(installed), lambda venv: [tools.uvshim, "fix", venv.path], tools, tmp_path, empty
+    )
+    assert count >= 2 * 8
+    tried("kill points of uvshim fix", count)
+
+
+def test_uvpip_killed_before_any_call_of_its_own_loses_nothing(
+    strace: None,
+    plain: Callable[[Venv], Plain],
+    bare: Venv,
+    tools: Tools,
+    two_wheels: Path,
+    tmp_path: Path,
+    empty: set[str],
+    tried: Callable[[str, int], None],
+) -> None:
+    def command(venv: Venv) -> list[str | Path]:
+        choice = ("--python", venv.python, "--no-index", "--find-links", two_wheels)
+        return [tools.uvpip, *choice, *NAMES]
+
+    count = killed_everywhere(plain(bare), command, tools, tmp_path, empty)
+    assert count >= 2 * 8
+    tried("kill points of uvpip", count)
+
+
+def test_fix_killed_before_any_call_loses_nothing_of_a_lower_layer(
+    strace: None,
+    overlay: Callable[[Venv], Overlay],
+    installed: Venv,
+    tools: Tools,
+    tmp_path: Path,
+    empty: set[str],
+    tried: Callable[[str, int], None],
+) -> None:
+    count = killed_everywhere(
+        overlay(installed), lambda venv: [tools.uvshim, "fix", venv.path], tools, tmp_path, empty
+    )
+    assert count >= 2 * 20
+    tried("kill points of uvshim fix on an overlay", count)
