@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test acceptance lint format clean
+.PHONY: help demo test acceptance zipapp lint format clean
 
 help:
 	@echo 'make demo        the fault and the cure, on real packages'
 	@echo 'make test        the tests that need no package index'
 	@echo 'make acceptance  the tests that do'
 	@echo 'make lint        ruff and mypy'
+	@echo 'make zipapp      dist/uvpip.pyz and dist/uvshim.pyz'
 
 # The development environment, and the wheels that the offline tests install.
 $(VENV)/ready: pyproject.toml
@@ -33,6 +34,10 @@ acceptance: $(VENV)/ready
 
 demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
+
+# One file each, with all that it needs: dist/uvpip.pyz and dist/uvshim.pyz.
+zipapp: $(VENV)/ready
+	$(BIN)/python tools/zipapp.py
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check

@@ -1,0 +1,1 @@
+"""What the Makefile runs, and what is no part of the package."""
