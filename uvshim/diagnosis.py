@@ -389,9 +389,9 @@ def _with_consequences(
 
     dialect = Dialect.of(release)
     path = search_path(tree, diagnosis.site_packages)
-    named = _named(tree, path)
     if dialect.vendored_path:
         path += [f"{place}/setuptools/_vendor" for place in diagnosis.site_packages]
+    named = _named(tree, path)
     working_set = WorkingSet(tree, path, dialect, markers)
     if not diagnosis.findings and working_set.finds_everything(named):
         return diagnosis

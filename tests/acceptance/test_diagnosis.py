@@ -37,6 +37,12 @@ UNRESOLVABLE = {MAGNUM: 23, OPENSTACK: 62}
 WRONG_NAMES = {MAGNUM: 4, OPENSTACK: 27}
 
 
+def install(uv: Path, environment: Path, *arguments: str | Path) -> None:
+    """Run plain `uv pip install`."""
+    command = [uv, "pip", "install", "--quiet", "--python", environment / "bin/python", *arguments]
+    subprocess.run(command, check=True)
+
+
 @pytest.fixture(scope="session", params=[MAGNUM, OPENSTACK])
 def corpus(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, uv: Path
@@ -52,9 +58,8 @@ def corpus(
         if not (path / "complete").exists():
             subprocess.run([uv, "venv", "-q", "-p", sys.executable, path], check=True)
             constraints = CORPORA / "build-constraints.txt"
-            command = [uv, "pip", "install", "-q", "-p", path / "bin/python", "--no-deps"]
-            command += ["--build-constraints", constraints, "-r", CORPORA / f"{name}.txt"]
-            subprocess.run(command, check=True)
+            listed = CORPORA / f"{name}.txt"
+            install(uv, path, "--no-deps", "--build-constraints", constraints, "-r", listed)
             (path / "complete").touch()
     return name, Venv(path)
 
@@ -131,8 +136,7 @@ def test_with_the_right_names_nothing_is_unresolvable(copy: Venv) -> None:
 def test_with_a_setuptools_that_is_not_affected_nothing_is_unresolvable(
     corpus: tuple[str, Venv], copy: Venv, uv: Path
 ) -> None:
-    command = [uv, "pip", "install", "-q", "-p", copy.python, "setuptools==80.9.0"]
-    subprocess.run(command, check=True)
+    install(uv, copy.path, "setuptools==80.9.0")
     diagnosis = diagnosed(copy)
     assert (diagnosis.setuptools, diagnosis.affected) == ("80.9.0", False)
     assert modelled_errors(diagnosis) == real_errors(copy) == {}
@@ -180,6 +184,10 @@ VERSIONS = [
     *("75.6.0", "75.8.0", "75.8.1", "75.8.2", "76.1.0", "78.1.1", "80.9.0", "81.0.0"),
 ]
 
+# Older ones put requirements into sets: which of two errors comes first is left to chance there.
+KEEPS_ORDER = (60, 4)
+BY_CHANCE = {"d", "e", "users_e", "users.e"}
+
 
 @pytest.fixture(params=VERSIONS)
 def release(
@@ -190,10 +198,8 @@ def release(
     if sys.version_info >= (3, 12) and numbers < (66, 1):
         pytest.skip("this pkg_resources does not work on Python 3.12 and later")
     subprocess.run([uv, "venv", "-q", "-p", sys.executable, tmp_path / "v"], check=True)
-    python = tmp_path / "v/bin/python"
-    command = [uv, "pip", "install", "-q", "-p", python, f"setuptools=={request.param}"]
-    subprocess.run(command, check=True)
-    with contextlib.closing(RealPkgResources(python)) as real:
+    install(uv, tmp_path / "v", f"setuptools=={request.param}")
+    with contextlib.closing(RealPkgResources(tmp_path / "v/bin/python")) as real:
         yield numbers, real
 
 
@@ -201,10 +207,12 @@ def test_the_model_agrees_with_every_version(
     release: tuple[tuple[int, ...], RealPkgResources], tmp_path: Path
 ) -> None:
     numbers, real = release
+    dialect = Dialect.of(numbers)
+    brought = [real.location.parent.parent / "setuptools/_vendor"] * dialect.vendored_path
     for number, (title, files) in enumerate(ENVIRONMENTS.items()):
-        directory = write(files, tmp_path / str(number))
-        outcomes = real.outcomes([directory], names_in(files))
-        working_set = model(directory, dialect=Dialect.of(numbers))
-        assert {name: working_set.require(name).error for name in outcomes} == {
-            name: error for name, (error, _) in outcomes.items()
+        entries = [write(files, tmp_path / str(number)), *brought]
+        names = names_in(files) - (BY_CHANCE if numbers < KEEPS_ORDER else set())
+        working_set = model(*entries, dialect=dialect)
+        assert {name: working_set.require(name).error for name in names} == {
+            name: error for name, (error, _) in real.outcomes(entries, names).items()
         }, title
