@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test acceptance zipapp lint format clean
+.PHONY: help demo test acceptance image-test zipapp lint format clean
 
 help:
 	@echo 'make demo        the fault and the cure, on real packages'
 	@echo 'make test        the tests that need no package index'
 	@echo 'make acceptance  the tests that do'
+	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make zipapp      dist/uvpip.pyz and dist/uvshim.pyz'
 
@@ -30,10 +31,14 @@ test: $(VENV)/ready
 	$(PYTEST) -m 'not index' -n auto
 
 acceptance: $(VENV)/ready
-	$(PYTEST) -m index -n auto
+	$(PYTEST) -m 'index and not image' -n auto
 
 demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
+
+# The documented Dockerfile, built with buildah: as root, with Debian's packages.
+image-test: $(VENV)/ready
+	tools/image-test.sh
 
 # One file each, with all that it needs: dist/uvpip.pyz and dist/uvshim.pyz.
 zipapp: $(VENV)/ready

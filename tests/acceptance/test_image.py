@@ -1,0 +1,249 @@
+"""`make image-test`: the documented Dockerfile, built for real.
+
+The image that it starts from is made by debootstrap, the build is buildah's. In place of the
+package index there is a directory of wheels, which the configuration of uv in that image names:
+so the Dockerfile stays as it is, and needs nothing of this machine's network.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tools import zipapp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.index, pytest.mark.image]
+
+RECIPES = zipapp.ROOT / "recipes"
+CACHE = zipapp.ROOT / ".cache" / "image"
+
+DOCKERFILE = (RECIPES / "Dockerfile").read_text()
+WITH_PLAIN_UV = DOCKERFILE.replace("\nRUN uvpip ", "\nRUN uv pip install ")
+GATE = "RUN uvshim check ${VIRTUAL_ENV}\n"
+WITH_PLAIN_UV_AND_NO_GATE = WITH_PLAIN_UV.replace(GATE, "")
+
+QUESTION = 'import pkg_resources; print(pkg_resources.require("oslo.cache")[0])'
+
+# What an image need not have to run Python, and what makes the test slow.
+NOT_NEEDED = ("usr/share/doc", "usr/share/locale", "usr/share/man", "var/cache/apt")
+
+
+def output(*command: str | Path) -> str:
+    """Run `command` and return what it printed to standard output."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def suite_and_mirror() -> tuple[str, str]:
+    """Return the release of this Debian, and where its apt gets it from."""
+    suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    targets = output("apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)")
+    return suite, next(
+        line.partition(" ")[2] for line in targets.splitlines() if line.startswith(f"{suite} ")
+    )
+
+
+@pytest.fixture(scope="session")
+def base() -> Path:
+    """A small Debian with Python as a tar file; made once."""
+    suite, mirror = suite_and_mirror()
+    tar = CACHE / f"base-{suite}.tar"
+    if not tar.exists():
+        root = CACHE / f"base-{suite}"
+        shutil.rmtree(root, ignore_errors=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        output("debootstrap", "--variant=minbase", "--include=python3", suite, root, mirror)
+        for directory in NOT_NEEDED:
+            shutil.rmtree(root / directory, ignore_errors=True)
+        (root / "etc" / "uv").mkdir()
+        (root / "etc" / "uv" / "uv.toml").write_text('no-index = true\nfind-links = ["/wheels"]\n')
+        unfinished = tar.with_suffix(".new")
+        output("tar", "--directory", root, "--create", "--file", unfinished, ".")
+        unfinished.rename(tar)
+        shutil.rmtree(root)
+    return tar
+
+
+@pytest.fixture(scope="session")
+def wheels(base: Path) -> Path:
+    """The wheels of the recipe for the Python in the image; downloaded once."""
+    listed = output("tar", "--list", "--file", base)
+    python = next(
+        name.removeprefix("./usr/bin/python")
+        for name in listed.splitlines()
+        if name.startswith("./usr/bin/python3.")
+    )
+    machine = platform.machine()
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in (17, 28)]
+    directory = CACHE / "wheels"
+    output(
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *("--dest", directory, "--no-deps", "--only-binary=:all:", f"--python-version={python}"),
+        *(f"--platform={each}" for each in [*platforms, f"manylinux2014_{machine}"]),
+        *("--requirement", RECIPES / "constraints.txt"),
+    )
+    return directory
+
+
+class Image(NamedTuple):
+    """An image that was built, and a container of it."""
+
+    builder: Builder
+    container: str
+    root: Path
+
+    def ask(self) -> subprocess.CompletedProcess[str]:
+        """Ask pkg_resources in the container for a distribution and all it needs."""
+        return self.builder.buildah(
+            *("run", "--isolation", "chroot", self.container, "--"),
+            *("python", "-W", "ignore", "-c", QUESTION),
+        )
+
+    def size(self) -> int:
+        """Return the size of all files in it, without the bytecode of what was run."""
+        return sum(
+            path.lstat().st_size
+            for path in self.root.rglob("*")
+            if path.is_file() and path.suffix != ".pyc"
+        )
+
+
+class Builder:
+    """buildah with a storage of its own."""
+
+    def __init__(self, directory: Path, wheels: Path) -> None:
+        self._directory = directory
+        self._wheels = wheels
+        self._context = directory / "context"
+        self._context.mkdir()
+        output(sys.executable, zipapp.__file__, "--output", self._context)
+        for name in ("requirements.txt", "constraints.txt"):
+            shutil.copy(RECIPES / name, self._context)
+
+    def buildah(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        storage = ("--root", self._directory / "root", "--runroot", self._directory / "run")
+        return subprocess.run(
+            ["buildah", *storage, *words],
+            env={**os.environ, "STORAGE_DRIVER": "vfs"},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    def must(self, *words: str | Path) -> str:
+        done = self.buildah(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def image_of(self, what: Path, name: str, *place: str) -> None:
+        """Make an image that holds one file, or the content of a tar file."""
+        container = self.must("from", "scratch")
+        self.must("add", "--quiet", container, what, *place)
+        self.must("commit", "--quiet", container, name)
+        self.must("rm", container)
+
+    def build(self, dockerfile: str, name: str) -> subprocess.CompletedProcess[str]:
+        file = self._directory / "Dockerfile"
+        file.write_text(dockerfile)
+        return self.buildah(
+            *("build", "--isolation", "chroot", "--volume", f"{self._wheels}:/wheels:ro"),
+            *("--build-arg", "BASE=localhost/base", "--build-arg", "UV=localhost/uv"),
+            *("--file", file, "--tag", name, self._context),
+        )
+
+    def open(self, name: str) -> Image:
+        container = self.must("from", name)
+        return Image(self, container, Path(self.must("mount", container)))
+
+
+@pytest.fixture(scope="session")
+def builder(
+    base: Path, wheels: Path, uv: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Builder]:
+    directory = tmp_path_factory.mktemp("buildah")
+    builder = Builder(directory, wheels)
+    builder.image_of(base, "localhost/base", "/")
+    builder.image_of(uv, "localhost/uv", "/uv")
+    yield builder
+    builder.buildah("rm", "--all")
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def cured(builder: Builder) -> Image:
+    """The image of the recipe as it stands."""
+    done = builder.build(DOCKERFILE, "localhost/cured")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " ~ oslo.cache==3.10.2\n" in done.stdout + done.stderr
+    return builder.open("localhost/cured")
+
+
+@pytest.fixture(scope="session")
+def plain(builder: Builder) -> Image:
+    """The image of the recipe with plain uv and no gate."""
+    done = builder.build(WITH_PLAIN_UV_AND_NO_GATE, "localhost/plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return builder.open("localhost/plain")
+
+
+def test_the_recipe_installs_with_uvpip_behind_a_gate() -> None:
+    assert DOCKERFILE.count("\nRUN uvpip ") == 1
+    assert DOCKERFILE.count(GATE) == 1
+
+
+def test_in_the_image_of_the_recipe_everything_is_found(cured: Image) -> None:
+    done = cured.ask()
+    assert done.stdout == "oslo.cache 3.10.2\n", done.stderr
+
+
+def test_with_plain_uv_the_gate_ends_the_build_and_says_why(builder: Builder) -> None:
+    done = builder.build(WITH_PLAIN_UV, "localhost/gated")
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "/opt/app: broken (31 distributions, setuptools 75.8.0)\n" in said
+    assert "dogpile.cache: oslo_cache." in said
+    assert builder.buildah("inspect", "--type", "image", "localhost/gated").returncode != 0
+
+
+def test_with_plain_uv_and_no_gate_the_image_is_broken(plain: Image) -> None:
+    done = plain.ask()
+    assert done.returncode != 0
+    assert "DistributionNotFound: The 'oslo.cache' distribution was not found" in done.stderr
+
+
+def test_the_image_is_as_large_as_with_plain_uv_and_holds_nothing_of_uvshim(
+    cured: Image, plain: Image
+) -> None:
+    names = {path.name for path in cured.root.rglob("*")}
+    assert "oslo.cache-3.10.2.dist-info" in names
+    assert not [name for name in names if name.startswith(("uvshim", "uvpip"))]
+    assert not (cured.root / "usr" / "local" / "bin" / "uv").exists()
+    assert cured.size() == plain.size()
+
+
+def test_an_image_that_was_built_already_is_diagnosed_and_mended_from_outside(
+    builder: Builder, plain: Image, uvshim: Path
+) -> None:
+    image = builder.open("localhost/plain")
+    checked = subprocess.run(
+        [uvshim, "check", image.root], check=False, capture_output=True, text=True
+    )
+    assert checked.returncode == 1
+    assert "/opt/app: broken (31 distributions, setuptools 75.8.0)\n" in checked.stdout
+    assert "DistributionNotFound" in image.ask().stderr
+    mended = subprocess.run(
+        [uvshim, "fix", image.root], check=False, capture_output=True, text=True
+    )
+    assert mended.returncode == 0, mended.stderr
+    assert image.ask().stdout == "oslo.cache 3.10.2\n"
