@@ -22,7 +22,7 @@ $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo 'The module venv does not work. On Debian: apt-get install python3-venv' >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable . --group dev
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable . --group dev --group acceptance
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
 		--dest .cache/wheels setuptools==75.8.0
 	touch $@
