@@ -60,6 +60,8 @@ def test_no_link_leads_out_of_the_root(image: Path, tmp_path: Path, target: str)
 
 def test_a_link_to_a_directory_that_is_a_link_is_followed_inside_the_root(image: Path) -> None:
     (image / "opt").symlink_to("/srv")
+    (image / "usr/share").symlink_to("/usr/lib")
+    assert DiskTree(str(image)).read("usr/share/file", 100) == b"the image's"
     (image / "srv").symlink_to("usr")
     (image / "venv").symlink_to("/opt/lib")
     assert DiskTree(str(image)).read("venv/file", 100) == b"the image's"

@@ -178,7 +178,8 @@ ENVIRONMENTS: dict[str, Files] = {
     },
     "eggs and egg-links": {
         "a.b-1.0-py3.11.egg/EGG-INFO/PKG-INFO": metadata("a.b"),
-        "a.b-1.0-py3.11.egg/EGG-INFO/requires.txt": "c.d\n",
+        "a.b-1.0-py3.11.egg/EGG-INFO/requires.txt": "missing\n",
+        "a.b-2.0-py3.11.egg/EGG-INFO/requires.txt": "c.d\n",
         "a.b-2.0-py3.11.egg/EGG-INFO/PKG-INFO": metadata("a.b", "2.0"),
         "a.b-3.0-py2.7.egg/EGG-INFO/PKG-INFO": metadata("a.b", "3.0"),
         "e-1.0.egg/not-an-egg": "",

@@ -213,9 +213,8 @@ class _Directory:
             yield Finding(kind, self.name, version, self.path, self.expected)
 
     def _wrong_name(self) -> Iterator[str]:
-        name, _, version = self.own.removesuffix(distinfo.SUFFIX).partition("-")
-        is_spelling = distinfo.normalized(name) == distinfo.normalized(self.name)
-        if not is_spelling or not distinfo.is_version(version):
+        version = self.own.removesuffix(distinfo.SUFFIX).partition("-")[2]
+        if not distinfo.is_version(version):  # nor is what follows a `-` too many
             yield MISNAMED
         elif "." in self.name and self.own != self.expected:
             yield NORMALIZED_NAME
