@@ -12,7 +12,7 @@ from uvshim import __version__, config, installation, lock, process, uv
 from uvshim.arguments import Arguments
 from uvshim.environment import Environment
 from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
-from uvshim.report import Report, Style
+from uvshim.report import Report, Style, printable
 from uvshim.watch import Watch, load
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def main() -> int:
     except UvshimError as error:
         report.error(str(error))
         return error.exit_code
+    except OSError as error:  # such as a directory that cannot be listed
+        report.error(f"{printable(str(error.filename))}: {error.strerror}")
+        return NOT_PUT_RIGHT if options.run is _fix else UvshimError.exit_code
     except KeyboardInterrupt:
         return 130
 
@@ -113,9 +116,13 @@ def _fix(options: argparse.Namespace, report: Report) -> int:
     supervisor = process.Supervisor()
     excluded = config.matcher(config.excluded(os.getcwd()))
     complete = True
-    for found in _named(options.environments, supervisor):
-        mended = _mend(found, excluded, supervisor, report, dry=options.dry_run)
-        complete = _whole(found, excluded, report) and mended and complete
+    try:
+        for found in _named(options.environments, supervisor):
+            mended = _mend(found, excluded, supervisor, report, dry=options.dry_run)
+            complete = _whole(found, excluded, report) and mended and complete
+    except lock.LockInterruptedError:
+        report.warning("interrupted while another uv had the lock")
+        complete = False
     return supervisor.finish(0 if complete else NOT_PUT_RIGHT)
 
 

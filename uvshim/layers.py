@@ -8,6 +8,7 @@ equal, and the RECORD of either lists all files of both.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 
@@ -32,7 +33,7 @@ def move(path: str, destination: str) -> None:
     record.append(
         path, record.also_listed(rows, {os.path.basename(path)}, os.path.basename(building))
     )
-    shutil.copytree(path, building, symlinks=True, copy_function=_link)
+    _link_tree(path, building)
     os.rename(building, destination)
     remove(path)
 
@@ -77,15 +78,35 @@ def is_remnant(path: str, destination: str) -> bool:
     )
 
 
-def _link(source: str, target: str) -> str:
+def _link_tree(source: str, target: str) -> None:
+    """Make the directory `target` with the files of the directory `source` in it."""
+    os.mkdir(target)
+    for name in os.listdir(source):
+        one, other = os.path.join(source, name), os.path.join(target, name)
+        if os.path.isdir(one) and not os.path.islink(one):
+            _link_tree(one, other)
+        else:
+            _link(one, other)
+    _own_as(source, target)
+    shutil.copystat(source, target)
+
+
+def _link(source: str, target: str) -> None:
     """Give the file `source` the second name `target`; where it may have none, copy it."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
-        shutil.copy2(source, target, follow_symlinks=False)
-        status = os.stat(target)
-        os.chown(target, status.st_uid, status.st_gid)
-    return target
+        shutil.copyfile(source, target, follow_symlinks=False)
+        _own_as(source, target)
+        shutil.copystat(source, target, follow_symlinks=False)
+
+
+def _own_as(source: str, target: str) -> None:
+    """Let `target` have the owner of `source`, if we may give it away."""
+    if hasattr(os, "chown"):
+        status = os.lstat(source)
+        with contextlib.suppress(PermissionError):
+            os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
 
 
 def _equal(one: str, other: str) -> bool:

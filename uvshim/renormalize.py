@@ -145,10 +145,11 @@ def _plan_as_described(
     aliases = _aliases(path, identity.name, rows)
     if directory == own and aliases == {own}:
         return None
+    building = directory + layers.BUILDING
     if _lists_by_detour(path, rows):
         message = "its RECORD lists its files by another path than the one from beside it"
         raise _CannotError(message)
-    return _Plan(identity, path, directory, rows, aliases | {directory, directory + layers.BUILDING})
+    return _Plan(identity, path, directory, rows, aliases | {directory, building})
 
 
 def _aliases(path: str, name: str, rows: list[record.Row]) -> frozenset[str]:

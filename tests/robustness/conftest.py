@@ -20,6 +20,7 @@ from tests.wheels import build_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
     from tests.conftest import MakeVenv, Run
 
 # Two dotted names as today's backends write them, and what their directories shall be called.

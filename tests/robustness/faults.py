@@ -12,20 +12,93 @@ if TYPE_CHECKING:
 
 # Every system call that changes a file or a directory; those that an architecture does not have
 # are no error with `?`. `test_no_call_that_changes_a_file_is_forgotten` holds the list to account.
-CHANGING = (
-    "open openat openat2 creat write writev pwrite64 pwritev pwritev2 truncate ftruncate fallocate "
-    "copy_file_range sendfile splice mknod mknodat mkdir mkdirat rmdir rename renameat renameat2 "
-    "link linkat symlink symlinkat unlink unlinkat chmod fchmod fchmodat fchmodat2 chown fchown "
-    "lchown fchownat utime utimes futimesat utimensat setxattr lsetxattr fsetxattr removexattr "
-    "lremovexattr fremovexattr"
-).split()
+CHANGING = [
+    "open",
+    "openat",
+    "openat2",
+    "creat",
+    "write",
+    "writev",
+    "pwrite64",
+    "pwritev",
+    "pwritev2",
+    "truncate",
+    "ftruncate",
+    "fallocate",
+    "copy_file_range",
+    "sendfile",
+    "splice",
+    "mknod",
+    "mknodat",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "rename",
+    "renameat",
+    "renameat2",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "unlink",
+    "unlinkat",
+    "chmod",
+    "fchmod",
+    "fchmodat",
+    "fchmodat2",
+    "chown",
+    "fchown",
+    "lchown",
+    "fchownat",
+    "utime",
+    "utimes",
+    "futimesat",
+    "utimensat",
+    "setxattr",
+    "lsetxattr",
+    "fsetxattr",
+    "removexattr",
+    "lremovexattr",
+    "fremovexattr",
+]
 
 # Those that only look at files, or at a descriptor.
-LOOKING = (
-    "stat lstat fstat newfstatat statx access faccessat faccessat2 readlink readlinkat getdents "
-    "getdents64 read pread64 readv lseek ioctl close fcntl flock statfs fstatfs getxattr lgetxattr "
-    "fgetxattr llistxattr listxattr flistxattr mmap fadvise64 execve chdir fchdir getcwd"
-).split()
+LOOKING = [
+    "stat",
+    "lstat",
+    "fstat",
+    "newfstatat",
+    "statx",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "readlink",
+    "readlinkat",
+    "getdents",
+    "getdents64",
+    "read",
+    "pread64",
+    "readv",
+    "lseek",
+    "ioctl",
+    "close",
+    "fcntl",
+    "flock",
+    "statfs",
+    "fstatfs",
+    "getxattr",
+    "lgetxattr",
+    "fgetxattr",
+    "llistxattr",
+    "listxattr",
+    "flistxattr",
+    "mmap",
+    "fadvise64",
+    "execve",
+    "chdir",
+    "fchdir",
+    "getcwd",
+]
 
 _CALL = re.compile(r"(\w+)\((.*)")
 

@@ -22,10 +22,10 @@ for name in sys.argv[1:]:
     whole = [each for each in metadata.distributions(name=name) if each.metadata["Name"]]
     assert whole, name + " is not found"
     assert {each.metadata["Name"] for each in whole} == {name}, whole
+    assert any(each.files for each in whole), name + " has no RECORD"
 """
 _FINDS_FIRST = """
     assert metadata.version(name) == whole[0].version
-    assert metadata.files(name)
 """
 
 
