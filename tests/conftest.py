@@ -100,6 +100,7 @@ def run(variables: dict[str, str], tmp_path: Path) -> Run:
             capture_output=True,
             text=True,
             check=False,
+            timeout=600,
         )
 
     return command

@@ -51,8 +51,9 @@ class Recorder:
         if not self._log.exists():
             return []
         seen = [json.loads(line) for line in self._log.read_text().splitlines()]
-        question = [word.encode().hex() for word in ("--dry-run", "-vv", "--offline", "--color")]
-        return [each for each in seen if each["argv"][4:8] != question]
+        own = [["--version"], ["pip", "install", "-r", os.devnull, "--dry-run", "-vv"]]
+        hexed = [[word.encode().hex() for word in words] for words in own]
+        return [each for each in seen if each["argv"][:6] not in hexed]
 
     def arguments(self) -> list[bytes]:
         """Return the arguments of the only call."""

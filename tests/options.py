@@ -1,0 +1,44 @@
+"""The options that a uv has, by its own help, compared with what uvshim knows of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from uvshim import arguments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Run
+
+# How clap lists an option: `-r, --requirements <REQUIREMENTS>`; a value that may be left out
+# stands in square brackets.
+_OPTION = re.compile(r" +(?:(-\w)(?:, )?)?(--[\w-]+)?(?:\.\.\.)?( <[^>]+>| \[)?")
+
+
+def options(text: str) -> dict[str, bool]:
+    """Return the options in uv's help `text`, with whether each takes a value."""
+    found = {}
+    for entry in re.split(r"\n(?= {2,6}-)", text)[1:]:
+        match = _OPTION.match(entry)
+        assert match is not None, entry
+        *names, value = match.groups()
+        found.update({name: value is not None for name in names if name})
+    return found
+
+
+def disagreements(run: Run, uv: Path) -> list[str]:
+    """Return in what the options of `uv` differ from what `uvshim.arguments` says."""
+    differences = set()
+    for subcommand in ("install", "sync"):
+        listed = options(run(uv, "pip", subcommand, "--help").stdout)
+        assert len(listed) > 60, listed
+        for name, takes_value in listed.items():
+            if takes_value != (name in arguments.WITH_VALUE):
+                differences.add(f"{name} takes {'a' if takes_value else 'no'} value")
+    for name in arguments.WITH_VALUE:  # aliases stand in no help; but uv knows them or it does not
+        complaint = run(uv, "pip", "install", name).stderr
+        if "a value is required" not in complaint and "unexpected argument" not in complaint:
+            differences.add(f"{name} takes no value")
+    return sorted(differences)
