@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test acceptance image-test zipapp lint format clean
+.PHONY: help demo test acceptance image-test zipapp dist lint format clean
 
 help:
 	@echo 'make demo        the fault and the cure, on real packages'
@@ -14,6 +14,7 @@ help:
 	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make zipapp      dist/uvpip.pyz and dist/uvshim.pyz'
+	@echo 'make dist        all that a release consists of, checked'
 
 # The development environment, and the wheels that the offline tests install.
 $(VENV)/ready: pyproject.toml
@@ -43,6 +44,15 @@ image-test: $(VENV)/ready
 # One file each, with all that it needs: dist/uvpip.pyz and dist/uvshim.pyz.
 zipapp: $(VENV)/ready
 	$(BIN)/python tools/zipapp.py
+
+# All that a release consists of, checked. See docs/releasing.md.
+dist: zipapp
+	rm -f dist/*.whl dist/*.tar.gz dist/SHA256SUMS
+	env -u SOURCE_DATE_EPOCH $(BIN)/uv build --quiet --out-dir dist \
+		--build-constraints tools/build-constraints.txt
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
+	$(BIN)/check-wheel-contents dist/*.whl
+	cd dist && sha256sum *.whl *.tar.gz *.pyz > SHA256SUMS
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check
