@@ -1,0 +1,324 @@
+"""What is installed, and how: every kind of source, of link, and of what stood there before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.places import found_below, record_faults, tree
+from tests.wheels import build_wheel
+
+if TYPE_CHECKING:
+    from tests.conftest import MakeVenv, Run
+    from tests.places import Venv
+
+DOTTED = "zope.deferred-1.2.dist-info"
+NORMALIZED = "zope_deferred-1.2.dist-info"
+
+# A build backend that lies in the project itself and needs nothing: so an sdist can be built
+# without a package index. What it writes is what today's backends write: the normalized name.
+BACKEND = """\
+import shutil, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from tests.wheels import build_wheel as build
+
+def _build(directory, **more):
+    return build(Path(directory), {name!r}, {version!r}, **more).name
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    return _build(directory)
+
+def build_editable(directory, config_settings=None, metadata_directory=None):
+    return _build(directory, files={{"_{version}.pth": {here!r}}})
+"""
+
+
+def make_project(directory: Path, name: str, version: str) -> Path:
+    """Write a project with a backend of its own to `directory`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "pyproject.toml").write_text(
+        f'[project]\nname = "{name}"\nversion = "{version}"\n'
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    (directory / "PKG-INFO").write_text(
+        f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n"
+    )
+    (directory / "backend.py").write_text(
+        BACKEND.format(
+            tests=str(Path(__file__).parent.parent),
+            name=name,
+            version=version,
+            here=str(directory),
+        )
+    )
+    return directory
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with a dotted name in a directory, from which it can be built offline."""
+    return make_project(tmp_path / "project", "zope.deferred", "1.2")
+
+
+@pytest.fixture
+def sdist(project: Path, tmp_path: Path) -> Path:
+    stem = "zope_deferred-1.2"
+    shutil.copytree(project, tmp_path / "root" / stem)
+    archive = shutil.make_archive(str(tmp_path / stem), "gztar", tmp_path / "root", stem)
+    shutil.rmtree(tmp_path / "root")
+    return Path(archive)
+
+
+SOURCES = {
+    "a wheel from an index": ["--no-deps", "-f", "{wheels}", "zope.deferred"],
+    "a wheel by its path": ["--no-deps", "{wheel}"],
+    "a wheel by its URL": ["--no-deps", "file://{wheel}"],
+    "a wheel by name and URL": ["--no-deps", "zope.deferred @ file://{wheel}"],
+    "an sdist by its path": ["{sdist}"],
+    "an sdist by its URL": ["file://{sdist}"],
+    "an sdist from an index": ["-f", "{tmp}", "--no-binary", "zope.deferred", "zope.deferred"],
+    "a directory": ["{project}"],
+    "a directory, relative": ["./project"],
+    "a directory by its URL": ["zope.deferred @ file://{project}"],
+    "editable": ["-e", "{project}"],
+    "editable, relative": ["--editable", "./project"],
+    "editable by its URL": ["-e", "file://{project}"],
+    "a requirements file": ["-r", "{requirements}"],
+    "a requirements file, editable": ["-r", "{editable}"],
+    "without build isolation": ["--no-build-isolation", "{project}"],
+}
+
+
+@pytest.fixture
+def places(tmp_path: Path, wheels: Path, project: Path, sdist: Path) -> dict[str, Path]:
+    (tmp_path / "requirements.txt").write_text(f"{project}\n")
+    (tmp_path / "editable.txt").write_text("-e ./project\n")
+    return {
+        "tmp": tmp_path,
+        "wheels": wheels,
+        "wheel": next(wheels.glob("zope_deferred-*")),
+        "project": project,
+        "sdist": sdist,
+        "requirements": tmp_path / "requirements.txt",
+        "editable": tmp_path / "editable.txt",
+    }
+
+
+@pytest.mark.parametrize("words", SOURCES.values(), ids=SOURCES)
+def test_from_every_source_it_gets_its_name_and_a_true_record(
+    words: list[str], run: Run, uv: Path, uvpip: Path, venv: Venv, places: dict[str, Path]
+) -> None:
+    done = run(uvpip, "--no-index", *[word.format(**places) for word in words])
+    assert done.returncode == 0, done.stderr
+    assert venv.dist_infos() == [DOTTED]
+    assert record_faults(venv.site_packages / DOTTED) == []
+    editable = (venv.site_packages / "_1.2.pth").exists()
+    assert editable == any(word in {"-e", "--editable", "{editable}"} for word in words)
+    assert run(uv, "pip", "uninstall", "zope.deferred").returncode == 0
+    assert found_below(venv.site_packages, "*zope*", "_1.2.pth") == []
+
+
+def files_in(cache: Path) -> dict[str, tuple[str, bytes]]:
+    """Return the files in uv's `cache`, apart from what it knows of interpreters."""
+    return {
+        path: (kind, content)
+        for path, (kind, content) in tree(cache).items()
+        if kind != "directory" and not path.startswith("interpreter")
+    }
+
+
+@pytest.mark.parametrize("mode", ["hardlink", "copy", "clone", "symlink"])
+@pytest.mark.parametrize("compile_", [[], ["--compile-bytecode"]], ids=["source", "bytecode"])
+def test_however_files_are_linked_uvs_cache_stays_as_it_is(
+    mode: str,
+    compile_: list[str],
+    run: Run,
+    uv: Path,
+    uvpip: Path,
+    make_venv: MakeVenv,
+    wheels: Path,
+    tmp_path: Path,
+) -> None:
+    cache = tmp_path / "cache"
+    words: list[str | Path] = ["--no-index", "-f", wheels, "--link-mode", mode, "simple"]
+    first, second = make_venv("first"), make_venv("second")
+    plain = run(uv, "pip", "install", "-p", first.path, *words, UV_CACHE_DIR=str(cache))
+    assert plain.returncode == 0, plain.stderr
+    before = files_in(cache)
+    done = run(uvpip, "-p", second.path, *words, *compile_, UV_CACHE_DIR=str(cache))
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in second.dist_infos()
+    for name in second.dist_infos():
+        assert record_faults(second.site_packages / name) == []
+    assert files_in(cache) == before
+    assert run(uv, "pip", "uninstall", "-p", second.path, "zope.deferred", "simple").returncode == 0
+    assert found_below(second.site_packages, "*zope*", "simple*") == []
+
+
+@pytest.fixture
+def two_versions(wheels: Path) -> Path:
+    build_wheel(wheels, "zope.deferred", "1.3", requires=["XStatic-JQuery.TableSorter"])
+    return wheels
+
+
+@pytest.mark.parametrize("before", ["dotted", "normalized"])
+@pytest.mark.parametrize(
+    ("first", "words", "expected"),
+    [
+        ("==1.2", ["zope.deferred==1.3"], "1.3"),
+        ("==1.2", ["-U", "zope.deferred"], "1.3"),
+        ("==1.2", ["-P", "zope.deferred", "simple"], "1.3"),
+        ("==1.3", ["zope.deferred<1.3"], "1.2"),
+        ("==1.2", ["--reinstall", "zope.deferred==1.2"], "1.2"),
+        ("==1.2", ["--reinstall-package", "zope.deferred", "zope.deferred==1.2"], "1.2"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_over_another_version_or_the_same_one_directory_is_left_and_it_is_the_dotted_one(
+    before: str,
+    first: str,
+    words: list[str],
+    expected: str,
+    run: Run,
+    uv: Path,
+    uvpip: Path,
+    venv: Venv,
+    two_versions: Path,
+) -> None:
+    offline: list[str | Path] = ["--no-index", "-f", two_versions]
+    command = [uvpip] if before == "dotted" else [uv, "pip", "install"]
+    assert run(*command, *offline, f"zope.deferred{first}").returncode == 0
+    done = run(uvpip, *offline, *words)
+    assert done.returncode == 0, done.stderr
+    assert found_below(venv.site_packages, "zope*.dist-info") == [
+        f"zope.deferred-{expected}.dist-info"
+    ]
+    assert record_faults(venv.site_packages / f"zope.deferred-{expected}.dist-info") == []
+
+
+def test_exact_and_sync_take_away_what_is_not_wanted_whatever_its_name(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    offline: list[str | Path] = ["--no-index", "-f", wheels]
+    for words in (["--exact", "plain_name"], ["sync", "-"]):
+        assert run(uvpip, *offline, "simple").returncode == 0
+        assert DOTTED in venv.dist_infos()
+        done = run(uvpip, *words[:1], *offline, *words[1:], stdin="plain_name\n")
+        assert done.returncode == 0, done.stderr
+        assert venv.dist_infos() == ["plain_name-3.0.dist-info"]
+        assert found_below(venv.site_packages, "zope*", "xstatic*", "simple*") == []
+
+
+def test_sync_gives_what_it_installs_its_name(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    requirements = wheels.parent / "requirements.txt"
+    requirements.write_text("zope.deferred==1.2\nplain_name\n")
+    done = run(uvpip, "sync", "--no-index", "-f", wheels, requirements)
+    assert done.returncode == 0, done.stderr
+    assert venv.dist_infos() == ["plain_name-3.0.dist-info", DOTTED]
+
+
+def test_without_dependencies_only_what_is_named_is_installed_and_renamed(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    assert run(uvpip, "--no-index", "-f", wheels, "--no-deps", "zope.deferred").returncode == 0
+    assert venv.dist_infos() == [DOTTED]
+
+
+def test_only_what_is_new_is_touched(
+    run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    offline: list[str | Path] = ["--no-index", "-f", wheels]
+    old = "XStatic-JQuery.TableSorter"
+    assert run(uv, "pip", "install", *offline, old).returncode == 0
+    directory = venv.site_packages / "xstatic_jquery_tablesorter-2.14.5.3.dist-info"
+    before = (tree(directory), os.stat(directory).st_mtime_ns, states(directory))
+    assert run(uvpip, *offline, "zope.deferred", "plain_name").returncode == 0
+    assert venv.dist_infos() == ["plain_name-3.0.dist-info", directory.name, DOTTED]
+    assert (tree(directory), os.stat(directory).st_mtime_ns, states(directory)) == before
+
+
+def states(directory: Path) -> dict[str, tuple[int, int, int]]:
+    """Return the inode, mtime and ctime of everything in `directory`, by its path."""
+    return {
+        str(path): (path.lstat().st_ino, path.lstat().st_mtime_ns, path.lstat().st_ctime_ns)
+        for path in directory.rglob("*")
+        if path.name != ".lock"
+    }
+
+
+def test_the_same_again_renames_nothing_and_changes_no_file(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    words: list[str | Path] = ["--no-index", "-f", wheels, "simple", "plain_name"]
+    assert "Renormalized 2" in run(uvpip, *words).stderr
+    before = states(venv.path)
+    assert len(before) > 20
+    again = run(uvpip, *words)
+    assert (again.returncode, "Renormalized" in again.stderr) == (0, False)
+    assert states(venv.path) == before
+
+
+def test_a_reinstall_puts_each_right_again(run: Run, uvpip: Path, venv: Venv, wheels: Path) -> None:
+    words: list[str | Path] = ["--no-index", "-f", wheels, "--reinstall", "simple"]
+    for _ in range(3):
+        assert "Renormalized 2" in run(uvpip, *words).stderr
+        assert venv.dist_infos() == [
+            "XStatic_JQuery.TableSorter-2.14.5.3.dist-info",
+            "simple-4.0.dist-info",
+            DOTTED,
+        ]
+
+
+def test_a_record_that_names_another_directory_is_put_right(
+    run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    for version in ("0.1", "0.2"):
+        build_wheel(
+            wheels,
+            "ruamel.like",
+            version,
+            stem=f"ruamel.like-{version}",
+            record_stem=f"ruamel_like-{version}",
+        )
+    for version in ("0.2", "0.1", "0.2"):
+        done = run(uvpip, "--no-index", "-f", wheels, f"ruamel.like=={version}")
+        assert done.returncode == 0, done.stderr
+        assert venv.dist_infos() == [f"ruamel.like-{version}.dist-info"]
+        assert record_faults(venv.site_packages / f"ruamel.like-{version}.dist-info") == []
+    assert run(uv, "pip", "uninstall", "ruamel.like").returncode == 0
+    assert found_below(venv.site_packages, "*ruamel*") == []
+
+
+def test_what_a_failed_install_has_completed_is_put_right_all_the_same(
+    run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    """A script stands in for a uv that installs, and then fails."""
+    failing = tmp_path / "uv-that-fails"
+    failing.write_text(
+        f'#!/bin/sh\n{uv} "$@" || exit 9\ncase "$*" in *dry-run*) ;; *) exit 7 ;; esac\n'
+    )
+    failing.chmod(0o755)
+    done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred", UVSHIM_UV=str(failing))
+    assert done.returncode == 7
+    assert DOTTED in venv.dist_infos()
+
+
+def test_what_cannot_be_put_right_is_named_and_ends_in_an_error(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    (venv.site_packages / "zope.deferred-1.2.dist-info").mkdir()
+    done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred", "--reinstall")
+    assert done.returncode == 3
+    assert (
+        f"zope_deferred-1.2.dist-info` was left alone: `{DOTTED}` stands beside it" in done.stderr
+    )
+    assert f"hint: `uvshim fix {venv.path}" in done.stderr
+    assert NORMALIZED in venv.dist_infos()
+    assert "XStatic_JQuery.TableSorter-2.14.5.3.dist-info" in venv.dist_infos()
