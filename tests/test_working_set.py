@@ -83,6 +83,13 @@ ENVIRONMENTS: dict[str, Files] = {
         **installed("i-1.0", "i", ["c[Y.z]"]),
         **installed("j-1.0", "j", ["a; extra == 'all'", "j[x]; extra == 'all'"], ["all", "x"]),
         **installed("k-1.0", "k", ["j[all]"]),
+        **installed("l-1.0", "l", ["b[w,x]"]),
+    },
+    "two errors, of which the order decides": {
+        **installed("a-1.0", "a", ["b[x]"]),
+        **installed("b-1.0", "b", ["missing; extra == 'x'", "a[unknown]"], ["x"]),
+        **installed("c-1.0", "c", ["a[unknown]", "missing", "a [unknown]"]),
+        **installed("d-1.0", "d", ["missing", "a[unknown]", "missing"]),
     },
     "markers": {
         **installed("a-1.0", "a", ["no; python_version < '3'", "b ; python_version >= '3'"]),
@@ -232,7 +239,7 @@ CONDITIONS = st.sampled_from(
 
 @st.composite
 def requirements(draw: st.DrawFn) -> str:
-    extras = draw(st.lists(EXTRAS, max_size=2))
+    extras = draw(st.lists(EXTRAS, max_size=1))  # of two, a set has them in any order
     name = draw(PROJECTS) + (f"[{','.join(extras)}]" if extras else "")
     return name + draw(TAILS) + draw(CONDITIONS)
 

@@ -113,8 +113,14 @@ class Requirements:
         def applying(extra: str) -> list[Requirement]:
             return [one for one in requirements if not one.marker or self._holds(one.marker, extra)]
 
-        by_extra: ByExtra = {None: applying("")}
-        by_extra |= {safe_extra(each.strip()): applying(each) for each in distribution.extras()}
+        common: dict[Requirement, Requirement] = {}
+        for one in applying(""):
+            common.setdefault(one.first, one)
+        by_extra: ByExtra = {None: list(common.values())}
+        for extra in distribution.extras():
+            by_extra[safe_extra(extra.strip())] = [
+                one for one in applying(extra) if one.first not in common
+            ]
         return by_extra
 
     def _of_egg(self, distribution: Distribution) -> ByExtra:
