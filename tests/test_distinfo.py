@@ -76,6 +76,7 @@ def test_a_directory_is_called_by_the_dotted_name_and_its_own_version(
         ("oslo.cache-info", "oslo.cache", "1.0/2"),
         ("oslo.cache-info", "oslo.cache", "unknown"),
         ("oslo.cache-info", "oslo.cache", "1.0\n"),
+        ("a_b-1.0", "a" + "." * 240 + "b", "1.0"),
     ],
 )
 def test_a_directory_of_another_name_or_without_a_version_is_refused(

@@ -161,10 +161,11 @@ def _whole(found: Installation, excluded: Callable[[str], bool], report: Report)
 
     examined = Examined(found, diagnose(found.tree, found.site_packages, excluded=excluded))
     for finding in examined.diagnosis.findings:
+        path, name = printable(finding.path), printable(finding.name)
         if finding.kind == GHOST:
-            report.warning(f"`{finding.path}` is left of {finding.name}, whose code is gone")
+            report.warning(f"`{path}` is left of {name}, whose code is gone")
         elif finding.kind == DUPLICATE:
-            report.warning(f"`{finding.path}` is one of several of {finding.name}")
+            report.warning(f"`{path}` is one of several of {name}")
     commands = reinstalls(examined)
     for command in commands:
         report.hint(command)

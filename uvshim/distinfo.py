@@ -20,6 +20,9 @@ _VERSION = re.compile(r"[0-9][A-Z0-9.!+_]*", re.ASCII | re.IGNORECASE)
 # Where a METADATA's header may end at the latest. Real ones need a few hundred bytes to `Name`.
 HEADER_LIMIT = 64 * 1024
 
+# What file systems take for the name of a directory, in bytes.
+LONGEST = 255
+
 
 class Identity(NamedTuple):
     """The two fields of a METADATA file that say which distribution it describes."""
@@ -127,7 +130,11 @@ def expected(directory: str, identity: Identity) -> str:
         if not is_version(version):
             message = "neither its name nor its METADATA has a valid version"
             raise MetadataError(message)
-    return f"{dotted(identity.name)}-{version}{SUFFIX}"
+    wanted = f"{dotted(identity.name)}-{version}{SUFFIX}"
+    if len(wanted) > LONGEST:
+        message = "the name that it should have is too long for a directory"
+        raise MetadataError(message)
+    return wanted
 
 
 def shown(text: str, limit: int = 80) -> str:

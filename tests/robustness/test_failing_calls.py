@@ -42,7 +42,7 @@ def failing_everywhere(
     found = points(whole, venv.site_packages)
     harmless = 0
     for point in found:
-        print("failed:", point)
+        print("failed:", point.name, point.number)
         venv = place.fresh()
         cache = checksum(directory / "cache")
         inject = f"{point.name}:error={error}:when={point.number}"
@@ -143,7 +143,7 @@ def test_fix_says_which_look_failed_and_loses_nothing(
     ]
     assert len(looks) > 20
     for point in looks:
-        print("failed:", point)
+        print("failed:", point.name, point.number)
         venv = place.fresh()
         inject = f"{point.name}:error={error}:when={point.number}"
         traced = trace(

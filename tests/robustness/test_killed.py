@@ -68,16 +68,21 @@ def all_is_well(place: Place, tools: Tools, venv: Venv, empty: set[str]) -> None
 
 def are_found(venv: Venv) -> None:
     """Assert that importlib.metadata finds the distributions, as far as is promised."""
-    finds(venv, NAMES, first=not any(name.endswith(".dist-info") for name in without_files(venv)))
+    finds(
+        venv,
+        NAMES,
+        first=all(any(venv.site_packages.joinpath(n).iterdir()) for n in venv.dist_infos()),
+    )
 
 
 def without_files(venv: Venv) -> set[str]:
-    """Return the directories of distributions' metadata that have no file in them or below."""
-    return {
-        str(each.relative_to(venv.site_packages))
+    """Return the directories of distributions' metadata with no file in them; and those above."""
+    empty = [
+        each.relative_to(venv.site_packages)
         for each in venv.site_packages.glob("*.dist-info*/**")
         if each.is_dir() and not any(below.is_file() for below in each.rglob("*"))
-    }
+    ]
+    return {str(path) for each in empty for path in (each, *each.parents)}
 
 
 def fixed_by(tools: Tools, venv: Venv) -> None:
@@ -106,7 +111,7 @@ def killed_everywhere(
     is_right(venv, DOTTED)
     found = points(whole, venv.site_packages)
     for point in found:
-        print("killed before", point)
+        print("killed before", point.name, point.number)
         venv = place.fresh()
         cache = checksum(directory / "cache")
         killed_before(point, command(venv), tools, directory, venv)

@@ -1,0 +1,147 @@
+"""A disk that is full, a disk that is read-only, and directories that belong to somebody else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.places import Venv, record_faults, tree
+from tests.robustness.conftest import DOTTED, NAMES, NORMALIZED
+from tests.robustness.disks import mount, unmount
+from tests.robustness.invariants import checksum, finds, remains
+from tests.robustness.test_killed import fixed_by
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.robustness.invariants import Tools
+
+PAGE = 4096
+
+
+@pytest.fixture
+def small(tmp_path: Path, mounts: None, installed: Venv) -> Iterator[Venv]:
+    """The environment on a disk of a megabyte."""
+    memory = tmp_path / "memory"
+    mount("tmpfs", memory, "size=1m")
+    subprocess.run(["cp", "-a", installed.path, memory / "venv"], check=True)
+    yield Venv(memory / "venv")
+    unmount(memory)
+
+
+@pytest.fixture
+def root() -> None:
+    """Skip, if we may not give files to somebody else."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("NOT TRIED: files of other users (needs root, and setpriv)")
+
+
+def fill(directory: Path) -> Path:
+    """Leave no space on the disk of `directory`."""
+    path = directory / "filler"
+    with path.open("wb", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(PAGE))
+        except OSError:
+            pass
+    return path
+
+
+def pad(dist_info: Path, room: int) -> None:
+    """Let the RECORD end `room` bytes before the end of a page, so that an addition needs one."""
+    record = dist_info / "RECORD"
+    lines = record.read_text().splitlines(keepends=True)
+    row = "zope_deferred/{}.py,,\n"
+    length = (PAGE - room - record.stat().st_size - len(row.format(""))) % PAGE
+    while length > 200:
+        lines.append(row.format("x" * 100 + str(len(lines))))
+        length = (PAGE - room - len("".join(lines)) - len(row.format(""))) % PAGE
+    lines.append(row.format("y" * length))
+    for line in lines:
+        (dist_info.parent / line.split(",")[0]).touch()
+    record.write_text("".join(sorted(lines)))
+    assert (record.stat().st_size + room) % PAGE == 0
+
+
+def as_it_was(venv: Venv) -> dict[str, bytes]:
+    """Return the content of every file, by its path before the directories were renamed."""
+    found = {}
+    for path, (_, content) in tree(venv.site_packages).items():
+        top, _, rest = path.partition("/")
+        found[f"{dict(zip(DOTTED, NORMALIZED, strict=True)).get(top, top)}/{rest}"] = content
+    return found
+
+
+@pytest.mark.parametrize("room", [0, 1, 60, 500, 2000])
+def test_a_full_disk_is_said_and_loses_nothing(
+    small: Venv, tools: Tools, empty: set[str], room: int, tried: Callable[[str, int], None]
+) -> None:
+    pad(small.site_packages / NORMALIZED[0], room)
+    filler = fill(small.path)
+    before = as_it_was(small)
+    done = tools.fix(small)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.count("was left alone: no space left on device") == 2
+    finds(small, NAMES)
+    after = as_it_was(small)
+    assert set(after) == set(before)
+    for path, content in before.items():
+        if path.endswith(".dist-info/RECORD"):
+            assert after[path].startswith(content)
+            assert after[path].endswith(b"\n")
+        else:
+            assert after[path] == content
+    filler.unlink()
+    fixed_by(tools, small)
+    assert tools.uninstall(small, NAMES).returncode == 0
+    assert remains(small, empty) == []
+    tried("runs on a full disk", 1)
+
+
+def test_a_read_only_disk_is_said_and_loses_nothing(small: Venv, tools: Tools) -> None:
+    before = checksum(small.path)
+    subprocess.run(["mount", "-o", "remount,ro", small.path.parent], check=True)
+    done = tools.fix(small)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.count("was left alone: read-only file system") == 2
+    done = tools.run(tools.uvshim, "check", small.path)
+    assert "Traceback" not in done.stderr
+    assert checksum(small.path) == before
+    subprocess.run(["mount", "-o", "remount,rw", small.path.parent], check=True)
+    fixed_by(tools, small)
+
+
+def test_the_directories_of_another_user_are_left_alone_without_the_right_to_them(
+    installed: Venv, tools: Tools, root: None
+) -> None:
+    for path in (installed.site_packages, *installed.site_packages.rglob("*")):
+        if not path.is_file() or path.stat().st_nlink == 1:
+            os.chown(path, 1234, 1234)
+    before = checksum(installed.path)
+    # Root without its capabilities is a user like any other.
+    without_rights = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+    done = tools.run(*without_rights, tools.uvshim, "fix", installed.path)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.count("was left alone: permission denied") == 2
+    assert checksum(installed.path) == before
+    fixed_by(tools, installed)
+
+
+def test_what_belongs_to_another_user_goes_on_to_do_so(
+    installed: Venv, tools: Tools, root: None
+) -> None:
+    for path in (installed.site_packages, *installed.site_packages.rglob("*")):
+        os.chown(path, 1234, 1235)
+    fixed_by(tools, installed)
+    for name in DOTTED:
+        assert record_faults(installed.site_packages / name) == []
+    owners = {
+        (path.stat().st_uid, path.stat().st_gid) for path in installed.site_packages.rglob("*")
+    }
+    assert owners == {(1234, 1235)}

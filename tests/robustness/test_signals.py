@@ -1,0 +1,168 @@
+"""Signals at random moments of a real install: everybody ends, and what is whole is right."""
+
+from __future__ import annotations
+
+import os
+import pty
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.places import Venv
+from tests.robustness.disks import Plain
+from tests.robustness.invariants import checksum
+from tests.wheels import build_wheel, normalized
+from uvshim import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.robustness.invariants import Tools
+
+NAMES = [f"Signal.{number}-x" for number in range(40)]
+TRIALS = 30
+
+# A process that has this in its environment is one of ours, or a child of one.
+MARK = "UVSHIM_TEST_TRIAL"
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Wheels of forty distributions with fifty files each."""
+    wheels = tmp_path / "many"
+    for name in NAMES:
+        files = {f"{normalized(name)}/m{n}.py": f"{n}\n" for n in range(50)}
+        build_wheel(wheels, name, files=files)
+    return wheels
+
+
+def still_running(mark: str) -> list[str]:
+    """Return the command lines of the processes that have `mark` in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:  # gone, or not ours
+            continue
+    return found
+
+
+def listens(started: subprocess.Popen[bytes]) -> bool:
+    """Say whether the process holds signals back; until then, an interrupt is Python's own matter.
+
+    That is while the interpreter itself starts, when nothing has been begun.
+    """
+    status = Path(f"/proc/{started.pid}/status").read_text()
+    (blocked,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigBlk")]
+    return bool(int(blocked, 16) >> (signal.SIGTERM - 1) & 1) or started.poll() is not None
+
+
+def wrong(venv: Venv) -> list[str]:
+    """Return the complete dist-info directories whose name or RECORD is not right."""
+    found = []
+    for path in venv.site_packages.glob("*.dist-info"):
+        try:
+            rows = record.read(str(path))
+            (path / "METADATA").read_bytes()
+        except (record.RecordError, OSError):
+            continue  # uv was interrupted in the middle of it
+        tops = {record.top(row) for row in rows if ".dist-info" in row[0]}
+        if "Signal." not in path.name or tops != {path.name}:
+            found.append(path.name)
+    return found
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP", "terminal"])
+def test_a_signal_at_any_moment_of_an_install_ends_all_and_leaves_what_is_whole_right(
+    bare: Venv,
+    tools: Tools,
+    many: Path,
+    tmp_path: Path,
+    tried: Callable[[str, int], None],
+    how: str,
+) -> None:
+    place = Plain(bare.path, tmp_path)
+    venv = place.fresh()
+    choice = ("--no-index", "--find-links", many, "--offline")
+    command = [tools.uvpip, "--python", venv.python, *choice, *NAMES]
+    assert tools.run(*command).returncode == 0
+    venv = place.fresh()
+    begin = time.monotonic()
+    assert tools.run(*command).returncode == 0
+    took = time.monotonic() - begin
+    cache = checksum(tmp_path / "cache")
+    chance = random.Random(how)
+    number = signal.SIGINT if how == "terminal" else signal.Signals[how]
+    sent = ended_by_it = partly = 0
+    for trial in range(TRIALS):
+        venv = place.fresh()
+        mark = f"{how}-{os.getpid()}-{trial}"
+        main, terminal = pty.openpty()
+        started = subprocess.Popen(
+            ["setsid", "--ctty", *command] if how == "terminal" else command,
+            env={**tools.variables, MARK: mark},
+            stdin=terminal,
+            stdout=subprocess.DEVNULL,
+            stderr=(tmp_path / "said").open("w"),
+        )
+        os.close(terminal)
+        while not listens(started):
+            time.sleep(0.001)
+        for longest in chance.choice([(took,), (took, 0.03)]):
+            time.sleep(chance.uniform(0, longest))
+            if how == "terminal":
+                os.write(main, b"\x03")
+            elif started.poll() is None:
+                started.send_signal(number)
+            sent += 1
+        status = started.wait(60)
+        os.close(main)
+        said = (tmp_path / "said").read_text()
+        assert still_running(mark) == []
+        assert status in {0, -number}, (status, said)
+        assert "warning" not in said or status != 0, said
+        ended_by_it += status != 0
+        assert wrong(venv) == [], said
+        partly += 0 < len(venv.dist_infos()) < len(NAMES)
+        done = tools.fix(venv)
+        assert done.returncode in {0, 3}, done.stderr
+        assert "Traceback" not in done.stderr
+        assert wrong(venv) == []
+    assert checksum(tmp_path / "cache") == cache
+    assert ended_by_it > TRIALS / 4
+    print(f"{how}: {sent} sent, {ended_by_it} ended by it, {partly} with a part installed")
+    tried(f"signals sent ({how})", sent)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_question_ends_all_and_installs_nothing(
+    bare: Venv, tools: Tools, many: Path, tmp_path: Path, number: int
+) -> None:
+    wrapper = tmp_path / "slow-uv"
+    wrapper.write_text(
+        f'#!/bin/sh\ncase "$*" in *--dry-run*) touch {tmp_path}/asked; exec sleep 60 ;; esac\n'
+        f'exec "{tools.uv}" "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    mark = f"question-{os.getpid()}"
+    started = subprocess.Popen(
+        [tools.uvpip, "--python", bare.python, "--no-index", "--find-links", many, *NAMES],
+        env={**tools.variables, MARK: mark, "UVSHIM_UV": str(wrapper)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "asked").exists():
+        assert started.poll() is None
+        time.sleep(0.01)
+    started.send_signal(number)
+    _, said = started.communicate(timeout=30)
+    assert started.returncode == -number
+    assert said == ""
+    assert still_running(mark) == []
+    assert bare.dist_infos() == []
