@@ -239,7 +239,7 @@ def find(
 def _is_metadata(tree: Tree, path: str) -> bool:
     """Say whether the ``.dist-info`` or ``.egg-info`` at `path` is one: no empty directory is."""
     if tree.is_directory(path):
-        return bool(tree.names(path))
+        return tree.is_file(f"{path}/METADATA") or bool(tree.names(path))  # the first is cheaper
     return path.lower().endswith(".egg-info")
 
 
