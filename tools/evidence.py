@@ -1,6 +1,7 @@
-"""Run the commands of the documentation that show the cause, and print or keep what they print.
+"""Run the commands that the documentation shows, and keep what they print.
 
-`docs/evidence/` holds them, and beside each the output that the page about the cause shows.
+`docs/evidence/` holds those that show the cause, `docs/examples/` those that show uvshim. Beside
+each lies the output that the pages show.
 """
 
 from __future__ import annotations
@@ -12,23 +13,27 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EVIDENCE = ROOT / "docs" / "evidence"
+DOCS = ROOT / "docs"
+RECIPES = ROOT / "recipes"
 CORPORA = ROOT / "tests" / "corpora"
 
 
 def scripts() -> list[Path]:
-    """Return the scripts in the order of the page."""
-    return sorted(EVIDENCE.glob("*.sh"))
+    """Return all scripts of the documentation."""
+    return [*sorted(DOCS.glob("evidence/*.sh")), *sorted(DOCS.glob("examples/*.sh"))]
 
 
 def run(script: Path, pythons: list[Path]) -> str:
     """Run `script` in a directory of its own, and return all that it prints.
 
+    That directory is called `/srv` there, whatever its name really is.
     `pythons` are further interpreters, which it finds by names such as `python3.8`.
     """
     with tempfile.TemporaryDirectory(prefix="uvshim-evidence-") as directory:
         places = [Path(sys.executable).parent, Path(directory, "pythons")]
         places[1].mkdir()
+        for name in ("requirements.txt", "constraints.txt"):
+            (Path(directory) / name).write_bytes((RECIPES / name).read_bytes())
         for python in pythons:
             (places[1] / python.name).symlink_to(python)
         kept = {
@@ -38,7 +43,7 @@ def run(script: Path, pythons: list[Path]) -> str:
         }
         path = os.pathsep.join([*map(str, places), kept["PATH"]])
         done = subprocess.run(
-            ["/bin/sh", str(script)],
+            ["/bin/sh", str(script.resolve())],
             cwd=directory,
             env={**kept, "PATH": path, "CORPORA": str(CORPORA), "UV_PYTHON": sys.executable},
             check=False,
@@ -46,7 +51,7 @@ def run(script: Path, pythons: list[Path]) -> str:
             stderr=subprocess.STDOUT,
             text=True,
         )
-    return done.stdout
+    return done.stdout.replace(directory, "/srv")
 
 
 def main() -> int:
@@ -54,7 +59,7 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     from tests.conftest import interpreters  # noqa: PLC0415
 
-    for script in scripts():
+    for script in map(Path, sys.argv[1:]) if sys.argv[1:] else scripts():
         said = run(script, interpreters())
         script.with_suffix(".txt").write_text(said, encoding="utf-8")
         print(f"$ sh {script.name}\n{said}")
