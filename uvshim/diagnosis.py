@@ -12,7 +12,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim import distinfo
+from uvshim import distinfo, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -273,23 +273,9 @@ def _suspects(directories: Iterable[_Directory]) -> list[_Directory]:
 
 
 def usual_site_packages(tree: Tree, root: str = "") -> Iterator[str]:
-    """Yield the site-packages directories in the usual places below `root`, or `root` itself.
-
-    Those are the installation schemes of CPython and PyPy for POSIX and Windows, lib64, and
-    Debian's dist-packages.
-    """
-    prefix = f"{root}/" if root else ""
-    found = [f"{prefix}Lib/site-packages"]
-    for lib in ("lib", "lib64", "local/lib"):
-        names = sorted(tree.names(prefix + lib))
-        found += [
-            f"{prefix}{lib}/{name}/{last}"
-            for name in names
-            if name.startswith(("python", "pypy"))
-            for last in ("site-packages", "dist-packages")
-        ]
+    """Yield the site-packages directories in the usual places below `root`, or `root` itself."""
     listings: dict[frozenset[str], str] = {}
-    for path in found:
+    for path in environment.usual_site_packages(root, tree.names):
         if tree.is_directory(path):  # lib64 is most often a link to lib
             listings.setdefault(frozenset(tree.names(path)), path)
     yield from listings.values() or [root or "."]

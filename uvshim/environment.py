@@ -74,12 +74,13 @@ def usual_site_packages(
     distributions (most often a link to lib), and Debian's dist-packages. `names` lists a
     directory, and has nothing to say of one that is not there; without it the disk is read.
     """
-    yield os.path.join(root, "Lib", "site-packages")
-    for lib in ("lib", "lib64", os.path.join("local", "lib")):
-        for name in (names or _names)(os.path.join(root, lib)):
+    prefix = root and f"{root}/"
+    yield f"{prefix}Lib/site-packages"
+    for lib in ("lib", "lib64", "local/lib"):
+        for name in sorted((names or _names)(prefix + lib)):
             if name.startswith(("python", "pypy", "graalpy")):
-                yield os.path.join(root, lib, name, "site-packages")
-                yield os.path.join(root, lib, name, "dist-packages")
+                yield f"{prefix}{lib}/{name}/site-packages"
+                yield f"{prefix}{lib}/{name}/dist-packages"
 
 
 def _names(directory: str) -> list[str]:
