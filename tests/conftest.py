@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -172,3 +173,23 @@ def interpreters() -> list[Path]:
             if works.returncode == 0:
                 found.setdefault(name, Path(candidate))
     return list(found.values())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much the tests of robustness have tried, and what could not be tried here."""
+    tried: dict[str, int] = {}
+    missing = set()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        if getattr(report, "when", "") == "call" and report.passed:
+            for name, value in report.user_properties:
+                if name == "tried":
+                    what, number = value
+                    tried[what] = tried.get(what, 0) + number
+        if getattr(report, "skipped", False) and "NOT TRIED" in str(report.longrepr):
+            missing.add(str(report.longrepr).partition("NOT TRIED: ")[2].rstrip("')"))
+    if tried:
+        terminalreporter.section("tried, and nothing was lost")
+        for what, number in sorted(tried.items()):
+            terminalreporter.line(f"{number:6} {what}")
+    for what in sorted(missing):
+        terminalreporter.line(f"NOT TRIED: {what}", red=True, bold=True)

@@ -117,8 +117,13 @@ def _plan(path: str, concerns: Callable[[str], bool]) -> _Plan | None:
         if heir is None:
             raise _CannotError(*error.args) from None
         plan = _plan_as_described(path, heir, concerns)
-    if plan is not None and os.path.islink(path):
+    if plan is None:
+        return None
+    if os.path.islink(path):
         message = "it is a symbolic link"
+        raise _CannotError(message)
+    if _stands_beside(plan) and not layers.is_remnant(path, plan.destination):
+        message = f"`{plan.directory}` stands beside it already"
         raise _CannotError(message)
     return plan
 
@@ -188,15 +193,11 @@ def _lists_by_detour(path: str, rows: list[record.Row]) -> bool:
 
 def _carry_out(plan: _Plan) -> None:
     """Do what `plan` says, so that a kill at any moment loses nothing."""
-    moves = plan.destination != plan.path
-    if moves and _stands_beside(plan):
-        if not layers.is_remnant(plan.path, plan.destination):
-            message = f"`{plan.directory}` stands beside it already"
-            raise _CannotError(message)
+    if _stands_beside(plan):  # the same, of a killed run: see `_plan`
         layers.remove(plan.path)
     else:
         record.append(plan.path, record.also_listed(plan.rows, plan.aliases, plan.directory))
-        if moves:
+        if plan.destination != plan.path:
             _rename(plan)
     rows = record.read(plan.destination)
     record.replace(plan.destination, record.relocated(rows, plan.aliases, plan.directory))

@@ -56,8 +56,10 @@ class Tools(NamedTuple):
         return self.run(self.uv, "pip", "uninstall", "--python", venv.python, *names)
 
     def uninstall_by_pip(self, venv: Venv, names: list[str]) -> subprocess.CompletedProcess[str]:
-        command = [venv.python, "-W", "ignore", "-m", "pip", "uninstall", "--yes", *names]
-        return self.run(*command, PYTHONPATH=str(self.pip), PIP_DISABLE_PIP_VERSION_CHECK="1")
+        command = ("-W", "ignore", "-m", "pip", "uninstall", "--yes", *names)
+        return self.run(
+            venv.python, *command, PYTHONPATH=str(self.pip), PIP_DISABLE_PIP_VERSION_CHECK="1"
+        )
 
 
 def unpacked_pip(directory: Path) -> Path:

@@ -161,7 +161,7 @@ def test_no_call_that_changes_a_file_is_forgotten(
     strace: None, overlay: Callable[[Venv], Overlay], installed: Venv, tools: Tools, tmp_path: Path
 ) -> None:
     venv = overlay(installed).fresh()
-    command = [tools.uvshim, "fix", venv.path]
+    command: list[str | Path] = [tools.uvshim, "fix", venv.path]
     traced = trace(command, tools.variables, tmp_path, calls=("all",))
     assert traced.status == 0, traced.output
     made = {call.name for call in traced.calls if str(venv.path) in call.text}

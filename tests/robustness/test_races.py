@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from tests.robustness.invariants import is_right
 from tests.wheels import build_wheel, normalized
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import random
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.places import Venv
 from tests.robustness.disks import Plain
 from tests.robustness.invariants import checksum
 from tests.wheels import build_wheel, normalized
@@ -22,6 +22,7 @@ from uvshim import record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.places import Venv
     from tests.robustness.invariants import Tools
 
 NAMES = [f"Signal.{number}-x" for number in range(40)]
@@ -45,11 +46,9 @@ def still_running(mark: str) -> list[str]:
     """Return the command lines of the processes that have `mark` in their environment."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with contextlib.suppress(OSError):  # gone, or not ours
             if f"{MARK}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
                 found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:  # gone, or not ours
-            continue
     return found
 
 
@@ -90,7 +89,7 @@ def test_a_signal_at_any_moment_of_an_install_ends_all_and_leaves_what_is_whole_
     place = Plain(bare.path, tmp_path)
     venv = place.fresh()
     choice = ("--no-index", "--find-links", many, "--offline")
-    command = [tools.uvpip, "--python", venv.python, *choice, *NAMES]
+    command: list[str | Path] = [tools.uvpip, "--python", venv.python, *choice, *NAMES]
     assert tools.run(*command).returncode == 0
     venv = place.fresh()
     begin = time.monotonic()
