@@ -359,7 +359,7 @@ def test_the_path_of_an_environment_may_hold_anything(
     for options, site_packages in {
         (): venv.site_packages,
         ("--target", f"{name} target"): here / f"{name} target",
-        ("--target", here / "`"): here / "`",
+        ("--target", here / "a`b"): here / "a`b",
         ("-p", here / ".venv", "--reinstall"): venv.site_packages,
     }.items():
         done = run(uvpip, *offline, "zope.deferred", *options, cwd=here)

@@ -11,19 +11,27 @@ from uvshim.process import working_directory
 TYPE_CHECKING = False  # the name alone tells type checkers; importing `typing` would cost 8 ms
 if TYPE_CHECKING:
     from uvshim.arguments import Arguments
-    from uvshim.process import Child, Supervisor
+    from uvshim.process import Child
+    from uvshim.supervisor import Supervisor
 
 # The oldest minor release whose answers are understood, and that every test is run against.
 OLDEST = (0, 4)
 
-# Variables that add requirements, or change how uv logs: nothing that chooses an environment.
+# Variables that add requirements, change how uv logs, or let it read hundreds of certificates for a
+# network it is not to use: nothing that chooses an environment.
 _NOT_FOR_A_QUESTION = (
+    "CLICOLOR_FORCE",
+    "FORCE_COLOR",
     "RUST_LOG",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
     "UV_BUILD_CONSTRAINT",
     "UV_CONSTRAINT",
     "UV_EXCLUDE",
     "UV_LOG_CONTEXT",
+    "UV_NATIVE_TLS",
     "UV_OVERRIDE",
+    "UV_SYSTEM_CERTS",
     "UV_TORCH_BACKEND",
 )
 
@@ -114,40 +122,36 @@ class Question:
     and knows nothing of `[tool.uv.pip]`.)
     """
 
-    def __init__(self, uv: str, arguments: Arguments, supervisor: Supervisor) -> None:
-        """Ask the binary `uv` about the environment that `arguments` choose."""
+    def __init__(self, uv: str, arguments: Arguments) -> None:
+        """Ask the binary `uv` about the environment that `arguments` choose, and do not wait."""
         self._uv = uv
         self._arguments = arguments
-        self._supervisor = supervisor
         self._child = self._ask(os.devnull)
         self.project = ""
         """Where uv begins to look for configuration files; known with the answer."""
 
-    def answer(self) -> Target:
+    def answer(self, supervisor: Supervisor) -> Target:
         """Wait for the answer. It may be unknown, where uv itself fails.
 
         Raises `UvshimError` if this uv is older than what is understood.
         """
-        log = self._listen(self._child)
-        target = self._read(log)
+        supervisor.wait(self._child)
+        log = self._child.output()
+        target = self._read(log, supervisor)
         if not target.known and "xtras" in log:
-            target = self._read(self._ask_with_project())
+            target = self._read(self._ask_with_project(supervisor), supervisor)
         return target
 
     def _ask(self, requirements: str) -> Child:
         environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_A_QUESTION}
         question = ["pip", "install", "-r", requirements, "--dry-run", "-vv", "--offline"]
-        return self._supervisor.start(
+        return process.start(
             [self._uv, *question, "--color", "never", *self._arguments.choosing],
             environment,
             keep_output=True,
         )
 
-    def _listen(self, child: Child) -> str:
-        self._supervisor.wait(child)
-        return child.output()
-
-    def _ask_with_project(self) -> str:
+    def _ask_with_project(self, supervisor: Supervisor) -> str:
         """Ask again about an empty project: with extras configured, uv takes nothing less."""
         import tempfile  # noqa: PLC0415
 
@@ -155,12 +159,14 @@ class Question:
             project = os.path.join(directory, "pyproject.toml")
             with open(project, "w", encoding="utf-8") as file:
                 file.write('[project]\nname = "nothing"\nversion = "0"\n')
-            return self._listen(self._ask(project))
+            child = self._ask(project)
+            supervisor.wait(child)
+            return child.output()
 
-    def _read(self, log: str) -> Target:
+    def _read(self, log: str, supervisor: Supervisor) -> Target:
         """Read the answer out of uv's `log`."""
         said = _said(log)
-        version = _version(said["DEBUG uv "]) or self._version_itself()
+        version = _version(said["DEBUG uv "]) or self._version_itself(supervisor)
         check_version(version, self._uv)
         base = self._working_directory(version)
         self.project = os.path.join(
@@ -181,10 +187,11 @@ class Question:
             is_prefix=bool(prefix) and not directory,
         )
 
-    def _version_itself(self) -> tuple[int, ...]:
+    def _version_itself(self, supervisor: Supervisor) -> tuple[int, ...]:
         """Return what `uv --version` says: very old releases do not log it."""
-        log = self._listen(self._supervisor.start([self._uv, "--version"], keep_output=True))
-        return _version([log.removeprefix("uv ").strip()])
+        child = supervisor.start([self._uv, "--version"], keep_output=True)
+        supervisor.wait(child)
+        return _version([child.output().removeprefix("uv ").strip()])
 
     def _working_directory(self, version: tuple[int, ...]) -> str:
         """Return the directory that uv changes to before it does anything: paths relate to it."""
