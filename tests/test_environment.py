@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from uvshim.environment import Environment
-from uvshim.process import Child, Supervisor
+from uvshim.process import Child
+from uvshim.supervisor import Supervisor
 from uvshim.uv import Target
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ from uvshim.arguments import Arguments
 from uvshim.environment import Environment
 from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
 from uvshim.report import Report, Style, printable
+from uvshim.supervisor import Supervisor
 from uvshim.watch import Watch, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from uvshim.installation import Installation
-    from uvshim.process import Supervisor
 
 # What `check` ends with where something is broken, and every command where it stays so.
 BROKEN = 1
@@ -95,7 +95,7 @@ def _check(options: argparse.Namespace, _report: Report) -> int:
     from uvshim.diagnosis import diagnose  # noqa: PLC0415
     from uvshim.summary import Examined, as_json, as_text  # noqa: PLC0415
 
-    supervisor = process.Supervisor()
+    supervisor = Supervisor()
     excluded = config.matcher(config.excluded(os.getcwd()))
     examined = [
         Examined(found, diagnose(found.tree, found.visible, python=found.python, excluded=excluded))
@@ -113,7 +113,7 @@ def _check(options: argparse.Namespace, _report: Report) -> int:
 
 def _fix(options: argparse.Namespace, report: Report) -> int:
     """Put right every environment, one after the other."""
-    supervisor = process.Supervisor()
+    supervisor = Supervisor()
     excluded = config.matcher(config.excluded(os.getcwd()))
     complete = True
     try:
@@ -184,7 +184,7 @@ def _run(options: argparse.Namespace, report: Report) -> int:
         return 127
     if config.disabled():
         process.replace([program, *words[1:]])
-    supervisor = process.Supervisor()
+    supervisor = Supervisor()
     exclude = config.excluded(os.getcwd())
     watched = {
         os.path.realpath(place.path): (place, Watch(place))
@@ -217,7 +217,7 @@ def _named(words: list[str], supervisor: Supervisor) -> Iterator[Installation]:
             else:
                 yield found
     if not words:
-        target = uv.Question(uv.find(), Arguments([]), supervisor).answer()
+        target = uv.Question(uv.find(), Arguments([])).answer(supervisor)
         if not target.known:
             message = "uv finds no environment here. Name one, as in: uvshim check .venv"
             raise EnvironmentUnknownError(message)
@@ -232,7 +232,7 @@ def _lock(path: str, supervisor: Supervisor) -> str | None:
     except UvNotFoundError:
         return None
     choice = Arguments(["--python", path, "--break-system-packages"])
-    return uv.Question(binary, choice, supervisor).answer().lock
+    return uv.Question(binary, choice).answer(supervisor).lock
 
 
 def _installed_into(
@@ -262,6 +262,6 @@ def _installed_into(
     except UvNotFoundError:
         return
     if environment := Environment.of(
-        uv.Question(binary, Arguments([]), supervisor).answer(), supervisor
+        uv.Question(binary, Arguments([])).answer(supervisor), supervisor
     ):
         yield environment

@@ -8,7 +8,7 @@ TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from uvshim.process import Supervisor
+    from uvshim.supervisor import Supervisor
     from uvshim.uv import Target
 
 # Run by the interpreter of an environment that is not a virtual one, isolated from its user.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from uvshim import process
 from uvshim.errors import UvNotFoundError, UvshimError
-from uvshim.process import working_directory
 
 TYPE_CHECKING = False  # the name alone tells type checkers; importing `typing` would cost 8 ms
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Question:
         directory = self._arguments.directory
         if directory is None and version >= (0, 9, 1):
             directory = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
-        return os.path.join(working_directory(), directory or "")
+        return os.path.join(process.working_directory(), directory or "")
 
 
 def check_version(version: tuple[int, ...], uv: str) -> None:

@@ -6,10 +6,8 @@ import sys
 
 from uvshim import __version__, config, process, uv
 from uvshim.arguments import Arguments
-from uvshim.environment import Environment
 from uvshim.errors import UvshimError
 from uvshim.report import Report
-from uvshim.watch import Watch, load
 
 USAGE = """\
 uvpip: `uv pip install`, after which pkg_resources finds every distribution under its own name.
@@ -61,9 +59,14 @@ def _introduce(arguments: Arguments, binary: str) -> None:
 
 def _install(binary: str, arguments: Arguments, report: Report) -> int:
     """Ask where uv will write, look, run it, look again, and put right what it wrote."""
-    supervisor = process.Supervisor()
-    question = uv.Question(binary, arguments, supervisor)
-    environment = Environment.of(question.answer(), supervisor)
+    question = uv.Question(binary, arguments)
+    # While uv is at work on the answer we load what is needed once it is there.
+    from uvshim.environment import Environment  # noqa: PLC0415
+    from uvshim.supervisor import Supervisor  # noqa: PLC0415
+    from uvshim.watch import Watch, load  # noqa: PLC0415
+
+    supervisor = Supervisor()
+    environment = Environment.of(question.answer(supervisor), supervisor)
     exclude = config.excluded(question.project)
     if supervisor.signalled:
         return supervisor.finish(-supervisor.signalled)
@@ -73,7 +76,7 @@ def _install(binary: str, arguments: Arguments, report: Report) -> int:
     status = supervisor.wait(uv_install, meanwhile=load)
 
     if environment is None and status == 0:
-        answer = uv.Question(binary, arguments, supervisor).answer()
+        answer = uv.Question(binary, arguments).answer(supervisor)
         environment = Environment.of(answer, supervisor)
     if environment is not None:
         complete = watch.put_right(environment, exclude, supervisor, report)

@@ -9,8 +9,8 @@ from uvshim.snapshot import Snapshot
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
     from uvshim.environment import Environment
-    from uvshim.process import Supervisor
     from uvshim.report import Report
+    from uvshim.supervisor import Supervisor
 
 
 class Watch:
