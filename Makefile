@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test acceptance image-test zipapp dist lint format clean
+.PHONY: help demo test acceptance image-test zipapp dist docs lint format clean
 
 help:
 	@echo 'make demo        the fault and the cure, on real packages'
@@ -14,6 +14,7 @@ help:
 	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make zipapp      dist/uvpip.pyz and dist/uvshim.pyz'
+	@echo 'make docs        the documentation, in site/'
 	@echo 'make dist        all that a release consists of, checked'
 
 # The development environment, and the wheels that the offline tests install.
@@ -44,6 +45,14 @@ image-test: $(VENV)/ready
 # One file each, with all that it needs: dist/uvpip.pyz and dist/uvshim.pyz.
 zipapp: $(VENV)/ready
 	$(BIN)/python tools/zipapp.py
+
+# The documentation, in site/; nothing in it may be missing or point nowhere.
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+
+$(VENV)/docs: $(VENV)/ready
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --group docs
+	touch $@
 
 # All that a release consists of, checked. See docs/releasing.md.
 dist: zipapp
