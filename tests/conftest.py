@@ -55,6 +55,13 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def uv_version(uv: Path) -> tuple[int, ...]:
+    """The version of that uv."""
+    said = subprocess.run([uv, "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(map(int, said.split()[1].split(".")))
+
+
+@pytest.fixture(scope="session")
 def only_uv(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory for PATH with uv in it and no Python, unlike the one where uv really is."""
     directory = tmp_path_factory.mktemp("bin")

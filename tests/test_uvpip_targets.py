@@ -6,17 +6,15 @@ import fnmatch
 import os
 import platform
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-import uvshim
-from tests.places import Venv, copy_installation, dist_infos, found_below, tree
-from tests.wheels import build_wheel
+from tests.places import copy_installation, found_below
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from tests.conftest import MakeVenv, Run
 
@@ -26,6 +24,10 @@ OTHER = "other/lib/python*/site-packages"
 INSTALLATION = "python/lib/python*/site-packages"
 
 MANAGED = f"cpython-{platform.python_version()}-linux-{platform.machine()}-gnu"
+PROJECT = (
+    '[project]\nname = "x"\nversion = "0"\n'
+    '[project.optional-dependencies]\nmore = ["zope.deferred"]\n'
+)
 
 
 class Case(NamedTuple):
@@ -33,7 +35,8 @@ class Case(NamedTuple):
 
     There are virtual environments at `work/.venv` and `other`, an installation of Python without
     packages at `python`, and one that uv manages. The command is run in `work/a/b`, or in `cwd`.
-    `lands` is the pattern of the directory, relative to the test's, that it installs into.
+    `lands` is the pattern of the directory, relative to the test's, that it installs into; `since`
+    is the first minor release of uv of which every one knows this way.
     """
 
     lands: str
@@ -41,6 +44,7 @@ class Case(NamedTuple):
     variables: Mapping[str, str] = {}
     files: Mapping[str, str] = {}
     cwd: str = "work/a/b"
+    since: tuple[int, int] = (0, 4)
 
 
 CASES = {
@@ -97,6 +101,7 @@ CASES = {
         "managed/cpython-*/lib/python*/site-packages",
         ("--system", "--break-system-packages", "--managed-python", "-p", SERIES),
         {"UV_PYTHON_INSTALL_DIR": "{here}/managed"},
+        since=(0, 8),
     ),
     "UV_SYSTEM_PYTHON": Case(
         INSTALLATION, variables={"UV_SYSTEM_PYTHON": "1", "PATH": "{here}/python/bin:{path}"}
@@ -123,9 +128,9 @@ CASES = {
     "--target, existing, relative": Case("there", ("--target", "../../../there")),
     "--target .": Case("work/a/b", ("--target", ".")),
     "--target=DIRECTORY": Case("new", ("--target={here}/new",)),
-    "-t DIRECTORY": Case("new", ("-t", "{here}/new")),
-    "-tDIRECTORY": Case("new", ("-t{here}/new",)),
-    "-qt DIRECTORY": Case("new", ("-qt", "{here}/new")),
+    "-t DIRECTORY": Case("new", ("-t", "{here}/new"), since=(0, 9)),
+    "-tDIRECTORY": Case("new", ("-t{here}/new",), since=(0, 9)),
+    "-qt DIRECTORY": Case("new", ("-qt", "{here}/new"), since=(0, 9)),
     "--target with --python": Case("new", ("--target", "{here}/new", "-p", "{here}/other")),
     "--target with --system": Case(
         "new", ("--target", "{here}/new", "--system"), {"PATH": "{here}/python/bin:{path}"}
@@ -205,7 +210,7 @@ CASES = {
     "--directory with --python": Case(
         OTHER, ("--directory", "work/a", "-p", "../../other"), cwd="."
     ),
-    "--directory=DIRECTORY": Case("work/a/new", ("--directory=work/a", "-tnew"), cwd="."),
+    "--directory=DIRECTORY": Case("work/a/new", ("--directory=work/a", "--target=new"), cwd="."),
     "--directory with a configuration": Case(
         "work/a/new",
         ("--directory", "work/a"),
@@ -213,11 +218,16 @@ CASES = {
         cwd=".",
     ),
     "UV_WORKING_DIR": Case(
-        "work/a/new", ("-t", "new"), {"UV_WORKING_DIR": "{here}/work/a"}, cwd="."
+        "work/a/new", ("-t", "new"), {"UV_WORKING_DIR": "{here}/work/a"}, cwd=".", since=(0, 10)
     ),
-    "UV_WORKING_DIR, relative": Case(HERE, variables={"UV_WORKING_DIR": "work/a"}, cwd="."),
+    "UV_WORKING_DIR, relative": Case(
+        HERE, variables={"UV_WORKING_DIR": "work/a"}, cwd=".", since=(0, 10)
+    ),
     "--directory over UV_WORKING_DIR": Case(
-        "work/a/new", ("--directory", "work/a", "-tnew"), {"UV_WORKING_DIR": "other"}, cwd="."
+        "work/a/new",
+        ("--directory", "work/a", "--target=new"),
+        {"UV_WORKING_DIR": "other"},
+        cwd=".",
     ),
     "--project": Case(
         "new",
@@ -231,6 +241,7 @@ CASES = {
         {"UV_PROJECT": "{here}/work"},
         files={"work/pyproject.toml": '[tool.uv.pip]\ntarget = "{here}/new"\n'},
         cwd=".",
+        since=(0, 6),
     ),
     # What uv ignores here.
     ".python-version that points elsewhere": Case(HERE, files={"work/.python-version": "3.8\n"}),
@@ -252,6 +263,11 @@ CASES = {
         variables={"UV_CONSTRAINT": "{here}/constraints.txt"},
         files={"constraints.txt": "zope.deferred==1.2\n"},
     ),
+    "UV_CONSTRAINT, a URL": Case(
+        HERE,
+        variables={"UV_CONSTRAINT": "file://{here}/constraints.txt"},
+        files={"constraints.txt": "zope.deferred==1.2\n"},
+    ),
     "UV_OVERRIDE": Case(
         HERE,
         variables={"UV_OVERRIDE": "{here}/overrides.txt"},
@@ -271,6 +287,22 @@ CASES = {
             'build-constraint-dependencies = ["setuptools==80.9.0"]\n'
         },
     ),
+    "all extras, configured": Case(
+        HERE,
+        ("-r", "pyproject.toml"),
+        files={"work/a/b/pyproject.toml": PROJECT + "[tool.uv.pip]\nall-extras = true\n"},
+    ),
+    "an extra, configured": Case(
+        "new",
+        ("-r", "pyproject.toml"),
+        files={
+            "work/a/b/pyproject.toml": PROJECT
+            + '[tool.uv.pip]\nextra = ["more"]\ntarget = "{here}/new"\n'
+        },
+    ),
+    "--all-extras": Case(
+        HERE, ("-r", "pyproject.toml", "--all-extras"), files={"work/a/b/pyproject.toml": PROJECT}
+    ),
     "UV_CACHE_DIR that is not there yet": Case(HERE, variables={"UV_CACHE_DIR": "{cache}"}),
     "UV_NO_CACHE": Case(HERE, variables={"UV_NO_CACHE": "1"}),
     "-n": Case(HERE, ("-n",)),
@@ -287,6 +319,7 @@ CASES = {
 def test_what_uv_installs_gets_its_dotted_name_where_uv_puts_it(
     case: Case,
     run: Run,
+    uv_version: tuple[int, ...],
     uvpip: Path,
     only_uv: Path,
     make_venv: MakeVenv,
@@ -294,6 +327,9 @@ def test_what_uv_installs_gets_its_dotted_name_where_uv_puts_it(
     wheels: Path,
     tmp_path: Path,
 ) -> None:
+    if uv_version < case.since:
+        pytest.skip("this uv does not know that")
+
     def filled(text: str) -> str:
         for name, value in {
             "here": tmp_path,
@@ -330,111 +366,3 @@ def test_what_uv_installs_gets_its_dotted_name_where_uv_puts_it(
     names = ["XStatic_JQuery.TableSorter-2.14.5.3.dist-info", "zope.deferred-1.2.dist-info"]
     assert [os.path.basename(path) for path in found] == names
     assert all(fnmatch.fnmatchcase(os.path.dirname(path), case.lands) for path in found), found
-
-
-def test_a_virtual_environment_with_system_site_packages_gets_it_and_the_system_keeps_what_it_has(
-    run: Run, uv: Path, uvpip: Path, make_venv: MakeVenv, installation: Path, wheels: Path
-) -> None:
-    offline = ("--no-index", "--find-links", wheels)
-    in_system = Venv(installation)
-    assert run(uv, "pip", "install", "-p", installation, *offline, "simple").returncode == 0
-    before = tree(in_system.site_packages)
-    venv = make_venv(".venv", "--system-site-packages", python=installation / "bin" / "python")
-    done = run(uvpip, "--reinstall", *offline, "zope.deferred")
-    assert done.returncode == 0, done.stderr
-    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
-    assert tree(in_system.site_packages) == before
-    assert "zope_deferred-1.2.dist-info" in in_system.dist_infos()
-
-
-@pytest.mark.parametrize(
-    "name", ["with spaces", "Umgebung-ü-ñ-中", "a'quote\"and $HOME;", "new\nline"]
-)
-def test_the_path_of_an_environment_may_hold_anything(
-    name: str, run: Run, uvpip: Path, make_venv: MakeVenv, wheels: Path, tmp_path: Path
-) -> None:
-    venv = make_venv(f"{name}/.venv")
-    offline = ("--no-index", "--find-links", wheels)
-    here = tmp_path / name
-    for options, site_packages in {
-        (): venv.site_packages,
-        ("--target", f"{name} target"): here / f"{name} target",
-        ("--target", here / "a`b"): here / "a`b",
-        ("-p", here / ".venv", "--reinstall"): venv.site_packages,
-    }.items():
-        done = run(uvpip, *offline, "zope.deferred", *options, cwd=here)
-        assert done.returncode == 0, done.stderr
-        assert "zope.deferred-1.2.dist-info" in dist_infos(site_packages)
-
-
-@pytest.fixture
-def wheel_of_uvshim(wheels: Path) -> None:
-    """The wheel of uvshim itself among the others."""
-    package = Path(uvshim.__file__).parent
-    build_wheel(
-        wheels,
-        "uvshim",
-        "9.9",
-        files={f"uvshim/{each.name}": each.read_text() for each in package.glob("*.py")},
-        entry_points="[console_scripts]\nuvpip = uvshim.uvpip:main\n",
-    )
-
-
-@pytest.mark.usefixtures("wheel_of_uvshim")
-def test_uvshim_in_one_environment_installs_into_another(
-    run: Run, uv: Path, make_venv: MakeVenv, wheels: Path
-) -> None:
-    tools, venv = make_venv("tools"), make_venv()
-    offline = ("--no-index", "--find-links", wheels)
-    assert run(uv, "pip", "install", "-p", tools.path, *offline, "uvshim").returncode == 0
-    done = run(tools.path / "bin" / "uvpip", *offline, "zope.deferred")
-    assert done.returncode == 0, done.stderr
-    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
-    assert tools.dist_infos() == ["uvshim-9.9.dist-info"]
-
-
-@pytest.mark.usefixtures("wheel_of_uvshim")
-@pytest.mark.parametrize(
-    ("words", "remaining"),
-    [
-        (["zope.deferred"], ["uvshim-9.9.dist-info"]),
-        (["--reinstall", "zope.deferred", "uvshim"], ["uvshim-9.9.dist-info"]),
-        (["--exact", "zope.deferred"], []),
-        (["sync", "-"], []),
-    ],
-)
-def test_uvshim_in_its_own_environment_works_even_while_it_is_replaced_or_removed(
-    words: list[str], remaining: list[str], run: Run, uv: Path, venv: Venv, wheels: Path
-) -> None:
-    offline = ("--no-index", "--find-links", wheels)
-    assert run(uv, "pip", "install", *offline, "uvshim").returncode == 0
-    own = venv.path / "bin" / "uvpip"
-    done = run(own, *words, *offline, stdin="zope.deferred\n")
-    assert done.returncode == 0, done.stderr
-    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
-    assert [name for name in venv.dist_infos() if name.startswith("uvshim")] == remaining
-
-
-DEBIAN = Path("/usr/bin/python3")
-
-
-@pytest.fixture
-def debian(run: Run, uv: Path) -> Iterator[Path]:
-    """Debian's own Python, from which what the test installs is taken away again."""
-    marks = list(Path("/usr/lib").glob("python3.*/EXTERNALLY-MANAGED"))
-    if not (DEBIAN.is_file() and marks and os.access("/usr/local/lib", os.W_OK)):
-        pytest.skip("there is no Debian system Python that this user may install into")
-    yield DEBIAN
-    left = (uv, "pip", "uninstall", "-p", DEBIAN, "--break-system-packages", "uvshim.test-only")
-    assert run(*left).returncode == 0
-    assert not list(Path("/usr/local/lib").glob("python3*/*-packages/uvshim?test*"))
-
-
-def test_debians_system_python_gets_it_in_dist_packages(
-    run: Run, uvpip: Path, debian: Path, wheels: Path
-) -> None:
-    wheel = build_wheel(wheels, "uvshim.test-only", "1.0")
-    done = run(uvpip, "-p", debian, "--break-system-packages", "--no-index", wheel)
-    assert done.returncode == 0, done.stderr
-    (dist_info,) = Path("/usr/local/lib").glob("python3*/dist-packages/uvshim?test*.dist-info")
-    assert dist_info.name == "uvshim.test_only-1.0.dist-info"
