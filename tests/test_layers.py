@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.places import dist_infos, record_faults, tree
-from tests.test_renormalize import distribution, put_right
+from tests.test_renaming import distribution, put_right
 from uvshim import layers, record
-from uvshim.renormalize import Left, Outcome
+from uvshim.renaming import Left, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

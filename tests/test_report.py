@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from uvshim.renormalize import Left, Renamed
+from uvshim.renaming import Left, Renamed
 from uvshim.report import Report, printable
 
 ONE = Renamed(

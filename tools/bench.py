@@ -155,7 +155,7 @@ def rename_alone(work: Path) -> None:
         "begin = time.perf_counter()\n"
         "outcome = module.renormalize_directories(paths, lambda name: '.' in name)\n"
         "print(time.perf_counter() - begin, len(outcome.renamed))\n"
-    ).replace("{module}", "renormalize")
+    ).replace("{module}", "renaming")
     snippet = work / "snippet.py"
     snippet.write_text(SNIPPET)
     for count in (10, 100, 200, 1000, 10000):

@@ -135,7 +135,7 @@ def _mend(
     dry: bool,
 ) -> bool:
     """Rename what has a wrong name in the installation `found`. Returns whether all of it was."""
-    from uvshim.renormalize import renormalize_directories  # noqa: PLC0415
+    from uvshim.renaming import renormalize_directories  # noqa: PLC0415
 
     environment = found.environment()
     with lock.UvLock(None if dry else environment.lock, supervisor.interrupted, report.waiting):

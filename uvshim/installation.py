@@ -95,6 +95,17 @@ def find(word: str) -> list[Installation]:
     raise EnvironmentUnknownError(message)
 
 
+def of_site_packages(path: str) -> Installation:
+    """Return the site-packages directory `path`, of a virtual environment or on its own.
+
+    Raises `EnvironmentUnknownError` if it is no directory.
+    """
+    if not os.path.isdir(path):
+        message = f"`{path}` is no directory"
+        raise EnvironmentUnknownError(message)
+    return _bare(DiskTree(), os.path.abspath(path))
+
+
 def of_program(path: str) -> Installation | None:
     """Return the installation that the program at `path` belongs to: that of its directory."""
     tree = DiskTree()

@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from uvshim.renormalize import Left, Renamed
+    from uvshim.renaming import Left, Renamed
 
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 

@@ -67,7 +67,10 @@ class Supervisor:
         if not self._waits:
             return _wait_elsewhere(child.pid)
         while True:
-            ended, status = os.waitpid(child.pid, os.WNOHANG)
+            try:
+                ended, status = os.waitpid(child.pid, os.WNOHANG)
+            except ChildProcessError:  # it ended before we were here, and SIGCHLD was ignored:
+                return 0  # nobody knows how
             if ended:
                 return os.waitstatus_to_exitcode(status)
             received = self._next_signal(within=0.1 if meanwhile else None)

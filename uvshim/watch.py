@@ -44,7 +44,7 @@ class Watch:
         if not self.written(environment):
             return True
         load()
-        from uvshim import config, lock, renormalize  # noqa: PLC0415
+        from uvshim import config, lock, renaming  # noqa: PLC0415
 
         is_excluded = config.matcher(exclude)
 
@@ -56,7 +56,7 @@ class Watch:
                 begin = time.monotonic()
                 # Under the lock no other uv is half way through a directory.
                 written = self.written(environment)
-                outcome = renormalize.renormalize_directories(written, concerns)
+                outcome = renaming.renormalize_directories(written, concerns)
                 report.renamed(outcome.renamed, time.monotonic() - begin)
         except lock.LockInterruptedError:
             report.warning("interrupted while another uv had the lock: no name was put right")
@@ -71,4 +71,4 @@ class Watch:
 
 def load() -> None:
     """Import what a rename needs: too much for a run that has nothing to rename."""
-    from uvshim import lock, renormalize  # noqa: F401, PLC0415
+    from uvshim import lock, renaming  # noqa: F401, PLC0415

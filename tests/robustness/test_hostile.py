@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
 from tests.places import Venv, record_faults
 from tests.robustness.invariants import clone
-from uvshim.renormalize import renormalize_directories
+from uvshim.renaming import renormalize_directories
 from uvshim.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -24,9 +24,11 @@ OWN = "a_b-1.0.dist-info"
 METADATA = b"Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\n"
 RECORD = (f"a_b/__init__.py,,\n{OWN}/METADATA,,\n{OWN}/RECORD,,\n").encode()
 
+Content: TypeAlias = "bytes | str | Callable[[], bytes] | None"
+
 # A name for each input, what METADATA and RECORD are, and whether that is put right all the same
 # (None: that depends on Python's version). Bytes stand for a file, a string for a symbolic link,
-# nothing for none.
+# nothing for none; what is large is made when it is needed.
 
 
 def named(name: bytes) -> bytes:
@@ -38,12 +40,12 @@ def listing(*rows: bytes) -> bytes:
 
 
 LONG = b"x" * 10_000
-FILES: dict[str, tuple[bytes | str | None, bytes | str | None, bool | None]] = {
+FILES: dict[str, tuple[Content, Content, bool | None]] = {
     "nothing wrong": (METADATA, RECORD, True),
     "METADATA missing": (None, RECORD, False),
     "METADATA empty": (b"", RECORD, False),
-    "METADATA of 100 MB": (METADATA + b"\n" + bytes(100_000_000), RECORD, True),
-    "METADATA of 100 MB without a Name": (b"Description: " + b"x" * 100_000_000, RECORD, False),
+    "METADATA of 100 MB": (lambda: METADATA + b"\n" + bytes(100_000_000), RECORD, True),
+    "METADATA of 100 MB without a Name": (lambda: b"Summary: " + b"x" * 100_000_000, RECORD, False),
     "METADATA binary": (bytes(range(256)) * 100, RECORD, False),
     "METADATA in UTF-16": (METADATA.decode().encode("utf-16"), RECORD, False),
     "METADATA in Latin-1": (METADATA + "Author: Bjørn\n".encode("latin-1"), RECORD, True),
@@ -116,7 +118,7 @@ FILES: dict[str, tuple[bytes | str | None, bytes | str | None, bool | None]] = {
     "RECORD without its own directory": (METADATA, b"a_b/__init__.py,,\n", True),
     "RECORD of a million rows": (
         METADATA,
-        b"".join(b"a_b/m%d.py,,\n" % n for n in range(1_000_000)) + RECORD,
+        lambda: b"".join(b"a_b/m%d.py,,\n" % n for n in range(1_000_000)) + RECORD,
         True,
     ),
 }
@@ -142,9 +144,11 @@ def hostile(tmp_path: Path, installed: Venv, outside: Path) -> Venv:
     return venv
 
 
-def put(path: Path, content: bytes | str | None, outside: Path) -> None:
+def put(path: Path, content: Content, outside: Path) -> None:
     """Write a file, or make a link, or nothing."""
-    if isinstance(content, bytes):
+    if callable(content):
+        path.write_bytes(content())
+    elif isinstance(content, bytes):
         path.write_bytes(content.replace(b"{site}", str(path.parent.parent).encode()))
     elif content is not None:
         path.symlink_to(content.format(outside=outside))

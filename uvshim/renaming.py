@@ -18,7 +18,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import distinfo, files, layers, record
-from uvshim.snapshot import may_be_dotted
+from uvshim.snapshot import Snapshot, may_be_dotted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,6 +75,24 @@ class _Plan(NamedTuple):
 
 class _CannotError(Exception):
     """A directory has to be left alone; the message is the reason."""
+
+
+def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = None) -> Outcome:
+    """Put right the distributions with dotted names in the directory `site_packages`.
+
+    With a snapshot, only those that are new `since` it was taken. No uv can install there
+    meanwhile: its lock is held. What could not be put right is told in the outcome's `left`.
+
+    Raises `EnvironmentUnknownError` if there is no such directory.
+    """
+    from uvshim import installation  # noqa: PLC0415
+    from uvshim.lock import UvLock  # noqa: PLC0415
+
+    place = installation.of_site_packages(os.fspath(site_packages))
+    with UvLock(place.lock):
+        now = Snapshot.take(place.site_packages)
+        paths = sorted(now.states) if since is None else now.new_since(since)
+        return renormalize_directories(paths, lambda name: "." in name)
 
 
 def renormalize_directories(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.places import dist_infos, record_faults, tree
-from uvshim.renormalize import Left, Outcome, Renamed, renormalize_directories
+from uvshim.renaming import Left, Outcome, Renamed, renormalize_directories
 
 if TYPE_CHECKING:
     from pathlib import Path

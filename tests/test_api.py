@@ -1,0 +1,67 @@
+"""What `import uvshim` offers to programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+import uvshim
+from uvshim.errors import EnvironmentUnknownError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Run
+    from tests.places import Venv
+
+
+def test_renormalize_puts_right_what_is_new_since_a_snapshot(
+    run: Run, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    install = (uv, "pip", "install", "--no-index", "--find-links", wheels)
+    assert run(*install, "xstatic-jquery.tablesorter").returncode == 0
+    before = uvshim.Snapshot.take([str(venv.site_packages)])
+    assert run(*install, "zope.deferred").returncode == 0
+    (renamed,) = uvshim.renormalize(venv.site_packages, before).renamed
+    assert (renamed.name, renamed.version) == ("zope.deferred", "1.2")
+    assert renamed.path == str(venv.site_packages / "zope.deferred-1.2.dist-info")
+    assert "xstatic_jquery_tablesorter-2.14.5.3.dist-info" in venv.dist_infos()
+
+
+def test_renormalize_without_a_snapshot_puts_right_all_of_a_directory(
+    run: Run, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    wanted = ("--no-index", "--find-links", wheels, "simple", "plain_name")
+    assert run(uv, "pip", "install", *wanted).returncode == 0
+    assert len(uvshim.renormalize(str(venv.site_packages)).renamed) == 2
+    assert uvshim.renormalize(str(venv.site_packages)).renamed == []
+
+
+def test_renormalize_refuses_what_is_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentUnknownError, match="nowhere"):
+        uvshim.renormalize(tmp_path / "nowhere")
+
+
+def test_diagnose_reads_a_tree(run: Run, uv: Path, venv: Venv, wheels: Path) -> None:
+    wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
+    assert run(uv, "pip", "install", *wanted).returncode == 0
+    diagnosis = uvshim.diagnose(uvshim.DiskTree(str(venv.path)))
+    assert [each.name for each in diagnosis.findings] == [
+        "XStatic-JQuery.TableSorter",
+        "zope.deferred",
+    ]
+
+
+def test_everything_that_is_offered_is_there_and_nothing_else() -> None:
+    assert all(getattr(uvshim, name) is not None for name in uvshim.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'rename'"):
+        _ = uvshim.rename
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    code = "import sys; before = set(sys.modules); import uvshim; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"uvshim", "__future__"}
