@@ -111,7 +111,9 @@ def _split(path: str) -> tuple[str, str]:
     """
     if "/" not in path.partition("\\")[0]:
         path = path.replace("\\", "/")
-    first, _, rest = posixpath.normpath(path).partition("/")
+    if "//" in path or "./" in path or "/." in path:  # of a million rows, hardly one
+        path = posixpath.normpath(path)
+    first, _, rest = path.partition("/")
     return first, rest
 
 

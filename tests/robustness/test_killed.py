@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.robustness.conftest import DOTTED, NAMES
 from tests.robustness.faults import Call, Traced, points, trace
@@ -169,3 +172,33 @@ def test_fix_killed_before_any_call_loses_nothing_of_a_lower_layer(
     )
     assert count >= 2 * 20
     tried("kill points of uvshim fix on an overlay", count)
+
+
+@pytest.mark.parametrize("where", ["plain", "overlay"])
+def test_what_is_killed_again_while_it_completes_loses_nothing(
+    strace: None,
+    request: pytest.FixtureRequest,
+    installed: Venv,
+    tools: Tools,
+    tmp_path: Path,
+    empty: set[str],
+    tried: Callable[[str, int], None],
+    where: str,
+) -> None:
+    place = request.getfixturevalue(where)(installed)
+    venv = place.fresh()
+    command: list[str | Path] = [tools.uvshim, "fix", venv.path]
+    first = points(trace(command, tools.variables, tmp_path), venv.site_packages)
+    chance = random.Random(where)
+    for _ in range(10):
+        one = chance.choice(first)
+        killed_before(one, command, tools, tmp_path, place.fresh())
+        copy = place.copy()
+        completing: list[str | Path] = [tools.uvshim, "fix", copy.path]
+        second = points(trace(completing, tools.variables, tmp_path), copy.site_packages)
+        other = chance.choice(second)
+        print("killed before", one.name, one.number, "and then before", other.name, other.number)
+        killed_before(one, command, tools, tmp_path, place.fresh())
+        killed_before(other, command, tools, tmp_path, venv)
+        all_is_well(place, tools, venv, empty)
+    tried("kills of a run that completes a killed one", 10)
