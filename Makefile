@@ -73,4 +73,4 @@ format: $(VENV)/ready
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) .cache build dist
+	rm -rf $(VENV) .cache build dist site

@@ -13,13 +13,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
-WANTED = "--constraint constraints.txt --requirement requirements.txt"
 SOME = "oslo.cache==3.10.2 oslo.log==8.2.0 setuptools==75.8.0"
 # By picture: the terminal's width, what is run before and not seen, and what is seen.
 SCENES = {
     "uvpip": (72, "uv venv -q .venv", "uvpip --no-deps oslo.cache==3.10.2 requests==2.34.2"),
     "check": (100, f"uv venv -q .venv; uv pip install -q --no-deps {SOME}", "uvshim check .venv"),
-    "fix": (72, f"uv venv -q .venv; uv pip install -q {WANTED}", "uvshim fix .venv"),
 }
 
 # Foreground colours by their number in an SGR sequence, for a dark ground.

@@ -128,6 +128,8 @@ class Builder:
         self._context = directory / "context"
         self._context.mkdir()
         output(sys.executable, zipapp.__file__, "--output", self._context)
+        for file in self._context.iterdir():
+            file.chmod(0o644)  # as after a download
         for name in ("requirements.txt", "constraints.txt"):
             shutil.copy(RECIPES / name, self._context)
 
