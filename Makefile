@@ -24,7 +24,8 @@ $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo 'The module venv does not work. On Debian: apt-get install python3-venv' >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable . --group dev --group acceptance
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --editable . \
+		--group dev --group acceptance --group docs
 	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps \
 		--dest .cache/wheels setuptools==75.8.0
 	touch $@
@@ -47,12 +48,8 @@ zipapp: $(VENV)/ready
 	$(BIN)/python tools/zipapp.py
 
 # The documentation, in site/; nothing in it may be missing or point nowhere.
-docs: $(VENV)/docs
+docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
-
-$(VENV)/docs: $(VENV)/ready
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --group docs
-	touch $@
 
 # All that a release consists of, checked. See docs/releasing.md.
 dist: zipapp

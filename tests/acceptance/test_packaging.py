@@ -242,6 +242,25 @@ def test_python_runs_it_as_a_module(wheel: Path, tmp_path: Path, venv: Venv) -> 
     assert ": ok (" in run(python, "-m", "uvshim", "check", venv.path)
 
 
+def test_programs_get_its_types(wheel: Path, tmp_path: Path) -> None:
+    run("uv", "venv", "--quiet", tmp_path / "tool")
+    run("uv", "pip", "install", "--quiet", "--python", tmp_path / "tool", wheel)
+    program = tmp_path / "program.py"
+    program.write_text("""\
+import uvshim
+
+before: uvshim.Snapshot = uvshim.Snapshot.take(["lib"])
+for renamed in uvshim.renormalize("lib", since=before).renamed:
+    reveal_type(renamed.name)
+for finding in uvshim.diagnose(uvshim.DiskTree(), ["lib"]).findings:
+    reveal_type(finding.kind)
+""")
+    interpreter = ("--python-executable", tmp_path / "tool" / "bin" / "python")
+    said = run("mypy", "--strict", *interpreter, program, cwd=tmp_path)
+    assert said.count('Revealed type is "str"') == 2, said
+    assert "Success: no issues found" in said
+
+
 @pytest.mark.skipif(not OLDEST, reason="there is no Python 3.10 here")
 def test_it_works_with_the_oldest_versions_that_it_says_it_needs(
     wheel: Path, tmp_path: Path, venv: Venv, wheels: Path
