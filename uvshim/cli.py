@@ -217,7 +217,7 @@ def _named(words: list[str], supervisor: Supervisor) -> Iterator[Installation]:
             else:
                 yield found
     if not words:
-        target = uv.Question(uv.find(), Arguments([])).answer(supervisor)
+        target = uv.Question(uv.find(), Arguments([]), supervisor).answer()
         if not target.known:
             message = "uv finds no environment here. Name one, as in: uvshim check .venv"
             raise EnvironmentUnknownError(message)
@@ -232,7 +232,7 @@ def _lock(path: str, supervisor: Supervisor) -> str | None:
     except UvNotFoundError:
         return None
     choice = Arguments(["--python", path, "--break-system-packages"])
-    return uv.Question(binary, choice).answer(supervisor).lock
+    return uv.Question(binary, choice, supervisor).answer().lock
 
 
 def _installed_into(
@@ -262,6 +262,6 @@ def _installed_into(
     except UvNotFoundError:
         return
     if environment := Environment.of(
-        uv.Question(binary, Arguments([])).answer(supervisor), supervisor
+        uv.Question(binary, Arguments([]), supervisor).answer(), supervisor
     ):
         yield environment

@@ -10,7 +10,7 @@ from uvshim import process
 
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from uvshim.process import Child
 
@@ -47,12 +47,19 @@ class Supervisor:
                 signal.pthread_sigmask(signal.SIG_BLOCK, self._held | {signal.SIGCHLD})
             )
 
-    def start(self, command: list[str], *, keep_output: bool = False) -> Child:
+    def start(
+        self,
+        command: list[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        keep_output: bool = False,
+    ) -> Child:
         """Start `command` as `process.start` does, with the signals as they were for us."""
         if not hasattr(os, "posix_spawn"):
-            return process.start(command, keep_output=keep_output)
+            return process.start(command, environment, keep_output=keep_output)
         return process.start(
             command,
+            environment,
             keep_output=keep_output,
             setsigmask=self._usual_mask,
             setsigdef=[getattr(signal, name) for name in process.IGNORED_BY_PYTHON],

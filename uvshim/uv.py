@@ -122,36 +122,40 @@ class Question:
     and knows nothing of `[tool.uv.pip]`.)
     """
 
-    def __init__(self, uv: str, arguments: Arguments) -> None:
+    def __init__(self, uv: str, arguments: Arguments, supervisor: Supervisor) -> None:
         """Ask the binary `uv` about the environment that `arguments` choose, and do not wait."""
         self._uv = uv
         self._arguments = arguments
+        self._supervisor = supervisor
         self._child = self._ask(os.devnull)
         self.project = ""
         """Where uv begins to look for configuration files; known with the answer."""
 
-    def answer(self, supervisor: Supervisor) -> Target:
+    def answer(self) -> Target:
         """Wait for the answer. It may be unknown, where uv itself fails.
 
         Raises `UvshimError` if this uv is older than what is understood.
         """
-        supervisor.wait(self._child)
-        log = self._child.output()
-        target = self._read(log, supervisor)
+        log = self._listen(self._child)
+        target = self._read(log)
         if not target.known and "xtras" in log:
-            target = self._read(self._ask_with_project(supervisor), supervisor)
+            target = self._read(self._ask_with_project())
         return target
 
     def _ask(self, requirements: str) -> Child:
         environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_A_QUESTION}
         question = ["pip", "install", "-r", requirements, "--dry-run", "-vv", "--offline"]
-        return process.start(
+        return self._supervisor.start(
             [self._uv, *question, "--color", "never", *self._arguments.choosing],
             environment,
             keep_output=True,
         )
 
-    def _ask_with_project(self, supervisor: Supervisor) -> str:
+    def _listen(self, child: Child) -> str:
+        self._supervisor.wait(child)
+        return child.output()
+
+    def _ask_with_project(self) -> str:
         """Ask again about an empty project: with extras configured, uv takes nothing less."""
         import tempfile  # noqa: PLC0415
 
@@ -159,14 +163,12 @@ class Question:
             project = os.path.join(directory, "pyproject.toml")
             with open(project, "w", encoding="utf-8") as file:
                 file.write('[project]\nname = "nothing"\nversion = "0"\n')
-            child = self._ask(project)
-            supervisor.wait(child)
-            return child.output()
+            return self._listen(self._ask(project))
 
-    def _read(self, log: str, supervisor: Supervisor) -> Target:
+    def _read(self, log: str) -> Target:
         """Read the answer out of uv's `log`."""
         said = _said(log)
-        version = _version(said["DEBUG uv "]) or self._version_itself(supervisor)
+        version = _version(said["DEBUG uv "]) or self._version_itself()
         check_version(version, self._uv)
         base = self._working_directory(version)
         self.project = os.path.join(
@@ -187,11 +189,10 @@ class Question:
             is_prefix=bool(prefix) and not directory,
         )
 
-    def _version_itself(self, supervisor: Supervisor) -> tuple[int, ...]:
+    def _version_itself(self) -> tuple[int, ...]:
         """Return what `uv --version` says: very old releases do not log it."""
-        child = supervisor.start([self._uv, "--version"], keep_output=True)
-        supervisor.wait(child)
-        return _version([child.output().removeprefix("uv ").strip()])
+        child = self._supervisor.start([self._uv, "--version"], keep_output=True)
+        return _version([self._listen(child).removeprefix("uv ").strip()])
 
     def _working_directory(self, version: tuple[int, ...]) -> str:
         """Return the directory that uv changes to before it does anything: paths relate to it."""

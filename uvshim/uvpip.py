@@ -59,14 +59,15 @@ def _introduce(arguments: Arguments, binary: str) -> None:
 
 def _install(binary: str, arguments: Arguments, report: Report) -> int:
     """Ask where uv will write, look, run it, look again, and put right what it wrote."""
-    question = uv.Question(binary, arguments)
+    from uvshim.supervisor import Supervisor  # noqa: PLC0415
+
+    supervisor = Supervisor()  # before anything is started: what runs must end when we end
+    question = uv.Question(binary, arguments, supervisor)
     # While uv is at work on the answer we load what is needed once it is there.
     from uvshim.environment import Environment  # noqa: PLC0415
-    from uvshim.supervisor import Supervisor  # noqa: PLC0415
     from uvshim.watch import Watch, load  # noqa: PLC0415
 
-    supervisor = Supervisor()
-    environment = Environment.of(question.answer(supervisor), supervisor)
+    environment = Environment.of(question.answer(), supervisor)
     exclude = config.excluded(question.project)
     if supervisor.signalled:
         return supervisor.finish(-supervisor.signalled)
@@ -76,7 +77,7 @@ def _install(binary: str, arguments: Arguments, report: Report) -> int:
     status = supervisor.wait(uv_install, meanwhile=load)
 
     if environment is None and status == 0:
-        answer = uv.Question(binary, arguments).answer(supervisor)
+        answer = uv.Question(binary, arguments, supervisor).answer()
         environment = Environment.of(answer, supervisor)
     if environment is not None:
         complete = watch.put_right(environment, exclude, supervisor, report)
