@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from uvshim import process
 
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Mapping
 
     from uvshim.process import Child
+else:
+    try:
+        # The module signal adds enumerations to this one, whose import takes 4 ms.
+        import _signal as signal
+    except ImportError:
+        import signal
 
 # What a terminal, a container engine or a service manager ends a program with.
 _PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -40,7 +46,7 @@ class Supervisor:
             self._held = {
                 number
                 for name in _PASSED_ON
-                if signal.getsignal(number := getattr(signal, name)) is not signal.SIG_IGN
+                if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN
             }
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._usual_mask = set(
