@@ -21,24 +21,25 @@ if TYPE_CHECKING:
 # It answers the question at once, and otherwise waits for signals, which it notes.
 WAITING_UV = """\
 #!{python} -IS
-import os, signal, sys, time
+import os, select, signal, sys, time
 if "--dry-run" in sys.argv or "--version" in sys.argv:
     sys.exit()
-def note(number, _frame):
-    with open({log!r}, "a") as log:
-        print(signal.Signals(number).name, file=log)
-    if {dies}:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+arrived, arriving = os.pipe()
+os.set_blocking(arriving, False)
+signal.set_wakeup_fd(arriving)  # a byte for each, where a handler may be called once for two
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, note)
-open({log!r}, "a").write("waits\\n")
-end = time.monotonic() + 20
-while time.monotonic() < end:
+    signal.signal(number, lambda *_: None)
+with open({log!r}, "a") as log:
+    print("waits", file=log, flush=True)
+    select.select([arrived], [], [], 20)
     time.sleep(0.3)
-    if os.path.getsize({log!r}) > 6:
-        time.sleep(0.3)
-        sys.exit(5)
+    numbers = os.read(arrived, 100)
+    for number in numbers:
+        print(signal.Signals(number).name, file=log)
+if {dies}:
+    signal.signal(numbers[0], signal.SIG_DFL)
+    os.kill(os.getpid(), numbers[0])
+sys.exit(5)
 """
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import http.server
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +49,7 @@ def test_the_path_of_an_environment_may_hold_anything(
     wheels: Path,
     tmp_path: Path,
 ) -> None:
-    if "\n" in name and uv_version < (0, 10):
+    if "\n" in name and uv_version < (0, 12):
         pytest.skip("this uv does not say where a path ends")
     venv = make_venv(f"{name}/.venv")
     offline = ("--no-index", "--find-links", wheels)
@@ -75,6 +78,28 @@ def test_hashes_may_be_required(
     words: list[str | Path] = ["--no-index", "-f", wheels, "--no-deps", "-r", "r.txt"]
     words += ["--require-hashes"] if how == "option" else []
     done = run(uvpip, *words, UV_REQUIRE_HASHES=variable)
+    assert done.returncode == 0, done.stderr
+    assert venv.dist_infos() == ["zope.deferred-1.2.dist-info"]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves the files of a directory, and does not talk about it."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_constraints_may_come_from_a_server(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "constraints.txt").write_text("zope.deferred==1.2\n")
+    serve = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/constraints.txt"
+        words: list[str | Path] = ["--no-index", "-f", wheels, "--no-deps", "zope.deferred"]
+        done = run(uvpip, *words, UV_CONSTRAINT=url)
+        server.shutdown()
     assert done.returncode == 0, done.stderr
     assert venv.dist_infos() == ["zope.deferred-1.2.dist-info"]
 

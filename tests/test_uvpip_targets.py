@@ -255,6 +255,9 @@ CASES = {
     # What changes uv's log, or keeps it from taking a file with no requirements.
     "RUST_LOG=trace": Case(HERE, variables={"RUST_LOG": "trace"}),
     "RUST_LOG=off": Case(HERE, variables={"RUST_LOG": "off"}),
+    "RUST_LOG=off with --target": Case(
+        "new", ("--target", "{here}/new"), variables={"RUST_LOG": "off"}
+    ),
     "UV_LOG_CONTEXT": Case(HERE, variables={"UV_LOG_CONTEXT": "1"}),
     "FORCE_COLOR": Case(HERE, variables={"FORCE_COLOR": "1"}),
     "--color always": Case(HERE, ("--color", "always")),
