@@ -9,7 +9,7 @@ import stat
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def read(path: str, limit: int = -1) -> bytes | None:
+def read(path: str, limit: int | None = None) -> bytes | None:
     """Return the first `limit` bytes of the regular file `path`, without a limit all of it.
 
     None: there is no file of that name, or something else. Raises OSError if it can't be read.
@@ -18,8 +18,16 @@ def read(path: str, limit: int = -1) -> bytes | None:
         descriptor = os.open(path, _FLAGS)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        # Most often all of it comes at once, and a second reading says that this was all.
+        wanted = status.st_size + 1 if limit is None else limit
+        content = b""
+        while wanted > 0 and (piece := os.read(descriptor, wanted)):
+            content += piece
+            wanted = max(wanted - len(piece), 1) if limit is None else wanted - len(piece)
+        return content
+    finally:
         os.close(descriptor)
-        return None
-    with open(descriptor, "rb") as file:
-        return file.read(limit)

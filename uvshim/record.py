@@ -12,6 +12,7 @@ import errno
 import io
 import os
 import posixpath
+import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from uvshim import files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from typing import BinaryIO
 
 Row = list[str]
 
@@ -27,6 +29,10 @@ UNFINISHED = "RECORD.uvshim"
 
 # What a RECORD without a path, or with columns that nobody knows, cannot be.
 _COLUMNS = 3
+
+
+# What a field cannot hold without quotes.
+_SPECIAL = re.compile('[",\r\n]').search
 
 
 class RecordError(ValueError):
@@ -85,7 +91,7 @@ def render(rows: Iterable[Row]) -> bytes:
 
 
 def _quoted(field: str) -> str:
-    if any(character in field for character in '",\r\n'):
+    if _SPECIAL(field):
         return '"' + field.replace('"', '""') + '"'
     return field
 
@@ -177,18 +183,32 @@ def replace(directory: str, rows: Iterable[Row]) -> None:
     path = os.path.join(directory, "RECORD")
     unfinished = os.path.join(directory, UNFINISHED)
     status = os.stat(path)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(unfinished)  # of a run that was killed; and never to be written through a link
     try:
-        with open(unfinished, "xb") as file:
+        with _new(unfinished) as file:
             file.write(render(rows))
-        if hasattr(os, "chown"):
-            with contextlib.suppress(PermissionError):  # another user's file in our directory
-                os.chown(unfinished, status.st_uid, status.st_gid)
-        os.chmod(unfinished, stat.S_IMODE(status.st_mode))  # last: chown takes bits away
+            _look_like(status, unfinished, os.fstat(file.fileno()))
         os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
         os.replace(unfinished, path)
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(unfinished)
         raise
+
+
+def _new(path: str) -> BinaryIO:
+    """Open the file `path` to be written, which must be new: never one that a link leads to."""
+    try:
+        return open(path, "xb")
+    except FileExistsError:  # of a run that was killed
+        os.unlink(path)
+        return open(path, "xb")
+
+
+def _look_like(wanted: os.stat_result, path: str, has: os.stat_result) -> None:
+    """Give the file `path` the owner and the mode that are `wanted`, where it `has` others."""
+    other_owner = (wanted.st_uid, wanted.st_gid) != (has.st_uid, has.st_gid)
+    if other_owner and hasattr(os, "chown"):
+        with contextlib.suppress(PermissionError):  # another user's file in our directory
+            os.chown(path, wanted.st_uid, wanted.st_gid)
+    if other_owner or wanted.st_mode != has.st_mode:
+        os.chmod(path, stat.S_IMODE(wanted.st_mode))  # after chown, which takes bits away

@@ -217,8 +217,8 @@ def _carry_out(plan: _Plan) -> None:
         record.append(plan.path, record.also_listed(plan.rows, plan.aliases, plan.directory))
         if plan.destination != plan.path:
             _rename(plan)
-    rows = record.read(plan.destination)
-    record.replace(plan.destination, record.relocated(rows, plan.aliases, plan.directory))
+    rows = record.relocated(plan.rows, plan.aliases, plan.directory)
+    record.replace(plan.destination, rows)
 
 
 def _stands_beside(plan: _Plan) -> bool:

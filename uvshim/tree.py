@@ -13,11 +13,10 @@ import os
 import stat
 from typing import Protocol
 
+from uvshim import files
+
 # More symbolic links than this on the way to one file are a circle (as in the Linux kernel).
 _MOST_LINKS = 40
-
-# Without waiting: a fifo where METADATA is looked for must not stop the reader for ever.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class Tree(Protocol):
@@ -71,18 +70,10 @@ class DiskTree:
     def read(self, path: str, limit: int) -> bytes | None:
         """Return the first `limit` bytes of a file, as `Tree.read` says."""
         real = self.on_disk(path)
-        if real is None:
-            return None
         try:
-            descriptor = os.open(real, _FLAGS)
+            return None if real is None else files.read(real, limit)
         except (OSError, ValueError):
             return None
-        try:
-            return _read(descriptor, limit)
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
 
     def on_disk(self, path: str) -> str | None:
         """Return where `path` lies on this machine, all links followed inside the root.
@@ -128,14 +119,3 @@ class DiskTree:
                 resolved = []
             waiting.extend(step for step in target.split("/")[::-1] if step not in {"", "."})
         return os.path.join(self.root, *resolved)
-
-
-def _read(descriptor: int, limit: int) -> bytes | None:
-    """Return up to `limit` bytes of an open regular file; None if it is something else."""
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return None
-    pieces = []
-    while limit > 0 and (piece := os.read(descriptor, limit)):
-        pieces.append(piece)
-        limit -= len(piece)
-    return b"".join(pieces)
