@@ -389,6 +389,23 @@ def test_run_ends_as_the_command_does(run: Run, uvshim: Path, venv: Venv) -> Non
     assert run(uvshim, "run").returncode == 2
 
 
+def test_output_that_cannot_be_written_is_no_traceback(
+    run: Run, uvshim: Path, uvpip: Path, broken: Venv
+) -> None:
+    done = run(uvshim, "check", broken.path, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 1
+    assert "\\u2192" in done.stdout
+    done = run("/bin/sh", "-c", f"{uvshim} check {broken.path} > /dev/full")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: standard output: No space left on device\n",
+    )
+    done = run("/bin/sh", "-c", f"{uvshim} check {broken.path} | true")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run(uvpip, "--help", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_version_is_that_of_the_package(run: Run, uvshim: Path) -> None:
     assert run(uvshim, "--version").stdout == f"uvshim {__version__}\n"
     assert run(sys.executable, "-m", "uvshim", "--version").stdout == f"uvshim {__version__}\n"

@@ -33,6 +33,7 @@ file system, such as a mounted image. Without one it is the environment that `uv
 
 def main() -> int:
     """Run the command line of `uvshim` and return its exit code."""
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = _parser().parse_args()
     report = Report(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
     try:
@@ -40,8 +41,12 @@ def main() -> int:
     except UvshimError as error:
         report.error(str(error))
         return error.exit_code
-    except OSError as error:  # such as a directory that cannot be listed
-        report.error(f"{printable(str(error.filename))}: {error.strerror}")
+    except OSError as error:  # such as a directory that cannot be listed, or a pipe that is closed
+        where = "standard output" if error.filename is None else printable(str(error.filename))
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try again at its end
+        if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            report.error(f"{where}: {error.strerror}")
         return NOT_PUT_RIGHT if options.run is _fix else UvshimError.exit_code
     except KeyboardInterrupt:
         return 130

@@ -51,7 +51,7 @@ def main() -> int:
 def _introduce(arguments: Arguments, binary: str) -> None:
     """Print our own part of the help, or become what prints the versions."""
     if arguments.help:
-        sys.stdout.write(USAGE)
+        sys.stdout.buffer.write(USAGE.encode())  # whatever the locale says: uv writes UTF-8 as well
     elif arguments.version and arguments.subcommand == "install":
         sys.stdout.write(f"uvshim {__version__}\n")
         process.replace([binary, "--version"])
