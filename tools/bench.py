@@ -240,6 +240,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="uvshim-bench-", dir=ROOT / ".cache") as directory:
         work = Path(directory)
+        (work / "pyproject.toml").touch()  # the nearest one, which says nothing of uvshim
+        os.chdir(work)
         parts = {
             1: lambda: nothing_to_do(work, options.rounds),
             2: lambda: openstack(work, max(options.rounds // 4, 3)),

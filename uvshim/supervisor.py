@@ -120,7 +120,8 @@ class Supervisor:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._usual_mask)
         if status >= 0:
-            return status
+            # There is nothing to be torn down, and Python would take 1.5 ms to find that out.
+            os._exit(status)
         if sys.platform != "win32":
             if -status != signal.SIGKILL:  # which has no other effect anyway
                 signal.signal(-status, signal.SIG_DFL)
