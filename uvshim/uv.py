@@ -64,11 +64,11 @@ def on_path(name: str) -> str | None:
     """Return the path of the program `name`, which may itself be a path."""
     if sys.platform == "win32" and not name.lower().endswith(".exe"):
         name += ".exe"
-    directories = [""] if os.path.dirname(name) else os.get_exec_path()
-    for directory in directories:
-        path = os.path.join(directory, name)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
+    path = "" if os.path.dirname(name) else os.environ.get("PATH", os.defpath)
+    for directory in path.split(os.pathsep):
+        program = os.path.join(directory, name)
+        if os.path.isfile(program) and os.access(program, os.X_OK):
+            return program
     return None
 
 

@@ -1,0 +1,172 @@
+"""What a run with nothing to rename costs, counted: it does not depend on the machine's speed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Run
+    from tests.places import Venv
+
+# All that is loaded when uv finds nothing to install. A further name here is a decision: `re`
+# takes half of what uv takes, `typing` and `subprocess` as much.
+MODULES = {
+    "__future__",
+    "_signal",
+    "uvshim",
+    "uvshim.arguments",
+    "uvshim.config",
+    "uvshim.environment",
+    "uvshim.errors",
+    "uvshim.process",
+    "uvshim.report",
+    "uvshim.snapshot",
+    "uvshim.supervisor",
+    "uvshim.uv",
+    "uvshim.uvpip",
+    "uvshim.watch",
+}
+
+# Runs uvpip as its script does, and tells what an audit hook sees of it (PEP 578).
+WATCHED = """
+import json, os, sys
+modules = set(sys.modules)
+events = []
+def hook(event, arguments):
+    if event in ("open", "os.scandir", "os.listdir", "os.posix_spawn", "subprocess.Popen"):
+        events.append((event, str(arguments[0])))
+from uvshim.uvpip import main
+def leave(status):
+    with open({told!r}, "w") as file:
+        new = sorted(set(sys.modules) - modules)
+        json.dump({{"status": status, "modules": new, "events": events}}, file)
+    os.abort() if status else left(status)
+left, os._exit = os._exit, leave
+sys.argv[1:] = {arguments!r}
+sys.addaudithook(hook)
+sys.exit(main())
+"""
+
+
+class Seen:
+    """What one run did: its modules, and the paths of its events by their kind."""
+
+    def __init__(self, told: Path) -> None:
+        content = json.loads(told.read_text())
+        self.status: int = content["status"]
+        self.modules = set(content["modules"])
+        self.events: list[tuple[str, str]] = [tuple(each) for each in content["events"]]
+
+    def of(self, kind: str) -> list[str]:
+        return [what for event, what in self.events if event == kind]
+
+
+class Watched(Protocol):
+    def __call__(self, *arguments: str | Path) -> Seen: ...
+
+
+@pytest.fixture
+def watched(run: Run, tmp_path: Path) -> Watched:
+    """Run uvpip under the eyes of an audit hook."""
+
+    def watch(*arguments: str | Path) -> Seen:
+        told = tmp_path / "told.json"
+        code = WATCHED.format(told=str(told), arguments=[str(each) for each in arguments])
+        done = run(sys.executable, "-c", code)
+        assert done.returncode == 0, done.stderr
+        return Seen(told)
+
+    return watch
+
+
+@pytest.fixture
+def satisfied(run: Run, uv: Path, venv: Venv, wheels: Path) -> Venv:
+    """An environment in which plain uv has installed `simple`, and what it needs."""
+    wanted = ("--no-index", "--find-links", wheels, "simple")
+    assert run(uv, "pip", "install", *wanted).returncode == 0
+    return venv
+
+
+def test_a_run_with_nothing_to_do_loads_these_modules_and_no_other(
+    watched: Watched, satisfied: Venv
+) -> None:
+    seen = watched("simple")
+    assert seen.status == 0
+    assert seen.modules - MODULES == set()
+    assert seen.modules >= MODULES - {"__future__", "_signal"}
+
+
+def test_a_run_with_nothing_to_do_starts_uv_twice_and_nothing_else(
+    watched: Watched, satisfied: Venv, uv: Path
+) -> None:
+    started = watched("simple").of("os.posix_spawn")
+    assert [os.path.basename(each) for each in started] == [uv.name, uv.name]
+
+
+def test_a_run_with_nothing_to_do_opens_configuration_files_and_its_modules_alone(
+    watched: Watched, satisfied: Venv
+) -> None:
+    (satisfied.path.parent / "pyproject.toml").write_text("")
+    opened = watched("simple").of("open")
+    ours = [each for each in opened if f"{os.sep}uvshim{os.sep}" in each]
+    # A number is what Python opens by a descriptor: uv's answer, which lies in memory.
+    others = [
+        each
+        for each in opened
+        if each not in ours and not each.isdigit() and not each.endswith("told.json")
+    ]
+    assert sorted(map(os.path.basename, others)) == ["pyproject.toml", "uvshim.toml"]
+    assert len(ours) <= 2 * len(MODULES)
+
+
+def test_the_snapshot_lists_each_directory_twice_however_many_distributions_there_are(
+    run: Run, watched: Watched, satisfied: Venv
+) -> None:
+    for number in range(500):
+        info = satisfied.site_packages / f"zope_part{number}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: zope.part{number}\nVersion: 1.0\n")
+    seen = watched("simple")
+    site_packages = str(satisfied.site_packages)
+    assert seen.of("os.scandir").count(site_packages) == 2
+    assert not [each for each in seen.of("open") if "dist-info" in each]
+
+
+def test_of_what_is_new_only_what_may_be_dotted_is_read(
+    watched: Watched, venv: Venv, wheels: Path
+) -> None:
+    seen = watched("--no-index", "--find-links", wheels, "plain_name", "simple", "zope.deferred")
+    assert seen.status == 0
+    read = [each for each in seen.of("open") if each.endswith("METADATA")]
+    assert sorted(os.path.basename(os.path.dirname(each)) for each in read) == [
+        "plain_name-3.0.dist-info",
+        "xstatic_jquery_tablesorter-2.14.5.3.dist-info",
+        "zope_deferred-1.2.dist-info",
+    ]
+
+
+def test_uvpip_takes_no_more_memory_than_forty_mebibytes(
+    uvpip: Path, satisfied: Venv, variables: dict[str, str]
+) -> None:
+    code = (
+        "import os, sys\n"
+        "pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)\n"
+        "print(os.wait4(pid, 0)[2].ru_maxrss)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, uvpip, "--quiet", "simple"],
+        cwd=satisfied.path.parent,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) / 1024 <= 40
