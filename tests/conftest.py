@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,9 @@ from uv import find_uv_bin
 
 from tests.places import Venv, copy_installation
 from tests.wheels import build_wheel
+
+# In the background of a shell a keyboard interrupt is ignored, and the commands would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Wheels that the offline tests need and cannot build themselves; `make` puts them there.
 DOWNLOADED = Path(__file__).parent.parent / ".cache" / "wheels"
