@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -409,3 +410,131 @@ def test_output_that_cannot_be_written_is_no_traceback(
 def test_the_version_is_that_of_the_package(run: Run, uvshim: Path) -> None:
     assert run(uvshim, "--version").stdout == f"uvshim {__version__}\n"
     assert run(sys.executable, "-m", "uvshim", "--version").stdout == f"uvshim {__version__}\n"
+
+
+def test_markers_are_evaluated_for_the_full_version_of_the_environment(
+    run: Run, uv: Path, uvshim: Path, broken: Venv, wheels: Path
+) -> None:
+    build_wheel(wheels, "picky", requires=['nowhere; python_full_version < "3.6.1"'])
+    full = broken.run("import platform; print(platform.python_version())").stdout.strip()
+    build_wheel(wheels, "exact", requires=[f'nowhere; python_full_version < "{full}"'])
+    wanted = ("--no-index", "--find-links", wheels, "--no-deps", "picky", "exact")
+    assert run(uv, "pip", "install", *wanted).returncode == 0
+    result = json.loads(run(uvshim, "check", "--format", "json", broken.path).stdout)
+    names = {each["name"] for each in result["environments"][0]["unresolvable"]}
+    assert names == {"simple", "zope.deferred", "XStatic-JQuery.TableSorter"}
+
+
+def test_a_link_beside_the_library_of_python_does_not_make_it_another_python(
+    run: Run, uv: Path, uvshim: Path, installation: Path, wheels: Path
+) -> None:
+    (library,) = installation.glob("lib/python3.*/")
+    (installation / "lib" / "python3.1").symlink_to(library.name)
+    python = installation / "bin" / library.name
+    wanted = ("--no-index", "--find-links", wheels, "--break-system-packages", "simple")
+    assert run(uv, "pip", "install", "--python", python, *wanted).returncode == 0
+    for place in (installation, python):
+        done = run(uvshim, "check", "--format", "json", place)
+        (environment,) = json.loads(done.stdout)["environments"]
+        assert environment["site_packages"] == [str(library / "site-packages")]
+
+
+def test_no_place_of_an_image_is_passed_over_for_its_name(
+    run: Run, uvshim: Path, broken: Venv, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    places = ["usr/src/app/.venv", "src/venv", "root/.local/share/uv/tools/foo"]
+    (root / "etc").mkdir(parents=True)
+    for place in places:
+        shutil.copytree(broken.path, root / place, symlinks=True)
+    result = json.loads(run(uvshim, "check", "--format", "json", root).stdout)
+    assert {each["path"] for each in result["environments"]} == {
+        str(root / place) for place in places
+    }
+
+
+def test_what_has_no_site_packages_cannot_be_examined(
+    run: Run, uvshim: Path, broken: Venv, tmp_path: Path
+) -> None:
+    shutil.rmtree(broken.path / "lib")
+    done = run(uvshim, "check", broken.path)
+    assert done.returncode == 2
+    assert "has no site-packages directory" in done.stderr
+
+
+def test_run_reads_the_options_of_a_uv_pip_as_uv_does(
+    run: Run, uv: Path, uvshim: Path, venv: Venv, make_venv: MakeVenv, wheels: Path, tmp_path: Path
+) -> None:
+    other = make_venv("other")
+    wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
+    for place in (("-p", other.path), ("--target", tmp_path / "target")):
+        done = run(uvshim, "run", "--", uv, "pip", "install", *place, *wanted)
+        assert done.returncode == 0, done.stderr
+    assert other.dist_infos()[-1] == "zope.deferred-1.2.dist-info"
+    assert (tmp_path / "target" / "zope.deferred-1.2.dist-info").is_dir()
+
+
+def test_run_keeps_the_exit_code_whatever_becomes_of_the_place_that_was_named(
+    run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path
+) -> None:
+    done = run(uvshim, "run", "--env", "out", "--", "sh", "-c", "mkdir out; exit 7")
+    assert done.returncode == 7
+    (tmp_path / "empty").mkdir()
+    wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
+    command = (uv, "pip", "install", "--python", sys.executable, "--target", "empty", *wanted)
+    done = run(uvshim, "run", "--env", "empty", "--", *command)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "empty" / "zope.deferred-1.2.dist-info").is_dir()
+
+
+def test_what_is_inherited_is_mended_where_it_lies(
+    run: Run,
+    uv: Path,
+    uvshim: Path,
+    installation: Path,
+    make_venv: MakeVenv,
+    wheels: Path,
+    old_setuptools: Path,
+) -> None:
+    (python,) = installation.glob("bin/python3.*[0-9]")
+    wanted = (
+        "--no-index",
+        "--find-links",
+        wheels,
+        "--break-system-packages",
+        "simple",
+        "setuptools",
+    )
+    assert run(uv, "pip", "install", "--reinstall", "--python", python, *wanted).returncode == 0
+    above = make_venv("above", "--system-site-packages", python=python)
+    assert run(uvshim, "check", above.path).returncode == 1
+    assert run(uvshim, "fix", above.path).returncode == 0
+    follow_hints(run, uvshim, above, {})
+    assert run(uvshim, "check", above.path).returncode == 0
+
+
+def test_what_is_excluded_does_not_shut_a_gate(run: Run, uvshim: Path, broken: Venv) -> None:
+    names = "zope.deferred,xstatic-*"
+    assert run(uvshim, "check", broken.path, UVSHIM_EXCLUDE=names).returncode == 0
+    assert run(uvshim, "check", broken.path, UVSHIM_EXCLUDE="zope.deferred").returncode == 1
+
+
+def test_check_can_be_interrupted(uvshim: Path, broken: Venv, variables: dict[str, str]) -> None:
+    many = [str(broken.path)] * 400
+    checking = subprocess.Popen(
+        [uvshim, "check", *many], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    time.sleep(0.6)
+    checking.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, said = checking.communicate(timeout=30)
+    assert (checking.returncode, said) == (130, b"")
+    assert time.monotonic() - begin < 2
+
+
+def test_what_pip_has_put_aside_is_no_distribution(run: Run, uvshim: Path, broken: Venv) -> None:
+    assert run(uvshim, "fix", broken.path).returncode == 0
+    info = broken.site_packages / "zope.deferred-1.2.dist-info"
+    shutil.copytree(info, info.with_name("~ope.deferred-1.2.dist-info"))
+    assert run(uvshim, "check", broken.path).returncode == 0
+    assert run(uvshim, "fix", broken.path).returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -100,12 +101,13 @@ def _check(options: argparse.Namespace, _report: Report) -> int:
     from uvshim.diagnosis import diagnose  # noqa: PLC0415
     from uvshim.summary import Examined, as_json, as_text  # noqa: PLC0415
 
-    supervisor = Supervisor()
-    excluded = config.matcher(config.excluded(os.getcwd()))
-    examined = [
-        Examined(found, diagnose(found.tree, found.visible, python=found.python, excluded=excluded))
-        for found in _named(options.environments, supervisor)
-    ]
+    excluded = config.matcher(config.excluded(process.working_directory()))
+    examined = []
+    for found in _named(options.environments):
+        for directory in found.mendable:
+            os.listdir(directory)  # what cannot be looked at is no environment without faults
+        diagnosis = diagnose(found.tree, found.visible, excluded=excluded)
+        examined.append(Examined(found, diagnosis, excluded))
     if options.format == "json":
         sys.stdout.write(as_json(examined))
     else:
@@ -113,18 +115,22 @@ def _check(options: argparse.Namespace, _report: Report) -> int:
         for each in examined:
             if each.broken or not options.quiet:
                 sys.stdout.write(as_text(each, style, everything=options.verbose > 0))
-    return supervisor.finish(BROKEN if any(each.broken for each in examined) else 0)
+    sys.stdout.flush()
+    return BROKEN if any(each.broken for each in examined) else 0
 
 
 def _fix(options: argparse.Namespace, report: Report) -> int:
     """Put right every environment, one after the other."""
+    found = _named(options.environments)
+    excluded = config.matcher(config.excluded(process.working_directory()))
     supervisor = Supervisor()
-    excluded = config.matcher(config.excluded(os.getcwd()))
     complete = True
     try:
-        for found in _named(options.environments, supervisor):
-            mended = _mend(found, excluded, supervisor, report, dry=options.dry_run)
-            complete = _whole(found, excluded, report) and mended and complete
+        for each in found:
+            place = _with_lock(each, supervisor)
+            mended = _mend(place, excluded, supervisor, report, dry=options.dry_run)
+            whole = _whole(place, excluded, report, dry=options.dry_run)
+            complete = mended and whole and complete
     except lock.LockInterruptedError:
         report.warning("interrupted while another uv had the lock")
         complete = False
@@ -149,7 +155,7 @@ def _mend(
             os.path.join(directory, name)
             for directory in environment.site_packages()
             for name in sorted(os.listdir(directory))
-            if name.endswith(".dist-info")
+            if name.endswith(".dist-info") and name[0] != "~"  # which pip has put aside
         ]
         outcome = renormalize_directories(paths, lambda name: not excluded(name), dry=dry)
         word = "Would renormalize" if dry else "Renormalized"
@@ -159,22 +165,30 @@ def _mend(
     return not outcome.left
 
 
-def _whole(found: Installation, excluded: Callable[[str], bool], report: Report) -> bool:
+def _whole(
+    found: Installation, excluded: Callable[[str], bool], report: Report, *, dry: bool
+) -> bool:
     """Say which distributions in `found` no rename can mend, and which commands do."""
     from uvshim.diagnosis import DUPLICATE, GHOST, diagnose  # noqa: PLC0415
     from uvshim.summary import Examined, reinstalls  # noqa: PLC0415
 
-    examined = Examined(found, diagnose(found.tree, found.site_packages, excluded=excluded))
-    for finding in examined.diagnosis.findings:
+    diagnosis = diagnose(found.tree, found.site_packages, excluded=excluded)
+    examined = Examined(found, diagnosis, excluded)
+    complete = True
+    for finding in examined.wrong:
         path, name = printable(finding.path), printable(finding.name)
         if finding.kind == GHOST:
             report.warning(f"`{path}` is left of {name}, whose code is gone")
         elif finding.kind == DUPLICATE:
             report.warning(f"`{path}` is one of several of {name}")
-    commands = reinstalls(examined)
-    for command in commands:
+        elif not dry and found.belongs_to_system(finding.path):
+            report.warning(f"`{path}` is a file of the system's packages, and was left alone")
+        else:
+            continue
+        complete = False
+    for command in reinstalls(examined):
         report.hint(command)
-    return not commands
+    return complete
 
 
 def _run(options: argparse.Namespace, report: Report) -> int:
@@ -190,16 +204,17 @@ def _run(options: argparse.Namespace, report: Report) -> int:
     if config.disabled():
         process.replace([program, *words[1:]])
     supervisor = Supervisor()
-    exclude = config.excluded(os.getcwd())
+    exclude = config.excluded(process.working_directory())
+    command = [program, *words[1:]]
     watched = {
         os.path.realpath(place.path): (place, Watch(place))
-        for place in _installed_into(options.env, program, supervisor)
+        for place in _installed_into(options.env, command, supervisor)
     }
     created = Watch(None)
 
-    status = supervisor.wait(supervisor.start([program, *words[1:]]), meanwhile=load)
+    status = supervisor.wait(supervisor.start(command), meanwhile=load)
 
-    for place in _installed_into(options.env, program, supervisor):
+    for place in _installed_into(options.env, command, supervisor):
         watched.setdefault(os.path.realpath(place.path), (place, created))
     complete = True
     for place, watch in watched.values():
@@ -210,63 +225,82 @@ def _run(options: argparse.Namespace, report: Report) -> int:
     return supervisor.finish(status if status != 0 or complete else NOT_PUT_RIGHT)
 
 
-def _named(words: list[str], supervisor: Supervisor) -> Iterator[Installation]:
-    """Yield the installations that the person named, or the one that uv would install into.
+def _named(words: list[str]) -> list[Installation]:
+    """Return the installations that the person named, or the one that uv would install into.
 
     Raises `EnvironmentUnknownError` or `UvNotFoundError`.
     """
-    for word in words:
-        for found in installation.find(word):
-            if found.lock is None and found.tree.root is None:
-                yield found._replace(lock=_lock(found.path, supervisor))
-            else:
-                yield found
-    if not words:
-        target = uv.Question(uv.find(), Arguments([]), supervisor).answer()
-        if not target.known:
-            message = "uv finds no environment here. Name one, as in: uvshim check .venv"
-            raise EnvironmentUnknownError(message)
-        for found in installation.find(target.directory or target.root or ""):
-            yield found._replace(lock=target.lock)
+    if words:
+        return [found for word in words for found in installation.find(word)]
+    supervisor = Supervisor()
+    target = uv.Question(uv.find(), Arguments([]), supervisor).answer()
+    supervisor.release()
+    if not target.known:
+        message = "uv finds no environment here. Name one, as in: uvshim check .venv"
+        raise EnvironmentUnknownError(message)
+    named = installation.find(target.directory or target.root or "")
+    return [found._replace(lock=target.lock) for found in named]
 
 
-def _lock(path: str, supervisor: Supervisor) -> str | None:
-    """Return the lock of the Python installed at `path`; only uv knows it, if there is a uv."""
+def _with_lock(found: Installation, supervisor: Supervisor) -> Installation:
+    """Return `found` with its lock. Only uv knows that of a Python which is no virtual one."""
+    if found.lock is not None or found.tree.root is not None:
+        return found
     try:
         binary = uv.find()
     except UvNotFoundError:
-        return None
-    choice = Arguments(["--python", path, "--break-system-packages"])
-    return uv.Question(binary, choice, supervisor).answer().lock
+        return found
+    choice = Arguments(["--python", found.path, "--break-system-packages"])
+    return found._replace(lock=uv.Question(binary, choice, supervisor).answer().lock)
 
 
 def _installed_into(
-    option: str | None, program: str, supervisor: Supervisor
+    option: str | None, command: list[str], supervisor: Supervisor
 ) -> Iterator[Environment]:
-    """Yield the environments, as far as they exist now, that `program` may install into.
+    """Yield the environments, as far as they exist now, that `command` may install into.
 
-    It is the one that `option` names; without, that of the program itself, the project's of
-    `uv sync`, and the one that `uv pip` would use.
+    It is the one that `option` names; without, that of a `pip` or `python` itself, the project's
+    of `uv sync`, and the one that `uv pip` would use, with the command's own options if it is one.
     """
+    program, *words = command
+    name = os.path.basename(program)
     if option is not None:
-        if os.path.lexists(option):
-            yield from (found.environment() for found in installation.find(option))
+        with contextlib.suppress(EnvironmentUnknownError):  # not yet
+            yield from (
+                _with_lock(found, supervisor).environment() for found in installation.find(option)
+            )
         return
-    if own := installation.of_program(program):
-        yield own.environment()
-    project = os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv"
-    directory = os.getcwd()
-    while directory != (parent := os.path.dirname(directory)):
-        path = os.path.join(directory, project)
-        if os.path.isfile(os.path.join(path, "pyvenv.cfg")):
-            yield from (found.environment() for found in installation.find(path))
-            break
-        directory = parent
+    if name.startswith(("pip", "python", "pypy", "graalpy")) and (
+        own := installation.of_program(program)
+    ):
+        yield _with_lock(own, supervisor).environment()
+    arguments = Arguments(words if name == "uv" else [])
+    if project := _project_environment(arguments):
+        yield project.environment()
     try:
         binary = uv.find()
     except UvNotFoundError:
         return
-    if environment := Environment.of(
-        uv.Question(binary, Arguments([]), supervisor).answer(), supervisor
-    ):
+    chosen = Arguments(words[1:] if name == "uv" and words[:1] == ["pip"] else [])
+    if environment := Environment.of(uv.Question(binary, chosen, supervisor).answer(), supervisor):
         yield environment
+
+
+def _project_environment(arguments: Arguments) -> Installation | None:
+    """Return the environment that `uv sync` with `arguments` uses, if it is there."""
+    name = os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv"
+    directory = os.path.abspath(
+        os.path.join(
+            process.working_directory(), arguments.directory or "", arguments.project or ""
+        )
+    )
+    while True:
+        path = os.path.join(directory, name)
+        if os.path.isfile(os.path.join(path, "pyvenv.cfg")):
+            with contextlib.suppress(EnvironmentUnknownError):
+                return installation.find(path)[0]
+            return None
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            return None
+        directory = parent

@@ -241,7 +241,9 @@ class _Directory:
 
 
 def _infos(tree: Tree, place: str) -> list[str]:
-    return sorted(name for name in tree.names(place) if name.endswith(distinfo.SUFFIX))
+    """Return the dist-info directories in `place`, without what pip has put aside (``~``)."""
+    names = tree.names(place)
+    return sorted(name for name in names if name.endswith(distinfo.SUFFIX) and name[0] != "~")
 
 
 def _installed(tree: Tree, place: str) -> Iterator[str]:

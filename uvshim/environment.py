@@ -78,7 +78,8 @@ def usual_site_packages(
     yield f"{prefix}Lib/site-packages"
     for lib in ("lib", "lib64", "local/lib"):
         for name in sorted((names or _names)(prefix + lib)):
-            if name.startswith(("python", "pypy", "graalpy")):
+            # conda lays a link python3.1 beside python3.10 and later.
+            if name.startswith(("python", "pypy", "graalpy")) and name != "python3.1":
                 yield f"{prefix}{lib}/{name}/site-packages"
                 yield f"{prefix}{lib}/{name}/dist-packages"
 

@@ -21,13 +21,13 @@ _CONFIGURATION = "pyvenv.cfg"
 
 _OF_DPKG = "lib/python3/dist-packages"
 
-# Directories of an image in which no Python is installed, and that may be large or endless.
+# Where no Python is installed in an image, and much or something endless may lie.
 _NOT_SEARCHED = frozenset(
-    {"boot", "dev", "include", "man", "proc", "run", "share", "src", "sys", "tmp", "node_modules"}
+    {"/boot", "/dev", "/proc", "/run", "/sys", "/tmp", "/usr/include", "/usr/share"}  # noqa: S108
 )
 
 # How deep below the root of an image a site-packages directory may lie.
-_DEEPEST = 8
+_DEEPEST = 12
 
 
 class Installation(NamedTuple):
@@ -55,10 +55,17 @@ class Installation(NamedTuple):
     def mendable(self) -> list[str]:
         """Its own directories as paths on this machine, without those of the system's packages.
 
-        What lies in Debian's dist-packages outside of /usr/local belongs to dpkg.
+        What lies in Debian's dist-packages outside of /usr/local belongs to dpkg, and is mended
+        only if a person names that very directory.
         """
-        own = (path for path in self.site_packages if not path.endswith(_OF_DPKG))
+        own = (
+            path for path in self.site_packages if path == self.path or not path.endswith(_OF_DPKG)
+        )
         return [on_disk for path in own if (on_disk := self.tree.on_disk(path))]
+
+    def belongs_to_system(self, path: str) -> bool:
+        """Say whether the dist-info directory `path` is none of those that are mended here."""
+        return self.tree.on_disk(os.path.dirname(path)) not in self.mendable
 
     def environment(self) -> Environment:
         """Return it as a place to install into, and to put right."""
@@ -83,7 +90,10 @@ def find(word: str) -> list[Installation]:
         message = f"There is no site-packages directory in the file system below `{word}`"
         raise EnvironmentUnknownError(message)
     if tree.is_file(os.path.join(path, _CONFIGURATION)):
-        return [_virtual(tree, path)]
+        if (virtual := _virtual(tree, path)).site_packages:
+            return [virtual]
+        message = f"The virtual environment `{word}` has no site-packages directory to be read"
+        raise EnvironmentUnknownError(message)
     if _is_site_packages(tree, path):
         return [_bare(tree, path)]
     if found_in_prefix := _prefix(tree, path, None):
@@ -195,7 +205,7 @@ def _search(tree: DiskTree, directory: str, depth: int) -> Iterator[str]:
         path = os.path.join(directory, name)
         if name in {"site-packages", "dist-packages"}:
             yield path
-        elif depth > 1 and name not in _NOT_SEARCHED and _is_own_directory(tree, path):
+        elif depth > 1 and path not in _NOT_SEARCHED and _is_own_directory(tree, path):
             yield from _search(tree, path, depth - 1)
 
 

@@ -7,12 +7,13 @@ import os
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim import distinfo
 from uvshim.diagnosis import DUPLICATE, GHOST, MISNAMED, NORMALIZED_NAME, STALE_RECORD
 from uvshim.report import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from packaging.version import Version
 
     from uvshim.diagnosis import Diagnosis, Finding, Unresolvable
     from uvshim.installation import Installation
@@ -31,6 +32,7 @@ class Examined(NamedTuple):
 
     installation: Installation
     diagnosis: Diagnosis
+    excluded: Callable[[str], bool]
 
     @property
     def wrong(self) -> list[Finding]:
@@ -51,9 +53,11 @@ class Examined(NamedTuple):
 
     @property
     def unresolvable(self) -> list[Unresolvable]:
-        """What pkg_resources does not find although it is installed."""
+        """What pkg_resources does not find although it is there, for a name not excluded."""
         return [
-            each for each in self.diagnosis.unresolvable if set(each.missing) - set(each.absent)
+            each
+            for each in self.diagnosis.unresolvable
+            if not all(map(self.excluded, set(each.missing) - set(each.absent)))
         ]
 
     @property
@@ -199,10 +203,12 @@ def _notes(examined: Examined, style: Style) -> Iterator[str]:
 
 def _remedies(examined: Examined, style: Style) -> Iterator[str]:
     """Yield the commands that put right what is wrong, `fix` first."""
-    path = quote(examined.on_disk(examined.installation.path))
-    commands = [f"uvshim fix {path}"] if any(f.kind in _MENDABLE for f in examined.wrong) else []
-    commands += reinstalls(examined)
-    for command in commands:
+    place = examined.installation
+    mendable = {os.path.dirname(each.path) for each in examined.wrong if each.kind in _MENDABLE}
+    inherited = sorted(mendable.intersection(place.inherited))
+    own = [place.path] if mendable - set(inherited) else []
+    commands = [f"uvshim fix {quote(examined.on_disk(path))}" for path in own + inherited]
+    for command in commands + reinstalls(examined):
         yield f"  {style.label(CYAN, 'hint')} {command}"
 
 
@@ -214,15 +220,25 @@ def reinstalls(examined: Examined) -> list[str]:
     """
     place = examined.installation
     option = "--target" if place.path in place.site_packages else "--python"
-    wanted = {
-        distinfo.normalized(finding.name): f"{finding.name}=={finding.version}"
-        for finding in examined.diagnosis.findings
-        if finding.kind in {DUPLICATE, GHOST}
-    }
+    versions: dict[str, list[str]] = {}
+    for finding in examined.diagnosis.findings:
+        if finding.kind in {DUPLICATE, GHOST}:
+            versions.setdefault(finding.name, []).append(finding.version)
     return [
-        f"uvpip install {option} {quote(place.path)} --no-deps --reinstall {quote(requirement)}"
-        for requirement in wanted.values()
+        f"uvpip install {option} {quote(place.path)} --no-deps --reinstall "
+        + quote(f"{name}=={max(found, key=_age)}")
+        for name, found in versions.items()
     ]
+
+
+def _age(version: str) -> Version:
+    """Return what versions are compared by; one that is none counts as the oldest."""
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return Version("0.dev0")
 
 
 def _named(each: Finding | Unresolvable, style: Style) -> str:

@@ -107,6 +107,11 @@ class Supervisor:
         """Say whether a signal that was held back is waiting to end this process."""
         return self._waits and not self._held.isdisjoint(signal.sigpending())
 
+    def release(self) -> None:
+        """Let the held signals take effect, and hold none from here on."""
+        if self._waits:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._usual_mask)
+
     def finish(self, status: int) -> int:
         """Let the held signals take effect, then return the exit code for `status`.
 
@@ -115,10 +120,9 @@ class Supervisor:
         """
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        if self._waits:
-            if signal.SIGINT in self._held:
-                signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._usual_mask)
+        if self._waits and signal.SIGINT in self._held:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        self.release()
         if status >= 0:
             # There is nothing to be torn down, and Python would take 1.5 ms to find that out.
             os._exit(status)
