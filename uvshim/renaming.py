@@ -81,7 +81,8 @@ def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = 
     """Put right the distributions with dotted names in the directory `site_packages`.
 
     With a snapshot, only those that are new `since` it was taken. In a virtual environment or a
-    target no uv can install meanwhile: its lock is held. What could not be put right is told in the outcome's `left`.
+    target no uv can install meanwhile: its lock is held. What could not be put right is told in
+    the outcome's `left`.
 
     Raises `EnvironmentUnknownError` if there is no such directory.
     """

@@ -45,9 +45,9 @@ class Dialect(NamedTuple):
     """What one version of pkg_resources does, where versions differ."""
 
     canonical_names: bool
-    """`oslo-cache` finds a distribution called `oslo.cache`: since 62.0.0 (pypa/setuptools 3153)."""
+    """`oslo-cache` finds a distribution called `oslo.cache` from 62.0.0 (pypa/setuptools 3153)."""
     dashed_names: bool
-    """`oslo.cache` finds a distribution called `oslo-cache`: since 75.8.2 (pypa/setuptools 4856)."""
+    """`oslo.cache` finds a distribution called `oslo-cache` from 75.8.2 (pypa/setuptools 4856)."""
     vendored_path: bool
     """Importing it puts setuptools' vendored distributions on `sys.path`: since 71.0.0."""
     any_version: bool
