@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test acceptance image-test zipapp dist docs lint format clean
+.PHONY: help demo test acceptance image-test bench zipapp dist docs lint format clean
 
 help:
 	@echo 'make demo        the fault and the cure, on real packages'
 	@echo 'make test        the tests that need no package index'
 	@echo 'make acceptance  the tests that do'
 	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
+	@echo 'make bench       uvpip beside uv, the snippet and pip: times and ratios'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make zipapp      dist/uvpip.pyz and dist/uvshim.pyz'
 	@echo 'make docs        the documentation, in site/'
@@ -42,6 +43,10 @@ demo: $(VENV)/ready
 # The documented Dockerfile, built with buildah: as root, with Debian's packages.
 image-test: $(VENV)/ready
 	tools/image-test.sh
+
+# How long it takes, beside what it stands for. See docs/benchmarks.md.
+bench: $(VENV)/ready
+	$(BIN)/python tools/bench.py
 
 # One file each, with all that it needs: dist/uvpip.pyz and dist/uvshim.pyz.
 zipapp: $(VENV)/ready

@@ -17,8 +17,9 @@ from uv import find_uv_bin
 from tests.places import Venv, copy_installation
 from tests.wheels import build_wheel
 
-# In the background of a shell a keyboard interrupt is ignored, and the commands would inherit that.
+# In the background of a shell an interrupt is ignored, under nohup a hangup; commands inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Wheels that the offline tests need and cannot build themselves; `make` puts them there.
 DOWNLOADED = Path(__file__).parent.parent / ".cache" / "wheels"

@@ -111,7 +111,7 @@ def openstack(work: Path, rounds: int) -> None:
     uv_wanted = [*wanted, "--build-constraints", CORPORA / "build-constraints.txt"]
     venv = virtual_environment(work / "openstack")
     subprocess.run([BIN / "uv", "pip", "install", "-q", "-p", venv, *uv_wanted], check=True)
-    uv, uvpip, pasted, pip = [], [], [], []
+    uv, uvpip, pasted = [], [], []
     for _ in range(rounds):
         virtual_environment(venv)
         uv.append(measured(BIN / "uv", "pip", "install", "-p", venv, *uv_wanted))
@@ -120,8 +120,11 @@ def openstack(work: Path, rounds: int) -> None:
         pasted.append(Run(uv[-1].seconds + rename.seconds, uv[-1].mebibytes))
         virtual_environment(venv)
         uvpip.append(measured(BIN / "uvpip", "-p", venv, *uv_wanted))
-    virtual_environment(venv)
-    pip.append(measured(BIN / "python", "-m", "pip", "--python", venv, "install", *wanted))
+    for _ in range(2):  # the first one fills pip's own cache
+        virtual_environment(venv)
+        options = ["--python", venv, "install", "--disable-pip-version-check", *wanted]
+        options += ["--build-constraint", CORPORA / "build-constraints.txt"]
+        pip = [measured(BIN / "uv", "tool", "run", "--from", "pip>=25.3", "pip", *options)]
     line("uv pip install", uv)
     line("uvpip", uvpip)
     line("uv pip install, then the snippet", pasted)
