@@ -34,6 +34,7 @@ file system, such as a mounted image. Without one it is the environment that `uv
 
 def main() -> int:
     """Run the command line of `uvshim` and return its exit code."""
+    process.open_standard_streams()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = _parser().parse_args()
     report = Report(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)

@@ -18,6 +18,16 @@ class UvNotFoundError(UvshimError):
     exit_code = 127
 
 
+class CannotRunError(UvshimError):
+    """A program is there and cannot be started. 126 is what a shell answers for such a command."""
+
+    exit_code = 126
+
+    def __init__(self, program: str, error: OSError) -> None:
+        """Say why, in the words of the operating system."""
+        super().__init__(f"`{program}` cannot be run: {error.strerror}")
+
+
 class ConfigurationError(UvshimError):
     """An unknown key, a wrong type or a file that is not TOML, in uvshim's own configuration."""
 

@@ -5,13 +5,49 @@ from __future__ import annotations
 import os
 import sys
 
+from uvshim.errors import CannotRunError
+
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, NoReturn
+    from typing import IO, Any, NoReturn
 
 # Python ignores these for itself; the programs it starts should find them as Python found them.
 IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
+
+
+def open_standard_streams() -> None:
+    """Let each standard stream that was closed before us lead to nowhere. To be called first.
+
+    The next file that is opened would be taken for that stream, by the programs we start too.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.get_inheritable(number)
+        except OSError:
+            # It gets the lowest number that is free, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
+        if getattr(sys, name) is None:
+            setattr(sys, name, _text(number, "w" if number else "r"))
+
+
+def write(text: str) -> None:
+    """Write `text` to standard output at once, as UTF-8 as uv does; do without if that fails."""
+    try:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+    except OSError:
+        give_up("stdout")
+
+
+def give_up(name: str) -> None:
+    """Write no more to the stream `name`, so that Python does not try, and fail, at its end."""
+    setattr(sys, name, _text(os.open(os.devnull, os.O_WRONLY), "w"))
+
+
+def _text(number: int, mode: str) -> IO[str]:
+    """Return the open descriptor `number` as a stream that takes any text, as Python's own does."""
+    return open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 class Child:
@@ -41,37 +77,45 @@ def start(
     """Start `command` (its first word is the path of the program) and return at once.
 
     It has our standard streams and open files, or with `keep_output` none but a file that
-    `Child.output` reads. `signals` is what `os.posix_spawn` is told of them. Raises OSError if
-    the program cannot be started.
+    `Child.output` reads. `signals` is what `os.posix_spawn` is told of them. Raises
+    `CannotRunError` if the program cannot be started.
     """
     environment = os.environ if environment is None else environment
     output = _nameless_file() if keep_output else None
-    if not hasattr(os, "posix_spawn"):  # Windows
-        return Child(_start_elsewhere(command, environment, output), output)
-    streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
-    if output is not None:
-        streams = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, output, 1),
-            (os.POSIX_SPAWN_DUP2, output, 2),
-        ]
-    pid = os.posix_spawn(command[0], command, environment, file_actions=streams, **signals)
+    try:
+        if not hasattr(os, "posix_spawn"):  # Windows
+            return Child(_start_elsewhere(command, environment, output), output)
+        streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
+        if output is not None:
+            streams = [
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ]
+        pid = os.posix_spawn(command[0], command, environment, file_actions=streams, **signals)
+    except OSError as error:
+        raise CannotRunError(command[0], error) from error
     return Child(pid, output)
 
 
 def replace(command: list[str]) -> NoReturn:
-    """Become `command` (its first word is the path of the program). Raises OSError if it can't."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    """Become `command` (its first word is the path of the program), or raise `CannotRunError`."""
     if sys.platform == "win32":  # there, exec returns to the shell while the program still runs
         import subprocess  # noqa: PLC0415
 
-        raise SystemExit(subprocess.call(command))
+        try:
+            raise SystemExit(subprocess.call(command))
+        except OSError as error:
+            raise CannotRunError(command[0], error) from error
     import signal  # noqa: PLC0415
 
     for name in IGNORED_BY_PYTHON:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
-    os.execv(command[0], command)  # noqa: S606
+    try:
+        os.execv(command[0], command)  # noqa: S606
+    except OSError as error:
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # it is still we who have to say so
+        raise CannotRunError(command[0], error) from error
 
 
 def working_directory() -> str:

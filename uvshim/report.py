@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from uvshim import process
+
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
     from typing import TextIO
@@ -88,7 +90,10 @@ class Report:
         self._say(f"{self._style.label(CYAN, 'hint')} {message}")
 
     def _say(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
+        try:
+            sys.stderr.write(line + "\n")
+        except OSError:  # nobody reads it, such as `head` that has seen enough: what is done counts
+            process.give_up("stderr")
 
 
 def printable(text: str) -> str:

@@ -118,8 +118,7 @@ class Supervisor:
         If `status` is negative this process dies of the same signal as the child did, so that
         a shell, make or a container engine sees what it would have seen without us.
         """
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        sys.stdout.flush()  # standard error holds nothing back
         if self._waits and signal.SIGINT in self._held:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.release()

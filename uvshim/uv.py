@@ -209,7 +209,7 @@ def check_version(version: tuple[int, ...], uv: str) -> None:
     """
     if version and version[:2] < OLDEST:
         had, needed = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
-        message = f"uvshim needs uv {needed} or later; `{uv}` is {had}. Nothing was installed"
+        message = f"uvshim needs uv {needed} or later; `{uv}` is {had}"
         raise UvshimError(message)
 
 

@@ -7,7 +7,7 @@ import sys
 from uvshim import __version__, config, process, uv
 from uvshim.arguments import Arguments
 from uvshim.errors import UvshimError
-from uvshim.report import Report
+from uvshim.report import Report, printable
 
 USAGE = """\
 uvpip: `uv pip install`, after which pkg_resources finds every distribution under its own name.
@@ -30,6 +30,7 @@ NOT_PUT_RIGHT = 3
 
 def main() -> int:
     """Run the command line of `uvpip` and return its exit code."""
+    process.open_standard_streams()
     words = sys.argv[1:]
     arguments = Arguments(words)
     report = Report(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
@@ -44,16 +45,17 @@ def main() -> int:
         report.error(str(error))
         return error.exit_code
     except OSError as error:
-        report.error(f"`{binary}` cannot be run: {error.strerror}")
-        return 126
+        where = "" if error.filename is None else f"`{printable(str(error.filename))}`: "
+        report.error(f"{where}{error.strerror}")
+        return UvshimError.exit_code
 
 
 def _introduce(arguments: Arguments, binary: str) -> None:
     """Print our own part of the help, or become what prints the versions."""
     if arguments.help:
-        sys.stdout.buffer.write(USAGE.encode())  # whatever the locale says: uv writes UTF-8 as well
+        process.write(USAGE)
     elif arguments.version and arguments.subcommand == "install":
-        sys.stdout.write(f"uvshim {__version__}\n")
+        process.write(f"uvshim {__version__}\n")
         process.replace([binary, "--version"])
 
 
