@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     import subprocess
 
-    from tests.conftest import Run
+    from tests.conftest import MakeVenv, Run
     from tests.places import Venv
 
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"]
@@ -37,10 +37,13 @@ def test_with_a_closed_stream_uvpip_renames(
 
 @pytest.mark.parametrize("closed", CLOSED)
 def test_with_a_closed_stream_uvshim_run_renames_and_check_checks(
-    closed: str, run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path
+    closed: str, run: Run, uv: Path, uvshim: Path, make_venv: MakeVenv, wheels: Path
 ) -> None:
+    venv = make_venv("elsewhere")  # which only uv finds
     install = (uv, "pip", "install", "--no-index", "-f", wheels, "zope.deferred")
-    done = shell(run, f'"$@" {closed}', uvshim, "run", "--", *install)
+    done = shell(
+        run, f'"$@" {closed}', "env", f"VIRTUAL_ENV={venv.path}", uvshim, "run", "--", *install
+    )
     assert done.returncode == 0, done.stderr
     assert DOTTED in venv.dist_infos()
     done = shell(run, f'"$@" {closed}', uvshim, "check", venv.path)
