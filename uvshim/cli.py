@@ -129,8 +129,11 @@ def _fix(options: argparse.Namespace, report: Report) -> int:
     try:
         for each in found:
             place = _with_lock(each, supervisor)
-            mended = _mend(place, excluded, supervisor, report, dry=options.dry_run)
-            whole = _whole(place, excluded, report, dry=options.dry_run)
+            path = None if options.dry_run else place.lock
+            # To the end: what uv is half way through would look like what is left of something.
+            with lock.UvLock(path, supervisor.interrupted, report.waiting):
+                mended = _mend(place, excluded, report, dry=options.dry_run)
+                whole = _whole(place, excluded, report, dry=options.dry_run)
             complete = mended and whole and complete
     except lock.LockInterruptedError:
         report.warning("interrupted while another uv had the lock")
@@ -139,28 +142,21 @@ def _fix(options: argparse.Namespace, report: Report) -> int:
 
 
 def _mend(
-    found: Installation,
-    excluded: Callable[[str], bool],
-    supervisor: Supervisor,
-    report: Report,
-    *,
-    dry: bool,
+    found: Installation, excluded: Callable[[str], bool], report: Report, *, dry: bool
 ) -> bool:
     """Rename what has a wrong name in the installation `found`. Returns whether all of it was."""
     from uvshim.renaming import renormalize_directories  # noqa: PLC0415
 
-    environment = found.environment()
-    with lock.UvLock(None if dry else environment.lock, supervisor.interrupted, report.waiting):
-        begin = time.monotonic()
-        paths = [
-            os.path.join(directory, name)
-            for directory in environment.site_packages()
-            for name in sorted(os.listdir(directory))
-            if name.endswith(".dist-info") and name[0] != "~"  # which pip has put aside
-        ]
-        outcome = renormalize_directories(paths, lambda name: not excluded(name), dry=dry)
-        word = "Would renormalize" if dry else "Renormalized"
-        report.renamed(outcome.renamed, time.monotonic() - begin, word)
+    begin = time.monotonic()
+    paths = [
+        os.path.join(directory, name)
+        for directory in found.environment().site_packages()
+        for name in sorted(os.listdir(directory))
+        if name.endswith(".dist-info") and name[0] != "~"  # which pip has put aside
+    ]
+    outcome = renormalize_directories(paths, lambda name: not excluded(name), dry=dry)
+    word = "Would renormalize" if dry else "Renormalized"
+    report.renamed(outcome.renamed, time.monotonic() - begin, word)
     for each in outcome.left:
         report.left(each)
     return not outcome.left
