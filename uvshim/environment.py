@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from uvshim.errors import CannotRunError
+
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +14,7 @@ if TYPE_CHECKING:
     from uvshim.uv import Target
 
 # Run by the interpreter of an environment that is not a virtual one, isolated from its user.
-_WHERE = "import sysconfig as s; print(*map(s.get_path, {}), sep='\\n')"
-_SCHEME = ("purelib", "platlib")
+_WHERE = "import sysconfig as s; print(*map(s.get_path, ('purelib', 'platlib')), sep='\\n')"
 
 
 class Environment:
@@ -101,9 +102,12 @@ def _asked(root: str, version: str, supervisor: Supervisor) -> list[str] | None:
         "python.exe",
     ):
         interpreter = os.path.join(root, name)
-        if os.access(interpreter, os.X_OK):
-            command = [interpreter, "-I", "-c", _WHERE.format(_SCHEME)]
-            child = supervisor.start(command, keep_output=True)
-            if supervisor.wait(child) == 0:
-                return child.output().split("\n")
+        if not os.access(interpreter, os.X_OK):
+            continue
+        try:
+            child = supervisor.start([interpreter, "-I", "-c", _WHERE], keep_output=True)
+        except CannotRunError:  # of another architecture
+            continue
+        if supervisor.wait(child) == 0:
+            return child.output().split("\n")
     return None
