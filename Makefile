@@ -32,10 +32,10 @@ $(VENV)/ready: pyproject.toml
 	touch $@
 
 test: $(VENV)/ready
-	$(PYTEST) -m 'not index' -n auto
+	$(PYTEST) -m 'not index' -n auto --dist worksteal
 
 acceptance: $(VENV)/ready
-	$(PYTEST) -m 'index and not image' -n auto
+	$(PYTEST) -m 'index and not image' -n auto --dist worksteal
 
 demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
