@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
 
 SERIES = f"{sys.version_info.major}.{sys.version_info.minor}"
-HERE = "work/.venv/lib/python*/site-packages"
+HERE = "desk/.venv/lib/python*/site-packages"
 OTHER = "other/lib/python*/site-packages"
 INSTALLATION = "python/lib/python*/site-packages"
 
@@ -33,8 +33,8 @@ PROJECT = (
 class Case(NamedTuple):
     """One way to choose an environment. `{here}` stands for the test's directory.
 
-    There are virtual environments at `work/.venv` and `other`, an installation of Python without
-    packages at `python`, and one that uv manages. The command is run in `work/a/b`, or in `cwd`.
+    There are virtual environments at `desk/.venv` and `other`, an installation of Python without
+    packages at `python`, and one that uv manages. The command is run in `desk/a/b`, or in `cwd`.
     `lands` is the pattern of the directory, relative to the test's, that it installs into; `since`
     is the first minor release of uv of which every one knows this way.
     """
@@ -43,7 +43,7 @@ class Case(NamedTuple):
     words: tuple[str, ...] = ()
     variables: Mapping[str, str] = {}
     files: Mapping[str, str] = {}
-    cwd: str = "work/a/b"
+    cwd: str = "desk/a/b"
     since: tuple[int, int] = (0, 4)
 
 
@@ -52,7 +52,7 @@ CASES = {
     "VIRTUAL_ENV": Case(OTHER, variables={"VIRTUAL_ENV": "{here}/other"}),
     "VIRTUAL_ENV, relative": Case(OTHER, variables={"VIRTUAL_ENV": "../../../other"}),
     "VIRTUAL_ENV, by a link": Case(OTHER, variables={"VIRTUAL_ENV": "{here}/link"}),
-    ".venv here": Case(HERE, cwd="work"),
+    ".venv here": Case(HERE, cwd="desk"),
     ".venv in a parent": Case(HERE),
     ".venv that is a link": Case(OTHER, cwd="linked"),
     "CONDA_PREFIX": Case(INSTALLATION, variables={"CONDA_PREFIX": "{here}/python"}),
@@ -83,17 +83,17 @@ CASES = {
     "-Uvp DIRECTORY": Case(OTHER, ("-Uvp", "{here}/other")),
     "-qpDIRECTORY": Case(OTHER, ("-qp{here}/other",)),
     "--python that looks like a version": Case(
-        "work/a/b/v1/lib/python*/site-packages", ("-p", "./v1")
+        "desk/a/b/v1/lib/python*/site-packages", ("-p", "./v1")
     ),
     "--python over VIRTUAL_ENV": Case(
-        OTHER, ("-p", "../../../other"), {"VIRTUAL_ENV": "{here}/work/.venv"}
+        OTHER, ("-p", "../../../other"), {"VIRTUAL_ENV": "{here}/desk/.venv"}
     ),
     "an option's value that looks like an option": Case(HERE, ("-f--target", "-f=-tnew")),
     "positionals behind --": Case(HERE, ("simple", "--", "plain_name")),
     "UV_PYTHON": Case(OTHER, variables={"UV_PYTHON": "{here}/other"}),
     "UV_PYTHON, relative": Case(OTHER, variables={"UV_PYTHON": "../../../other"}),
     "--python over UV_PYTHON": Case(
-        OTHER, ("-p", "{here}/other"), {"UV_PYTHON": "{here}/work/.venv"}
+        OTHER, ("-p", "{here}/other"), {"UV_PYTHON": "{here}/desk/.venv"}
     ),
     # The system's Python.
     "--system": Case(INSTALLATION, ("--system",), {"PATH": "{here}/python/bin:{path}"}),
@@ -107,7 +107,7 @@ CASES = {
         INSTALLATION, variables={"UV_SYSTEM_PYTHON": "1", "PATH": "{here}/python/bin:{path}"}
     ),
     "--no-system over the configuration": Case(
-        HERE, ("--no-system",), files={"work/uv.toml": "[pip]\nsystem = true\n"}
+        HERE, ("--no-system",), files={"desk/uv.toml": "[pip]\nsystem = true\n"}
     ),
     "--system --break-system-packages": Case(
         INSTALLATION,
@@ -123,10 +123,10 @@ CASES = {
     ),
     # --target and --prefix.
     "--target, new": Case("new", ("--target", "{here}/new")),
-    "--target, new, relative, deep": Case("work/a/b/new/er", ("--target", "new/er")),
+    "--target, new, relative, deep": Case("desk/a/b/new/er", ("--target", "new/er")),
     "--target, existing": Case("there", ("--target", "{here}/there")),
     "--target, existing, relative": Case("there", ("--target", "../../../there")),
-    "--target .": Case("work/a/b", ("--target", ".")),
+    "--target .": Case("desk/a/b", ("--target", ".")),
     "--target=DIRECTORY": Case("new", ("--target={here}/new",)),
     "-t DIRECTORY": Case("new", ("-t", "{here}/new"), since=(0, 9)),
     "-tDIRECTORY": Case("new", ("-t{here}/new",), since=(0, 9)),
@@ -137,7 +137,7 @@ CASES = {
     ),
     "--prefix, new": Case("new/lib/python*/site-packages", ("--prefix", "{here}/new")),
     "--prefix, new, relative": Case(
-        "work/a/b/new/er/lib/python*/site-packages", ("--prefix", "new/er")
+        "desk/a/b/new/er/lib/python*/site-packages", ("--prefix", "new/er")
     ),
     "--prefix, existing": Case("there/lib/python*/site-packages", ("--prefix", "{here}/there")),
     "--prefix=DIRECTORY": Case("new/lib/python*/site-packages", ("--prefix={here}/new",)),
@@ -147,33 +147,33 @@ CASES = {
     "--prefix that is a virtual environment": Case(OTHER, ("--prefix", "{here}/other")),
     # Configuration files.
     "pyproject.toml: python": Case(
-        OTHER, files={"work/pyproject.toml": '[tool.uv.pip]\npython = "{here}/other"\n'}
+        OTHER, files={"desk/pyproject.toml": '[tool.uv.pip]\npython = "{here}/other"\n'}
     ),
     "pyproject.toml: system": Case(
         INSTALLATION,
         variables={"PATH": "{here}/python/bin:{path}"},
-        files={"work/pyproject.toml": "[tool.uv.pip]\nsystem = true\n"},
+        files={"desk/pyproject.toml": "[tool.uv.pip]\nsystem = true\n"},
     ),
     "pyproject.toml: target": Case(
-        "new", files={"work/pyproject.toml": '[tool.uv.pip]\ntarget = "{here}/new"\n'}
+        "new", files={"desk/pyproject.toml": '[tool.uv.pip]\ntarget = "{here}/new"\n'}
     ),
     "pyproject.toml: target, relative": Case(
-        "work/a/b/new", files={"work/pyproject.toml": '[tool.uv.pip]\ntarget = "new"\n'}
+        "desk/a/b/new", files={"desk/pyproject.toml": '[tool.uv.pip]\ntarget = "new"\n'}
     ),
     "pyproject.toml: prefix": Case(
         "new/lib/python*/site-packages",
-        files={"work/pyproject.toml": '[tool.uv.pip]\nprefix = "{here}/new"\n'},
+        files={"desk/pyproject.toml": '[tool.uv.pip]\nprefix = "{here}/new"\n'},
     ),
-    "uv.toml: python": Case(OTHER, files={"work/uv.toml": '[pip]\npython = "{here}/other"\n'}),
+    "uv.toml: python": Case(OTHER, files={"desk/uv.toml": '[pip]\npython = "{here}/other"\n'}),
     "uv.toml: system": Case(
         INSTALLATION,
         variables={"PATH": "{here}/python/bin:{path}"},
-        files={"work/uv.toml": "[pip]\nsystem = true\n"},
+        files={"desk/uv.toml": "[pip]\nsystem = true\n"},
     ),
-    "uv.toml: target": Case("new", files={"work/uv.toml": '[pip]\ntarget = "{here}/new"\n'}),
+    "uv.toml: target": Case("new", files={"desk/uv.toml": '[pip]\ntarget = "{here}/new"\n'}),
     "uv.toml: prefix": Case(
         "new/lib/python*/site-packages",
-        files={"work/uv.toml": '[pip]\nprefix = "{here}/new"\n'},
+        files={"desk/uv.toml": '[pip]\nprefix = "{here}/new"\n'},
     ),
     "uv.toml of the user": Case(
         "new", files={"home/.config/uv/uv.toml": '[pip]\ntarget = "{here}/new"\n'}
@@ -181,7 +181,7 @@ CASES = {
     "an option over the configuration": Case(
         OTHER,
         ("-p", "{here}/other"),
-        files={"work/uv.toml": '[pip]\npython = "{here}/work/.venv"\n'},
+        files={"desk/uv.toml": '[pip]\npython = "{here}/desk/.venv"\n'},
     ),
     "--config-file": Case(
         "new",
@@ -194,61 +194,61 @@ CASES = {
         files={"my.toml": '[pip]\ntarget = "{here}/new"\n'},
     ),
     "--no-config": Case(
-        HERE, ("--no-config",), files={"work/uv.toml": '[pip]\ntarget = "{here}/new"\n'}
+        HERE, ("--no-config",), files={"desk/uv.toml": '[pip]\ntarget = "{here}/new"\n'}
     ),
     "UV_NO_CONFIG": Case(
         HERE,
         variables={"UV_NO_CONFIG": "1"},
-        files={"work/uv.toml": '[pip]\ntarget = "{here}/new"\n'},
+        files={"desk/uv.toml": '[pip]\ntarget = "{here}/new"\n'},
     ),
     # Another working directory.
-    "--directory": Case(HERE, ("--directory", "{here}/work"), cwd="."),
-    "--directory, relative": Case(HERE, ("--directory", "work/a"), cwd="."),
+    "--directory": Case(HERE, ("--directory", "{here}/desk"), cwd="."),
+    "--directory, relative": Case(HERE, ("--directory", "desk/a"), cwd="."),
     "--directory with --target": Case(
-        "work/a/new", ("--directory", "work/a", "--target", "new"), cwd="."
+        "desk/a/new", ("--directory", "desk/a", "--target", "new"), cwd="."
     ),
     "--directory with --python": Case(
-        OTHER, ("--directory", "work/a", "-p", "../../other"), cwd="."
+        OTHER, ("--directory", "desk/a", "-p", "../../other"), cwd="."
     ),
-    "--directory=DIRECTORY": Case("work/a/new", ("--directory=work/a", "--target=new"), cwd="."),
+    "--directory=DIRECTORY": Case("desk/a/new", ("--directory=desk/a", "--target=new"), cwd="."),
     "--directory with a configuration": Case(
-        "work/a/new",
-        ("--directory", "work/a"),
-        files={"work/uv.toml": '[pip]\ntarget = "new"\n'},
+        "desk/a/new",
+        ("--directory", "desk/a"),
+        files={"desk/uv.toml": '[pip]\ntarget = "new"\n'},
         cwd=".",
     ),
     "UV_WORKING_DIR": Case(
-        "work/a/new", ("-t", "new"), {"UV_WORKING_DIR": "{here}/work/a"}, cwd=".", since=(0, 10)
+        "desk/a/new", ("-t", "new"), {"UV_WORKING_DIR": "{here}/desk/a"}, cwd=".", since=(0, 10)
     ),
     "UV_WORKING_DIR, relative": Case(
-        HERE, variables={"UV_WORKING_DIR": "work/a"}, cwd=".", since=(0, 10)
+        HERE, variables={"UV_WORKING_DIR": "desk/a"}, cwd=".", since=(0, 10)
     ),
     "--directory over UV_WORKING_DIR": Case(
-        "work/a/new",
-        ("--directory", "work/a", "--target=new"),
+        "desk/a/new",
+        ("--directory", "desk/a", "--target=new"),
         {"UV_WORKING_DIR": "other"},
         cwd=".",
     ),
     "--project": Case(
         "new",
-        ("--project", "{here}/work", "-p", "{here}/other"),
-        files={"work/pyproject.toml": '[tool.uv.pip]\ntarget = "{here}/new"\n'},
+        ("--project", "{here}/desk", "-p", "{here}/other"),
+        files={"desk/pyproject.toml": '[tool.uv.pip]\ntarget = "{here}/new"\n'},
         cwd=".",
     ),
     "UV_PROJECT": Case(
         "new",
         ("-p", "{here}/other"),
-        {"UV_PROJECT": "{here}/work"},
-        files={"work/pyproject.toml": '[tool.uv.pip]\ntarget = "{here}/new"\n'},
+        {"UV_PROJECT": "{here}/desk"},
+        files={"desk/pyproject.toml": '[tool.uv.pip]\ntarget = "{here}/new"\n'},
         cwd=".",
         since=(0, 6),
     ),
     # What uv ignores here.
-    ".python-version that points elsewhere": Case(HERE, files={"work/.python-version": "3.8\n"}),
+    ".python-version that points elsewhere": Case(HERE, files={"desk/.python-version": "3.8\n"}),
     "requires-python that points elsewhere": Case(
         HERE,
         files={
-            "work/pyproject.toml": '[project]\nname = "x"\nversion = "0"\nrequires-python = ">=3.99"\n'
+            "desk/pyproject.toml": '[project]\nname = "x"\nversion = "0"\nrequires-python = ">=3.99"\n'
         },
     ),
     "UV_PROJECT_ENVIRONMENT": Case(HERE, variables={"UV_PROJECT_ENVIRONMENT": "{here}/other"}),
@@ -284,7 +284,7 @@ CASES = {
     "configured constraints and overrides": Case(
         HERE,
         files={
-            "work/pyproject.toml": "[tool.uv]\n"
+            "desk/pyproject.toml": "[tool.uv]\n"
             'constraint-dependencies = ["zope.deferred==1.2"]\n'
             'override-dependencies = ["zope.deferred==1.2"]\n'
             'build-constraint-dependencies = ["setuptools==80.9.0"]\n'
@@ -293,18 +293,18 @@ CASES = {
     "all extras, configured": Case(
         HERE,
         ("-r", "pyproject.toml"),
-        files={"work/a/b/pyproject.toml": PROJECT + "[tool.uv.pip]\nall-extras = true\n"},
+        files={"desk/a/b/pyproject.toml": PROJECT + "[tool.uv.pip]\nall-extras = true\n"},
     ),
     "an extra, configured": Case(
         "new",
         ("-r", "pyproject.toml"),
         files={
-            "work/a/b/pyproject.toml": PROJECT
+            "desk/a/b/pyproject.toml": PROJECT
             + '[tool.uv.pip]\nextra = ["more"]\ntarget = "{here}/new"\n'
         },
     ),
     "--all-extras": Case(
-        HERE, ("-r", "pyproject.toml", "--all-extras"), files={"work/a/b/pyproject.toml": PROJECT}
+        HERE, ("-r", "pyproject.toml", "--all-extras"), files={"desk/a/b/pyproject.toml": PROJECT}
     ),
     "UV_CACHE_DIR that is not there yet": Case(HERE, variables={"UV_CACHE_DIR": "{cache}"}),
     "UV_NO_CACHE": Case(HERE, variables={"UV_NO_CACHE": "1"}),
@@ -343,13 +343,13 @@ def test_what_uv_installs_gets_its_dotted_name_where_uv_puts_it(
             text = text.replace(f"{{{name}}}", str(value))
         return text
 
-    make_venv("work/.venv")
+    make_venv("desk/.venv")
     make_venv("other")
-    make_venv("work/a/b/v1")
+    make_venv("desk/a/b/v1")
     (tmp_path / "link").symlink_to("other")
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / ".venv").symlink_to("../other")
-    for name in ("there", "work/a/b/--target", "work/a/b/-tnew"):
+    for name in ("there", "desk/a/b/--target", "desk/a/b/-tnew"):
         (tmp_path / name).mkdir()
     copy_installation(tmp_path / "managed" / MANAGED)
     (installation / "conda-meta").mkdir()
