@@ -39,8 +39,6 @@ class Installation(NamedTuple):
     """Its own site-packages directories: paths in `tree`."""
     inherited: tuple[str, ...]
     """Those of the Python below, if it is a virtual environment with system site packages."""
-    python: str | None
-    """The version of its Python (``3.12``), if the files tell."""
     lock: str | None
     """The path of the file that uv locks, if the files tell."""
     tree: DiskTree
@@ -144,7 +142,7 @@ def _virtual(tree: DiskTree, root: str) -> Installation:
     if settings.get("include-system-site-packages", "").lower() == "true" and "home" in settings:
         base = _prefix(tree, os.path.dirname(settings["home"]), python)
         inherited = base.site_packages if base else ()
-    return Installation(root, own, inherited, python, os.path.join(root, ".lock"), tree)
+    return Installation(root, own, inherited, os.path.join(root, ".lock"), tree)
 
 
 def _settings(tree: DiskTree, path: str) -> dict[str, str]:
@@ -160,7 +158,7 @@ def _prefix(tree: DiskTree, root: str, python: str | None) -> Installation | Non
     found = _existing(tree, usual_site_packages(root, tree.names))
     python = python or _newest(found)
     own = tuple(path for path in found if _series(path) in {None, python})
-    return Installation(root, own, (), python, None, tree) if own else None
+    return Installation(root, own, (), None, tree) if own else None
 
 
 def _bare(tree: DiskTree, path: str) -> Installation:
@@ -168,7 +166,7 @@ def _bare(tree: DiskTree, path: str) -> Installation:
     root = os.path.dirname(os.path.dirname(os.path.dirname(path)))
     virtual = tree.is_file(os.path.join(root, _CONFIGURATION))
     lock = os.path.join(root if virtual else path, ".lock")
-    return Installation(path, (path,), (), _series(path), lock, tree)
+    return Installation(path, (path,), (), lock, tree)
 
 
 def _is_site_packages(tree: DiskTree, path: str) -> bool:

@@ -48,6 +48,7 @@ class Supervisor:
                 for name in _PASSED_ON
                 if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN
             }
+            # If it were ignored, as a parent may have left it, nobody would know how a child ended.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._usual_mask = set(
                 signal.pthread_sigmask(signal.SIG_BLOCK, self._held | {signal.SIGCHLD})
@@ -80,10 +81,7 @@ class Supervisor:
         if not self._waits:
             return _wait_elsewhere(child.pid)
         while True:
-            try:
-                ended, status = os.waitpid(child.pid, os.WNOHANG)
-            except ChildProcessError:  # it ended before we were here, and SIGCHLD was ignored:
-                return 0  # nobody knows how
+            ended, status = os.waitpid(child.pid, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
             received = self._next_signal(within=0.1 if meanwhile else None)
