@@ -43,7 +43,6 @@ class Watch:
         """
         if not self.written(environment):
             return True
-        load()
         from uvshim import config, lock, renaming  # noqa: PLC0415
 
         is_excluded = config.matcher(exclude)
