@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from uvshim import arguments
+from uvshim.uv import arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def options(text: str) -> dict[str, bool]:
 
 
 def disagreements(run: Run, uv: Path) -> list[str]:
-    """Return in what the options of `uv` differ from what `uvshim.arguments` says."""
+    """Return in what the options of `uv` differ from what `uvshim.uv.arguments` says."""
     differences = set()
     for subcommand in ("install", "sync"):
         listed = options(run(uv, "pip", subcommand, "--help").stdout)

@@ -155,7 +155,8 @@ def test_only_what_is_uvs_own_fault_is_said_of_uv(
 
 NO_FILES = """
 import os, sys
-from uvshim import process, uv, uvpip, supervisor
+from uvshim import uvpip
+from uvshim.uv import process, question, supervisor
 def none():
     raise OSError(24, os.strerror(24))
 process._nameless_file = none

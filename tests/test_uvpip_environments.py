@@ -124,7 +124,10 @@ def wheel_of_uvshim(wheels: Path) -> None:
         wheels,
         "uvshim",
         "9.9",
-        files={f"uvshim/{each.name}": each.read_text() for each in package.glob("*.py")},
+        files={
+            f"uvshim/{each.relative_to(package)}": each.read_text()
+            for each in package.rglob("*.py")
+        },
         entry_points="[console_scripts]\nuvpip = uvshim.uvpip:main\n",
     )
 

@@ -125,7 +125,7 @@ def test_a_subcommand_of_uv_pip_as_first_word_is_that_subcommand(
 
 
 def test_every_subcommand_that_this_uv_has_is_known(run: Run, uv: Path) -> None:
-    from uvshim.arguments import SUBCOMMANDS  # noqa: PLC0415
+    from uvshim.uv.arguments import SUBCOMMANDS  # noqa: PLC0415
 
     lines = run(uv, "pip", "--help", "--color", "never").stdout.split("Commands:\n")[1]
     listed = re.findall(r"^  (\w+)", lines.split("\n\n")[0], re.MULTILINE)

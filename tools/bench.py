@@ -159,7 +159,7 @@ def rename_alone(work: Path) -> None:
     code = (
         "import os, sys, time\n"
         "from uvshim.watch import Watch, load\n"
-        "from uvshim.snapshot import Snapshot\n"
+        "from uvshim.environments.snapshot import Snapshot\n"
         "from uvshim import {module} as module\n"
         "paths = sorted(Snapshot.take([sys.argv[1]]).states)\n"
         "begin = time.perf_counter()\n"
@@ -197,7 +197,7 @@ def snapshot_alone(work: Path) -> None:
     print("\n4. The snapshot alone: cost above a listing of the directory")
     code = (
         "import os, sys, time\n"
-        "from uvshim.snapshot import Snapshot\n"
+        "from uvshim.environments.snapshot import Snapshot\n"
         "def least(function, rounds=15):\n"
         "    def once():\n"
         "        begin = time.perf_counter(); function(); return time.perf_counter() - begin\n"

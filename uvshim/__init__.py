@@ -12,20 +12,20 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
-    from uvshim.diagnosis import diagnose
-    from uvshim.renaming import renormalize
-    from uvshim.snapshot import Snapshot
-    from uvshim.tree import DiskTree
+    from uvshim.check.diagnosis import diagnose
+    from uvshim.environments.snapshot import Snapshot
+    from uvshim.environments.tree import DiskTree
+    from uvshim.rename.on_disk import renormalize
 
 __all__ = ["DiskTree", "Snapshot", "__version__", "diagnose", "renormalize"]
 
 __version__ = "0.1.0"
 
 _MODULES = {
-    "DiskTree": "uvshim.tree",
-    "Snapshot": "uvshim.snapshot",
-    "diagnose": "uvshim.diagnosis",
-    "renormalize": "uvshim.renaming",
+    "DiskTree": "uvshim.environments.tree",
+    "Snapshot": "uvshim.environments.snapshot",
+    "diagnose": "uvshim.check.diagnosis",
+    "renormalize": "uvshim.rename.on_disk",
 }
 
 

@@ -9,18 +9,20 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from uvshim import __version__, config, installation, lock, process, uv
-from uvshim.arguments import Arguments
-from uvshim.environment import Environment
+from uvshim import __version__, config
+from uvshim.environments import installation
+from uvshim.environments.environment import Environment
 from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
-from uvshim.report import Report, Style, printable
-from uvshim.supervisor import Supervisor
+from uvshim.messages import Report, Style, printable
+from uvshim.uv import lock, process, question
+from uvshim.uv.arguments import Arguments
+from uvshim.uv.supervisor import Supervisor
 from uvshim.watch import Watch, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from uvshim.installation import Installation
+    from uvshim.environments.installation import Installation
 
 # What `check` ends with where something is broken, and every command where it stays so.
 BROKEN = 1
@@ -99,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(options: argparse.Namespace, _report: Report) -> int:
     """Diagnose every environment, and print the result to standard output."""
-    from uvshim.diagnosis import diagnose  # noqa: PLC0415
-    from uvshim.summary import Examined, as_json, as_text  # noqa: PLC0415
+    from uvshim.check.diagnosis import diagnose  # noqa: PLC0415
+    from uvshim.check.output import Examined, as_json, as_text  # noqa: PLC0415
 
     excluded = config.matcher(config.excluded(process.working_directory()))
     examined = []
@@ -145,7 +147,7 @@ def _mend(
     found: Installation, excluded: Callable[[str], bool], report: Report, *, dry: bool
 ) -> bool:
     """Rename what has a wrong name in the installation `found`. Returns whether all of it was."""
-    from uvshim.renaming import renormalize_directories  # noqa: PLC0415
+    from uvshim.rename.on_disk import renormalize_directories  # noqa: PLC0415
 
     begin = time.monotonic()
     paths = [
@@ -166,8 +168,8 @@ def _whole(
     found: Installation, excluded: Callable[[str], bool], report: Report, *, dry: bool
 ) -> bool:
     """Say which distributions in `found` no rename can mend, and which commands do."""
-    from uvshim.diagnosis import DUPLICATE, GHOST, diagnose  # noqa: PLC0415
-    from uvshim.summary import Examined, reinstalls  # noqa: PLC0415
+    from uvshim.check.diagnosis import DUPLICATE, GHOST, diagnose  # noqa: PLC0415
+    from uvshim.check.output import Examined, reinstalls  # noqa: PLC0415
 
     diagnosis = diagnose(found.tree, found.site_packages, excluded=excluded)
     examined = Examined(found, diagnosis, excluded)
@@ -194,7 +196,7 @@ def _run(options: argparse.Namespace, report: Report) -> int:
     if not words:
         message = "There is no command to run. Example: uvshim run -- uv sync"
         raise UvshimError(message)
-    program = uv.on_path(words[0])
+    program = process.on_path(words[0])
     if program is None:
         report.error(f"`{words[0]}` is not a program that can be run")
         return 127
@@ -230,7 +232,7 @@ def _named(words: list[str]) -> list[Installation]:
     if words:
         return [found for word in words for found in installation.find(word)]
     supervisor = Supervisor()
-    target = uv.Question(uv.find(), Arguments([]), supervisor).answer()
+    target = question.Question(process.find_uv(), Arguments([]), supervisor).answer()
     supervisor.release()
     if not target.known:
         message = "uv finds no environment here. Name one, as in: uvshim check .venv"
@@ -244,11 +246,11 @@ def _with_lock(found: Installation, supervisor: Supervisor) -> Installation:
     if found.lock is not None or found.tree.root is not None:
         return found
     try:
-        binary = uv.find()
+        binary = process.find_uv()
     except UvNotFoundError:
         return found
     choice = Arguments(["--python", found.path, "--break-system-packages"])
-    return found._replace(lock=uv.Question(binary, choice, supervisor).answer().lock)
+    return found._replace(lock=question.Question(binary, choice, supervisor).answer().lock)
 
 
 def _installed_into(
@@ -275,11 +277,13 @@ def _installed_into(
     if project := _project_environment(arguments):
         yield project.environment()
     try:
-        binary = uv.find()
+        binary = process.find_uv()
     except UvNotFoundError:
         return
     chosen = Arguments(words[1:] if name == "uv" and words[:1] == ["pip"] else [])
-    if environment := Environment.of(uv.Question(binary, chosen, supervisor).answer(), supervisor):
+    if environment := Environment.of(
+        question.Question(binary, chosen, supervisor).answer(), supervisor
+    ):
         yield environment
 
 

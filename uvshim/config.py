@@ -44,7 +44,7 @@ def matcher(patterns: list[str]) -> Callable[[str], bool]:
         return lambda _name: False
     from fnmatch import fnmatchcase  # noqa: PLC0415
 
-    from uvshim.distinfo import normalized  # noqa: PLC0415
+    from uvshim.rename.names import normalized  # noqa: PLC0415
 
     wanted = [normalized(pattern) for pattern in patterns]
     return lambda name: any(fnmatchcase(normalized(name), pattern) for pattern in wanted)

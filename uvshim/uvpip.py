@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from uvshim import __version__, config, process, uv
-from uvshim.arguments import Arguments
+from uvshim import __version__, config
 from uvshim.errors import UvshimError
-from uvshim.report import Report, printable
+from uvshim.messages import Report, printable
+from uvshim.uv import process, question
+from uvshim.uv.arguments import Arguments
 
 USAGE = """\
 uvpip: `uv pip install`, after which pkg_resources finds every distribution under its own name.
@@ -35,7 +36,7 @@ def main() -> int:
     arguments = Arguments(words)
     report = Report(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
     try:
-        binary = uv.find()
+        binary = process.find_uv()
         if arguments.installs and not config.disabled():
             return _install(binary, arguments, report)
         if not config.disabled():
@@ -61,16 +62,16 @@ def _introduce(arguments: Arguments, binary: str) -> None:
 
 def _install(binary: str, arguments: Arguments, report: Report) -> int:
     """Ask where uv will write, look, run it, look again, and put right what it wrote."""
-    from uvshim.supervisor import Supervisor  # noqa: PLC0415
+    from uvshim.uv.supervisor import Supervisor  # noqa: PLC0415
 
     supervisor = Supervisor()  # before anything is started: what runs must end when we end
-    question = uv.Question(binary, arguments, supervisor)
+    asked = question.Question(binary, arguments, supervisor)
     # While uv is at work on the answer we load what is needed once it is there.
-    from uvshim.environment import Environment  # noqa: PLC0415
+    from uvshim.environments.environment import Environment  # noqa: PLC0415
     from uvshim.watch import Watch, load  # noqa: PLC0415
 
-    environment = Environment.of(question.answer(), supervisor)
-    exclude = config.excluded(question.project)
+    environment = Environment.of(asked.answer(), supervisor)
+    exclude = config.excluded(asked.project)
     if supervisor.signalled:
         return supervisor.finish(-supervisor.signalled)
     watch = Watch(environment)
@@ -79,7 +80,7 @@ def _install(binary: str, arguments: Arguments, report: Report) -> int:
     status = supervisor.wait(uv_install, meanwhile=load)
 
     if environment is None and status == 0:
-        answer = uv.Question(binary, arguments, supervisor).answer()
+        answer = question.Question(binary, arguments, supervisor).answer()
         environment = Environment.of(answer, supervisor)
     if environment is not None:
         complete = watch.put_right(environment, exclude, supervisor, report)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from uvshim.snapshot import Snapshot
+from uvshim.environments.snapshot import Snapshot
 
 TYPE_CHECKING = False  # see uv.py
 if TYPE_CHECKING:
-    from uvshim.environment import Environment
-    from uvshim.report import Report
-    from uvshim.supervisor import Supervisor
+    from uvshim.environments.environment import Environment
+    from uvshim.messages import Report
+    from uvshim.uv.supervisor import Supervisor
 
 
 class Watch:
@@ -43,7 +43,9 @@ class Watch:
         """
         if not self.written(environment):
             return True
-        from uvshim import config, lock, renaming  # noqa: PLC0415
+        from uvshim import config  # noqa: PLC0415
+        from uvshim.rename import on_disk  # noqa: PLC0415
+        from uvshim.uv import lock  # noqa: PLC0415
 
         is_excluded = config.matcher(exclude)
 
@@ -55,7 +57,7 @@ class Watch:
                 begin = time.monotonic()
                 # Under the lock no other uv is half way through a directory.
                 written = self.written(environment)
-                outcome = renaming.renormalize_directories(written, concerns)
+                outcome = on_disk.renormalize_directories(written, concerns)
                 report.renamed(outcome.renamed, time.monotonic() - begin)
         except lock.LockInterruptedError:
             report.warning("interrupted while another uv had the lock: no name was put right")
@@ -70,4 +72,5 @@ class Watch:
 
 def load() -> None:
     """Import what a rename needs: too much for a run that has nothing to rename."""
-    from uvshim import lock, renaming  # noqa: F401, PLC0415
+    from uvshim.rename import on_disk  # noqa: F401, PLC0415
+    from uvshim.uv import lock  # noqa: F401, PLC0415

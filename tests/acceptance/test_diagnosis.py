@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.check.test_working_set import ENVIRONMENTS, model, names_in
 from tests.corpus import CORPORA, RealPkgResources, write
 from tests.places import Venv
-from tests.test_working_set import ENVIRONMENTS, model, names_in
-from uvshim.diagnosis import DUPLICATE, MISNAMED, NORMALIZED_NAME, STALE_RECORD, diagnose
-from uvshim.distinfo import parse_metadata
-from uvshim.tree import DiskTree
-from uvshim.working_set import NOT_FOUND, Dialect
+from uvshim.check.diagnosis import DUPLICATE, MISNAMED, NORMALIZED_NAME, STALE_RECORD, diagnose
+from uvshim.check.working_set import NOT_FOUND, Dialect
+from uvshim.environments.tree import DiskTree
+from uvshim.rename.names import parse_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from uvshim.diagnosis import Diagnosis
+    from uvshim.check.diagnosis import Diagnosis
 
 pytestmark = pytest.mark.index
 
@@ -163,7 +163,7 @@ def test_what_a_naive_rename_has_spoiled_is_told(corpus: tuple[str, Venv], copy:
 
 def test_the_diagnosis_takes_no_time_to_speak_of(corpus: tuple[str, Venv]) -> None:
     code = (
-        "import sys; from uvshim.diagnosis import diagnose; from uvshim.tree import DiskTree\n"
+        "import sys; from uvshim.check.diagnosis import diagnose; from uvshim.environments.tree import DiskTree\n"
         "diagnose(DiskTree(), sys.argv[1:])"
     )
     times = []

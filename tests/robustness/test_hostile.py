@@ -11,8 +11,8 @@ import pytest
 
 from tests.places import Venv, record_faults
 from tests.robustness.invariants import clone
-from uvshim.renaming import renormalize_directories
-from uvshim.snapshot import Snapshot
+from uvshim.environments.snapshot import Snapshot
+from uvshim.rename.on_disk import renormalize_directories
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,7 @@ import pytest
 from tests.robustness.disks import Plain
 from tests.robustness.invariants import checksum
 from tests.wheels import build_wheel, normalized
-from uvshim import record
+from uvshim.rename import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,492 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.corpus import (
+    Files,
+    MemoryTree,
+    installed,
+    installed_pkg_resources,
+    metadata,
+    under,
+    write,
+    write_zip,
+    zip_tree,
+)
+from uvshim.check.diagnosis import (
+    Diagnosis,
+    EntryPoint,
+    Failure,
+    Finding,
+    Unresolvable,
+    diagnose,
+    python_of,
+    usual_site_packages,
+)
+from uvshim.environments.tree import DiskTree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SITE = "lib/python3.11/site-packages"
+AFFECTED = {"setuptools-75.8.0.dist-info/METADATA": metadata("setuptools", "75.8.0")}
+FIXED = {"setuptools-80.9.0.dist-info/METADATA": metadata("setuptools", "80.9.0")}
+
+INCIDENT = {
+    **installed("oslo_service-4.0", "oslo.service", ["pbr"]),
+    **installed("pbr-6.1", "pbr"),
+    **installed("magnum-20.0", "magnum", ["oslo.service>=2", "pbr"]),
+    **installed(
+        "magnum_cluster_api-0.28",
+        "magnum-cluster-api",
+        ["magnum"],
+        entry_points="# drivers\n[magnum.drivers]\nk8s_ubuntu = m.driver:Ubuntu\n"
+        "k8s_flatcar=m.driver:Flatcar [x]\n\n[console_scripts]\nmagnum-x = m.cmd:main\n",
+    ),
+    **AFFECTED,
+}
+
+
+def examine(*parts: Files) -> Diagnosis:
+    return diagnose(MemoryTree(under(SITE, *parts)), [SITE])
+
+
+def kinds(*parts: Files) -> list[tuple[str, str]]:
+    """Return the findings as kind and directory."""
+    found = examine(*parts).findings
+    return [(each.kind, each.path.removeprefix(f"{SITE}/")) for each in found]
+
+
+# --- findings -----------------------------------------------------------------------------------
+
+
+def test_a_dotted_name_under_a_normalized_directory_is_found() -> None:
+    assert examine(installed("oslo_cache-3.10.2", "oslo.cache")).findings == (
+        Finding(
+            kind="normalized-name",
+            name="oslo.cache",
+            version="3.10.2",
+            path=f"{SITE}/oslo_cache-3.10.2.dist-info",
+            expected="oslo.cache-3.10.2.dist-info",
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("oslo.cache-3.10.2", "oslo.cache"),
+        ("XStatic_JQuery.TableSorter-2.14.5.3", "XStatic-JQuery.TableSorter"),
+        ("typing_extensions-4.0", "typing-extensions"),
+        ("typing_extensions-4.0", "typing_extensions"),
+        ("Foo_Bar-1.0", "foo-bar"),
+        ("pbr-6.1", "pbr"),
+        ("local-1.0+ab.1", "local"),
+    ],
+)
+def test_a_right_name_is_no_finding(stem: str, name: str) -> None:
+    diagnosis = examine(installed(stem, name))
+    assert (diagnosis.findings, diagnosis.unreadable) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("stem", "name", "expected"),
+    [
+        ("oslo.cache-info", "oslo.cache", "oslo.cache-1.0"),
+        ("XStatic-JQuery.TableSorter-2.14", "XStatic-JQuery.TableSorter", "XStatic_JQuery.TableSorter-2.14"),
+        ("typing-extensions-4.0", "typing-extensions", "typing_extensions-4.0"),
+        ("pbr-info", "pbr", "pbr-1.0"),
+        ("oslo_cache", "oslo.cache", "oslo.cache-1.0"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_neither_is_misnamed(stem: str, name: str, expected: str) -> None:
+    (finding,) = examine(installed(stem, name)).findings
+    assert (finding.kind, finding.expected) == ("misnamed", f"{expected}.dist-info")
+    assert finding.version == expected.rpartition("-")[2]
+
+
+def test_a_record_that_speaks_of_another_directory_is_stale() -> None:
+    assert kinds(installed("oslo.cache-3.0", "oslo.cache", record="oslo_cache-3.0")) == [
+        ("stale-record", "oslo.cache-3.0.dist-info")
+    ]
+
+
+def test_a_record_that_lists_both_names_is_stale() -> None:
+    files = installed("oslo.cache-3.0", "oslo.cache")
+    record = files["oslo.cache-3.0.dist-info/RECORD"]
+    assert isinstance(record, str)
+    files["oslo.cache-3.0.dist-info/RECORD"] = record + "oslo_cache-3.0.dist-info/METADATA,,\n"
+    assert kinds(files) == [("stale-record", "oslo.cache-3.0.dist-info")]
+
+
+def test_a_record_that_lists_another_distribution_s_directory_is_not_stale() -> None:
+    files = installed("oslo.cache-3.0", "oslo.cache")
+    files["oslo.cache-3.0.dist-info/RECORD"] += "vendored/x-1.dist-info/METADATA,,\n"  # type: ignore[operator]
+    files["oslo.cache-3.0.dist-info/RECORD"] += "other-1.dist-info/METADATA,,\n"  # type: ignore[operator]
+    assert kinds(files) == []
+
+
+def test_a_distribution_whose_code_is_gone_is_a_ghost() -> None:
+    ghost = installed("oslo.cache-3.0", "oslo.cache", record="oslo_cache-3.0", code=False)
+    assert kinds(ghost) == [
+        ("stale-record", "oslo.cache-3.0.dist-info"),
+        ("ghost", "oslo.cache-3.0.dist-info"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "../../../bin/oslo-cache",
+        "_oslo.pth",
+        '"with,comma.py"',
+        "oslo\\\\cache.py",
+        f"/{SITE}/x.py",
+    ],
+)
+def test_where_any_file_is_left_it_is_no_ghost(row: str) -> None:
+    files = installed("oslo.cache-3.0", "oslo.cache", code=False)
+    files["oslo.cache-3.0.dist-info/RECORD"] = f"gone.py,,\n{row},,\n"
+    rest = under(SITE, files, {"_oslo.pth": "/src", "with,comma.py": "", "oslo/cache.py": ""})
+    rest["bin/oslo-cache"] = rest[f"/{SITE}/x.py"] = ""
+    assert diagnose(MemoryTree(rest), [SITE]).findings == ()
+
+
+def test_a_distribution_without_code_of_its_own_is_no_ghost() -> None:
+    files = installed("oslo.meta-3.0", "oslo.meta", code=False)
+    files["oslo.meta-3.0.dist-info/RECORD"] = "oslo.meta-3.0.dist-info/METADATA,,\n"
+    assert kinds(files) == []
+
+
+@pytest.mark.parametrize("record", ["", "a\nb", '"', "\0", b"\xff,,\n", None])
+def test_a_record_that_is_none_is_no_finding(record: str | bytes | None) -> None:
+    files = installed("oslo.cache-3.0", "oslo.cache")
+    del files["oslo.cache-3.0.dist-info/RECORD"]
+    if record is not None:
+        files["oslo.cache-3.0.dist-info/RECORD"] = record
+    assert [kind for kind, _ in kinds(files) if kind != "ghost"] == []
+
+
+def test_two_directories_of_one_distribution_are_duplicates_and_nothing_else_is_said_of_them() -> (
+    None
+):
+    both = (
+        installed("oslo_cache-3.0", "oslo.cache"),
+        installed("oslo.cache-3.0", "oslo.cache", record="oslo_cache-3.0"),
+    )
+    assert kinds(*both) == [
+        ("duplicate", "oslo.cache-3.0.dist-info"),
+        ("duplicate", "oslo_cache-3.0.dist-info"),
+    ]
+
+
+def test_a_ghost_beside_its_successor_is_told_from_it() -> None:
+    both = (
+        installed("oslo_cache-3.1", "oslo.cache"),
+        installed("oslo.cache-3.0", "oslo.cache", code=False),
+    )
+    assert kinds(*both) == [
+        ("duplicate", "oslo.cache-3.0.dist-info"),
+        ("ghost", "oslo.cache-3.0.dist-info"),
+        ("duplicate", "oslo_cache-3.1.dist-info"),
+    ]
+
+
+def test_two_versions_of_a_plain_name_are_duplicates() -> None:
+    both = installed("pbr-1.0", "pbr"), installed("pbr-2.0", "pbr")
+    assert [kind for kind, _ in kinds(*both)] == ["duplicate", "duplicate"]
+
+
+def test_one_distribution_in_two_site_packages_is_no_duplicate() -> None:
+    tree = MemoryTree(
+        {**under("a", installed("pbr-1.0", "pbr")), **under("b", installed("pbr-2.0", "pbr"))}
+    )
+    assert diagnose(tree, ["a", "b"]).findings == ()
+
+
+def test_excluded_names_are_not_told() -> None:
+    tree = MemoryTree(
+        under(SITE, installed("oslo_cache-3.0", "oslo.cache"), installed("a_b-1.0", "a.b"))
+    )
+    found = diagnose(tree, [SITE], excluded=lambda name: name.startswith("oslo.")).findings
+    assert [each.name for each in found] == ["a.b"]
+
+
+# --- hostile directories ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"a_b-1.0.dist-info/RECORD": ""}, "it has no METADATA"),
+        ({"a_b-1.0.dist-info": "x"}, "it is not a directory"),
+        ({"a_b-1.0.dist-info/METADATA": "Version: 1\n"}, "has no Name"),
+        ({"a_b-1.0.dist-info/METADATA": "Name: a.b\nName: c\n"}, "more than one Name"),
+        ({"a_b-1.0.dist-info/METADATA": "Name: ../../etc\n"}, "not a valid project name"),
+        ({"a_b-1.0.dist-info/METADATA": "Name: other.name\n"}, "another distribution"),
+        ({"a_b-x.dist-info/METADATA": "Name: a.b\nVersion: ../..\n"}, "valid version"),
+        ({"a_b-1.0.dist-info/METADATA": b"\x7fELF\0\0\0" * 1000}, "has no Name"),
+        ({"-.dist-info/METADATA": "Name: a.b\n"}, "another distribution"),
+        ({".dist-info/METADATA": "Name: a.b\n"}, "another distribution"),
+    ],
+)
+def test_a_directory_that_says_nothing_is_told_with_the_reason(files: Files, reason: str) -> None:
+    diagnosis = examine(files, installed("oslo_cache-3.0", "oslo.cache"), AFFECTED)
+    (unreadable,) = diagnosis.unreadable
+    assert reason in unreadable.reason
+    assert [each.name for each in diagnosis.findings] == ["oslo.cache"]
+    assert diagnosis.distributions == 2
+
+
+def test_a_metadata_without_end_does_no_harm(tmp_path: Path) -> None:
+    site = write({**INCIDENT, **installed("a_b-1.0", "a.b")}, tmp_path / "site-packages")
+    for stem in ("a_b-1.0", "pbr-6.1"):
+        for file in ("METADATA", "RECORD"):
+            with (site / f"{stem}.dist-info/{file}").open("r+b") as huge:
+                huge.truncate(1 << 36)
+    diagnosis = diagnose(DiskTree(), [str(site)])
+    assert [each.name for each in diagnosis.findings] == ["a.b", "oslo.service"]
+
+
+@given(
+    st.dictionaries(
+        st.text(alphabet="ab._-12/", min_size=1, max_size=9).map(lambda s: s + ".dist-info/METADATA"),
+        st.binary(max_size=30) | st.sampled_from([b"Name: a.b\n", b"Name: a_b\nVersion: 1\n"]),
+        max_size=6,
+    )
+)  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_nothing_in_a_tree_makes_the_diagnosis_fail(files: dict[str, bytes]) -> None:
+    diagnosis = diagnose(MemoryTree(under(SITE, {**files}, AFFECTED)), [SITE])
+    for finding in diagnosis.findings:
+        assert "/" not in finding.expected
+
+
+# --- consequences -------------------------------------------------------------------------------
+
+
+def test_what_pkg_resources_cannot_resolve_is_told_with_what_it_misses() -> None:
+    assert examine(INCIDENT).unresolvable == (
+        Unresolvable("magnum", "20.0", ("oslo.service",), ()),
+        Unresolvable("magnum-cluster-api", "0.28", ("oslo.service",), ()),
+        Unresolvable("oslo.service", "4.0", ("oslo.service",), ()),
+    )
+
+
+def test_the_entry_points_of_what_cannot_be_resolved_are_told_by_group() -> None:
+    assert examine(INCIDENT).entry_points == (
+        EntryPoint("magnum.drivers", "k8s_ubuntu", "magnum-cluster-api"),
+        EntryPoint("magnum.drivers", "k8s_flatcar", "magnum-cluster-api"),
+        EntryPoint("console_scripts", "magnum-x", "magnum-cluster-api"),
+    )
+
+
+def test_with_the_right_name_nothing_is_unresolvable() -> None:
+    mended = {
+        name.replace("oslo_service-", "oslo.service-"): text.replace("oslo_service-", "oslo.service-")  # type: ignore[arg-type]
+        for name, text in INCIDENT.items()
+    }  # fmt: skip
+    diagnosis = examine(mended)
+    assert (diagnosis.findings, diagnosis.unresolvable, diagnosis.entry_points) == ((), (), ())
+    assert diagnosis.affected
+
+
+def test_a_name_that_is_not_installed_at_all_is_told_as_absent() -> None:
+    (only,) = examine(installed("a-1.0", "a", ["b.c", "d", "e"]), installed("e-1", "e"), AFFECTED)[
+        5
+    ]
+    assert only == Unresolvable("a", "1.0", only.missing, only.absent)
+    assert set(only.missing) == set(only.absent) == {"b.c", "d"}
+    name, _, missing, absent = examine(INCIDENT, installed("z-1.0", "z", ["no", "oslo.service"]))[
+        5
+    ][-1]
+    assert (name, set(missing), absent) == ("z", {"no", "oslo.service"}, ("no",))
+
+
+def test_what_fails_for_another_reason_is_told_apart() -> None:
+    diagnosis = examine(
+        installed("oslo.cache-info", "oslo.cache"),
+        installed("a-1.0", "a", ["oslo.cache"]),
+        installed("b-1.0", "b", ["a>=2"]),
+        AFFECTED,
+    )
+    assert diagnosis.unresolvable == ()
+    assert diagnosis.failures == (
+        Failure("a", "1.0", "InvalidVersion"),
+        Failure("b", "1.0", "VersionConflict"),
+        Failure("oslo.cache", "1.0", "InvalidVersion"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "affected"),
+    [
+        ("40.8.0", True), ("59.6.0", True), ("65.5.1", True), ("75.3.4", True), ("75.8.0", True),
+        ("75.8.1", True), ("75.8.1.post20250225", True), ("75.8.2", False), ("75.9.1", False),
+        ("76.0.0", False), ("80.9.0", False), ("81.0.0", False), ("82.0.0", False), ("100", False),
+        ("strange", False),
+    ],
+)  # fmt: skip
+def test_the_version_of_setuptools_says_whether_the_environment_is_affected(
+    version: str, *, affected: bool
+) -> None:
+    files = {k: v for k, v in INCIDENT.items() if not k.startswith("setuptools")}
+    diagnosis = examine(files, {f"setuptools-{version}.dist-info/METADATA": ""})
+    assert (diagnosis.setuptools, diagnosis.affected) == (version, affected)
+    assert bool(diagnosis.unresolvable) == affected
+    assert len(diagnosis.findings) == 1
+
+
+def test_an_environment_without_setuptools_is_not_affected() -> None:
+    diagnosis = examine({k: v for k, v in INCIDENT.items() if not k.startswith("setuptools")})
+    assert (diagnosis.setuptools, diagnosis.affected, diagnosis.unresolvable) == (None, False, ())
+
+
+@pytest.mark.parametrize(
+    ("source", "affected"),
+    [("by_key.get(req.key)", True), ('safe_name(req.key).replace(".", "-"),', False)],
+)
+def test_a_pkg_resources_without_setuptools_is_judged_by_its_source(
+    source: str, *, affected: bool
+) -> None:
+    files = {k: v for k, v in INCIDENT.items() if not k.startswith("setuptools")}
+    diagnosis = examine(files, {"pkg_resources/__init__.py": source})
+    assert (diagnosis.setuptools, diagnosis.affected) == (None, affected)
+    assert bool(diagnosis.unresolvable) == affected
+
+
+def test_an_egg_info_says_the_version_of_setuptools_too() -> None:
+    files = {k: v for k, v in INCIDENT.items() if not k.startswith("setuptools")}
+    diagnosis = examine(files, {"setuptools-66.1.1.egg-info/PKG-INFO": metadata("setuptools")})
+    assert (diagnosis.setuptools, diagnosis.affected) == ("66.1.1", True)
+
+
+def test_what_setuptools_brings_along_counts_where_pkg_resources_counts_it() -> None:
+    files = {
+        **installed("jaraco_text-4.0", "jaraco.text"),
+        **installed("a-1.0", "a", ["jaraco.text"]),
+        "setuptools/_vendor/jaraco.text-3.12.1.dist-info/METADATA": metadata("jaraco.text"),
+    }
+    assert examine(files, AFFECTED).unresolvable == ()
+    older = {"setuptools-70.3.0.dist-info/METADATA": ""}
+    assert [each.name for each in examine(files, older).unresolvable] == ["a", "jaraco.text"]
+
+
+def test_what_a_pth_file_leads_to_counts() -> None:
+    files = {
+        "src.pth": "../../../src\n",
+        **installed("a-1.0", "a", ["edited.here"]),
+        **AFFECTED,
+    }
+    source = {"src/edited.here.egg-info/PKG-INFO": metadata("edited.here", "2.0")}
+    assert diagnose(MemoryTree({**under(SITE, files), **source}), [SITE]).unresolvable == ()
+    (only,) = diagnose(MemoryTree(under(SITE, files)), [SITE]).unresolvable
+    assert only.name == "a"
+
+
+def test_markers_are_evaluated_for_the_environment_s_python() -> None:
+    requires = ["no.old ; python_version < '3.9'", "no.new ; python_version >= '3.13'"]
+    files = {**installed("a-1.0", "a", requires), **AFFECTED}
+    for series, missing in (("3.8", {"no.old"}), ("3.11", set()), ("3.13", {"no.new"})):
+        site = f"lib/python{series}/site-packages"
+        found = diagnose(MemoryTree(under(site, files)), [site]).unresolvable
+        assert {name for each in found for name in each.missing} == missing
+    found = diagnose(MemoryTree(under("s", files)), ["s"], python="3.8.1").unresolvable
+    assert [each.missing for each in found] == [("no.old",)]
+
+
+def test_the_diagnosis_agrees_with_pkg_resources(tmp_path: Path) -> None:
+    site = write({**INCIDENT, **installed("a-1.0", "a", ["no"])}, tmp_path / SITE)
+    diagnosis = diagnose(DiskTree(), [str(site)])
+    names = ["magnum", "magnum-cluster-api", "oslo.service", "pbr", "a", "setuptools"]
+    real = installed_pkg_resources().outcomes([site], names)
+    assert {each.name for each in diagnosis.unresolvable} == {
+        name for name, (error, _) in real.items() if error == "DistributionNotFound"
+    }
+
+
+# --- trees --------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_tree_is_diagnosed_alike(tmp_path: Path) -> None:
+    files = under(
+        SITE, INCIDENT, installed("a.b-info", "a.b"), installed("c_d-1", "c.d", code=False)
+    )
+    in_memory = diagnose(MemoryTree(files))
+    assert in_memory.site_packages == (SITE,)
+    assert len(in_memory.findings) == 4
+    assert len(in_memory.unresolvable) == 4
+    assert diagnose(zip_tree(write_zip(files, tmp_path / "tree.zip"))) == in_memory
+    assert diagnose(DiskTree(str(write(files, tmp_path / "disk")))) == in_memory
+
+
+def test_a_tree_in_which_no_name_can_be_wrong_is_only_listed() -> None:
+    names = ["pbr-6.1", "six-1.16.0", "Babel-2.1", "x-1!2.0+local"]
+    tree = MemoryTree(under(SITE, *[installed(n, n.split("-")[0]) for n in names], FIXED))
+    diagnosis = diagnose(tree, [SITE])
+    assert (diagnosis.distributions, diagnosis.findings, tree.asked) == (5, (), [])
+
+
+def test_packaging_is_not_imported_where_nothing_can_be_missing(tmp_path: Path) -> None:
+    plain = write(
+        {**installed("a-1", "a", ["b>=1"]), **installed("b-1", "b"), **AFFECTED}, tmp_path
+    )
+    code = (
+        "import sys; from uvshim.check.diagnosis import diagnose; from uvshim.environments.tree import DiskTree\n"
+        f"assert diagnose(DiskTree(), [{str(plain)!r}]).affected\n"
+        "assert not {'packaging', 'email', 'csv', 'dataclasses'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "extra", "version"),
+    [
+        ("v/lib/python3.9/site-packages", {"v/pyvenv.cfg": "version_info = 3.9.18\n"}, "3.9.18"),
+        ("v/lib64/python3.9/site-packages", {"v/pyvenv.cfg": "home = x\nversion = 3.9.1\n"}, "3.9.1"),
+        ("lib/python3.13t/site-packages", {"pyvenv.cfg": "version = 3.13.2\n"}, "3.13.2"),
+        ("v/Lib/site-packages", {"v/pyvenv.cfg": "version = 3.12.0.final.0\n"}, "3.12.0"),
+        ("usr/lib/python3.10/site-packages", {}, "3.10.99"),
+        ("/usr/lib/pypy3.10/site-packages", {}, "3.10.99"),
+        (
+            "usr/local/lib/python3.11/site-packages",
+            {"usr/local/include/python3.11/patchlevel.h": '#define PY_VERSION "3.11.4"\n'},
+            "3.11.4",
+        ),
+        ("usr/lib/python3/dist-packages", {"usr/lib/python3.9/os.py": "", "usr/lib/python3.11/os.py": ""}, "3.11.99"),
+        ("anywhere", {}, ".".join(map(str, sys.version_info[:3]))),
+    ],
+)  # fmt: skip
+def test_the_version_of_python_is_read_from_the_tree(
+    place: str, extra: Files, version: str
+) -> None:
+    assert python_of(MemoryTree({f"{place}/x.py": "", **extra}), [place]) == version
+
+
+def test_site_packages_are_found_in_the_usual_places() -> None:
+    tree = MemoryTree(
+        {
+            "lib/python3.11/site-packages/a.py": "",
+            "lib64/python3.11/site-packages/a.py": "",
+            "lib/python3/dist-packages/b.py": "",
+            "lib/pypy3.10/site-packages/c.py": "",
+            "local/lib/python3.11/dist-packages/d.py": "",
+            "lib/python3.11/os.py": "",
+        }
+    )
+    assert list(usual_site_packages(tree)) == [
+        "lib/pypy3.10/site-packages",
+        "lib/python3/dist-packages",
+        "lib/python3.11/site-packages",
+        "local/lib/python3.11/dist-packages",
+    ]
+    assert list(usual_site_packages(MemoryTree({"v/Lib/site-packages/x": ""}), "v")) == [
+        "v/Lib/site-packages"
+    ]
+    assert list(usual_site_packages(MemoryTree({"pbr-1.dist-info/METADATA": ""}))) == ["."]

@@ -1,0 +1,136 @@
+"""The site-packages directories of one environment."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from uvshim.environments.environment import Environment
+from uvshim.uv.process import Child
+from uvshim.uv.question import Target
+from uvshim.uv.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.places import Venv
+
+
+class InThisProcess(Supervisor):
+    """Stands in for the real one, which holds back the signals of the process it is in."""
+
+    def __init__(self) -> None:
+        pass
+
+    def start(self, command: list[str], *_: object, **__: object) -> Child:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return Answered(done)
+
+    def wait(self, child: Child, *_: object) -> int:
+        return child.pid
+
+
+class Answered(Child):
+    """A program that has ended, with its exit code in place of its process number."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        super().__init__(done.returncode, None)
+        self._text = done.stdout
+
+    def output(self) -> str:
+        return self._text
+
+
+@pytest.fixture
+def supervisor() -> Supervisor:
+    return InThisProcess()
+
+
+def test_a_target_is_its_own_site_packages(tmp_path: Path, supervisor: Supervisor) -> None:
+    environment = Environment.of(Target(directory=str(tmp_path)), supervisor)
+    assert environment is not None
+    assert environment.site_packages() == [str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    "target", [Target(), Target(directory="/no/such/place"), Target(root="/no/such/place")]
+)
+def test_what_is_not_there_is_no_environment(target: Target, supervisor: Supervisor) -> None:
+    assert Environment.of(target, supervisor) is None
+
+
+def test_a_virtual_environment_has_its_directories_in_the_usual_places(
+    venv: Venv, supervisor: Supervisor
+) -> None:
+    environment = Environment.of(Target(root=str(venv.path), lock="x"), supervisor)
+    assert environment is not None
+    assert (environment.path, environment.lock) == (str(venv.path), "x")
+    assert environment.site_packages() == [str(venv.site_packages)]
+
+
+def test_directories_that_are_one_count_once_and_such_that_are_two_twice(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    places = [
+        tmp_path / "lib" / "python3.9" / "site-packages",
+        tmp_path / "lib64" / "python3.9" / "site-packages",
+        tmp_path / "local" / "lib" / "python3.9" / "dist-packages",
+        tmp_path / "lib" / "pypy3.9" / "site-packages",
+    ]
+    for place in places:
+        place.mkdir(parents=True)
+    (tmp_path / "lib" / "python3").symlink_to("python3.9")
+    (tmp_path / "lib" / "other" / "site-packages").mkdir(parents=True)
+    environment = Environment.of(Target(root=str(tmp_path), is_prefix=True), supervisor)
+    assert environment is not None
+    real = {str(place.resolve()) for place in places}
+    found = environment.site_packages()
+    assert len(found) == len(real)
+    assert {str(place) for place in found} - real <= {
+        str(tmp_path / "lib" / "python3" / "site-packages")
+    }
+
+
+def test_any_other_python_is_asked_for_its_directories(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    for series, place in {"3.8": "wrong", "3.9": "right"}.items():
+        (tmp_path / place).mkdir()
+        interpreter = tmp_path / "bin" / f"python{series}"
+        interpreter.parent.mkdir(exist_ok=True)
+        interpreter.write_text(f'#!/bin/sh\nprintf "%s\\n" "{tmp_path / place}" /nowhere\n')
+        interpreter.chmod(0o755)
+    (tmp_path / "lib" / "python3.9" / "site-packages").mkdir(parents=True)
+    environment = Environment.of(Target(root=str(tmp_path), python="3.9.18"), supervisor)
+    assert environment is not None
+    assert environment.site_packages() == [str(tmp_path / "right")]
+
+
+def test_a_python_that_does_not_answer_is_taken_for_a_usual_one(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    interpreter = tmp_path / "bin" / "python3"
+    interpreter.parent.mkdir()
+    interpreter.write_text("#!/bin/sh\nexit 1\n")
+    interpreter.chmod(0o755)
+    usual = tmp_path / "lib" / "python3.9" / "site-packages"
+    usual.mkdir(parents=True)
+    environment = Environment.of(Target(root=str(tmp_path), python="3.9.18"), supervisor)
+    assert environment is not None
+    assert environment.site_packages() == [str(usual)]
+
+
+def test_it_is_known_whether_a_file_is_installed_in_an_environment(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (tmp_path / "link").symlink_to("here")
+    (tmp_path / "here-too").mkdir()
+    environment = Environment.of(Target(directory=str(tmp_path / "link")), supervisor)
+    assert environment is not None
+    assert environment.holds(str(here / "a" / "b.py"))
+    assert environment.holds(str(tmp_path / "link" / "b.py"))
+    assert not environment.holds(str(tmp_path / "here-too" / "b.py"))

@@ -1,0 +1,201 @@
+"""What a dist-info directory should be called: the rules, and that they agree with pkg_resources."""
+
+from __future__ import annotations
+
+import os
+import re
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from pkg_resources import Distribution, safe_name
+
+from uvshim.rename import names
+from uvshim.rename.names import Identity, MetadataError, expected, parse_metadata
+
+LETTERS = string.ascii_letters + string.digits
+NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?", fullmatch=True)
+VERSIONS = st.from_regex(
+    r"([0-9]!)?[0-9]{1,3}(\.[0-9]{1,3}){0,3}(rc1|\.post1|\.dev0)?(\+ab_1)?", fullmatch=True
+)
+
+
+@pytest.mark.parametrize(
+    ("directory", "name", "version", "wanted"),
+    [
+        ("oslo_cache-3.10.2", "oslo.cache", "3.10.2", "oslo.cache-3.10.2"),
+        ("oslo.cache-3.10.2", "oslo.cache", "3.10.2", "oslo.cache-3.10.2"),
+        (
+            "xstatic_jquery_tablesorter-2.1",
+            "XStatic-JQuery.TableSorter",
+            "2.1",
+            "XStatic_JQuery.TableSorter-2.1",
+        ),
+        (
+            "backports_entry_points_selectable-1",
+            "backports.entry_points_selectable",
+            "1",
+            "backports.entry_points_selectable-1",
+        ),
+        # No dot: good as it stands, in whichever case and spelling.
+        ("Plain_Name-1.0", "plain-name", "1.0", "Plain_Name-1.0"),
+        # The directory's own version is the wheel's; METADATA's may be spelt in another way.
+        ("zope_event-5.0", "zope.event", "5.0.0", "zope.event-5.0"),
+        # What wrong renames have made of directories.
+        ("oslo.cache-info", "oslo.cache", "3.10.2", "oslo.cache-3.10.2"),
+        ("oslo.cache-", "oslo.cache", "3.10.2", "oslo.cache-3.10.2"),
+        ("oslo.cache", "oslo.cache", "3.10.2", "oslo.cache-3.10.2"),
+        ("oslo.cache-info", "oslo.cache", "3.10.2-1", "oslo.cache-3.10.2_1"),
+        (
+            "XStatic-JQuery.TableSorter-2.1",
+            "XStatic-JQuery.TableSorter",
+            "2.1",
+            "XStatic_JQuery.TableSorter-2.1",
+        ),
+        ("plain-name-1.0", "plain-name", "1.0", "plain_name-1.0"),
+        ("a_b-1!2.0+local.1", "a.b", "", "a.b-1!2.0+local.1"),
+    ],
+)
+def test_a_directory_is_called_by_the_dotted_name_and_its_own_version(
+    directory: str, name: str, version: str, wanted: str
+) -> None:
+    assert expected(f"{directory}.dist-info", Identity(name, version)) == f"{wanted}.dist-info"
+
+
+@pytest.mark.parametrize(
+    ("directory", "name", "version"),
+    [
+        ("other_name-1.0", "oslo.cache", "1.0"),
+        ("oslo-1.0", "oslo.cache", "1.0"),
+        ("oslo_cache_extra-1.0", "oslo.cache", "1.0"),
+        ("oslo.cache-info", "oslo.cache", ""),
+        ("oslo.cache-info", "oslo.cache", "../../etc"),
+        ("oslo.cache-info", "oslo.cache", "1.0/2"),
+        ("oslo.cache-info", "oslo.cache", "unknown"),
+        ("oslo.cache-info", "oslo.cache", "1.0\n"),
+        ("a_b-1.0", "a" + "." * 240 + "b", "1.0"),
+    ],
+)
+def test_a_directory_of_another_name_or_without_a_version_is_refused(
+    directory: str, name: str, version: str
+) -> None:
+    with pytest.raises(MetadataError):
+        expected(f"{directory}.dist-info", Identity(name, version))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"",
+        b"\n\nName: a.b\n",
+        b"Metadata-Version: 2.1\n",
+        b"Metadata-Version: 2.1\n\nName: a.b\n",
+        b"Name: a.b\nName: a.c\n",
+        b"Name: a.b\nname: a.b\n",
+        b"Name: ../../a.b\n",
+        b"Name: /etc/a.b\n",
+        b"Name: a/b\n",
+        b"Name: a\\b\n",
+        b"Name:\n",
+        b"Name: .\n",
+        b"Name: ..\n",
+        b"Name: a.b \x00\n",
+        b"Name: a\x1b[31m.b\n",
+        b"Name: a.b\xff\n",
+        "Name: osl\u043e.cache\n".encode(),  # a Cyrillic letter
+        "Name: a\u202e.b\n".encode(),
+        "Name: \u017flo.cache\n".encode(),  # a long s, which is an `s` to those who ignore case
+        "Name: a.b\n".encode("utf-16"),
+        b"Name: -a.b\n",
+        b"Name: a.b-\n",
+        b" Name: a.b\n",
+        b"Name a.b\n",
+    ],
+)
+def test_a_name_that_is_missing_doubled_or_invalid_is_refused(metadata: bytes) -> None:
+    with pytest.raises(MetadataError) as refused:
+        parse_metadata(metadata)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 600
+
+
+def test_a_name_is_read_in_any_case_with_any_line_ends_and_spaces_around() -> None:
+    for metadata in (
+        b"Metadata-Version: 2.1\nName: a.b\nVersion: 1\n\nName: other\n",
+        b"Metadata-Version: 2.1\r\nNAME:  a.b \r\nVersion: 1\r\n\r\nName: other\r\n",
+        b"name:a.b\nversion:1",
+        b"Summary: long\n  Name: other\nName: a.b\nVersion: 1\n",
+        b"Author: \xff\xfe\nName: a.b\nVersion: 1\n",
+    ):
+        assert parse_metadata(metadata) == Identity("a.b", "1")
+    assert parse_metadata(b"Name: a.b\nVersion: 1\nVersion: 2\n") == Identity("a.b", "")
+
+
+@given(NAMES)
+@example("a._.b")
+@example("A-_-b")
+@example("XStatic-JQuery.TableSorter")
+def test_pkg_resources_reads_the_name_back_out_of_the_dotted_one(name: str) -> None:
+    stem = names.dotted(name)
+    assert safe_name(stem) == safe_name(name)
+    assert canonicalize_name(stem) == canonicalize_name(name)
+    assert "-" not in stem
+    assert names.dotted(stem) == stem
+
+
+@given(NAMES, VERSIONS)
+def test_pkg_resources_finds_the_distribution_under_the_expected_directory(
+    name: str, version: str
+) -> None:
+    normal = re.sub(r"[-_.]+", "_", name).lower()
+    directory = expected(f"{normal}-{version}.dist-info", Identity(name, version))
+    found = Distribution.from_location("", directory)
+    if "." in name:
+        assert found.key == safe_name(name).lower()
+    assert Version(found.version) == Version(version)
+    assert expected(directory, Identity(name, version)) == directory
+
+
+@given(NAMES)
+def test_names_are_normalized_as_everybody_normalizes_them(name: str) -> None:
+    assert names.is_project_name(name)
+    assert names.normalized(name) == canonicalize_name(name)
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
+@example("a.b-info", "a.b", "..")
+@example("a.b-1/../../c", "a.b", "1")
+def test_no_directory_and_no_metadata_lead_out_of_the_directory(
+    directory: str, name: str, version: str
+) -> None:
+    metadata = f"Name: {name}\nVersion: {version}\n".encode("utf-8", "surrogatepass")
+    try:
+        found = expected(f"{directory}.dist-info", parse_metadata(metadata))
+    except MetadataError:
+        return
+    if found != f"{directory}.dist-info":
+        assert os.path.basename(found) == found
+        assert set(found) <= set(LETTERS + "._-!+")
+        assert not found.startswith(".")
+
+
+@given(st.binary(max_size=300))
+def test_whatever_the_bytes_metadata_is_read_or_refused(content: bytes) -> None:
+    refusal = ""
+    try:
+        assert names.is_project_name(parse_metadata(content).name)
+    except MetadataError as refused:
+        refusal = str(refused)
+    assert refusal.isprintable()
+
+
+@given(st.text())
+@example("\x1b]0;title\x07")
+@example("\u202eevil")
+@example("\ud800")
+def test_what_is_shown_of_foreign_text_can_be_printed(text: str) -> None:
+    assert names.shown(text).isprintable()
+    assert len(names.shown(text)) <= 80 * len("\\U00000000") + 2

@@ -1,0 +1,178 @@
+"""The rename of one dist-info directory: what it needs, what it does, what it refuses."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.places import dist_infos, record_faults, tree
+from uvshim.rename.on_disk import Left, Outcome, Renamed, renormalize_directories
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIGEST = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"  # of nothing
+
+
+def distribution(
+    site: Path, directory: str, name: str, version: str = "1.0", *, listed_as: str | None = None
+) -> Path:
+    """Install the distribution `name` under `directory`, as RECORD lists it under `listed_as`."""
+    path = site / f"{directory}.dist-info"
+    path.mkdir()
+    (path / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    (path / "licenses").mkdir()
+    (path / "licenses" / "MIT").touch()
+    (site / "code.py").touch()
+    listed = f"{listed_as or directory}.dist-info"
+    (path / "RECORD").write_text(
+        f"code.py,{DIGEST},0\n{listed}/METADATA,,\n{listed}/RECORD,,\n"
+        f"{listed}/licenses/MIT,{DIGEST},0\n"
+    )
+    return path
+
+
+def put_right(*paths: Path, dry: bool = False) -> Outcome:
+    return renormalize_directories([str(path) for path in paths], lambda _name: True, dry=dry)
+
+
+@pytest.mark.parametrize(
+    ("directory", "name", "wanted"),
+    [
+        ("a_b-1.0", "a.b", "a.b-1.0"),
+        ("a_b_c-1.0", "A-B.c", "A_B.c-1.0"),
+        ("a.b-info", "a.b", "a.b-1.0"),
+        ("a.b", "a.b", "a.b-1.0"),
+        ("A-B.c-1.0", "A-B.c", "A_B.c-1.0"),
+        ("a.B-1.0", "a.b", "a.b-1.0"),
+    ],
+)
+def test_a_directory_gets_its_name_and_record_says_so(
+    tmp_path: Path, directory: str, name: str, wanted: str
+) -> None:
+    before = distribution(tmp_path, directory, name)
+    after = tmp_path / f"{wanted}.dist-info"
+    assert put_right(before) == Outcome([Renamed(name, "1.0", str(before), str(after))], [])
+    assert dist_infos(tmp_path) == [after.name]
+    assert record_faults(after) == []
+    assert put_right(after) == Outcome([], [])
+
+
+@pytest.mark.parametrize("listed_as", ["a_b-1.0", "A_B-1.0", "a.b-info", "a-b-1.0", "a_b-0.9"])
+def test_a_record_that_speaks_of_another_name_is_put_right(tmp_path: Path, listed_as: str) -> None:
+    path = distribution(tmp_path, "a.b-1.0", "a.b", listed_as=listed_as)
+    assert put_right(path) == Outcome([Renamed("a.b", "1.0", str(path), str(path))], [])
+    assert record_faults(path) == []
+    assert put_right(path) == Outcome([], [])
+
+
+def test_a_record_that_lists_the_files_of_another_directory_there_is_left_so(
+    tmp_path: Path,
+) -> None:
+    other = distribution(tmp_path, "a.b-0.9", "a.b", "0.9")
+    path = distribution(tmp_path, "a.b-1.0", "a.b", listed_as="a.b-0.9")
+    before = tree(tmp_path)
+    assert put_right(path, other) == Outcome([], [])
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("directory", "name"),
+    [("plain-1.0", "plain"), ("a_b-1.0", "a-b"), ("A_B-1.0", "a-b"), ("a.b-1.0", "a.b")],
+)
+def test_what_is_right_or_has_no_dot_is_not_touched(
+    tmp_path: Path, directory: str, name: str
+) -> None:
+    path = distribution(tmp_path, directory, name)
+    before = {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")}
+    assert put_right(path) == Outcome([], [])
+    assert {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")} == before
+
+
+def test_what_is_of_no_concern_is_not_touched(tmp_path: Path) -> None:
+    path = distribution(tmp_path, "a_b-1.0", "a.b")
+    asked = []
+
+    def concerns(name: str) -> bool:
+        asked.append(name)
+        return False
+
+    assert renormalize_directories([str(path)], concerns) == Outcome([], [])
+    assert asked == ["a.b"]
+    assert dist_infos(tmp_path) == ["a_b-1.0.dist-info"]
+
+
+def test_a_dry_run_says_the_same_and_touches_nothing(tmp_path: Path) -> None:
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    two = distribution(tmp_path, "c_d-1.0", "c.d")
+    before = {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")}
+    said = put_right(one, two, dry=True)
+    assert {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")} == before
+    assert said == put_right(one, two)
+
+
+def test_what_stands_beside_already_is_not_overwritten(tmp_path: Path) -> None:
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    distribution(tmp_path, "a.b-1.0", "a.b")
+    before = tree(tmp_path)
+    for dry in (True, False):
+        outcome = put_right(one, dry=dry)
+        assert outcome == Outcome(
+            [], [Left(str(one), "`a.b-1.0.dist-info` stands beside it already")]
+        )
+        assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("METADATA", "it has no METADATA"),
+        ("RECORD", "it has no RECORD"),
+    ],
+)
+def test_a_half_written_directory_is_left_and_named(tmp_path: Path, name: str, reason: str) -> None:
+    path = distribution(tmp_path, "a_b-1.0", "a.b")
+    (path / name).unlink()
+    before = tree(tmp_path)
+    assert put_right(path) == Outcome([], [Left(str(path), reason)])
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("directory", "name", "missing"),
+    [("plain-1.0", "plain", "METADATA"), ("a.b-1.0", "a.b", "RECORD"), ("x-1", "x", "RECORD")],
+)
+def test_what_is_broken_in_nothing_that_could_be_put_right_here_is_passed_over(
+    tmp_path: Path, directory: str, name: str, missing: str
+) -> None:
+    path = distribution(tmp_path, directory, name)
+    (path / missing).unlink()
+    assert put_right(path) == Outcome([], [])
+
+
+def test_one_that_fails_does_not_keep_the_next_from_being_put_right(tmp_path: Path) -> None:
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    (one / "RECORD").write_text("")
+    two = distribution(tmp_path, "c_d-1.0", "c.d")
+    outcome = put_right(one, two)
+    assert [each.name for each in outcome.renamed] == ["c.d"]
+    assert outcome.left == [Left(str(one), "its RECORD is empty")]
+
+
+def test_no_other_file_is_written_and_none_changes_its_inode(tmp_path: Path) -> None:
+    path = distribution(tmp_path, "a_b-1.0", "a.b")
+    before = {
+        each.relative_to(path): (os.lstat(each).st_ino, os.lstat(each).st_mtime_ns)
+        for each in path.rglob("*")
+        if each.name != "RECORD"
+    }
+    put_right(path)
+    new = tmp_path / "a.b-1.0.dist-info"
+    after = {
+        each.relative_to(new): (os.lstat(each).st_ino, os.lstat(each).st_mtime_ns)
+        for each in new.rglob("*")
+        if each.name != "RECORD"
+    }
+    assert after == before

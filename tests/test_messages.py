@@ -1,0 +1,109 @@
+"""What is said to a person, in the manner of uv."""
+
+from __future__ import annotations
+
+import pytest
+
+from uvshim.messages import Report, printable
+from uvshim.rename.on_disk import Left, Renamed
+
+ONE = Renamed(
+    "oslo.cache", "3.10.2", "/s/oslo_cache-3.10.2.dist-info", "/s/oslo.cache-3.10.2.dist-info"
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "CLICOLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_what_was_renamed_is_told_as_uv_tells_what_was_installed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Report().renamed([ONE], 0.0042)
+    Report().renamed([ONE, ONE], 1.5)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "Renormalized 1 distribution in 4ms\n"
+        " ~ oslo.cache==3.10.2\n"
+        "Renormalized 2 distributions in 1.50s\n"
+        " ~ oslo.cache==3.10.2\n"
+        " ~ oslo.cache==3.10.2\n"
+    )
+
+
+def test_where_nothing_was_renamed_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Report(verbose=True).renamed([], 1)
+    assert capsys.readouterr().err == ""
+
+
+def test_details_are_told_only_to_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    Report(verbose=True).renamed([ONE], 0)
+    said = capsys.readouterr().err
+    assert f"DEBUG uvshim: `{ONE.before}` is now `{ONE.path}`\n" in said
+
+
+def test_quiet_leaves_out_all_but_errors_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(quiet=True)
+    report.renamed([ONE], 1)
+    report.waiting("/lock")
+    assert capsys.readouterr().err == ""
+    report.error("e")
+    report.warning("w")
+    assert capsys.readouterr().err == "error: e\nwarning: w\n"
+
+
+def test_what_was_left_is_told_with_the_reason_and_the_command_that_mends_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = Report()
+    report.left(Left("/s/a_b-1.dist-info", "it has no RECORD"))
+    report.mend("/my env")
+    assert capsys.readouterr().err == (
+        "warning: `/s/a_b-1.dist-info` was left alone: it has no RECORD\n"
+        "hint: `uvshim fix '/my env'` tries again\n"
+    )
+
+
+def test_foreign_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Report().left(Left("/s/a\x1b[2J", "b\nc\x07 d\u202e"))
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "`/s/a\\x1b[2J` was left alone: b\\nc\\x07 d\\u202e\n" in said
+    assert printable("ünï 中") == "ünï 中"
+    assert printable("\udcff") == "\\udcff"
+
+
+@pytest.mark.parametrize(
+    ("color", "variables", "terminal", "expected"),
+    [
+        (None, {}, False, False),
+        (None, {}, True, True),
+        ("auto", {}, True, True),
+        ("auto", {}, False, False),
+        ("always", {"NO_COLOR": "1"}, False, True),
+        ("never", {"FORCE_COLOR": "1"}, True, False),
+        (None, {"NO_COLOR": "1"}, True, False),
+        (None, {"NO_COLOR": ""}, True, True),
+        (None, {"FORCE_COLOR": "1"}, False, True),
+        (None, {"CLICOLOR_FORCE": "1"}, False, True),
+        (None, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False, False),
+        (None, {"TERM": "dumb"}, True, False),
+    ],
+)
+def test_colours_are_used_where_uv_uses_them(
+    color: str | None,
+    variables: dict[str, str],
+    terminal: bool,  # noqa: FBT001
+    expected: bool,  # noqa: FBT001
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    Report(color=color).warning("x")
+    assert ("\x1b[" in capsys.readouterr().err) is expected

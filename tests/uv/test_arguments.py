@@ -1,0 +1,136 @@
+"""A command line of `uv pip install`, as uvpip reads along in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.options import disagreements
+from uvshim.uv.arguments import WITH_VALUE, Arguments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("words", "choosing"),
+    [
+        ("", ""),
+        ("x", ""),
+        ("-p v x", "-p v"),
+        ("-pv x", "-pv"),
+        ("-p=v x", "-p=v"),
+        ("--python v x", "--python v"),
+        ("--python=v x", "--python=v"),
+        ("-qp v x", "-p v"),
+        ("-vUqpv x", "-pv"),
+        ("-Un x", "-n"),
+        ("-qn --system", "-n --system"),
+        ("-t a --prefix b -p c", "-t a --prefix b -p c"),
+        ("-r -p x", ""),
+        ("-r=-p x", ""),
+        ("-Pp x", ""),
+        ("-e -t -t v", "-t v"),
+        ("--upgrade-package -p x", ""),
+        ("--upgrade-package=-p -p v", "-p v"),
+        ("--index-url --target", ""),
+        ("x -- -p v", ""),
+        ("-p v -- -t w", "-p v"),
+        ("--unknown -p v", "-p v"),
+        ("--unknown=1 -p v", "-p v"),
+        ("-Z -p v", "-p v"),
+        ("-Zp v", "-p v"),
+        ("- -p v", "-p v"),
+        ("-p", "-p"),
+        ("--python", "--python"),
+        ("--directory d --project e", "--directory d --project e"),
+        ("--config-file c --no-config", "--config-file c --no-config"),
+        ("--cache-dir c --no-cache", "--cache-dir c --no-cache"),
+        ("--break-system-packages x", "--break-system-packages"),
+        ("--python-version 3 --python-platform p", ""),
+    ],
+)
+def test_what_chooses_the_environment_is_picked_out(words: str, choosing: str) -> None:
+    assert Arguments(words.split()).choosing == choosing.split()
+    assert Arguments(["install", *words.split()]).choosing == choosing.split()
+
+
+def test_a_value_may_be_empty() -> None:
+    assert Arguments(["-p", "", "x"]).choosing == ["-p", ""]
+    assert Arguments(["--target=", "x"]).choosing == ["--target="]
+
+
+@pytest.mark.parametrize(
+    ("words", "subcommand", "rest"),
+    [
+        ("", "install", ""),
+        ("x", "install", "x"),
+        ("install", "install", ""),
+        ("install install", "install", "install"),
+        ("sync sync", "sync", "sync"),
+        ("x sync", "install", "x sync"),
+        ("-q sync", "install", "-q sync"),
+        ("list -v", "list", "-v"),
+        ("-- list", "install", "-- list"),
+    ],
+)
+def test_the_first_word_may_be_a_subcommand(words: str, subcommand: str, rest: str) -> None:
+    arguments = Arguments(words.split())
+    assert (arguments.subcommand, arguments.rest) == (subcommand, rest.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "installs"),
+    [
+        ("x", True),
+        ("sync x", True),
+        ("list", False),
+        ("uninstall x", False),
+        ("x --dry-run", False),
+        ("x --check", False),
+        ("sync x --dry-run", False),
+        ("x -h", False),
+        ("x --help", False),
+        ("-qh", False),
+        ("-V", False),
+        ("x --version", False),
+        ("x -- --dry-run", True),
+        ("-r --dry-run", True),
+        ("-C--help x", True),
+        ("-Ch x", True),
+        ("--dry-runs x", True),
+    ],
+)
+def test_it_is_known_whether_anything_may_be_installed(words: str, installs: bool) -> None:  # noqa: FBT001
+    assert Arguments(words.split()).installs is installs
+
+
+def test_what_concerns_the_report_is_picked_out() -> None:
+    arguments = Arguments(
+        ["-qqv", "--verbose", "--quiet", "--color", "never", "--directory=a", "--project", "b"]
+    )
+    assert (arguments.quiet, arguments.verbose) == (3, 2)
+    assert (arguments.color, arguments.directory, arguments.project) == ("never", "a", "b")
+    assert Arguments(["--no-color"]).color == "never"
+    nothing = Arguments(["x"])
+    assert (nothing.quiet, nothing.verbose) == (0, 0)
+    assert (nothing.color, nothing.directory, nothing.project) == (None, None, None)
+
+
+def test_the_options_with_a_value_are_those_of_this_uv(run: Run, uv: Path) -> None:
+    assert disagreements(run, uv) == []
+
+
+def test_the_comparison_with_uvs_help_would_see_a_difference(
+    run: Run, uv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = WITH_VALUE - {"-p", "--target"} | {"-q"}
+    monkeypatch.setattr("uvshim.uv.arguments.WITH_VALUE", other)
+    assert disagreements(run, uv) == [
+        "--target takes a value",
+        "-p takes a value",
+        "-q takes no value",
+    ]

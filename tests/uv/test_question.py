@@ -1,0 +1,210 @@
+"""What is known of uv: its binary, its version, and how it says where it installs."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.places import found_below
+from uvshim.errors import UvNotFoundError, UvshimError
+from uvshim.uv import process, question
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Run
+    from tests.places import Venv
+
+VARIABLES = ("UVSHIM_UV", "UV", "PATH")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "bin" / "uv"
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def _nothing_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_a_variable_of_ours_comes_first(monkeypatch: pytest.MonkeyPatch, program: Path) -> None:
+    monkeypatch.setenv("UV", "/bin/sh")
+    monkeypatch.setenv("UVSHIM_UV", str(program))
+    assert process.find_uv() == str(program)
+    monkeypatch.setenv("UVSHIM_UV", "uv")
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert process.find_uv() == str(program)
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_a_variable_of_ours_that_names_no_program_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, program: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(program.parent))
+    for wrong in (program.parent, program.parent / "none", "none"):
+        monkeypatch.setenv("UVSHIM_UV", str(wrong))
+        with pytest.raises(UvNotFoundError, match=f"`{wrong}`, which UVSHIM_UV names"):
+            process.find_uv()
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_the_variable_that_uv_sets_comes_next_if_it_names_a_program(
+    monkeypatch: pytest.MonkeyPatch, program: Path
+) -> None:
+    monkeypatch.setenv("UV", "/bin/sh")
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert process.find_uv() == "/bin/sh"
+    monkeypatch.setenv("UV", "/no/such/uv")
+    assert process.find_uv() == str(program)
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_only_what_can_be_run_is_found_on_path(
+    monkeypatch: pytest.MonkeyPatch, program: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "uv").touch(mode=0o644)
+    (tmp_path / "directory" / "uv").mkdir(parents=True)
+    places = [tmp_path / "file", tmp_path / "directory", program.parent]
+    monkeypatch.setenv("PATH", ":".join(map(str, places)))
+    assert process.find_uv() == str(program)
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_the_uv_that_is_installed_beside_it_comes_last(uv: Path) -> None:
+    assert shutil.which("uv") is None
+    assert "uv" in process.find_uv()
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_without_any_uv_one_is_told_what_to_do(
+    run: Run, uvpip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_installed", lambda: None)
+    with pytest.raises(UvNotFoundError, match="There is no `uv` on PATH"):
+        process.find_uv()
+    done = run(uvpip, "x", UVSHIM_UV=str(tmp_path / "none"))
+    assert done.returncode == 127
+    assert done.stderr.startswith("error: `")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_uv_that_is_no_program_is_told(
+    run: Run, uvpip: Path, program: Path, tmp_path: Path
+) -> None:
+    program.write_bytes(b"\x7fELF but not really")
+    for words in (["x"], ["list"]):
+        done = run(uvpip, *words, UVSHIM_UV=str(program))
+        assert done.returncode == 126
+        assert done.stderr.startswith(f"error: `{program}` cannot be run: ")
+
+
+@pytest.mark.parametrize(
+    ("version", "accepted"),
+    [
+        ((), True),
+        ((0, 3, 5), False),
+        ((0, 1), False),
+        ((0, 4), True),
+        ((0, 13, 9), True),
+        ((1,), True),
+    ],
+)
+def test_an_old_version_is_refused(version: tuple[int, ...], accepted: bool) -> None:  # noqa: FBT001
+    if accepted:
+        question.check_version(version, "uv")
+    else:
+        with pytest.raises(UvshimError, match=r"uvshim needs uv 0\.4 or later; `uv` is 0\."):
+            question.check_version(version, "uv")
+
+
+OLD_UV = """\
+#!/bin/sh
+if [ "$1" = --version ]; then echo "uv {version}"; exit; fi
+{logs}
+case "$*" in *--dry-run*) ;; *) touch "{witness}" ;; esac
+"""
+
+
+@pytest.mark.parametrize("logs", ['echo "    0.000597s DEBUG uv uv {version}" >&2', ":"])
+def test_an_old_uv_is_refused_before_it_installs_anything(
+    logs: str, run: Run, uvpip: Path, program: Path, tmp_path: Path
+) -> None:
+    """A script stands in for uv 0.3.5, which logs its version, and 0.1.45, which does not."""
+    text = OLD_UV.replace("{logs}", logs)
+    witness = tmp_path / "installed"
+    program.write_text(text.format(version="0.3.5", witness=witness))
+    done = run(uvpip, "x", UVSHIM_UV=str(program))
+    assert done.returncode == 2
+    assert done.stderr == f"error: uvshim needs uv 0.4 or later; `{program}` is 0.3.5\n"
+    assert not witness.exists()
+    program.write_text(text.format(version="0.4.0", witness=witness))
+    assert run(uvpip, "x", UVSHIM_UV=str(program)).returncode == 3
+    assert witness.exists()
+
+
+SILENT_UV = """\
+#!/bin/sh
+case "$*" in *--dry-run*) {answer} ;; *) exec {uv} "$@" ;; esac
+"""
+
+
+def test_a_uv_that_does_not_say_where_it_installs_is_an_error_after_the_install(
+    run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, program: Path
+) -> None:
+    """A script stands in for a uv whose log is not understood; it installs as the real one does."""
+    program.write_text(SILENT_UV.format(answer="exit 0", uv=uv))
+    offline = ("--no-index", "-f", wheels)
+    done = run(uvpip, *offline, "zope.deferred", UVSHIM_UV=str(program))
+    assert done.returncode == 3
+    assert "warning: uv did not say where it installed" in done.stderr
+    assert "uvshim fix" in done.stderr
+    assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
+    assert run(uvpip, *offline, "no-such-thing", UVSHIM_UV=str(program)).returncode == 1
+
+
+def test_a_uv_that_says_only_afterwards_where_it_installs_is_enough(
+    run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, program: Path, tmp_path: Path
+) -> None:
+    """A script stands in for a uv that fails on the first question, and on that alone."""
+    offline = ("--no-index", "-f", wheels)
+    assert run(uv, "pip", "install", *offline, "XStatic-JQuery.TableSorter").returncode == 0
+    asked = tmp_path / "asked"
+    answer = f'if [ -e "{asked}" ]; then exec {uv} "$@"; fi; touch "{asked}"; exit 1'
+    program.write_text(SILENT_UV.format(answer=answer, uv=uv))
+    done = run(uvpip, *offline, "zope.deferred", UVSHIM_UV=str(program))
+    assert done.returncode == 0, done.stderr
+    assert venv.dist_infos() == [  # what stood there before is not new
+        "xstatic_jquery_tablesorter-2.14.5.3.dist-info",
+        "zope.deferred-1.2.dist-info",
+    ]
+
+
+def test_a_place_that_is_not_there_is_no_answer(
+    run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, program: Path
+) -> None:
+    """A script stands in for a uv whose log names a place that is none."""
+    answer = "echo Using Python 3.12.1 environment at: elsewhere >&2"
+    program.write_text(SILENT_UV.format(answer=answer, uv=uv))
+    done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred", UVSHIM_UV=str(program))
+    assert done.returncode == 3
+    assert "warning: uv did not say where it installed" in done.stderr
+
+
+def test_the_question_leaves_nothing_behind(
+    run: Run, uvpip: Path, venv: Venv, tmp_path: Path
+) -> None:
+    before = found_below(tmp_path, "*")
+    (tmp_path / "tmp").mkdir()
+    assert run(uvpip, "--offline", "no-such-thing", TMPDIR=str(tmp_path / "tmp")).returncode == 1
+    assert set(found_below(tmp_path, "*")) - set(before) <= {"tmp", ".venv/.lock"}

@@ -1,0 +1,436 @@
+"""What is wrong with the names of the distributions in an environment, and what follows from it.
+
+Everything is read through a `Tree`, and nothing of the environment is imported or run. What costs
+time is done only where it can matter: a tree in which no directory can have a wrong name, and no
+pkg_resources that would stumble over one, is told from its listing alone.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim.environments import environment
+from uvshim.rename import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from uvshim.environments.tree import Tree
+
+NORMALIZED_NAME = "normalized-name"
+MISNAMED = "misnamed"
+STALE_RECORD = "stale-record"
+GHOST = "ghost"
+DUPLICATE = "duplicate"
+
+# The first release whose pkg_resources finds normalized names (pypa/setuptools issue 4856), and
+# the first one without a pkg_resources.
+_FINDS_NORMALIZED = (75, 8, 2)
+_WITHOUT_PKG_RESOURCES = (82,)
+
+# What is read at most of a file that has no header to stop at. The longest real RECORD has a tenth.
+_FILE_LIMIT = 64 * 1024 * 1024
+
+_PATCH_UNKNOWN = "99"
+
+
+class Finding(NamedTuple):
+    """Something wrong with one dist-info directory."""
+
+    kind: str
+    """`normalized-name`: pkg_resources looks for a name with dots, and the directory's has none.
+
+    `misnamed`: the name part, or the version part, of its name is neither the one nor the other.
+    `stale-record`: its RECORD lists files of its own under another dist-info directory.
+    `ghost`: of the files that RECORD lists outside of dist-info directories, none exists.
+    `duplicate`: there is another dist-info directory of this distribution beside it.
+    """
+    name: str
+    """The distribution's name, as METADATA has it."""
+    version: str
+    path: str
+    """The path of the directory in the tree."""
+    expected: str
+    """The name that the directory should have."""
+
+
+class Unresolvable(NamedTuple):
+    """A distribution that `pkg_resources.require` does not find, or not all that it needs."""
+
+    name: str
+    """Its name, as METADATA has it."""
+    version: str
+    missing: tuple[str, ...]
+    """The names that cannot be found, as the requirements have them."""
+    absent: tuple[str, ...]
+    """Those of `missing` that are not installed under any spelling: no wrong name is the cause."""
+
+
+class Failure(NamedTuple):
+    """A distribution for which `pkg_resources.require` fails for another reason."""
+
+    name: str
+    version: str
+    error: str
+    """The exception's name: `VersionConflict`, `InvalidVersion`, `UnknownExtra`, …"""
+
+
+class EntryPoint(NamedTuple):
+    """An entry point of an unresolvable distribution: a plugin that may be dropped in silence."""
+
+    group: str
+    name: str
+    distribution: str
+
+
+class Unreadable(NamedTuple):
+    """A dist-info directory of which nothing can be said, and why: a clause after "because"."""
+
+    path: str
+    reason: str
+
+
+class Diagnosis(NamedTuple):
+    """All that was found out about one environment."""
+
+    site_packages: tuple[str, ...]
+    distributions: int
+    """How many there are in `site_packages`."""
+    setuptools: str | None
+    """The version of setuptools in the environment."""
+    affected: bool
+    """Its pkg_resources does not find a distribution with dots under its normalized name."""
+    findings: tuple[Finding, ...]
+    unresolvable: tuple[Unresolvable, ...]
+    """All for which `require` ends in DistributionNotFound. None, unless `affected`."""
+    entry_points: tuple[EntryPoint, ...]
+    failures: tuple[Failure, ...]
+    unreadable: tuple[Unreadable, ...]
+
+
+def diagnose(
+    tree: Tree,
+    site_packages: Sequence[str] | None = None,
+    *,
+    python: str | None = None,
+    excluded: Callable[[str], bool] = lambda _: False,
+) -> Diagnosis:
+    """Examine the environment in `tree` that has the directories `site_packages`.
+
+    `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
+    them those in the usual places of a virtual environment, a prefix or the tree itself are taken.
+    `python` is the version of its Python, as in ``3.12.1``; without one it is read from the tree
+    (`python_of` says how). Nothing is told of a directory whose project name is `excluded`.
+
+    Raises nothing for what is in the tree, whatever that is.
+    """
+    places = tuple(usual_site_packages(tree) if site_packages is None else site_packages)
+    directories = [
+        _Directory(tree, place, name) for place in places for name in _infos(tree, place)
+    ]
+    suspects = _suspects(directories)
+    unreadable = [Unreadable(one.path, one.fault) for one in suspects if one.fault]
+    findings = [finding for one in suspects if not excluded(one.name) for finding in one.findings()]
+    diagnosis = Diagnosis(
+        site_packages=places,
+        distributions=sum(1 for place in places for _ in _installed(tree, place)) - len(unreadable),
+        setuptools=_setuptools(tree, places),
+        affected=False,
+        findings=tuple(findings),
+        unresolvable=(),
+        entry_points=(),
+        failures=(),
+        unreadable=tuple(unreadable),
+    )
+    release = _release(tree, diagnosis)
+    if release is None or release >= _FINDS_NORMALIZED:
+        return diagnosis
+    markers = _markers(python or python_of(tree, places), places)
+    return _with_consequences(tree, diagnosis._replace(affected=True), release, markers)
+
+
+# --- one directory --------------------------------------------------------------------------------
+
+
+class _Directory:
+    """One dist-info directory, read when it is looked at."""
+
+    def __init__(self, tree: Tree, place: str, own: str) -> None:
+        self.place = place
+        self.own = own
+        self.path = f"{place}/{own}"
+        self.fault = ""
+        self.identity = names.Identity("", "")
+        self.expected = own
+        self.has_twin = False
+        self._tree = tree
+
+    @property
+    def is_regular(self) -> bool:
+        """No METADATA can make this name a wrong one: it has no place for a dot, and a version."""
+        name, _, version = self.own.removesuffix(names.SUFFIX).partition("-")
+        return name.isalnum() and name.isascii() and names.is_version(version)
+
+    @property
+    def name(self) -> str:
+        return self.identity.name
+
+    @property
+    def project(self) -> tuple[str, str]:
+        """What two directories share if they are one distribution's."""
+        name = self.name or self.own.removesuffix(names.SUFFIX).partition("-")[0]
+        return self.place, names.normalized(name)
+
+    def look(self) -> None:
+        """Read METADATA, and say what the directory should be called, or what is the `fault`."""
+        metadata = self._tree.read(f"{self.path}/METADATA", names.HEADER_LIMIT)
+        if metadata is None:
+            is_directory = self._tree.is_directory(self.path)
+            self.fault = "it has no METADATA" if is_directory else "it is not a directory"
+            return
+        try:
+            identity = names.parse_metadata(metadata)
+            self.expected = names.expected(self.own, identity)
+        except names.MetadataError as error:
+            self.fault = str(error)
+        else:
+            self.identity = identity
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what is wrong with this directory, once it was looked at.
+
+        Of two directories of one distribution only one can keep its name: nothing is said of it.
+        """
+        if not self.name:
+            return
+        kinds = [DUPLICATE] if self.has_twin else [*self._wrong_name()]
+        if kinds or self.own != self.expected or "." in self.name:
+            kinds += self._wrong_record(stale_matters=not self.has_twin)
+        version = self.expected.removesuffix(names.SUFFIX).partition("-")[2]
+        for kind in kinds:
+            yield Finding(kind, self.name, version, self.path, self.expected)
+
+    def _wrong_name(self) -> Iterator[str]:
+        version = self.own.removesuffix(names.SUFFIX).partition("-")[2]
+        if not names.is_version(version):  # nor is what follows a `-` too many
+            yield MISNAMED
+        elif "." in self.name and self.own != self.expected:
+            yield NORMALIZED_NAME
+
+    def _wrong_record(self, *, stale_matters: bool) -> Iterator[str]:
+        from uvshim.rename import record  # noqa: PLC0415
+
+        content = self._tree.read(f"{self.path}/RECORD", _FILE_LIMIT)
+        try:
+            rows = record.parse(content or b"")
+        except record.RecordError:
+            return
+        infos = {top for row in rows if (top := record.top(row)).endswith(names.SUFFIX)}
+        if stale_matters and any(
+            names.version_in(alias, self.name) is not None for alias in infos - {self.own}
+        ):
+            yield STALE_RECORD
+        code = [row[0].replace("\\", "/") for row in rows if record.top(row) not in infos]
+        if code and not any(self._exists(path) for path in code):
+            yield GHOST
+
+    def _exists(self, path: str) -> bool:
+        return self._tree.is_file(posixpath.normpath(posixpath.join(self.place, path)))
+
+
+def _infos(tree: Tree, place: str) -> list[str]:
+    """Return the dist-info directories in `place`, without what pip has put aside (``~``)."""
+    listed = tree.names(place)
+    return sorted(name for name in listed if name.endswith(names.SUFFIX) and name[0] != "~")
+
+
+def _installed(tree: Tree, place: str) -> Iterator[str]:
+    return (name for name in tree.names(place) if name.endswith((names.SUFFIX, ".egg-info")))
+
+
+def _suspects(directories: Iterable[_Directory]) -> list[_Directory]:
+    """Return those of `directories` that something may be wrong with, after a look at them."""
+    projects: dict[tuple[str, str], list[_Directory]] = {}
+    suspects = []
+    for directory in directories:
+        if not directory.is_regular:
+            directory.look()
+            suspects.append(directory)
+        if not directory.fault:
+            projects.setdefault(directory.project, []).append(directory)
+    for twins in projects.values():
+        if len(twins) == 1:
+            continue
+        for directory in twins:
+            directory.has_twin = True
+            if directory.is_regular:
+                directory.look()
+                suspects.append(directory)
+    return sorted(suspects, key=lambda one: one.path)
+
+
+# --- the environment ------------------------------------------------------------------------------
+
+
+def usual_site_packages(tree: Tree, root: str = "") -> Iterator[str]:
+    """Yield the site-packages directories in the usual places below `root`, or `root` itself."""
+    listings: dict[frozenset[str], str] = {}
+    for path in environment.usual_site_packages(root, tree.names):
+        if tree.is_directory(path):  # lib64 is most often a link to lib
+            listings.setdefault(frozenset(tree.names(path)), path)
+    yield from listings.values() or [root or "."]
+
+
+def _setuptools(tree: Tree, places: Iterable[str]) -> str | None:
+    """Return the version of the setuptools in `places`, or None."""
+    for place in places:
+        for name in sorted(_installed(tree, place)):
+            project, _, rest = posixpath.splitext(name)[0].partition("-")
+            if project.lower() == "setuptools":
+                return rest.partition("-")[0]
+    return None
+
+
+def _release(tree: Tree, diagnosis: Diagnosis) -> tuple[int, ...] | None:
+    """Return the release of setuptools that the environment's pkg_resources is of.
+
+    None: it has got none. A pkg_resources without a setuptools, as Debian's package
+    python3-pkg-resources, is asked itself whether it tries the name with dashes.
+    """
+    if diagnosis.setuptools is not None:
+        match = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*", diagnosis.setuptools)
+        release = tuple(map(int, match[0].split("."))) if match else _WITHOUT_PKG_RESOURCES
+        return release if release < _WITHOUT_PKG_RESOURCES else None
+    for place in diagnosis.site_packages:
+        source = tree.read(f"{place}/pkg_resources/__init__.py", _FILE_LIMIT)
+        if source is not None:
+            fixed = b'.replace(".", "-")' in source
+            return _FINDS_NORMALIZED if fixed else (*_FINDS_NORMALIZED[:2], 1)
+    return None
+
+
+def python_of(tree: Tree, site_packages: Iterable[str]) -> str:
+    """Return the version of the Python that `site_packages` belong to, as in ``3.12.1``.
+
+    The first two numbers stand in their paths (``lib/python3.12/``), or beside ``lib/python3``;
+    all of them in a pyvenv.cfg, or in Python's own header files. Where the third is not known, it
+    is taken to be a late one. Where nothing is known, it is the running Python's.
+    """
+    for path in site_packages:
+        prefix, series = _series(tree, path)
+        config = tree.read(posixpath.join(prefix, "pyvenv.cfg"), _FILE_LIMIT) or b""
+        header = tree.read(posixpath.join(prefix, f"include/python{series}/patchlevel.h"), 65536)
+        for pattern, content in (
+            (rb"(?m)^version(?:_info)?\s*=\s*([0-9]+\.[0-9]+\.[0-9]+)", config),
+            (rb'(?m)^#define\s+PY_VERSION\s+"([0-9]+\.[0-9]+\.[0-9]+)', header or b""),
+        ):
+            match = re.search(pattern, content)
+            if match is not None:
+                return match[1].decode()
+        if series:
+            return f"{series}.{_PATCH_UNKNOWN}"
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def _series(tree: Tree, site_packages: str) -> tuple[str, str]:
+    """Return the prefix of the directory `site_packages`, and the Python's first two numbers."""
+    match = re.fullmatch(
+        r"(?:(.*)/)?lib(?:64)?/(?:python|pypy)([0-9.]+)t?/(?:site|dist)-packages/*", site_packages
+    )
+    if match is None:
+        return site_packages.removesuffix("/").removesuffix("Lib/site-packages"), ""
+    prefix, series = match[1] or ("/" if site_packages.startswith("/") else ""), match[2]
+    if series == "3":
+        beside = tree.names(posixpath.join(prefix, "lib"))
+        minors = [int(m[1]) for name in beside if (m := re.fullmatch("python3.([0-9]{1,3})", name))]
+        series = f"3.{max(minors)}" if minors else ""
+    return prefix, series
+
+
+def _markers(python: str, places: Iterable[str]) -> dict[str, str]:
+    """Return the variables of environment markers that follow from a version of Python.
+
+    PyPy is told by the paths `places`. Those of the platform are left to be the running Python's.
+    """
+    is_pypy = any("/pypy" in place for place in places)
+    return {
+        "implementation_name": "pypy" if is_pypy else "cpython",
+        "platform_python_implementation": "PyPy" if is_pypy else "CPython",
+        "python_version": ".".join(python.split(".")[:2]),
+        "python_full_version": python,
+        "implementation_version": python,
+    }
+
+
+# --- the consequences -----------------------------------------------------------------------------
+
+
+def _with_consequences(
+    tree: Tree, diagnosis: Diagnosis, release: tuple[int, ...], markers: Mapping[str, str]
+) -> Diagnosis:
+    """Return `diagnosis` with what `require` says of every distribution."""
+    from uvshim.check.distributions import search_path  # noqa: PLC0415
+    from uvshim.check.working_set import NOT_FOUND, Dialect, WorkingSet  # noqa: PLC0415
+
+    dialect = Dialect.of(release)
+    path = search_path(tree, diagnosis.site_packages)
+    if dialect.vendored_path:
+        path += [f"{place}/setuptools/_vendor" for place in diagnosis.site_packages]
+    named = _named(tree, path)
+    working_set = WorkingSet(tree, path, dialect, markers)
+    if not diagnosis.findings and working_set.finds_everything(named):
+        return diagnosis
+    installed = {names.normalized(name) for name in named}
+    unresolvable, failures = [], []
+    for name, (version, _) in named.items():
+        error, missing = working_set.require(name)
+        if error == NOT_FOUND:
+            absent = [one for one in missing if names.normalized(one) not in installed]
+            unresolvable.append(Unresolvable(name, version, missing, tuple(absent)))
+        elif error is not None:
+            failures.append(Failure(name, version, error))
+    return diagnosis._replace(
+        unresolvable=tuple(unresolvable),
+        entry_points=tuple(
+            EntryPoint(group, entry, one.name)
+            for one in unresolvable
+            for group, entry in _entry_points(tree, named[one.name][1])
+        ),
+        failures=tuple(failures),
+    )
+
+
+def _named(tree: Tree, path: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return the distributions on `path` by name as METADATA has it: version, and directory."""
+    named: dict[str, tuple[str, str]] = {}
+    for entry in path:
+        for own in sorted(_installed(tree, entry)):
+            directory = f"{entry}/{own}"
+            for file in ("/METADATA", "/PKG-INFO", ""):
+                metadata = tree.read(directory + file, names.HEADER_LIMIT)
+                if metadata is not None:
+                    break
+            try:
+                identity = names.parse_metadata(metadata or b"")
+            except names.MetadataError:
+                continue
+            named.setdefault(identity.name, (identity.version, directory))
+    return named
+
+
+def _entry_points(tree: Tree, directory: str) -> Iterator[tuple[str, str]]:
+    """Yield the group and the name of each entry point in the metadata `directory`.
+
+    The format is that of the "Entry points" specification: sections and ``name = object``.
+    """
+    content = tree.read(f"{directory}/entry_points.txt", _FILE_LIMIT) or b""
+    group = ""
+    for line in map(str.strip, content.decode("utf-8", "replace").splitlines()):
+        name, equals, _ = line.partition("=")
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1].strip()
+        elif equals and group and not line.startswith(("#", ";")):
+            yield group, name.strip()

@@ -1,0 +1,282 @@
+"""The distributions that pkg_resources sees in a tree, known by the names of files.
+
+What pkg_resources (pypa/setuptools) takes for a distribution's name and version stands in the name
+of its directory or file, not in METADATA. Directories of dist-info and egg-info, files of egg-info,
+eggs and egg-links are all distributions to it. Nothing here imports or runs anything of the tree.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from packaging.version import Version
+
+    from uvshim.environments.tree import Tree
+
+# What is read of one metadata file at most. The longest real ones have a third of it.
+METADATA_LIMIT = 1024 * 1024
+
+# NAME, NAME-VERSION or NAME-VERSION-pyX.Y, whatever follows. A name ends at the first `-`.
+_FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+))?)?", re.IGNORECASE)
+
+_SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
+
+# The exceptions, other than DistributionNotFound, that `require` ends in.
+FILE_NOT_FOUND = "FileNotFoundError"
+INVALID_REQUIREMENT = "InvalidRequirement"
+INVALID_VERSION = "InvalidVersion"
+NO_VERSION = "ValueError"
+UNDECODABLE = "UnicodeDecodeError"
+UNKNOWN_EXTRA = "UnknownExtra"
+UNREADABLE_SECTION = "ValueError"
+VERSION_CONFLICT = "VersionConflict"
+
+
+class RequireError(Exception):
+    """`require` would raise something; its argument is the name of that exception."""
+
+
+def safe_name(name: str) -> str:
+    """Return `name` as pkg_resources writes it: unlike in a normalized name, dots stay."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name)
+
+
+def key_of(name: str) -> str:
+    """Return what pkg_resources looks for when it is asked for `name`."""
+    return safe_name(name).lower()
+
+
+class Distribution:
+    """A distribution as pkg_resources sees it."""
+
+    def __init__(self, tree: Tree, location: str, stem: str, metadata: str, kind: str) -> None:
+        """Describe what was found on the search path at `location`.
+
+        `stem` is its file's name without the suffix, `kind` the suffix, which says how its
+        metadata are written: ``.dist-info``, ``.egg-info`` or ``.egg``. `metadata` is the path
+        of the directory or file that holds them.
+        """
+        self.location = location
+        self.metadata = metadata
+        self.kind = kind
+        self._tree = tree
+        match = _FILE_NAME.match(stem)
+        name, version, python = match.groups("") if match else ("Unknown", "", "")
+        self.key = key_of(name)
+        self.python = python
+        self._version_in_name = version
+        self._version: str | None = None
+
+    def read(self, name: str) -> str | None:
+        """Return the text of the metadata file `name`; None if there is none.
+
+        Raises `RequireError` where pkg_resources could not decode it.
+        """
+        content = self._tree.read(f"{self.metadata}/{name}", METADATA_LIMIT)
+        if content is None:
+            if self.kind == ".egg-info" and name == "PKG-INFO":
+                content = self._tree.read(self.metadata, METADATA_LIMIT)
+            return None if content is None else content.decode("utf-8", "replace")
+        if len(content) == METADATA_LIMIT:  # the end is cut off, within a character perhaps
+            return content.decode("utf-8", "replace")
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError:
+            raise RequireError(UNDECODABLE) from None
+
+    @property
+    def version(self) -> str:
+        """The version, normalized if it can be. Raises `RequireError` if there is none."""
+        if self._version is None:
+            version = ""
+            if self.kind == ".egg-info" or not self._version_in_name:
+                text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
+                said = (line for line in lines(text) if line.lower().startswith("version:"))
+                version = next(said, "").partition(":")[2].strip()
+            self._version = _safe_version(version or self._version_in_name)
+        if not self._version:
+            raise RequireError(NO_VERSION)
+        return self._version
+
+    def requirement_lines(self) -> Iterator[tuple[str, str]]:
+        """Yield every requirement that is written down, as a section and a line.
+
+        In a dist-info directory there are no sections; the line says everything. In the
+        requires.txt of an egg a section is an extra, a marker after a colon, or both, and it may
+        be empty: then so is the line. Raises `RequireError` if the file cannot be read.
+        """
+        if self.kind == ".dist-info":
+            for value in self._header("Requires-Dist"):
+                for line in lines(value):
+                    yield "", line
+            return
+        for name in ("requires.txt", "depends.txt"):
+            section = ""
+            for line in lines(self.read(name) or ""):
+                if not line.startswith("["):
+                    yield section, line
+                elif line.endswith("]"):
+                    section = line[1:-1].strip()
+                    yield section, ""
+                else:
+                    raise RequireError(UNREADABLE_SECTION)
+
+    def extras(self) -> list[str]:
+        """Return the extras that a dist-info directory declares."""
+        return self._header("Provides-Extra")
+
+    def _header(self, field: str) -> list[str]:
+        text = self.read("METADATA")
+        if text is None:
+            raise RequireError(FILE_NOT_FOUND)
+        return header_values(text, field)
+
+
+def lines(text: str) -> Iterator[str]:
+    """Yield the lines of `text` that are neither blank nor comments, stripped."""
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            yield stripped
+
+
+def header_values(metadata: str, field: str) -> list[str]:
+    """Return the values of one `field` in the header of a METADATA file, continuations included.
+
+    As the standard library's `email` reads it: the header ends at the first line that is neither
+    a field nor the continuation of one, and the case of `field` does not matter.
+    """
+    values: list[str] = []
+    inside = False
+    for line in metadata.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        if line.startswith((" ", "\t")):
+            if inside:
+                values[-1] += "\n" + line
+            continue
+        key, colon, value = line.partition(":")
+        if not colon:
+            break
+        inside = key.lower() == field.lower()
+        if inside:
+            values.append(value.lstrip(" \t"))
+    return values
+
+
+def _safe_version(version: str) -> str:
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+
+    try:
+        return str(Version(version))
+    except InvalidVersion:
+        return re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
+
+
+def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:
+    """Return what `site_packages` add to `sys.path`: themselves, and what their .pth files name.
+
+    The rules are those of the standard library's `site`: the .pth files in the order of their
+    names, after their own directory; what does not exist is left out. Their ``import`` lines are
+    not run, so a path that only such a line would add is not known here.
+    """
+    path: list[str] = []
+    for directory in site_packages:
+        for entry in (directory, *_named_in_pth(tree, directory)):
+            if entry not in path:
+                path.append(entry)
+    return path
+
+
+def _named_in_pth(tree: Tree, directory: str) -> Iterator[str]:
+    for name in sorted(tree.names(directory)):
+        if not name.endswith(".pth") or name.startswith("."):
+            continue
+        content = tree.read(f"{directory}/{name}", METADATA_LIMIT) or b""
+        for line in content.decode("utf-8-sig", "replace").splitlines():
+            if not line.strip() or line.startswith(("#", "import ", "import\t")):
+                continue
+            entry = posixpath.normpath(posixpath.join(directory, line.rstrip()))
+            if tree.is_directory(entry) or tree.is_file(entry):
+                yield entry
+
+
+def find(
+    tree: Tree, entry: str, *, newest_first: bool, nested: bool, within: tuple[str, ...] = ()
+) -> Iterator[Distribution]:
+    """Yield the distributions at `entry` of the search path, in the order of pkg_resources.
+
+    `nested` is how its `Environment` looks and its `WorkingSet` does not: eggs inside of `entry`
+    count, and what an egg-link leads to. `within` are the entries this one was reached from.
+    """
+    if entry.lower().endswith(".egg") and (egg := _egg(tree, entry)):
+        yield egg
+        return
+    names = sorted(name for name in tree.names(entry) if name.lower().endswith(_SUFFIXES))
+    if newest_first:
+        names.sort(key=_by_version, reverse=True)
+    for name in names:
+        path = f"{entry}/{name}"
+        stem, suffix = posixpath.splitext(name)
+        kind = suffix.lower()
+        if kind == ".egg":
+            if nested and (egg := _egg(tree, path)):
+                yield egg
+        elif kind == ".egg-link":
+            if nested and entry not in within and (target := _link_target(tree, path)):
+                reached = (*within, entry)
+                yield from find(
+                    tree, target, newest_first=newest_first, nested=True, within=reached
+                )
+        elif _is_metadata(tree, path):
+            # A name that is nothing but a suffix is one without a suffix to `splitext`.
+            yield Distribution(tree, entry, stem if kind else "", path, kind or ".egg")
+
+
+def _is_metadata(tree: Tree, path: str) -> bool:
+    """Say whether the ``.dist-info`` or ``.egg-info`` at `path` is one: no empty directory is."""
+    if tree.is_directory(path):
+        return tree.is_file(f"{path}/METADATA") or bool(tree.names(path))  # the first is cheaper
+    return path.lower().endswith(".egg-info")
+
+
+def _egg(tree: Tree, path: str) -> Distribution | None:
+    """Return the distribution that the egg at `path` is, or None if it is not an egg.
+
+    Of a zipped one only its name is known: its requirements are not read.
+    """
+    if tree.is_file(f"{path}/EGG-INFO/PKG-INFO") or tree.read(path, 2) == b"PK":
+        stem = posixpath.basename(path)[: -len(".egg")]
+        return Distribution(tree, path, stem, f"{path}/EGG-INFO", ".egg")
+    return None
+
+
+def _link_target(tree: Tree, path: str) -> str | None:
+    """Return the path that the first line of an egg-link leads to."""
+    text = (tree.read(path, METADATA_LIMIT) or b"").decode("utf-8", "replace")
+    for line in text.splitlines():
+        if line.strip():
+            return posixpath.normpath(posixpath.join(posixpath.dirname(path), line.strip()))
+    return None
+
+
+def _by_version(name: str) -> list[Version]:
+    """Return what setuptools before 66 sorted file names by: each part as a version, or as 0."""
+    from packaging.version import Version  # noqa: PLC0415
+
+    stem, suffix = posixpath.splitext(name)
+    parts = (parsed_version(part) for part in (*stem.split("-"), suffix))
+    return [part or Version("0") for part in parts]
+
+
+def parsed_version(version: str) -> Version | None:
+    """Return `version` as packaging reads it, or None if it is not one of PEP 440."""
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+
+    try:
+        return Version(version)
+    except InvalidVersion:
+        return None

@@ -1,0 +1,168 @@
+"""What distributions require, as pkg_resources reads it for one environment.
+
+The requirements and markers themselves are read by packaging, of which pkg_resources has a copy.
+It is imported by the first question that needs it: it takes longer than Python itself to start.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from uvshim.check.distributions import (
+    INVALID_REQUIREMENT,
+    UNKNOWN_EXTRA,
+    RequireError,
+    key_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from packaging.markers import Marker
+    from packaging.requirements import Requirement as Parsed
+    from packaging.specifiers import SpecifierSet
+
+    from uvshim.check.distributions import Distribution
+
+    ByExtra = dict[str | None, list["Requirement"]]
+
+
+class Requirement:
+    """One requirement, as it is written."""
+
+    def __init__(self, parsed: Parsed) -> None:
+        """Take over what packaging has `parsed`."""
+        self.name: str = parsed.name
+        self.key = key_of(parsed.name)
+        self.extras = tuple(sorted(map(safe_extra, parsed.extras)))
+        self.specifier: SpecifierSet = parsed.specifier
+        self.marker = str(parsed.marker) if parsed.marker else ""
+        self.identity = (self.key, parsed.url, self.specifier, self.extras, self.marker)
+        self.first = self
+        """The first of all that pkg_resources takes for equal to this one."""
+
+
+def safe_extra(extra: str) -> str:
+    """Return `extra` as pkg_resources writes it."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", extra).lower()
+
+
+class Requirements:
+    """The requirements of all distributions of one environment, each read once."""
+
+    def __init__(self, markers: Mapping[str, str], *, lenient: bool) -> None:
+        """Evaluate markers with the variables `markers` in place of the running Python's.
+
+        `lenient`: specifiers outside PEP 440 are no error, as in setuptools before 67.0.0.
+        """
+        self._markers = markers
+        self._lenient = lenient
+        self._by_line: dict[str, Requirement] = {}
+        self._by_identity: dict[object, Requirement] = {}
+        self._by_distribution: dict[Distribution, ByExtra] = {}
+        self._parsed_markers: dict[str, Marker] = {}
+        self._evaluated: dict[tuple[str, str], bool] = {}
+
+    def parse(self, line: str) -> Requirement:
+        """Return the requirement in `line`. Raises `RequireError` if it is none."""
+        if line not in self._by_line:
+            parsed = self._parsed(line.partition(" #")[0])
+            requirement = Requirement(parsed)
+            if parsed.marker is not None:
+                self._parsed_markers[requirement.marker] = parsed.marker
+            requirement.first = self._by_identity.setdefault(requirement.identity, requirement)
+            self._by_line[line] = requirement
+        return self._by_line[line]
+
+    def of(self, distribution: Distribution, extras: Iterable[str]) -> list[Requirement]:
+        """Return what `distribution` requires with `extras`, in the order it is written.
+
+        Raises `RequireError` if that cannot be read, or if it has not got such an extra.
+        """
+        if distribution not in self._by_distribution:
+            is_dist_info = distribution.kind == ".dist-info"
+            read = self._of_dist_info if is_dist_info else self._of_egg
+            self._by_distribution[distribution] = read(distribution)
+        by_extra = self._by_distribution[distribution]
+        required = list(by_extra.get(None, ()))
+        for extra in extras:
+            if extra not in by_extra:
+                raise RequireError(UNKNOWN_EXTRA)
+            required += by_extra[extra]
+        return required
+
+    def applies(self, requirement: Requirement, extras: tuple[str, ...]) -> bool:
+        """Say whether the marker of `requirement` holds for one of `extras`, or for none."""
+        marker = requirement.marker
+        return not marker or any(self._holds(marker, extra) for extra in (*extras, ""))
+
+    def _parsed(self, line: str) -> Parsed:
+        from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
+
+        try:
+            return Requirement(line)
+        except InvalidRequirement:
+            if self._lenient and (plain := _without_specifier(line)):
+                return self._parsed(plain)
+            raise RequireError(INVALID_REQUIREMENT) from None
+
+    def _of_dist_info(self, distribution: Distribution) -> ByExtra:
+        requirements = [self.parse(line) for _, line in distribution.requirement_lines()]
+
+        def applying(extra: str) -> list[Requirement]:
+            return [one for one in requirements if not one.marker or self._holds(one.marker, extra)]
+
+        common: dict[Requirement, Requirement] = {}
+        for one in applying(""):
+            common.setdefault(one.first, one)
+        by_extra: ByExtra = {None: list(common.values())}
+        for extra in distribution.extras():
+            by_extra[safe_extra(extra.strip())] = [
+                one for one in applying(extra) if one.first not in common
+            ]
+        return by_extra
+
+    def _of_egg(self, distribution: Distribution) -> ByExtra:
+        by_extra: ByExtra = {}
+        for section, line in distribution.requirement_lines():
+            extra, _, marker = section.partition(":")
+            required = by_extra.setdefault(safe_extra(extra) or None, [])
+            if line:
+                requirement = self.parse(line)
+                if self._section_applies(marker):
+                    required.append(requirement)
+        return by_extra
+
+    def _section_applies(self, marker: str) -> bool:
+        from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415
+
+        if not marker:
+            return True
+        try:
+            self._parsed_markers[marker] = Marker(marker)
+        except InvalidMarker:
+            return False
+        return self._holds(marker, "")
+
+    def _holds(self, marker: str, extra: str) -> bool:
+        question = (marker, extra)
+        if question not in self._evaluated:
+            from packaging import markers  # noqa: PLC0415
+
+            try:
+                parsed = self._parsed_markers[marker]
+                self._evaluated[question] = parsed.evaluate({**self._markers, "extra": extra})
+            except (markers.UndefinedComparison, markers.UndefinedEnvironmentName) as error:
+                raise RequireError(type(error).__name__) from None
+        return self._evaluated[question]
+
+
+def _without_specifier(line: str) -> str | None:
+    """Return the requirement in `line` for any version, or None if it has no specifier.
+
+    What a specifier outside PEP 440 was met by is not modelled: it is taken to be met.
+    """
+    head, semicolon, marker = line.partition(";")
+    match = re.match(r"\s*[A-Za-z0-9._-]+\s*(\[[^]]*\])?(?=\s*[(<>=!~])", head)
+    return None if match is None else f"{match[0]} {semicolon}{marker}"

@@ -1,0 +1,259 @@
+"""A model of pkg_resources in an environment: what its `require` would say, without running it.
+
+Modelled after the source of `pkg_resources` in pypa/setuptools, and compared with the real one
+version by version. Where versions differ, `Dialect` says how.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim.check.distributions import (
+    INVALID_VERSION,
+    NO_VERSION,
+    VERSION_CONFLICT,
+    RequireError,
+    find,
+    key_of,
+    parsed_version,
+    safe_name,
+)
+from uvshim.check.requirements import Requirements
+from uvshim.rename.names import normalized
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from packaging.version import Version
+
+    from uvshim.check.distributions import Distribution
+    from uvshim.check.requirements import Requirement
+    from uvshim.environments.tree import Tree
+
+NOT_FOUND = "DistributionNotFound"
+
+# The first release of packaging that compares an invalid version instead of raising an error.
+_LENIENT_PACKAGING = 26
+
+# Every requirement begins with a name. Looser than the specification: the rest is packaging's.
+_LEADING_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+class Dialect(NamedTuple):
+    """What one version of pkg_resources does, where versions differ."""
+
+    canonical_names: bool
+    """`oslo-cache` finds a distribution called `oslo.cache` from 62.0.0 (pypa/setuptools 3153)."""
+    dashed_names: bool
+    """`oslo.cache` finds a distribution called `oslo-cache` from 75.8.2 (pypa/setuptools 4856)."""
+    vendored_path: bool
+    """Importing it puts setuptools' vendored distributions on `sys.path`: since 71.0.0."""
+    any_version: bool
+    """Versions and specifiers outside PEP 440 are no error: before 67.0.0."""
+    newest_first: bool
+    """Of two versions in one directory the newer one is active: before 66.0.0."""
+    all_versions_valid: bool
+    """It can only look past the active distributions if all versions are valid: 66.0 to 67.5.0."""
+
+    @classmethod
+    def of(cls, release: tuple[int, ...]) -> Dialect:
+        """Return the dialect of the setuptools `release`, as in ``(75, 8, 0)``."""
+        return cls(
+            canonical_names=release >= (62,),
+            dashed_names=release >= (75, 8, 2),
+            vendored_path=release >= (71,),
+            any_version=release < (67,),
+            newest_first=release < (66,),
+            all_versions_valid=(66,) <= release < (67, 5, 1),
+        )
+
+
+class Resolution(NamedTuple):
+    """What `pkg_resources.require` would do for one name."""
+
+    error: str | None
+    """The name of the exception that it would raise; None if it would succeed."""
+    missing: tuple[str, ...] = ()
+    """After `NOT_FOUND`, the names of all requirements that it cannot find, as they are written.
+
+    pkg_resources itself stops at the first one.
+    """
+
+
+class WorkingSet:
+    """The distributions that pkg_resources has at hand, and its `require`."""
+
+    def __init__(
+        self, tree: Tree, entries: Iterable[str], dialect: Dialect, markers: Mapping[str, str]
+    ) -> None:
+        """Look for distributions in `entries`, the `sys.path` of the environment.
+
+        `markers` are the variables of environment markers in which the environment differs from
+        the running Python; ``python_version`` must be one of them.
+        """
+        self.entries = list(entries)
+        self.active: dict[str, Distribution] = {}
+        self._tree = tree
+        self._dialect = dialect
+        self._python = markers["python_version"]
+        self._requirements = Requirements(markers, lenient=dialect.any_version)
+        self._canonical: dict[str, str] = {}
+        self._available: dict[str, list[Distribution]] | None = None
+        self._answers: dict[tuple[Distribution, Requirement], bool] = {}
+        for distribution in self._found(nested=False):
+            if distribution.key not in self.active:
+                self.active[distribution.key] = distribution
+                self._canonical[normalized(distribution.key)] = distribution.key
+
+    def finds_everything(self, names: Collection[str]) -> bool:
+        """Say whether no `require` of one of `names` can possibly end in `NOT_FOUND`.
+
+        It cannot where all of `names` and all that any active distribution ever asks for are
+        active; then extras, markers and versions need not be looked at, nor packaging imported.
+        The answer False leaves it open.
+        """
+        if not all(self._active_for(key_of(name)) for name in names):
+            return False
+        return all(self._finds_requirements_of(one) for one in self.active.values())
+
+    def _finds_requirements_of(self, distribution: Distribution) -> bool:
+        try:
+            for _, line in distribution.requirement_lines():
+                name = _LEADING_NAME.match(line)
+                if name is not None and self._active_for(key_of(name[0])) is None:
+                    return False
+        except RequireError:
+            return True  # `require` ends in that error, then, and in no other
+        return True
+
+    def require(self, name: str) -> Resolution:
+        """Say what `pkg_resources.require` of the project `name` would do."""
+        missing: dict[str, str] = {}
+        try:
+            for requirement in self._unmet(self._requirements.parse(name)):
+                missing.setdefault(requirement.key, requirement.name)
+        except RequireError as error:
+            if not missing:
+                return Resolution(str(error))
+        return Resolution(NOT_FOUND if missing else None, tuple(missing.values()))
+
+    def _unmet(self, root: Requirement) -> Iterator[Requirement]:
+        """Yield the requirements of `root` and below that cannot be found, as they come up.
+
+        pkg_resources stops at the first one. Raises `RequireError` for anything else that it
+        would stop at.
+        """
+        waiting = [root]
+        processed: set[Requirement] = set()
+        demanded_with: dict[Requirement, tuple[str, ...]] = {}
+        for requirement in waiting:  # and it grows meanwhile
+            extras = demanded_with.get(requirement.first, ())
+            if requirement.first in processed:
+                continue
+            if not self._requirements.applies(requirement, extras):
+                continue
+            processed.add(requirement.first)
+            distribution = self._best(requirement)
+            if distribution is None:
+                yield requirement
+                continue
+            required = self._requirements.of(distribution, requirement.extras)[::-1]
+            waiting += required
+            demanded_with.update((one.first, requirement.extras) for one in required)
+
+    def _best(self, requirement: Requirement) -> Distribution | None:
+        """Return the distribution that meets `requirement`, or None if there is none.
+
+        Raises `RequireError` if there is one, and it is active, in another version.
+        """
+        distribution = self.active.get(requirement.key)
+        if distribution is None:
+            available = self._all_available()  # which may fail, needed or not
+            distribution = self._active_for(requirement.key)
+            if distribution is None:
+                others = available.get(requirement.key, ())
+                return next((one for one in others if self._meets(one, requirement)), None)
+        if not self._meets(distribution, requirement):
+            raise RequireError(VERSION_CONFLICT)
+        return distribution
+
+    def _active_for(self, key: str) -> Distribution | None:
+        """Return the active distribution that is found for `key`, under whatever name."""
+        found = self.active.get(key)
+        if found is None and self._dialect.canonical_names:
+            found = self.active.get(self._canonical.get(key, ""))
+        if found is None and self._dialect.dashed_names:
+            found = self.active.get(safe_name(key).replace(".", "-"))
+        return found
+
+    def _meets(self, distribution: Distribution, requirement: Requirement) -> bool:
+        question = (distribution, requirement)
+        if question not in self._answers:
+            version = parsed_version(distribution.version)
+            if version is not None:
+                answer = requirement.specifier.contains(version, prereleases=True)
+            elif self._any_version:
+                wanted = [(one.operator, one.version.lower()) for one in requirement.specifier]
+                answer = all(one == ("===", distribution.version.lower()) for one in wanted)
+            else:
+                raise RequireError(INVALID_VERSION)
+            self._answers[question] = answer
+        return self._answers[question]
+
+    @functools.cached_property
+    def _any_version(self) -> bool:
+        """Whether a version outside PEP 440 is no error.
+
+        It was none for the packaging that setuptools brought along before 67.0.0. From 71.0.0 on
+        it takes the environment's own packaging if there is one, and since 26.0 it is none there.
+        """
+        if self._dialect.any_version or not self._dialect.vendored_path:
+            return self._dialect.any_version
+        own = self.active.get("packaging")
+        version = None if own is None else parsed_version(own.version)
+        return version is not None and version.major >= _LENIENT_PACKAGING
+
+    def _found(self, *, nested: bool) -> Iterator[Distribution]:
+        newest_first = self._dialect.newest_first
+        for entry in self.entries:
+            yield from find(self._tree, entry, newest_first=newest_first, nested=nested)
+
+    def _all_available(self) -> dict[str, list[Distribution]]:
+        """Return all distributions on the path, active or not, by key, the newest first."""
+        if self._available is None:
+            available: dict[str, list[Distribution]] = {}
+            for distribution in self._found(nested=True):
+                if distribution.python in {"", self._python} and self._has_version(distribution):
+                    available.setdefault(distribution.key, []).append(distribution)
+            for same in available.values():
+                same.sort(key=_precedence, reverse=True)
+            self._available = available
+        return self._available
+
+    def _has_version(self, distribution: Distribution) -> bool:
+        try:
+            version = distribution.version
+        except RequireError as error:
+            if str(error) == NO_VERSION:
+                return False
+            raise
+        if self._dialect.all_versions_valid and parsed_version(version) is None:
+            raise RequireError(INVALID_VERSION)
+        return True
+
+
+def _precedence(one: Distribution) -> tuple[bool, Version | str, bool, str, str]:
+    """Return what pkg_resources sorts the distributions of one project by.
+
+    Simplified in one thing: an invalid version comes before all valid ones, whatever is in it.
+    """
+    version = parsed_version(one.version)
+    return (
+        version is not None,
+        version or one.version,
+        one.kind == ".egg",
+        one.location,
+        one.python,
+    )

@@ -1,0 +1,113 @@
+"""One environment that uv installs into: its site-packages directories, and uv's lock on it."""
+
+from __future__ import annotations
+
+import os
+
+from uvshim.errors import CannotRunError
+
+TYPE_CHECKING = False  # see uv.py
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from uvshim.uv.question import Target
+    from uvshim.uv.supervisor import Supervisor
+
+# Run by the interpreter of an environment that is not a virtual one, isolated from its user.
+_WHERE = "import sysconfig as s; print(*map(s.get_path, ('purelib', 'platlib')), sep='\\n')"
+
+
+class Environment:
+    """A place that distributions are installed into.
+
+    - `path`: what a person would call it: its root, or the directory that `--target` names;
+    - `lock`: the path of the file that uv locks while it installs there, or None.
+    """
+
+    def __init__(self, path: str, lock: str | None, directories: list[str] | None = None) -> None:
+        """Hold the facts. Without `directories` they are those in the usual places below `path`."""
+        self.path = path
+        self.lock = lock
+        self._directories = directories
+
+    @classmethod
+    def of(cls, target: Target, supervisor: Supervisor) -> Environment | None:
+        """Return the environment that is uv's `target`, or None if uv did not say, or not clearly.
+
+        A virtual environment and a prefix have their directories in the usual places. Any other
+        Python is asked for them: a distributor may have moved them, as Debian does.
+        """
+        if target.directory is not None and os.path.isdir(target.directory):
+            return cls(target.directory, target.lock, [target.directory])
+        if target.root is None or not os.path.isdir(target.root):
+            return None
+        if target.is_prefix or os.path.isfile(os.path.join(target.root, "pyvenv.cfg")):
+            return cls(target.root, target.lock)
+        return cls(target.root, target.lock, _asked(target.root, target.python or "", supervisor))
+
+    def site_packages(self) -> list[str]:
+        """Return the directories that exist now. One that is reached by two names counts once."""
+        if self._directories is None:
+            candidates: list[str] = list(usual_site_packages(self.path))
+        else:
+            candidates = self._directories
+        found: dict[str, str] = {}
+        for directory in candidates:
+            if os.path.isdir(directory):
+                found.setdefault(os.path.realpath(directory), directory)
+        return list(found.values())
+
+    def holds(self, file: str) -> bool:
+        """Say whether `file` is installed here."""
+        real = os.path.realpath(file)
+        return any(
+            real.startswith(os.path.join(os.path.realpath(directory), ""))
+            for directory in self.site_packages()
+        )
+
+
+def usual_site_packages(
+    root: str, names: Callable[[str], Iterable[str]] | None = None
+) -> Iterator[str]:
+    """Yield the site-packages directories in the usual places below `root`, existing or not.
+
+    Those are the installation schemes of CPython and PyPy for POSIX and Windows, lib64 of some
+    distributions (most often a link to lib), and Debian's dist-packages. `names` lists a
+    directory, and has nothing to say of one that is not there; without it the disk is read.
+    """
+    prefix = root and f"{root}/"
+    yield f"{prefix}Lib/site-packages"
+    for lib in ("lib", "lib64", "local/lib"):
+        for name in sorted((names or _names)(prefix + lib)):
+            # conda lays a link python3.1 beside python3.10 and later.
+            if name.startswith(("python", "pypy", "graalpy")) and name != "python3.1":
+                yield f"{prefix}{lib}/{name}/site-packages"
+                yield f"{prefix}{lib}/{name}/dist-packages"
+
+
+def _names(directory: str) -> list[str]:
+    """Return the names in `directory`; nothing if it cannot be listed."""
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def _asked(root: str, version: str, supervisor: Supervisor) -> list[str] | None:
+    """Return what the Python `version` below `root` says of its own scheme, or None."""
+    series = ".".join(version.split(".")[:2])
+    for name in (
+        os.path.join("bin", f"python{series}"),
+        os.path.join("bin", "python3"),
+        "python.exe",
+    ):
+        interpreter = os.path.join(root, name)
+        if not os.access(interpreter, os.X_OK):
+            continue
+        try:
+            child = supervisor.start([interpreter, "-I", "-c", _WHERE], keep_output=True)
+        except CannotRunError:  # of another architecture
+            continue
+        if supervisor.wait(child) == 0:
+            return child.output().split("\n")
+    return None

@@ -1,0 +1,256 @@
+"""A Python installation or virtual environment, found by its files alone: on a disk or in an image.
+
+What `uvshim` is told to check or mend: a virtual environment, an interpreter, a site-packages
+directory, or the root of a file system with any number of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim.environments.environment import Environment, usual_site_packages
+from uvshim.environments.tree import DiskTree
+from uvshim.errors import EnvironmentUnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_CONFIGURATION = "pyvenv.cfg"
+
+_OF_DPKG = "lib/python3/dist-packages"
+
+# Where no Python is installed in an image, and much or something endless may lie.
+_NOT_SEARCHED = frozenset(
+    {"/boot", "/dev", "/proc", "/run", "/sys", "/tmp", "/usr/include", "/usr/share"}  # noqa: S108
+)
+
+# How deep below the root of an image a site-packages directory may lie.
+_DEEPEST = 12
+
+
+class Installation(NamedTuple):
+    """One place that distributions are installed into, with all that its Python imports from."""
+
+    path: str
+    """What a person would call it: its root, or the site-packages directory."""
+    site_packages: tuple[str, ...]
+    """Its own site-packages directories: paths in `tree`."""
+    inherited: tuple[str, ...]
+    """Those of the Python below, if it is a virtual environment with system site packages."""
+    lock: str | None
+    """The path of the file that uv locks, if the files tell."""
+    tree: DiskTree
+    """The tree that the paths are of."""
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """All directories that its Python imports from, in order."""
+        return self.site_packages + self.inherited
+
+    @property
+    def mendable(self) -> list[str]:
+        """Its own directories as paths on this machine, without those of the system's packages.
+
+        What lies in Debian's dist-packages outside of /usr/local belongs to dpkg, and is mended
+        only if a person names that very directory.
+        """
+        own = (
+            path for path in self.site_packages if path == self.path or not path.endswith(_OF_DPKG)
+        )
+        return [on_disk for path in own if (on_disk := self.tree.on_disk(path))]
+
+    def belongs_to_system(self, path: str) -> bool:
+        """Say whether the dist-info directory `path` is none of those that are mended here."""
+        return self.tree.on_disk(os.path.dirname(path)) not in self.mendable
+
+    def environment(self) -> Environment:
+        """Return it as a place to install into, and to put right."""
+        return Environment(self.path, self.lock, self.mendable)
+
+
+def find(word: str) -> list[Installation]:
+    """Return what `word`, given by a person, names; more than one if it is a file system's root.
+
+    Raises `EnvironmentUnknownError` if that is nothing, or nothing with a site-packages directory.
+    """
+    tree = DiskTree()
+    path = os.path.abspath(word)
+    if not os.path.lexists(path):
+        message = f"`{word}` does not exist"
+        raise EnvironmentUnknownError(message)
+    if os.path.isfile(path):
+        return [_of_interpreter(path, word)]
+    if _is_image(path):
+        if found := list(_in_image(path)):
+            return found
+        message = f"There is no site-packages directory in the file system below `{word}`"
+        raise EnvironmentUnknownError(message)
+    if tree.is_file(os.path.join(path, _CONFIGURATION)):
+        if (virtual := _virtual(tree, path)).site_packages:
+            return [virtual]
+        message = f"The virtual environment `{word}` has no site-packages directory to be read"
+        raise EnvironmentUnknownError(message)
+    if _is_site_packages(tree, path):
+        return [_bare(tree, path)]
+    if found_in_prefix := _prefix(tree, path, None):
+        return [found_in_prefix]
+    message = (
+        f"`{word}` is no virtual environment, Python interpreter, site-packages directory or "
+        "root of a file system"
+    )
+    raise EnvironmentUnknownError(message)
+
+
+def of_site_packages(path: str) -> Installation:
+    """Return the site-packages directory `path`, of a virtual environment or on its own.
+
+    Raises `EnvironmentUnknownError` if it is no directory.
+    """
+    if not os.path.isdir(path):
+        message = f"`{path}` is no directory"
+        raise EnvironmentUnknownError(message)
+    return _bare(DiskTree(), os.path.abspath(path))
+
+
+def of_program(path: str) -> Installation | None:
+    """Return the installation that the program at `path` belongs to: that of its directory."""
+    tree = DiskTree()
+    for program in (os.path.abspath(path), os.path.realpath(path)):
+        root = os.path.dirname(os.path.dirname(program))
+        if tree.is_file(os.path.join(root, _CONFIGURATION)):
+            return _virtual(tree, root)
+    return _prefix(tree, root, _series(os.path.basename(program)))
+
+
+def _of_interpreter(path: str, word: str) -> Installation:
+    """Return the installation of the interpreter at `path`."""
+    name = os.path.basename(path)
+    if name.startswith(("python", "pypy", "graalpy")) and (found := of_program(path)):
+        return found
+    message = f"`{word}` is no Python interpreter with a site-packages directory"
+    raise EnvironmentUnknownError(message)
+
+
+def _virtual(tree: DiskTree, root: str) -> Installation:
+    """Return the virtual environment at `root`, a path in `tree`."""
+    settings = _settings(tree, os.path.join(root, _CONFIGURATION))
+    own = _existing(tree, usual_site_packages(root, tree.names))
+    python = _series(*own) or _series("python" + settings.get("version_info", ""))
+    inherited: tuple[str, ...] = ()
+    if settings.get("include-system-site-packages", "").lower() == "true" and "home" in settings:
+        base = _prefix(tree, os.path.dirname(settings["home"]), python)
+        inherited = base.site_packages if base else ()
+    return Installation(root, own, inherited, os.path.join(root, ".lock"), tree)
+
+
+def _settings(tree: DiskTree, path: str) -> dict[str, str]:
+    """Return the keys and values of a pyvenv.cfg (documentation of the module `site`)."""
+    content = tree.read(path, 64 * 1024) or b""
+    lines = content.decode("utf-8", "surrogateescape").splitlines()
+    pairs = (line.partition("=") for line in lines)
+    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+
+
+def _prefix(tree: DiskTree, root: str, python: str | None) -> Installation | None:
+    """Return the Python that is installed below `root`, or None; `python` is its version."""
+    found = _existing(tree, usual_site_packages(root, tree.names))
+    python = python or _newest(found)
+    own = tuple(path for path in found if _series(path) in {None, python})
+    return Installation(root, own, (), None, tree) if own else None
+
+
+def _bare(tree: DiskTree, path: str) -> Installation:
+    """Return the site-packages directory `path`, of a virtual environment or on its own."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(path)))
+    virtual = tree.is_file(os.path.join(root, _CONFIGURATION))
+    lock = os.path.join(root if virtual else path, ".lock")
+    return Installation(path, (path,), (), lock, tree)
+
+
+def _is_site_packages(tree: DiskTree, path: str) -> bool:
+    """Say whether distributions lie in the directory `path` itself."""
+    if os.path.basename(path) in {"site-packages", "dist-packages"}:
+        return True
+    return any(name.endswith((".dist-info", ".egg-info")) for name in tree.names(path))
+
+
+def _is_image(path: str) -> bool:
+    """Say whether `path` is the root of a file system (Filesystem Hierarchy Standard)."""
+    return all(os.path.isdir(os.path.join(path, name)) for name in ("usr", "etc"))
+
+
+def _in_image(root: str) -> Iterator[Installation]:
+    """Yield every installation in the file system below `root`."""
+    tree = DiskTree(root)
+    seen: set[str | None] = set()
+    for prefix in sorted({_root_of(path) for path in _search(tree, "/", _DEEPEST)}):
+        if tree.is_file(os.path.join(prefix, _CONFIGURATION)):
+            yield _virtual(tree, prefix)._replace(lock=None)
+            continue
+        versions = {_series(path) for path in usual_site_packages(prefix, tree.names)}
+        for python in sorted(versions - {None}, key=_order) or [None]:
+            found = _prefix(tree, prefix, python)
+            if found and (key := tree.on_disk(found.site_packages[0])) not in seen:
+                seen.add(key)
+                yield found
+
+
+def _search(tree: DiskTree, directory: str, depth: int) -> Iterator[str]:
+    """Yield the site-packages directories below `directory`, not through symbolic links."""
+    for name in sorted(tree.names(directory)):
+        path = os.path.join(directory, name)
+        if name in {"site-packages", "dist-packages"}:
+            yield path
+        elif depth > 1 and path not in _NOT_SEARCHED and _is_own_directory(tree, path):
+            yield from _search(tree, path, depth - 1)
+
+
+def _is_own_directory(tree: DiskTree, path: str) -> bool:
+    """Say whether `path` is a directory itself, and no link to one."""
+    on_disk = os.path.join(tree.root or "/", path.lstrip("/"))
+    return os.path.isdir(on_disk) and not os.path.islink(on_disk)
+
+
+def _root_of(site_packages: str) -> str:
+    """Return the root of the installation that a site-packages directory belongs to.
+
+    Debian's local directory belongs to the Python in /usr.
+    """
+    above = os.path.dirname(site_packages)
+    prefix = os.path.dirname(above if os.path.basename(above) == "Lib" else os.path.dirname(above))
+    if site_packages.endswith("dist-packages") and os.path.basename(prefix) == "local":
+        return os.path.dirname(prefix)
+    return prefix
+
+
+def _existing(tree: DiskTree, directories: Iterable[str]) -> tuple[str, ...]:
+    """Return those of `directories` that exist, each once, however many links lead to it."""
+    found: dict[str, str] = {}
+    for path in directories:
+        if tree.is_directory(path):
+            found.setdefault(os.path.realpath(tree.on_disk(path) or path), path)
+    return tuple(sorted(found.values(), key=_rank))
+
+
+def _rank(path: str) -> int:
+    """Return where a directory stands on sys.path: Debian's local one before its own."""
+    return 0 if "/local/" in path else 1
+
+
+def _series(*texts: str) -> str | None:
+    """Return the first Python version, such as ``3.12``, that a path or a file name tells."""
+    for text in texts:
+        if version := re.search(r"(?:python|pypy|graalpy)(\d+\.\d+)", text):
+            return version.group(1)
+    return None
+
+
+def _newest(paths: Iterable[str]) -> str | None:
+    """Return the newest Python version that `paths` tell."""
+    return max(filter(None, map(_series, paths)), key=_order, default=None)
+
+
+def _order(version: str | None) -> tuple[int, ...]:
+    return tuple(map(int, (version or "0").split(".")))

@@ -1,0 +1,121 @@
+"""How an environment's files are read: through two questions and two ways to read, and no other.
+
+The diagnosis asks nothing else of the place where an environment lies, so that this may be a
+disk, a mounted image, a zip or the layers of a container image that was never unpacked.
+
+A path in a tree is a string with ``/`` between its parts, as in the file names of RECORD.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import Protocol
+
+from uvshim.environments import files
+
+# More symbolic links than this on the way to one file are a circle (as in the Linux kernel).
+_MOST_LINKS = 40
+
+
+class Tree(Protocol):
+    """The files of an environment, wherever they lie.
+
+    Symbolic links are the tree's own matter: it follows them, inside of itself. No method raises
+    for what is not there, cannot be read or is something else than was asked for.
+    """
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        """Return the names in `directory` in any order; none if it is no directory."""
+
+    def is_directory(self, path: str) -> bool:
+        """Say whether `path` is a directory."""
+
+    def is_file(self, path: str) -> bool:
+        """Say whether `path` is a regular file."""
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Return the first `limit` bytes of the regular file at `path`; None if it is none."""
+
+
+class DiskTree:
+    """The files of this machine, or those under one directory of it as if that were all of it.
+
+    With a `root`, the tree of a mounted image is read as the image's own programs would read it:
+    an absolute path begins at `root`, a symbolic link to an absolute path is followed from
+    `root`, and no ``..`` leads out of it (path_resolution(7), after chroot(2)).
+    """
+
+    def __init__(self, root: str | None = None) -> None:
+        """Take `root` for the root of the tree; without one, the machine's own is."""
+        self.root = None if root is None else os.path.realpath(root)
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        """Return the names in `directory`, as `Tree.names` says."""
+        path = self.on_disk(directory)
+        try:
+            return () if path is None else tuple(os.listdir(path))
+        except (OSError, ValueError):  # a null byte, or what the file system cannot encode
+            return ()
+
+    def is_directory(self, path: str) -> bool:
+        """Say whether `path` is a directory, as `Tree.is_directory` says."""
+        return stat.S_ISDIR(self._mode(path))
+
+    def is_file(self, path: str) -> bool:
+        """Say whether `path` is a regular file, as `Tree.is_file` says."""
+        return stat.S_ISREG(self._mode(path))
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Return the first `limit` bytes of a file, as `Tree.read` says."""
+        real = self.on_disk(path)
+        try:
+            return None if real is None else files.read(real, limit)
+        except (OSError, ValueError):
+            return None
+
+    def on_disk(self, path: str) -> str | None:
+        """Return where `path` lies on this machine, all links followed inside the root.
+
+        Without a root that is `path` itself. None: there is no such path, or only a circle of
+        links.
+        """
+        if self.root is None:
+            return path
+        parts = [part for part in path.split("/") if part not in {"", "."}]
+        try:
+            return self._resolved(parts)
+        except (OSError, ValueError):
+            return None
+
+    def _mode(self, path: str) -> int:
+        real = self.on_disk(path)
+        try:
+            return 0 if real is None else os.stat(real).st_mode
+        except (OSError, ValueError):
+            return 0
+
+    def _resolved(self, parts: list[str]) -> str:
+        """Return the path on disk that `parts` lead to; raise `OSError` if they lead nowhere."""
+        assert self.root is not None  # noqa: S101
+        resolved: list[str] = []
+        waiting = parts[::-1]
+        links = 0
+        while waiting:
+            part = waiting.pop()
+            if part == "..":
+                del resolved[-1:]  # the root is its own parent
+                continue
+            here = os.path.join(self.root, *resolved, part)
+            if not stat.S_ISLNK(os.lstat(here).st_mode):
+                resolved.append(part)
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), here)
+            target = os.readlink(here)
+            if os.path.isabs(target):
+                resolved = []
+            waiting.extend(step for step in target.split("/")[::-1] if step not in {"", "."})
+        return os.path.join(self.root, *resolved)

@@ -1,0 +1,126 @@
+"""All that is said to a person, on standard error, in the manner of uv."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from uvshim.uv import process
+
+TYPE_CHECKING = False  # see uv.py
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from uvshim.rename.on_disk import Left, Renamed
+
+BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
+
+
+class Style:
+    """Colours and weights for what goes to one stream, or none of them."""
+
+    def __init__(self, choice: str | None, stream: TextIO) -> None:
+        """Decide for `stream`; `choice` is `always`, `never`, `auto`, or None if nobody chose."""
+        self._colored = _colored(choice, stream)
+
+    def paint(self, code: str, text: str) -> str:
+        """Return `text` in the look that `code` stands for (ECMA-48, select graphic rendition)."""
+        return f"\033[{code}m{text}\033[0m" if self._colored else text
+
+    def label(self, color: str, word: str) -> str:
+        """Return what a line such as ``error: …`` begins with."""
+        return f"{self.paint(BOLD + ';' + color, word)}{self.paint(BOLD, ':')}"
+
+
+class Report:
+    """Says what was done, in colour or not, as much as is wanted."""
+
+    def __init__(
+        self, *, color: str | None = None, quiet: bool = False, verbose: bool = False
+    ) -> None:
+        """Prepare; `color` is what an option asked for: `always`, `never`, `auto` or nothing."""
+        self._style = Style(color, sys.stderr)
+        self._quiet = quiet
+        self._verbose = verbose
+
+    def error(self, message: str) -> None:
+        """Say why nothing further is done. This is said in any case."""
+        self._say(f"{self._style.label(RED, 'error')} {message}")
+
+    def warning(self, message: str) -> None:
+        """Say what could not be done. This is said in any case."""
+        self._say(f"{self._style.label(YELLOW, 'warning')} {message}")
+
+    def detail(self, message: str) -> None:
+        """Say what is of use to somebody who looks for a fault."""
+        if self._verbose:
+            self._say(f"{self._style.paint(CYAN, 'DEBUG')} uvshim: {message}")
+
+    def waiting(self, lock: str) -> None:
+        """Say that another uv has the lock on the environment."""
+        if not self._quiet:
+            self._say(f"Waiting for another uv to release its lock at `{lock}`")
+
+    def renamed(self, renamed: list[Renamed], seconds: float, done: str = "Renormalized") -> None:
+        """Say which distributions were put right, and in which time."""
+        if self._quiet or not renamed:
+            return
+        count = counted(len(renamed), "distribution")
+        took = self._style.paint(DIM, f"in {_duration(seconds)}")
+        self._say(f"{self._style.paint(DIM, done)} {self._style.paint(BOLD, count)} {took}")
+        for each in renamed:
+            version = self._style.paint(DIM, f"=={each.version}")
+            self._say(
+                f" {self._style.paint(YELLOW, '~')} {self._style.paint(BOLD, each.name)}{version}"
+            )
+            self.detail(f"`{each.before}` is now `{each.path}`")
+
+    def left(self, left: Left) -> None:
+        """Say which directory was left alone, and why."""
+        self.warning(f"`{printable(left.path)}` was left alone: {printable(left.reason)}")
+
+    def mend(self, environment: str) -> None:
+        """Say which command puts right what was left in `environment`, or says what else to do."""
+        from shlex import quote  # noqa: PLC0415
+
+        self.hint(f"`uvshim fix {quote(environment)}` tries again")
+
+    def hint(self, message: str) -> None:
+        """Say what can be done."""
+        self._say(f"{self._style.label(CYAN, 'hint')} {message}")
+
+    def _say(self, line: str) -> None:
+        try:
+            sys.stderr.write(line + "\n")
+        except OSError:  # nobody reads it, such as `head` that has seen enough: what is done counts
+            process.give_up("stderr")
+
+
+def printable(text: str) -> str:
+    """Return foreign `text` with all that could drive a terminal, or breaks a line, escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of something, such as ``2 distributions``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _colored(choice: str | None, stream: TextIO) -> bool:
+    """Decide as uv does: its option, NO_COLOR, FORCE_COLOR, whether a terminal is there."""
+    if choice in {"always", "never"}:
+        return choice == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR") or os.environ.get("CLICOLOR_FORCE"):
+        return True
+    if os.environ.get("CLICOLOR") == "0" or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as uv says it: ``4ms``, ``1.25s``."""
+    return f"{seconds:.2f}s" if seconds >= 1 else f"{max(round(seconds * 1000), 1)}ms"

@@ -1,0 +1,136 @@
+"""The rename of a dist-info directory that comes from a lower layer of an overlay file system.
+
+There, `os.rename` answers EXDEV (Linux, Documentation/filesystems/overlayfs.rst, "renaming
+directories"). So its files are linked into a new directory whose name nobody takes for a
+distribution's, that one is renamed, and the old one is taken away. While both are there they are
+equal, and the RECORD of either lists all files of both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+
+from uvshim.environments import files
+from uvshim.rename import names, record
+
+# What goes after a directory's name while the files of another are linked into it.
+BUILDING = ".uvshim"
+
+# Taken away last, in this order. An uninstall finds all files in the other RECORD as well, but
+# importlib.metadata may read this METADATA as long as the directory is there.
+_LAST = ("RECORD", "METADATA")
+
+
+def move(path: str, destination: str) -> None:
+    """Give the dist-info directory `path` the name `destination`, by linking and removing.
+
+    Its RECORD lists its files under both names already. Raises OSError; `finish` or another
+    `move` then completes what was begun.
+    """
+    building = destination + BUILDING
+    rows = record.read(path)
+    record.append(
+        path, record.also_listed(rows, {os.path.basename(path)}, os.path.basename(building))
+    )
+    _link_tree(path, building)
+    os.rename(building, destination)
+    remove(path)
+
+
+def discard(destination: str) -> None:
+    """Take away what a killed `move` to `destination` has built. Raises OSError."""
+    if os.path.lexists(destination + BUILDING):
+        shutil.rmtree(destination + BUILDING)
+
+
+def heir(path: str) -> str | None:
+    """Return the directory that a killed `move` of the dist-info directory `path` was to."""
+    site_packages, own = os.path.split(path)
+    for name in os.listdir(site_packages):
+        project = name.partition("-")[0]
+        if (
+            name.endswith(names.SUFFIX)
+            and name != own
+            and names.version_in(own, project) is not None
+            and is_remnant(path, other := os.path.join(site_packages, name))
+        ):
+            return other
+    return None
+
+
+def is_remnant(path: str, destination: str) -> bool:
+    """Say whether the directory `path` is what a killed `move` to `destination` left.
+
+    It is if the RECORD at the destination lists its files as well, and none of them is missing
+    or different there.
+    """
+    own = os.path.basename(path)
+    try:
+        listed = any(record.top(row) == own for row in record.read(destination))
+    except (record.RecordError, OSError):
+        return False
+    return listed and all(
+        _equal(os.path.join(directory, name), os.path.join(destination, inside, name))
+        for directory, _, names in os.walk(path)
+        for inside in [os.path.relpath(directory, path)]
+        for name in names
+    )
+
+
+def _link_tree(source: str, target: str) -> None:
+    """Make the directory `target` with the files of the directory `source` in it."""
+    os.mkdir(target)
+    for name in os.listdir(source):
+        one, other = os.path.join(source, name), os.path.join(target, name)
+        if os.path.isdir(one) and not os.path.islink(one):
+            _link_tree(one, other)
+        else:
+            _link(one, other)
+    _own_as(source, target)
+    shutil.copystat(source, target)
+
+
+def _link(source: str, target: str) -> None:
+    """Give the file `source` the second name `target`; where it may have none, copy it."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copyfile(source, target, follow_symlinks=False)
+        _own_as(source, target)
+        shutil.copystat(source, target, follow_symlinks=False)
+
+
+def _own_as(source: str, target: str) -> None:
+    """Let `target` have the owner of `source`, if we may give it away."""
+    if hasattr(os, "chown"):
+        status = os.lstat(source)
+        with contextlib.suppress(PermissionError):
+            os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+
+
+def _equal(one: str, other: str) -> bool:
+    """Say whether two files are one, or have the same content; RECORDs differ while we work."""
+    try:
+        if os.path.samefile(one, other) or os.path.basename(one) == "RECORD":
+            return True
+        content = files.read(one)
+        return content is not None and content == files.read(other)
+    except OSError:
+        return False
+
+
+def remove(path: str) -> None:
+    """Take the dist-info directory `path` away, what others read it by last. Raises OSError."""
+    for name in sorted(os.listdir(path), key=_turn):
+        inside = os.path.join(path, name)
+        if os.path.isdir(inside) and not os.path.islink(inside):
+            shutil.rmtree(inside)
+        else:
+            os.unlink(inside)
+    os.rmdir(path)
+
+
+def _turn(name: str) -> int:
+    return _LAST.index(name) if name in _LAST else -1

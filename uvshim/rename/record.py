@@ -1,0 +1,214 @@
+"""The RECORD of one distribution: read, told of a directory's other names, written anew.
+
+The format is that of the "Recording installed projects" specification: CSV, a row a file (path,
+hash, size), paths relative to site-packages. uv sorts the rows and ends them with a line feed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import os
+import posixpath
+import re
+import stat
+from typing import TYPE_CHECKING
+
+from uvshim.environments import files
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from typing import BinaryIO
+
+Row = list[str]
+
+# The name under which a RECORD is written before it takes its place.
+UNFINISHED = "RECORD.uvshim"
+
+# What a RECORD without a path, or with columns that nobody knows, cannot be.
+_COLUMNS = 3
+
+
+# What a field cannot hold without quotes.
+_SPECIAL = re.compile('[",\r\n]').search
+
+
+class RecordError(ValueError):
+    """A RECORD is not there, empty, or not what the specification describes."""
+
+
+def read(directory: str) -> list[Row]:
+    """Return the rows of the RECORD in the dist-info `directory` (a path).
+
+    Bytes that are not UTF-8 survive a round trip. Raises `RecordError`, or OSError if the file
+    is there and cannot be read.
+    """
+    content = files.read(os.path.join(directory, "RECORD"))
+    if content is None:
+        message = "it has no RECORD"
+        raise RecordError(message)
+    return parse(content)
+
+
+def parse(content: bytes) -> list[Row]:
+    """Return the rows in the `content` of a RECORD. Raises `RecordError`."""
+    text = content[: _complete(content)].decode("utf-8", "surrogateescape")
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        message = f"its RECORD cannot be read ({error})"
+        raise RecordError(message) from None
+    if not rows:
+        message = "its RECORD is empty"
+        raise RecordError(message)
+    for row in rows:
+        if len(row) != _COLUMNS or not row[0]:
+            message = "its RECORD has a row that is not a path, a hash and a size"
+            raise RecordError(message)
+    return rows
+
+
+def _complete(content: bytes) -> int:
+    """Return where the rows of a RECORD end that a kill in the middle of `append` has torn.
+
+    A line without its end is no row if it has too few columns, and if RECORD's own row stands
+    before it: otherwise what is torn is the work of an installer, and nobody knows what is missing.
+    """
+    end = content.rfind(b"\n") + 1
+    torn = content[end:].count(b",") < _COLUMNS - 1 and b"/RECORD," in content[:end]
+    return end if torn else len(content)
+
+
+def render(rows: Iterable[Row]) -> bytes:
+    """Return the content of a RECORD with `rows`, in their order, as uv writes it.
+
+    (Up to Python 3.12, the module csv does not quote a carriage return, which ends a row for uv.)
+    """
+    text = "".join(",".join(map(_quoted, row)) + "\n" for row in rows)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _quoted(field: str) -> str:
+    if _SPECIAL(field):
+        return '"' + field.replace('"', '""') + '"'
+    return field
+
+
+def top(row: Row) -> str:
+    """Return the first component of the path in `row`: for a distribution's own files, dist-info.
+
+    The path is taken for what it means: ``./x/../y`` begins with ``y``.
+    """
+    return _split(row[0])[0]
+
+
+def moved(row: Row, directory: str) -> Row:
+    """Return `row` with `directory` in place of the first component of its path."""
+    return [f"{directory}/{_split(row[0])[1]}", *row[1:]]
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Return the first component of `path`, and the rest.
+
+    Installers on Windows have written backslashes, which separate if the first one does; after a
+    slash they are a part of a name.
+    """
+    if "/" not in path.partition("\\")[0]:
+        path = path.replace("\\", "/")
+    if "//" in path or "./" in path or "/." in path:  # of a million rows, hardly one
+        path = posixpath.normpath(path)
+    first, _, rest = path.partition("/")
+    return first, rest
+
+
+def relocated(rows: Iterable[Row], aliases: Collection[str], directory: str) -> list[Row]:
+    """Return `rows` with every file under one of `aliases` listed once, under `directory`; sorted.
+
+    What is not under one of the directories named `aliases` is not changed.
+    """
+    elsewhere = []
+    own: dict[str, Row] = {}
+    for row in rows:
+        if top(row) not in aliases:
+            elsewhere.append(row)
+            continue
+        here = moved(row, directory)
+        if here[0] != f"{directory}/{UNFINISHED}" and not own.get(here[0], ["", ""])[1]:
+            own[here[0]] = here
+    return sorted([*elsewhere, *own.values()])
+
+
+def also_listed(rows: Iterable[Row], aliases: Collection[str], directory: str) -> list[Row]:
+    """Return the rows that `rows` lack to list every file of `aliases` under `directory`, too."""
+    rows = list(rows)
+    listed = {row[0] for row in rows}
+    wanted = [moved(row, directory) for row in rows if top(row) in aliases]
+    wanted.append([f"{directory}/{UNFINISHED}", "", ""])
+    return [row for row in {row[0]: row for row in wanted}.values() if row[0] not in listed]
+
+
+def append(directory: str, rows: list[Row]) -> None:
+    """Add `rows` to the RECORD in the dist-info `directory` (a path), or nothing of them.
+
+    They go to the end of the file itself: a second file beside it would be one that no RECORD
+    lists yet, and that an uninstall after a crash would leave behind. Only a RECORD that has
+    another name elsewhere (a hard or symbolic link) is written anew. Raises OSError.
+    """
+    if not rows:
+        return
+    path = os.path.join(directory, "RECORD")
+    status = os.lstat(path)
+    if status.st_nlink > 1 or os.path.islink(path):
+        replace(directory, [*read(directory), *rows])
+        return
+    with open(path, "rb+", buffering=0) as file:
+        before = file.read()
+        end = file.seek(_complete(before))
+        if end < len(before):
+            file.truncate(end)
+        content = (b"" if before[:end].endswith(b"\n") else b"\n") + render(rows)
+        if file.write(content) != len(content):  # a full disk takes a part
+            file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def replace(directory: str, rows: Iterable[Row]) -> None:
+    """Put a RECORD with `rows` into the dist-info `directory` (a path) in one step.
+
+    Mode, owner and times are those of the one before. Raises OSError, and has changed nothing.
+    """
+    path = os.path.join(directory, "RECORD")
+    unfinished = os.path.join(directory, UNFINISHED)
+    status = os.stat(path)
+    try:
+        with _new(unfinished) as file:
+            file.write(render(rows))
+            _look_like(status, unfinished, os.fstat(file.fileno()))
+        os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.replace(unfinished, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+        raise
+
+
+def _new(path: str) -> BinaryIO:
+    """Open the file `path` to be written, which must be new: never one that a link leads to."""
+    try:
+        return open(path, "xb")
+    except FileExistsError:  # of a run that was killed
+        os.unlink(path)
+        return open(path, "xb")
+
+
+def _look_like(wanted: os.stat_result, path: str, has: os.stat_result) -> None:
+    """Give the file `path` the owner and the mode that are `wanted`, where it `has` others."""
+    other_owner = (wanted.st_uid, wanted.st_gid) != (has.st_uid, has.st_gid)
+    if other_owner and hasattr(os, "chown"):
+        with contextlib.suppress(PermissionError):  # another user's file in our directory
+            os.chown(path, wanted.st_uid, wanted.st_gid)
+    if other_owner or wanted.st_mode != has.st_mode:
+        os.chmod(path, stat.S_IMODE(wanted.st_mode))  # after chown, which takes bits away
