@@ -76,6 +76,25 @@ def test_a_circle_of_links_leads_nowhere(image: Path) -> None:
     assert tree.read("b", 1) is None
 
 
+def test_the_directories_in_a_directory_are_told_without_links(image: Path) -> None:
+    (image / "usr/bin").mkdir()
+    (image / "usr/lib64").symlink_to("lib")
+    assert sorted(DiskTree(str(image)).directories("/usr")) == ["bin", "lib"]
+    assert sorted(DiskTree().directories(f"{image}/usr")) == ["bin", "lib"]
+    assert DiskTree(str(image)).directories("/no") == ()
+
+
+def test_a_real_path_has_no_links_in_it(image: Path) -> None:
+    (image / "lib").symlink_to("/usr/lib")
+    (image / "astray").symlink_to("/no")
+    tree = DiskTree(str(image))
+    assert tree.real("lib/../lib/file") == "/usr/lib/file"
+    assert tree.real("/") == "/"
+    assert tree.real("astray") is None
+    (image / "here").symlink_to("usr")
+    assert DiskTree().real(f"{image}/here/lib") == str(image / "usr/lib")
+
+
 def test_a_root_that_is_a_link_itself_is_followed(image: Path, tmp_path: Path) -> None:
     (tmp_path / "mnt").symlink_to(image)
     assert DiskTree(str(tmp_path / "mnt")).read("usr/lib/file", 3) == b"the"

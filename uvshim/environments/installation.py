@@ -17,6 +17,8 @@ from uvshim.errors import EnvironmentUnknownError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from uvshim.environments.tree import SearchableTree
+
 _CONFIGURATION = "pyvenv.cfg"
 
 _OF_DPKG = "lib/python3/dist-packages"
@@ -41,7 +43,7 @@ class Installation(NamedTuple):
     """Those of the Python below, if it is a virtual environment with system site packages."""
     lock: str | None
     """The path of the file that uv locks, if the files tell."""
-    tree: DiskTree
+    tree: SearchableTree
     """The tree that the paths are of."""
 
     @property
@@ -83,7 +85,7 @@ def find(word: str) -> list[Installation]:
     if os.path.isfile(path):
         return [_of_interpreter(path, word)]
     if _is_image(path):
-        if found := list(_in_image(path)):
+        if found := list(in_image(DiskTree(path))):
             return found
         message = f"There is no site-packages directory in the file system below `{word}`"
         raise EnvironmentUnknownError(message)
@@ -133,7 +135,7 @@ def _of_interpreter(path: str, word: str) -> Installation:
     raise EnvironmentUnknownError(message)
 
 
-def _virtual(tree: DiskTree, root: str) -> Installation:
+def _virtual(tree: SearchableTree, root: str) -> Installation:
     """Return the virtual environment at `root`, a path in `tree`."""
     settings = _settings(tree, os.path.join(root, _CONFIGURATION))
     own = _existing(tree, usual_site_packages(root, tree.names))
@@ -145,7 +147,7 @@ def _virtual(tree: DiskTree, root: str) -> Installation:
     return Installation(root, own, inherited, os.path.join(root, ".lock"), tree)
 
 
-def _settings(tree: DiskTree, path: str) -> dict[str, str]:
+def _settings(tree: SearchableTree, path: str) -> dict[str, str]:
     """Return the keys and values of a pyvenv.cfg (documentation of the module `site`)."""
     content = tree.read(path, 64 * 1024) or b""
     lines = content.decode("utf-8", "surrogateescape").splitlines()
@@ -153,7 +155,7 @@ def _settings(tree: DiskTree, path: str) -> dict[str, str]:
     return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
 
 
-def _prefix(tree: DiskTree, root: str, python: str | None) -> Installation | None:
+def _prefix(tree: SearchableTree, root: str, python: str | None) -> Installation | None:
     """Return the Python that is installed below `root`, or None; `python` is its version."""
     found = _existing(tree, usual_site_packages(root, tree.names))
     python = python or _newest(found)
@@ -161,7 +163,7 @@ def _prefix(tree: DiskTree, root: str, python: str | None) -> Installation | Non
     return Installation(root, own, (), None, tree) if own else None
 
 
-def _bare(tree: DiskTree, path: str) -> Installation:
+def _bare(tree: SearchableTree, path: str) -> Installation:
     """Return the site-packages directory `path`, of a virtual environment or on its own."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(path)))
     virtual = tree.is_file(os.path.join(root, _CONFIGURATION))
@@ -169,7 +171,7 @@ def _bare(tree: DiskTree, path: str) -> Installation:
     return Installation(path, (path,), (), lock, tree)
 
 
-def _is_site_packages(tree: DiskTree, path: str) -> bool:
+def _is_site_packages(tree: SearchableTree, path: str) -> bool:
     """Say whether distributions lie in the directory `path` itself."""
     if os.path.basename(path) in {"site-packages", "dist-packages"}:
         return True
@@ -181,9 +183,8 @@ def _is_image(path: str) -> bool:
     return all(os.path.isdir(os.path.join(path, name)) for name in ("usr", "etc"))
 
 
-def _in_image(root: str) -> Iterator[Installation]:
-    """Yield every installation in the file system below `root`."""
-    tree = DiskTree(root)
+def in_image(tree: SearchableTree) -> Iterator[Installation]:
+    """Yield every installation in the file system that `tree` is."""
     seen: set[str | None] = set()
     for prefix in sorted({_root_of(path) for path in _search(tree, "/", _DEEPEST)}):
         if tree.is_file(os.path.join(prefix, _CONFIGURATION)):
@@ -192,25 +193,20 @@ def _in_image(root: str) -> Iterator[Installation]:
         versions = {_series(path) for path in usual_site_packages(prefix, tree.names)}
         for python in sorted(versions - {None}, key=_order) or [None]:
             found = _prefix(tree, prefix, python)
-            if found and (key := tree.on_disk(found.site_packages[0])) not in seen:
+            if found and (key := tree.real(found.site_packages[0])) not in seen:
                 seen.add(key)
                 yield found
 
 
-def _search(tree: DiskTree, directory: str, depth: int) -> Iterator[str]:
+def _search(tree: SearchableTree, directory: str, depth: int) -> Iterator[str]:
     """Yield the site-packages directories below `directory`, not through symbolic links."""
+    own = set(tree.directories(directory))
     for name in sorted(tree.names(directory)):
         path = os.path.join(directory, name)
         if name in {"site-packages", "dist-packages"}:
             yield path
-        elif depth > 1 and path not in _NOT_SEARCHED and _is_own_directory(tree, path):
+        elif depth > 1 and name in own and path not in _NOT_SEARCHED:
             yield from _search(tree, path, depth - 1)
-
-
-def _is_own_directory(tree: DiskTree, path: str) -> bool:
-    """Say whether `path` is a directory itself, and no link to one."""
-    on_disk = os.path.join(tree.root or "/", path.lstrip("/"))
-    return os.path.isdir(on_disk) and not os.path.islink(on_disk)
 
 
 def _root_of(site_packages: str) -> str:
@@ -225,12 +221,12 @@ def _root_of(site_packages: str) -> str:
     return prefix
 
 
-def _existing(tree: DiskTree, directories: Iterable[str]) -> tuple[str, ...]:
+def _existing(tree: SearchableTree, directories: Iterable[str]) -> tuple[str, ...]:
     """Return those of `directories` that exist, each once, however many links lead to it."""
     found: dict[str, str] = {}
     for path in directories:
         if tree.is_directory(path):
-            found.setdefault(os.path.realpath(tree.on_disk(path) or path), path)
+            found.setdefault(tree.real(path) or path, path)
     return tuple(sorted(found.values(), key=_rank))
 
 

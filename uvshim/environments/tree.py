@@ -39,6 +39,23 @@ class Tree(Protocol):
         """Return the first `limit` bytes of the regular file at `path`; None if it is none."""
 
 
+class SearchableTree(Tree, Protocol):
+    """A tree in which installations can be looked for, wherever in it they lie."""
+
+    @property
+    def root(self) -> str | None:
+        """Where its root lies on this machine; None: it is the machine's own, or lies nowhere."""
+
+    def directories(self, directory: str) -> tuple[str, ...]:
+        """Return the names of the directories in `directory`, without links to directories."""
+
+    def real(self, path: str) -> str | None:
+        """Return `path` with all links followed, as a path in the tree; None: it leads nowhere."""
+
+    def on_disk(self, path: str) -> str | None:
+        """Return where `path` lies on this machine; None: nowhere."""
+
+
 class DiskTree:
     """The files of this machine, or those under one directory of it as if that were all of it.
 
@@ -74,6 +91,22 @@ class DiskTree:
             return None if real is None else files.read(real, limit)
         except (OSError, ValueError):
             return None
+
+    def directories(self, directory: str) -> tuple[str, ...]:
+        """Return the names of directories, as `SearchableTree.directories` says."""
+        path = self.on_disk(directory)
+        try:
+            with os.scandir(path or "") as entries:
+                return tuple(each.name for each in entries if each.is_dir(follow_symlinks=False))
+        except (OSError, ValueError):
+            return ()
+
+    def real(self, path: str) -> str | None:
+        """Return `path` without links, as `SearchableTree.real` says."""
+        on_disk = self.on_disk(path)
+        if self.root is None or on_disk is None:
+            return on_disk and os.path.realpath(on_disk)
+        return on_disk[len(self.root.rstrip("/")) :] or "/"
 
     def on_disk(self, path: str) -> str | None:
         """Return where `path` lies on this machine, all links followed inside the root.
