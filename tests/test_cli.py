@@ -326,12 +326,13 @@ def test_fix_waits_for_a_lock_that_uv_holds_and_says_so(
         fixing = subprocess.Popen(
             [uvshim, "fix", broken.path], env=variables, stderr=subprocess.PIPE, text=True
         )
-        time.sleep(1.6)
+        assert fixing.stderr is not None
+        said = fixing.stderr.readline()
         assert fixing.poll() is None
         assert broken.dist_infos()[-1] == "zope_deferred-1.2.dist-info"
-    _, said = fixing.communicate(timeout=30)
+    fixing.communicate(timeout=30)
     assert fixing.returncode == 0
-    assert said.startswith("Waiting for another uv to release its lock at ")
+    assert said == f"Waiting for another uv to release its lock at `{broken.path}/.lock`\n"
     assert broken.dist_infos()[-1] == "zope.deferred-1.2.dist-info"
 
 

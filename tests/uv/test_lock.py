@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from uvshim.uv.lock import LockInterruptedError, UvLock
+from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_the_lock_is_held_inside_and_given_back_after_an_error(path: Path) -> None:
     def work() -> None:
-        with UvLock(str(path)):
+        with uv_lock(str(path)):
             assert not is_free(path)
             raise KeyError
 
@@ -46,27 +45,60 @@ def test_the_lock_is_held_inside_and_given_back_after_an_error(path: Path) -> No
 
 def test_a_lock_that_is_free_is_not_waited_for(path: Path) -> None:
     said: list[str] = []
-    with UvLock(str(path), lambda: True, said.append):
+    with uv_lock(str(path), lambda: True, said.append):
         assert not is_free(path)
     assert said == []
 
 
-def test_a_lock_held_elsewhere_is_waited_for(path: Path) -> None:
-    said: list[str] = []
-    other = os.open(path, os.O_RDWR)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    threading.Timer(1.3, os.close, [other]).start()
-    with UvLock(str(path), waiting=said.append):
+class Time:
+    """A clock that goes only while somebody sleeps, and the other uv that ends at `end`."""
+
+    def __init__(self, path: Path, end: float) -> None:
+        self.now = 0.0
+        self._end = end
+        self._other: int | None = os.open(path, os.O_RDWR)
+        fcntl.flock(self._other, fcntl.LOCK_EX)
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self._other is not None and self.now >= self._end:
+            os.close(self._other)
+            self._other = None
+
+
+@pytest.mark.parametrize("end", [0.5, 0.9, 1.1, 300])
+def test_a_lock_held_elsewhere_is_waited_for_and_after_a_second_that_is_said_once(
+    path: Path, end: float
+) -> None:
+    time = Time(path, end)
+    said: list[tuple[str, bool]] = []
+
+    def waiting(lock: str) -> None:
+        said.append((lock, 1 < time.now < 1.1))
+
+    with uv_lock(str(path), waiting=waiting, clock=time.clock, sleep=time.sleep):
         assert not is_free(path)
-    assert said == [str(path)]
+        assert end <= time.now < end + 0.1
+    assert said == ([(str(path), True)] if end > 1 else [])
+    assert is_free(path)
 
 
 def test_a_wait_that_is_interrupted_ends_and_holds_nothing(path: Path) -> None:
-    other = os.open(path, os.O_RDWR)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    with pytest.raises(LockInterruptedError), UvLock(str(path), lambda: True):
+    time = Time(path, 300)
+
+    def interrupted() -> bool:
+        return time.now > 5
+
+    with (
+        pytest.raises(LockInterruptedError),
+        uv_lock(str(path), interrupted, clock=time.clock, sleep=time.sleep),
+    ):
         pytest.fail("the lock was not free")
-    os.close(other)
+    assert 5 < time.now < 5.1
+    time.sleep(300)  # the other one ends
     assert is_free(path)
 
 
@@ -75,7 +107,7 @@ def test_where_there_is_no_lock_file_nothing_is_held_and_none_made(
     tmp_path: Path, kind: str
 ) -> None:
     path = {"none": None, "missing": str(tmp_path / ".lock"), "directory": str(tmp_path)}[kind]
-    with UvLock(path):
+    with uv_lock(path):
         assert os.listdir(tmp_path) == []
 
 
@@ -86,5 +118,5 @@ def test_a_file_system_that_knows_no_locks_is_gone_on_without(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with UvLock(str(path)):
+    with uv_lock(str(path)):
         pass

@@ -2,74 +2,72 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import time
 from typing import TYPE_CHECKING
 
-try:
-    import fcntl
-except ImportError:  # Windows, where uv's lock is of another kind: there we go without
-    fcntl = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class LockInterruptedError(Exception):
     """The wait for the lock was given up, because a signal asks this process to end."""
 
 
-class UvLock:
-    """A context in which no uv installs into the environment whose lock file is `path`.
+@contextlib.contextmanager
+def uv_lock(
+    path: str | None,
+    interrupted: Callable[[], bool] = lambda: False,
+    waiting: Callable[[str], None] = lambda _path: None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Hold the lock file `path`, so that no uv installs into its environment meanwhile.
 
     uv takes `flock(LOCK_EX)` on that file; so does this. Where there is no lock file to be had (no
-    path, no right to open it) the context holds nothing: uv goes on without one in that case, too.
+    path, no right to open it) nothing is held: uv goes on without a lock in that case, too.
+
+    While somebody else has it, `interrupted` is asked again and again; after a second `waiting`
+    hears of `path`, once. `clock` tells seconds, and `sleep` lets so many of them pass.
+
+    Raises `LockInterruptedError` if `interrupted` says so before the lock is ours.
     """
-
-    def __init__(
-        self,
-        path: str | None,
-        interrupted: Callable[[], bool] = lambda: False,
-        waiting: Callable[[str], None] = lambda _path: None,
-    ) -> None:
-        """Prepare to lock `path`; `waiting` hears of it after a second, `interrupted` is asked."""
-        self._path = path
-        self._interrupted = interrupted
-        self._waiting = waiting
-        self._file: int | None = None
-
-    def __enter__(self) -> None:
-        """Wait until the lock is ours. Raises `LockInterruptedError` if `interrupted` says so."""
-        if self._path is None or fcntl is None:
-            return
-        try:
-            self._file = os.open(self._path, os.O_RDWR)
-        except OSError:
-            return
-        begin = time.monotonic()
-        told = False
-        while not self._taken():
-            if self._interrupted():
-                self.__exit__()
+    file = _opened(path)
+    begin, told = clock(), False
+    try:
+        while file is not None and not _taken(file):
+            if interrupted():
                 raise LockInterruptedError
-            if not told and time.monotonic() - begin > 1:
-                self._waiting(self._path)
+            if path and not told and clock() - begin > 1:
+                waiting(path)
                 told = True
-            time.sleep(0.02)
+            sleep(0.02)
+        yield
+    finally:
+        if file is not None:
+            os.close(file)  # which gives the lock back
 
-    def __exit__(self, *_exception: object) -> None:
-        """Give the lock back."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
-    def _taken(self) -> bool:
-        if self._file is None:
-            return True
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a file system that knows no locks
-            return True
+def _opened(path: str | None) -> int | None:
+    """Return a descriptor of the lock file, None where there is none to be had."""
+    try:
+        return None if path is None else os.open(path, os.O_RDWR)
+    except OSError:
+        return None
+
+
+def _taken(file: int) -> bool:
+    """Say whether the lock is ours now, or the file system does not know locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
         return True
+    return True
+
+
+UvLock = uv_lock  # the name that its callers still use
