@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import tomli
+from hypothesis import given
+from hypothesis import strategies as st
 
 from uvshim import config
 from uvshim.errors import ConfigurationError
@@ -85,6 +88,56 @@ def test_a_path_with_dots_leads_only_through_the_parents(tmp_path: Path) -> None
 def test_a_pyproject_need_say_nothing_to_us(content: str, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(content)
     assert config.excluded(str(tmp_path)) == []
+
+
+BLANK = st.text(" \t", max_size=2)
+
+# Where our table may stand: T is the key `tool`, U is `uvshim`, each however it may be written.
+TABLES = (
+    '[T.U]\nexclude = ["a.b"]',
+    '[T]\nx.exclude = 1\n[T.U]\n"exclude" = ["a.b"]',
+    '[T]\nU = {exclude = ["a.b"]}',
+    '[T]\nother = 1\nU.exclude = ["a.b"]',
+    'T.U.exclude = ["a.b"]',
+    'T.U = {exclude = ["a.b"]}',
+    'T = {U = {exclude = ["a.b"]}}',
+    'T = {other = "x", U.exclude = ["a.b"]}',
+)
+
+
+@st.composite
+def keys(draw: st.DrawFn, name: str) -> str:
+    """Draw a TOML key that means `name`."""
+    quote = draw(st.sampled_from(["", "'", '"']))
+    if quote == '"':
+        written = ["{}", "\\u{:04x}", "\\U{:08X}"]
+        forms = [draw(st.sampled_from(written)) for _ in name]
+        pairs = zip(forms, name, strict=True)
+        name = "".join(f.format(c if f == "{}" else ord(c)) for f, c in pairs)
+    return draw(BLANK) + quote + name + quote + draw(BLANK)
+
+
+@given(st.sampled_from(TABLES), keys("tool"), keys("uvshim"), st.sampled_from(["\n", "\r\n"]))
+def test_however_our_table_is_written_it_is_found(
+    table: str, tool: str, ours: str, line_end: str
+) -> None:
+    content = "".join({"T": tool, "U": ours, "\n": line_end}.get(c, c) for c in table)
+    assert tomli.loads(content)["tool"]["uvshim"] == {"exclude": ["a.b"]}
+    assert config._may_say(content.encode())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[project]\ndependencies = ["uvshim>=0.3", "some-tool==1"]',
+        '[project.scripts]\nuvshim = "uvshim.cli:main"\n[tool.hatch]\npackages = ["uvshim"]',
+        '[tool.poetry.dependencies]\nuvshim = "*"\nuv-tool = "*"',
+        '[tool.ruff]\nselect = ["ALL"]',
+        "# run by uvshim",
+    ],
+)
+def test_a_pyproject_that_merely_mentions_this_program_is_not_parsed(content: str) -> None:
+    assert not config._may_say(content.encode())
 
 
 def test_a_pyproject_that_is_not_toml_is_uvs_to_complain_of(tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def satisfied(run: Run, uv: Path, venv: Venv, wheels: Path) -> Venv:
 def test_a_run_with_nothing_to_do_loads_these_modules_and_no_other(
     watched: Watched, satisfied: Venv
 ) -> None:
+    mentions = '[project]\nname = "x"\nversion = "1"\ndependencies = ["uvshim>=0.2"]\n'
+    (satisfied.path.parent / "pyproject.toml").write_text(mentions)
     seen = watched("simple")
     assert seen.status == 0
     assert seen.modules - MODULES == set()

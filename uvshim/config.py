@@ -65,11 +65,25 @@ def _in_files(directory: str) -> list[str]:
                 message = f"`{path}` cannot be read: {error.strerror}"
                 raise ConfigurationError(message) from None
             # Most projects say nothing to us, and a TOML parser takes as long to load as uv to run.
-            return _patterns(path, content) if name == _FILES[0] or b"uvshim" in content else []
+            return _patterns(path, content) if name == _FILES[0] or _may_say(content) else []
         parent = os.path.dirname(directory)
         if parent == directory:
             return []
         directory = parent
+
+
+def _may_say(pyproject: bytes) -> bool:
+    """Say whether there may be a table `tool.uvshim` in the content of a `pyproject.toml`.
+
+    TOML has few ways to write that key. It is on one line, quotes and blanks aside, or the key
+    `tool` begins a line of its own; a letter of either may be escaped. That the name is among the
+    dependencies or scripts is none of them.
+    """
+    if any(escape in pyproject for escape in (b"\\u", b"\\U", b"\\x")):
+        return True
+    bare = b"\n" + pyproject.translate(None, b" \t\"'")
+    tool = b"\n[tool]" in bare or b"\ntool=" in bare
+    return b"tool.uvshim" in bare or (tool and b"uvshim" in bare)
 
 
 def _patterns(path: str, content: bytes) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from installer.records import parse_record_file
 
 from uvshim.rename import record
-from uvshim.rename.record import RecordError
+from uvshim.rename.record import RecordError, Row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,22 +33,22 @@ HASHES = st.sampled_from(["", "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuF
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> list[record.Row]:
+def rows(draw: st.DrawFn) -> list[Row]:
     """Draw the rows of a RECORD: every path once."""
     paths = draw(st.lists(st.one_of(PATHS, OWN), min_size=1, max_size=12, unique=True))
-    return [[path, draw(HASHES), draw(st.sampled_from(["", "0", "12"]))] for path in paths]
+    return [Row(path, draw(HASHES), draw(st.sampled_from(["", "0", "12"]))) for path in paths]
 
 
 @given(rows())
-@example([["a\rb", "", ""]])
-@example([['quote"comma,newline\nfeed', "", ""]])
-def test_what_is_written_is_read_as_it_was_by_us_and_by_others(written: list[record.Row]) -> None:
+@example([Row("a\rb", "", "")])
+@example([Row('quote"comma,newline\nfeed', "", "")])
+def test_what_is_written_is_read_as_it_was_by_us_and_by_others(written: list[Row]) -> None:
     content = record.render(written)
     assert record.parse(content) == written
     lines = content.decode().splitlines(keepends=True)
     # That reader splits lines and paths where a file system does not.
     if len(lines) == len(written) and "\\" not in content.decode():
-        assert [list(row) for row in parse_record_file(lines)] == written
+        assert [Row(*row) for row in parse_record_file(lines)] == written
 
 
 @given(st.binary(max_size=200))
@@ -73,10 +73,12 @@ def test_what_is_no_record_is_refused(content: bytes) -> None:
 
 
 @given(rows())
-def test_a_move_changes_exactly_the_paths_under_the_directory(before: list[record.Row]) -> None:
+def test_a_move_changes_exactly_the_paths_under_the_directory(before: list[Row]) -> None:
     after = record.relocated(before, {OLD, NEW}, NEW)
     wanted = [
-        [NEW + row[0].removeprefix(OLD), *row[1:]] if row[0].startswith(OLD + "/") else row
+        row._replace(path=NEW + row.path.removeprefix(OLD))
+        if row.path.startswith(OLD + "/")
+        else row
         for row in before
     ]
     assert after == sorted(wanted)
@@ -85,14 +87,14 @@ def test_a_move_changes_exactly_the_paths_under_the_directory(before: list[recor
 
 @given(rows())
 def test_both_names_list_every_file_and_the_move_from_both_is_that_from_one(
-    before: list[record.Row],
+    before: list[Row],
 ) -> None:
     both = [*before, *record.also_listed(before, {OLD}, NEW)]
-    paths = {row[0] for row in both}
+    paths = {row.path for row in both}
     for row in before:
         assert row in both
-        if row[0].startswith(OLD + "/"):
-            assert NEW + row[0].removeprefix(OLD) in paths
+        if row.path.startswith(OLD + "/"):
+            assert NEW + row.path.removeprefix(OLD) in paths
     assert f"{NEW}/{record.UNFINISHED}" in paths
     assert len(paths) == len(both)
     assert record.also_listed(both, {OLD}, NEW) == []
@@ -118,13 +120,16 @@ def test_both_names_list_every_file_and_the_move_from_both_is_that_from_one(
     ],
 )
 def test_a_path_is_taken_for_what_it_means(path: str, moved: str) -> None:
-    assert record.relocated([[path, "", ""]], {OLD, NEW}, NEW) == [[moved, "", ""]]
+    assert record.relocated([Row(path, "", "")], {OLD, NEW}, NEW) == [Row(moved, "", "")]
 
 
 def test_of_a_path_that_is_listed_twice_the_row_with_a_hash_is_kept() -> None:
-    hashed = [f"{OLD}/METADATA", "sha256=x", "1"]
-    for both in ([hashed, [f"{NEW}/METADATA", "", ""]], [[f"{NEW}/METADATA", "", ""], hashed]):
-        assert record.relocated(both, {OLD, NEW}, NEW) == [[f"{NEW}/METADATA", "sha256=x", "1"]]
+    hashed = Row(f"{OLD}/METADATA", "sha256=x", "1")
+    bare = Row(f"{NEW}/METADATA", "", "")
+    for both in ([hashed, bare], [bare, hashed]):
+        assert record.relocated(both, {OLD, NEW}, NEW) == [
+            bare._replace(hash_="sha256=x", size="1")
+        ]
 
 
 @pytest.fixture
@@ -150,7 +155,7 @@ def test_a_record_torn_anywhere_in_what_was_appended_is_completed(directory: Pat
         added(directory)
         assert record.parse(RECORD.encode() + tail[:length])
         found = record.read(str(directory))
-        assert {row[0] for row in found} >= {row[0] for row in whole}
+        assert {row.path for row in found} >= {row.path for row in whole}
         assert record.relocated(found, {OLD, NEW}, NEW) == record.relocated(whole, {OLD, NEW}, NEW)
 
 
@@ -197,7 +202,7 @@ def test_replacing_keeps_mode_owner_and_times(directory: Path) -> None:
         os.chown(path, 1234, 1235)
     os.utime(path, ns=(1_000_000_001, 2_000_000_002))
     before = path.stat()
-    record.replace(str(directory), [["x", "", ""]])
+    record.replace(str(directory), [Row("x", "", "")])
     after = path.stat()
     assert path.read_text() == "x,,\n"
     assert (after.st_mode, after.st_uid, after.st_gid, after.st_mtime_ns) == (
@@ -229,7 +234,7 @@ def test_what_a_link_in_the_way_leads_to_is_not_written(directory: Path, tmp_pat
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("precious")
     (directory / record.UNFINISHED).symlink_to(elsewhere)
-    record.replace(str(directory), [["x", "", ""]])
+    record.replace(str(directory), [Row("x", "", "")])
     assert elsewhere.read_text() == "precious"
     assert (directory / "RECORD").read_text() == "x,,\n"
 

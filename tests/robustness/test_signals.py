@@ -71,7 +71,7 @@ def wrong(venv: Venv) -> list[str]:
             (path / "METADATA").read_bytes()
         except (record.RecordError, OSError):
             continue  # uv was interrupted in the middle of it
-        tops = {record.top(row) for row in rows if ".dist-info" in row[0]}
+        tops = {record.top(row) for row in rows if ".dist-info" in row.path}
         if "Signal." not in path.name or tops != {path.name}:
             found.append(path.name)
     return found

@@ -233,7 +233,7 @@ class _Directory:
             names.version_in(alias, self.name) is not None for alias in infos - {self.own}
         ):
             yield STALE_RECORD
-        code = [row[0].replace("\\", "/") for row in rows if record.top(row) not in infos]
+        code = [row.path.replace("\\", "/") for row in rows if record.top(row) not in infos]
         if code and not any(self._exists(path) for path in code):
             yield GHOST
 

@@ -205,7 +205,7 @@ def _lists_by_detour(path: str, rows: list[record.Row]) -> bool:
     site_packages = os.path.abspath(os.path.dirname(path))
     own = os.path.join(site_packages, os.path.basename(path), "")
     return any(
-        os.path.normpath(os.path.join(site_packages, row[0])).startswith(own)
+        os.path.normpath(os.path.join(site_packages, row.path)).startswith(own)
         for row in rows
         if record.top(row) in {"", ".."}
     )

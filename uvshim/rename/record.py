@@ -14,7 +14,7 @@ import os
 import posixpath
 import re
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments import files
 
@@ -22,17 +22,25 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from typing import BinaryIO
 
-Row = list[str]
-
 # The name under which a RECORD is written before it takes its place.
 UNFINISHED = "RECORD.uvshim"
 
-# What a RECORD without a path, or with columns that nobody knows, cannot be.
-_COLUMNS = 3
-
-
 # What a field cannot hold without quotes.
 _SPECIAL = re.compile('[",\r\n]').search
+
+
+class Row(NamedTuple):
+    """A file of a distribution, as one row of its RECORD has it: each field as it is written."""
+
+    path: str
+    """Its path, relative to site-packages, with ``/`` between the parts."""
+    hash_: str
+    """``ALGORITHM=DIGEST``, or nothing: of RECORD itself, and of what was made later."""
+    size: str
+    """Its length in bytes, or nothing."""
+
+
+_COLUMNS = len(Row._fields)
 
 
 class RecordError(ValueError):
@@ -56,18 +64,17 @@ def parse(content: bytes) -> list[Row]:
     """Return the rows in the `content` of a RECORD. Raises `RecordError`."""
     text = content[: _complete(content)].decode("utf-8", "surrogateescape")
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        lines = [line for line in csv.reader(io.StringIO(text, newline="")) if line]
     except csv.Error as error:
         message = f"its RECORD cannot be read ({error})"
         raise RecordError(message) from None
-    if not rows:
+    if not lines:
         message = "its RECORD is empty"
         raise RecordError(message)
-    for row in rows:
-        if len(row) != _COLUMNS or not row[0]:
-            message = "its RECORD has a row that is not a path, a hash and a size"
-            raise RecordError(message)
-    return rows
+    if any(len(line) != _COLUMNS or not line[0] for line in lines):
+        message = "its RECORD has a row that is not a path, a hash and a size"
+        raise RecordError(message)
+    return [Row(*line) for line in lines]
 
 
 def _complete(content: bytes) -> int:
@@ -101,12 +108,12 @@ def top(row: Row) -> str:
 
     The path is taken for what it means: ``./x/../y`` begins with ``y``.
     """
-    return _split(row[0])[0]
+    return _split(row.path)[0]
 
 
 def moved(row: Row, directory: str) -> Row:
     """Return `row` with `directory` in place of the first component of its path."""
-    return [f"{directory}/{_split(row[0])[1]}", *row[1:]]
+    return row._replace(path=f"{directory}/{_split(row.path)[1]}")
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -135,18 +142,19 @@ def relocated(rows: Iterable[Row], aliases: Collection[str], directory: str) -> 
             elsewhere.append(row)
             continue
         here = moved(row, directory)
-        if here[0] != f"{directory}/{UNFINISHED}" and not own.get(here[0], ["", ""])[1]:
-            own[here[0]] = here
+        listed = own.get(here.path)
+        if here.path != f"{directory}/{UNFINISHED}" and not (listed and listed.hash_):
+            own[here.path] = here
     return sorted([*elsewhere, *own.values()])
 
 
 def also_listed(rows: Iterable[Row], aliases: Collection[str], directory: str) -> list[Row]:
     """Return the rows that `rows` lack to list every file of `aliases` under `directory`, too."""
     rows = list(rows)
-    listed = {row[0] for row in rows}
+    listed = {row.path for row in rows}
     wanted = [moved(row, directory) for row in rows if top(row) in aliases]
-    wanted.append([f"{directory}/{UNFINISHED}", "", ""])
-    return [row for row in {row[0]: row for row in wanted}.values() if row[0] not in listed]
+    wanted.append(Row(f"{directory}/{UNFINISHED}", "", ""))
+    return [row for row in {row.path: row for row in wanted}.values() if row.path not in listed]
 
 
 def append(directory: str, rows: list[Row]) -> None:
