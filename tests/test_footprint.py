@@ -29,12 +29,10 @@ MODULES = {
     "uvshim.environments.environment",
     "uvshim.errors",
     "uvshim.uv.process",
-    "uvshim.messages",
     "uvshim.environments.snapshot",
     "uvshim.uv.supervisor",
     "uvshim.uv.question",
     "uvshim.uvpip",
-    "uvshim.watch",
 }
 
 # Runs uvpip as its script does, and tells what an audit hook sees of it (PEP 578).

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from uvshim.messages import Report, printable
-from uvshim.rename.on_disk import Left, Renamed
+from uvshim.messages import Messages, printable
+from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
 ONE = Renamed(
     "oslo.cache", "3.10.2", "/s/oslo_cache-3.10.2.dist-info", "/s/oslo.cache-3.10.2.dist-info"
@@ -21,8 +21,8 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_renamed_is_told_as_uv_tells_what_was_installed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    Report().renamed([ONE], 0.0042)
-    Report().renamed([ONE, ONE], 1.5)
+    Messages().outcome(Outcome([ONE], [], 0.0042))
+    Messages().outcome(Outcome([ONE, ONE], [], 1.5))
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
@@ -35,32 +35,32 @@ def test_what_was_renamed_is_told_as_uv_tells_what_was_installed(
 
 
 def test_where_nothing_was_renamed_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    Report(verbose=True).renamed([], 1)
+    Messages(verbose=True).outcome(Outcome([], [], 1))
     assert capsys.readouterr().err == ""
 
 
 def test_details_are_told_only_to_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
-    Report(verbose=True).renamed([ONE], 0)
+    Messages(verbose=True).outcome(Outcome([ONE], [], 0))
     said = capsys.readouterr().err
     assert f"DEBUG uvshim: `{ONE.before}` is now `{ONE.path}`\n" in said
 
 
 def test_quiet_leaves_out_all_but_errors_and_warnings(capsys: pytest.CaptureFixture[str]) -> None:
-    report = Report(quiet=True)
-    report.renamed([ONE], 1)
-    report.waiting("/lock")
+    messages = Messages(quiet=True)
+    messages.outcome(Outcome([ONE], [], 1))
+    messages.waiting("/lock")
     assert capsys.readouterr().err == ""
-    report.error("e")
-    report.warning("w")
+    messages.error("e")
+    messages.warning("w")
     assert capsys.readouterr().err == "error: e\nwarning: w\n"
 
 
-def test_what_was_left_is_told_with_the_reason_and_the_command_that_mends_it(
+def test_what_was_left_is_told_with_the_reason_and_the_command_to_try_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    report = Report()
-    report.left(Left("/s/a_b-1.dist-info", "it has no RECORD"))
-    report.mend("/my env")
+    messages = Messages()
+    messages.outcome(Outcome([], [LeftAlone("/s/a_b-1.dist-info", "it has no RECORD")]))
+    messages.suggest_fix("/my env")
     assert capsys.readouterr().err == (
         "warning: `/s/a_b-1.dist-info` was left alone: it has no RECORD\n"
         "hint: `uvshim fix '/my env'` tries again\n"
@@ -68,7 +68,7 @@ def test_what_was_left_is_told_with_the_reason_and_the_command_that_mends_it(
 
 
 def test_foreign_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    Report().left(Left("/s/a\x1b[2J", "b\nc\x07 d\u202e"))
+    Messages().outcome(Outcome([], [LeftAlone("/s/a\x1b[2J", "b\nc\x07 d\u202e")]))
     said = capsys.readouterr().err
     assert "\x1b" not in said
     assert "`/s/a\\x1b[2J` was left alone: b\\nc\\x07 d\\u202e\n" in said
@@ -105,5 +105,5 @@ def test_colours_are_used_where_uv_uses_them(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
-    Report(color=color).warning("x")
+    Messages(color=color).warning("x")
     assert ("\x1b[" in capsys.readouterr().err) is expected

@@ -125,7 +125,7 @@ def test_a_subcommand_of_uv_pip_as_first_word_is_that_subcommand(
 
 
 def test_every_subcommand_that_this_uv_has_is_known(run: Run, uv: Path) -> None:
-    from uvshim.uv.arguments import SUBCOMMANDS  # noqa: PLC0415
+    from uvshim.uv.arguments import SUBCOMMANDS
 
     lines = run(uv, "pip", "--help", "--color", "never").stdout.split("Commands:\n")[1]
     listed = re.findall(r"^  (\w+)", lines.split("\n\n")[0], re.MULTILINE)
@@ -227,7 +227,7 @@ def test_help_is_ours_and_then_uvs(run: Run, uv: Path, uvpip: Path) -> None:
 
 
 def test_the_version_is_ours_and_uvs(run: Run, uv: Path, uvpip: Path) -> None:
-    from uvshim import __version__  # noqa: PLC0415
+    from uvshim import __version__
 
     for option in ("--version", "-V"):
         done = run(uvpip, option)

@@ -57,7 +57,7 @@ def run(script: Path, pythons: list[Path]) -> str:
 def main() -> int:
     """Run every script, and keep what it prints."""
     sys.path.insert(0, str(ROOT))
-    from tests.conftest import interpreters  # noqa: PLC0415
+    from tests.conftest import interpreters
 
     for script in map(Path, sys.argv[1:]) if sys.argv[1:] else scripts():
         said = run(script, interpreters())

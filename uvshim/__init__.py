@@ -2,7 +2,7 @@
 
 The commands `uvpip` and `uvshim` are what most people need. For programs there are
 
-- `renormalize(site_packages, since=None)`, which puts right what has a wrong name;
+- `renormalize(site_packages, since=None)`, which renames what has a wrong name;
 - `Snapshot`, which tells what is new since a moment before;
 - `diagnose(tree)`, which tells what is wrong and what breaks because of it, in a `DiskTree` or
   whatever else lists directories and reads files.
@@ -10,12 +10,12 @@ The commands `uvpip` and `uvshim` are what most people need. For programs there 
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # see uv.py
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
+    from uvshim.api import renormalize
     from uvshim.check.diagnosis import diagnose
     from uvshim.environments.snapshot import Snapshot
     from uvshim.environments.tree import DiskTree
-    from uvshim.rename.on_disk import renormalize
 
 __all__ = ["DiskTree", "Snapshot", "__version__", "diagnose", "renormalize"]
 
@@ -25,7 +25,7 @@ _MODULES = {
     "DiskTree": "uvshim.environments.tree",
     "Snapshot": "uvshim.environments.snapshot",
     "diagnose": "uvshim.check.diagnosis",
-    "renormalize": "uvshim.rename.on_disk",
+    "renormalize": "uvshim.api",
 }
 
 
@@ -34,6 +34,6 @@ def __getattr__(name: str) -> object:
     if name not in _MODULES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    from importlib import import_module  # noqa: PLC0415
+    from importlib import import_module
 
     return getattr(import_module(_MODULES[name]), name)

@@ -7,7 +7,7 @@ import sys
 
 from uvshim.errors import ConfigurationError
 
-TYPE_CHECKING = False  # see uv.py
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,9 +42,9 @@ def matcher(patterns: list[str]) -> Callable[[str], bool]:
     """
     if not patterns:
         return lambda _name: False
-    from fnmatch import fnmatchcase  # noqa: PLC0415
+    from fnmatch import fnmatchcase
 
-    from uvshim.rename.names import normalized  # noqa: PLC0415
+    from uvshim.rename.names import normalized
 
     wanted = [normalized(pattern) for pattern in patterns]
     return lambda name: any(fnmatchcase(normalized(name), pattern) for pattern in wanted)
@@ -89,9 +89,9 @@ def _may_say(pyproject: bytes) -> bool:
 def _patterns(path: str, content: bytes) -> list[str]:
     """Return the patterns in the file `path` with `content`."""
     if sys.version_info >= (3, 11):
-        import tomllib  # noqa: PLC0415
+        import tomllib
     else:
-        import tomli as tomllib  # noqa: PLC0415
+        import tomli as tomllib
 
     try:
         document = tomllib.loads(content.decode("utf-8"))

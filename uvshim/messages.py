@@ -7,11 +7,11 @@ import sys
 
 from uvshim.uv import process
 
-TYPE_CHECKING = False  # see uv.py
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from uvshim.rename.on_disk import Left, Renamed
+    from uvshim.rename.on_disk import Outcome
 
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 
@@ -32,7 +32,7 @@ class Style:
         return f"{self.paint(BOLD + ';' + color, word)}{self.paint(BOLD, ':')}"
 
 
-class Report:
+class Messages:
     """Says what was done, in colour or not, as much as is wanted."""
 
     def __init__(
@@ -61,27 +61,29 @@ class Report:
         if not self._quiet:
             self._say(f"Waiting for another uv to release its lock at `{lock}`")
 
-    def renamed(self, renamed: list[Renamed], seconds: float, done: str = "Renormalized") -> None:
-        """Say which distributions were put right, and in which time."""
-        if self._quiet or not renamed:
-            return
-        count = counted(len(renamed), "distribution")
-        took = self._style.paint(DIM, f"in {_duration(seconds)}")
-        self._say(f"{self._style.paint(DIM, done)} {self._style.paint(BOLD, count)} {took}")
-        for each in renamed:
-            version = self._style.paint(DIM, f"=={each.version}")
-            self._say(
-                f" {self._style.paint(YELLOW, '~')} {self._style.paint(BOLD, each.name)}{version}"
-            )
-            self.detail(f"`{each.before}` is now `{each.path}`")
+    def os_error(self, error: OSError, place: str = "") -> None:
+        """Say what the operating system refused; `place`, where the error names no file."""
+        if error.filename is not None:
+            place = f"`{printable(str(error.filename))}`"
+        self.error(f"{place}: {error.strerror}" if place else str(error.strerror))
 
-    def left(self, left: Left) -> None:
-        """Say which directory was left alone, and why."""
-        self.warning(f"`{printable(left.path)}` was left alone: {printable(left.reason)}")
+    def outcome(self, outcome: Outcome, done: str = "Renormalized") -> None:
+        """Say which distributions were renamed, in which time, and which were left alone."""
+        if outcome.renamed and not self._quiet:
+            count = self._style.paint(BOLD, counted(len(outcome.renamed), "distribution"))
+            took = self._style.paint(DIM, f"in {_duration(outcome.seconds)}")
+            self._say(f"{self._style.paint(DIM, done)} {count} {took}")
+            for each in outcome.renamed:
+                name = self._style.paint(BOLD, each.name)
+                version = self._style.paint(DIM, f"=={each.version}")
+                self._say(f" {self._style.paint(YELLOW, '~')} {name}{version}")
+                self.detail(f"`{each.before}` is now `{each.path}`")
+        for left in outcome.left_alone:
+            self.warning(f"`{printable(left.path)}` was left alone: {printable(left.reason)}")
 
-    def mend(self, environment: str) -> None:
-        """Say which command puts right what was left in `environment`, or says what else to do."""
-        from shlex import quote  # noqa: PLC0415
+    def suggest_fix(self, environment: str) -> None:
+        """Say which command renames what was left in `environment`, or says what else to do."""
+        from shlex import quote
 
         self.hint(f"`uvshim fix {quote(environment)}` tries again")
 

@@ -6,9 +6,18 @@ import sys
 
 from uvshim import __version__, config
 from uvshim.errors import UvshimError
-from uvshim.messages import Report, printable
-from uvshim.uv import process, question
+from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
+
+TYPE_CHECKING = False  # see uv/process.py
+if TYPE_CHECKING:
+    from uvshim.environments.environment import Environment
+    from uvshim.environments.snapshot import Snapshot
+    from uvshim.messages import Messages
+    from uvshim.uv.supervisor import Supervisor
+
+# Every module below that is imported within a function is needed by some runs only: messages by
+# those that have something to say, `uvshim.rename` by those that have something to rename.
 
 USAGE = """\
 uvpip: `uv pip install`, after which pkg_resources finds every distribution under its own name.
@@ -25,30 +34,33 @@ All arguments are uv's own. What follows is its help.
 
 """
 
-# What uvpip ends with where uv succeeded and a name could not be put right.
-NOT_PUT_RIGHT = 3
+# The exit code where uv succeeded and a directory could not be renamed.
+NOT_RENAMED = 3
 
 
 def main() -> int:
     """Run the command line of `uvpip` and return its exit code."""
     process.open_standard_streams()
-    words = sys.argv[1:]
-    arguments = Arguments(words)
-    report = Report(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
+    arguments = Arguments(sys.argv[1:])
     try:
         binary = process.find_uv()
         if arguments.installs and not config.disabled():
-            return _install(binary, arguments, report)
+            return _install(binary, arguments)
         if not config.disabled():
             _introduce(arguments, binary)
         process.replace([binary, "pip", arguments.subcommand, *arguments.rest])
     except UvshimError as error:
-        report.error(str(error))
+        _messages(arguments).error(str(error))
         return error.exit_code
     except OSError as error:
-        where = "" if error.filename is None else f"`{printable(str(error.filename))}`: "
-        report.error(f"{where}{error.strerror}")
+        _messages(arguments).os_error(error)
         return UvshimError.exit_code
+
+
+def _messages(arguments: Arguments) -> Messages:
+    from uvshim.messages import Messages
+
+    return Messages(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
 
 
 def _introduce(arguments: Arguments, binary: str) -> None:
@@ -60,33 +72,81 @@ def _introduce(arguments: Arguments, binary: str) -> None:
         process.replace([binary, "--version"])
 
 
-def _install(binary: str, arguments: Arguments, report: Report) -> int:
-    """Ask where uv will write, look, run it, look again, and put right what it wrote."""
-    from uvshim.uv.supervisor import Supervisor  # noqa: PLC0415
+def _install(binary: str, arguments: Arguments) -> int:
+    """Ask uv where it will write, look there, run uv, look again, and rename what is new."""
+    from uvshim.uv.question import Question
+    from uvshim.uv.supervisor import Supervisor
 
     supervisor = Supervisor()  # before anything is started: what runs must end when we end
-    asked = question.Question(binary, arguments, supervisor)
-    # While uv is at work on the answer we load what is needed once it is there.
-    from uvshim.environments.environment import Environment  # noqa: PLC0415
-    from uvshim.watch import Watch, load  # noqa: PLC0415
+    question = Question(binary, arguments, supervisor)
+    # While uv works on the answer we load what will be needed with it.
+    from uvshim.environments.environment import Environment
+    from uvshim.environments.snapshot import Snapshot
 
-    environment = Environment.of(asked.answer(), supervisor)
-    exclude = config.excluded(asked.project)
+    answer = question.answer()
+    exclude = config.excluded(answer.project)
+    environment = Environment.of(answer, supervisor)
     if supervisor.signalled:
         return supervisor.finish(-supervisor.signalled)
-    watch = Watch(environment)
+    before = Snapshot.of(environment)
+    if environment and environment.holds(__file__):
+        load()  # now: uv may replace or remove these very modules
 
     uv_install = supervisor.start([binary, "pip", arguments.subcommand, *arguments.rest])
     status = supervisor.wait(uv_install, meanwhile=load)
 
-    if environment is None and status == 0:
-        answer = question.Question(binary, arguments, supervisor).answer()
+    if environment is None and status == 0:  # there was none, and now there should be
+        answer = Question(binary, arguments, supervisor).answer()
         environment = Environment.of(answer, supervisor)
     if environment is not None:
-        complete = watch.put_right(environment, exclude, supervisor, report)
+        new = before.new_in(environment)
+        complete = not new or rename_new(
+            environment, before, exclude, supervisor, _messages(arguments)
+        )
     else:
         complete = status != 0
         if not complete:
-            report.warning("uv did not say where it installed: no name was put right")
-            report.mend("PATH_OF_THE_ENVIRONMENT")
-    return supervisor.finish(status if status != 0 or complete else NOT_PUT_RIGHT)
+            messages = _messages(arguments)
+            messages.warning("uv did not say where it installed: nothing was renamed")
+            messages.suggest_fix("PATH_OF_THE_ENVIRONMENT")
+    return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
+
+
+def rename_new(
+    environment: Environment,
+    before: Snapshot,
+    exclude: list[str],
+    supervisor: Supervisor,
+    messages: Messages,
+) -> bool:
+    """Rename what is new in `environment` since `before` and has a dotted name; say what was done.
+
+    `exclude` are the patterns of the names that are left alone. Returns whether everything that
+    was to be renamed was.
+    """
+    from uvshim.rename import on_disk
+    from uvshim.uv.lock import LockInterruptedError, uv_lock
+
+    is_excluded = config.matcher(exclude)
+    try:
+        with uv_lock(environment.lock, supervisor.interrupted, messages.waiting):
+            # Looked for once more: under the lock no other uv is half way through a directory.
+            outcome = on_disk.rename(
+                before.new_in(environment),
+                lambda name: "." in name and not is_excluded(name),
+            )
+    except LockInterruptedError:
+        messages.warning("interrupted while another uv had the lock: nothing was renamed")
+        messages.suggest_fix(environment.path)
+        return False
+    messages.outcome(outcome)
+    if outcome.left_alone:
+        messages.suggest_fix(environment.path)
+    return not outcome.left_alone
+
+
+def load() -> None:
+    """Import what a rename needs: too much for a run that has nothing to rename."""
+    from uvshim import messages  # noqa: F401
+    from uvshim.rename import on_disk  # noqa: F401
+    from uvshim.uv import lock  # noqa: F401

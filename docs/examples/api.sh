@@ -11,6 +11,6 @@ found = uvshim.diagnose(uvshim.DiskTree(), [site_packages])
 print([(one.kind, one.name) for one in found.findings])
 
 outcome = uvshim.renormalize(site_packages, since=before)
-print([(one.name, one.version) for one in outcome.renamed], outcome.left)
+print([(one.name, one.version) for one in outcome.renamed], outcome.left_alone)
 EOF
 python3 example.py

@@ -17,10 +17,11 @@ import pytest
 from tests.check.test_working_set import ENVIRONMENTS, model, names_in
 from tests.corpus import CORPORA, RealPkgResources, write
 from tests.places import Venv
-from uvshim.check.diagnosis import DUPLICATE, MISNAMED, NORMALIZED_NAME, STALE_RECORD, diagnose
+from uvshim.check.diagnosis import DUPLICATE, diagnose
 from uvshim.check.working_set import NOT_FOUND, Dialect
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.names import parse_metadata
+from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import posixpath
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -426,11 +427,18 @@ def test_every_kind_of_tree_is_diagnosed_alike(tmp_path: Path) -> None:
     assert diagnose(DiskTree(str(write(files, tmp_path / "disk")))) == in_memory
 
 
-def test_a_tree_in_which_no_name_can_be_wrong_is_only_listed() -> None:
+def test_where_no_name_can_be_wrong_metadata_and_record_are_all_that_is_read() -> None:
     names = ["pbr-6.1", "six-1.16.0", "Babel-2.1", "x-1!2.0+local"]
     tree = MemoryTree(under(SITE, *[installed(n, n.split("-")[0]) for n in names], FIXED))
     diagnosis = diagnose(tree, [SITE])
-    assert (diagnosis.distributions, diagnosis.findings, tree.asked) == (5, (), [])
+    assert (diagnosis.distributions, diagnosis.findings) == (5, ())
+    assert {posixpath.basename(path) for path in tree.asked} == {"METADATA", "RECORD"}
+
+
+def test_a_record_of_another_directory_is_found_whatever_the_name() -> None:
+    files = under(SITE, installed("Babel-2.1", "Babel", record="babel-2.1"), FIXED)
+    (finding,) = diagnose(MemoryTree(files), [SITE]).findings
+    assert (finding.kind, finding.name) == ("stale-record", "Babel")
 
 
 def test_packaging_is_not_imported_where_nothing_can_be_missing(tmp_path: Path) -> None:
@@ -440,7 +448,7 @@ def test_packaging_is_not_imported_where_nothing_can_be_missing(tmp_path: Path) 
     code = (
         "import sys; from uvshim.check.diagnosis import diagnose; from uvshim.environments.tree import DiskTree\n"
         f"assert diagnose(DiskTree(), [{str(plain)!r}]).affected\n"
-        "assert not {'packaging', 'email', 'csv', 'dataclasses'} & set(sys.modules)"
+        "assert not {'packaging', 'email', 'dataclasses'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

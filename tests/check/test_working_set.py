@@ -321,7 +321,7 @@ def test_the_search_path_is_the_one_that_site_makes(tmp_path: Path) -> None:
 
 
 def installed_site_path(site: Path) -> list[str]:
-    import subprocess  # noqa: PLC0415
+    import subprocess
 
     code = (
         f"import sys, site; b = len(sys.path); site.addsitedir({str(site)!r}); print(sys.path[b:])"

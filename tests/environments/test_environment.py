@@ -9,7 +9,7 @@ import pytest
 
 from uvshim.environments.environment import Environment
 from uvshim.uv.process import Child
-from uvshim.uv.question import Target
+from uvshim.uv.question import Answer
 from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -49,22 +49,22 @@ def supervisor() -> Supervisor:
 
 
 def test_a_target_is_its_own_site_packages(tmp_path: Path, supervisor: Supervisor) -> None:
-    environment = Environment.of(Target(directory=str(tmp_path)), supervisor)
+    environment = Environment.of(Answer(directory=str(tmp_path)), supervisor)
     assert environment is not None
     assert environment.site_packages() == [str(tmp_path)]
 
 
 @pytest.mark.parametrize(
-    "target", [Target(), Target(directory="/no/such/place"), Target(root="/no/such/place")]
+    "target", [Answer(), Answer(directory="/no/such/place"), Answer(root="/no/such/place")]
 )
-def test_what_is_not_there_is_no_environment(target: Target, supervisor: Supervisor) -> None:
+def test_what_is_not_there_is_no_environment(target: Answer, supervisor: Supervisor) -> None:
     assert Environment.of(target, supervisor) is None
 
 
 def test_a_virtual_environment_has_its_directories_in_the_usual_places(
     venv: Venv, supervisor: Supervisor
 ) -> None:
-    environment = Environment.of(Target(root=str(venv.path), lock="x"), supervisor)
+    environment = Environment.of(Answer(root=str(venv.path), lock="x"), supervisor)
     assert environment is not None
     assert (environment.path, environment.lock) == (str(venv.path), "x")
     assert environment.site_packages() == [str(venv.site_packages)]
@@ -83,7 +83,7 @@ def test_directories_that_are_one_count_once_and_such_that_are_two_twice(
         place.mkdir(parents=True)
     (tmp_path / "lib" / "python3").symlink_to("python3.9")
     (tmp_path / "lib" / "other" / "site-packages").mkdir(parents=True)
-    environment = Environment.of(Target(root=str(tmp_path), is_prefix=True), supervisor)
+    environment = Environment.of(Answer(root=str(tmp_path), is_prefix=True), supervisor)
     assert environment is not None
     real = {str(place.resolve()) for place in places}
     found = environment.site_packages()
@@ -103,7 +103,7 @@ def test_any_other_python_is_asked_for_its_directories(
         interpreter.write_text(f'#!/bin/sh\nprintf "%s\\n" "{tmp_path / place}" /nowhere\n')
         interpreter.chmod(0o755)
     (tmp_path / "lib" / "python3.9" / "site-packages").mkdir(parents=True)
-    environment = Environment.of(Target(root=str(tmp_path), python="3.9.18"), supervisor)
+    environment = Environment.of(Answer(root=str(tmp_path), python="3.9.18"), supervisor)
     assert environment is not None
     assert environment.site_packages() == [str(tmp_path / "right")]
 
@@ -117,7 +117,7 @@ def test_a_python_that_does_not_answer_is_taken_for_a_usual_one(
     interpreter.chmod(0o755)
     usual = tmp_path / "lib" / "python3.9" / "site-packages"
     usual.mkdir(parents=True)
-    environment = Environment.of(Target(root=str(tmp_path), python="3.9.18"), supervisor)
+    environment = Environment.of(Answer(root=str(tmp_path), python="3.9.18"), supervisor)
     assert environment is not None
     assert environment.site_packages() == [str(usual)]
 
@@ -129,7 +129,7 @@ def test_it_is_known_whether_a_file_is_installed_in_an_environment(
     here.mkdir()
     (tmp_path / "link").symlink_to("here")
     (tmp_path / "here-too").mkdir()
-    environment = Environment.of(Target(directory=str(tmp_path / "link")), supervisor)
+    environment = Environment.of(Answer(directory=str(tmp_path / "link")), supervisor)
     assert environment is not None
     assert environment.holds(str(here / "a" / "b.py"))
     assert environment.holds(str(tmp_path / "link" / "b.py"))

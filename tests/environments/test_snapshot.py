@@ -66,7 +66,7 @@ def test_what_has_changed_since_a_moment_is_told_by_its_ctime(tmp_path: Path) ->
     time.sleep(0.02)
     new.mkdir()
     os.utime(new, (0, 0))
-    assert Snapshot.take([str(tmp_path)]).changed_since(moment) == [str(new)]
+    assert Snapshot.take([str(tmp_path)]).new_since(Snapshot({}, moment)) == [str(new)]
 
 
 def test_a_directory_that_cannot_be_listed_counts_as_empty(tmp_path: Path) -> None:

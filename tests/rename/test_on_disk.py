@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.places import dist_infos, record_faults, tree
-from uvshim.rename.on_disk import Left, Outcome, Renamed, renormalize_directories
+from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed, rename
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +34,10 @@ def distribution(
     return path
 
 
-def put_right(*paths: Path, dry: bool = False) -> Outcome:
-    return renormalize_directories([str(path) for path in paths], lambda _name: True, dry=dry)
+def renamed(*paths: Path, dry_run: bool = False) -> Outcome:
+    """Rename the directories `paths`, and return the outcome but for the time it took."""
+    outcome = rename([str(path) for path in paths], lambda _name: True, dry_run=dry_run)
+    return outcome._replace(seconds=0.0)
 
 
 @pytest.mark.parametrize(
@@ -54,18 +56,18 @@ def test_a_directory_gets_its_name_and_record_says_so(
 ) -> None:
     before = distribution(tmp_path, directory, name)
     after = tmp_path / f"{wanted}.dist-info"
-    assert put_right(before) == Outcome([Renamed(name, "1.0", str(before), str(after))], [])
+    assert renamed(before) == Outcome([Renamed(name, "1.0", str(before), str(after))], [])
     assert dist_infos(tmp_path) == [after.name]
     assert record_faults(after) == []
-    assert put_right(after) == Outcome([], [])
+    assert renamed(after) == Outcome([], [])
 
 
 @pytest.mark.parametrize("listed_as", ["a_b-1.0", "A_B-1.0", "a.b-info", "a-b-1.0", "a_b-0.9"])
 def test_a_record_that_speaks_of_another_name_is_put_right(tmp_path: Path, listed_as: str) -> None:
     path = distribution(tmp_path, "a.b-1.0", "a.b", listed_as=listed_as)
-    assert put_right(path) == Outcome([Renamed("a.b", "1.0", str(path), str(path))], [])
+    assert renamed(path) == Outcome([Renamed("a.b", "1.0", str(path), str(path))], [])
     assert record_faults(path) == []
-    assert put_right(path) == Outcome([], [])
+    assert renamed(path) == Outcome([], [])
 
 
 def test_a_record_that_lists_the_files_of_another_directory_there_is_left_so(
@@ -74,7 +76,7 @@ def test_a_record_that_lists_the_files_of_another_directory_there_is_left_so(
     other = distribution(tmp_path, "a.b-0.9", "a.b", "0.9")
     path = distribution(tmp_path, "a.b-1.0", "a.b", listed_as="a.b-0.9")
     before = tree(tmp_path)
-    assert put_right(path, other) == Outcome([], [])
+    assert renamed(path, other) == Outcome([], [])
     assert tree(tmp_path) == before
 
 
@@ -87,7 +89,7 @@ def test_what_is_right_or_has_no_dot_is_not_touched(
 ) -> None:
     path = distribution(tmp_path, directory, name)
     before = {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")}
-    assert put_right(path) == Outcome([], [])
+    assert renamed(path) == Outcome([], [])
     assert {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")} == before
 
 
@@ -99,7 +101,7 @@ def test_what_is_of_no_concern_is_not_touched(tmp_path: Path) -> None:
         asked.append(name)
         return False
 
-    assert renormalize_directories([str(path)], concerns) == Outcome([], [])
+    assert rename([str(path)], concerns)._replace(seconds=0.0) == Outcome([], [])
     assert asked == ["a.b"]
     assert dist_infos(tmp_path) == ["a_b-1.0.dist-info"]
 
@@ -108,9 +110,9 @@ def test_a_dry_run_says_the_same_and_touches_nothing(tmp_path: Path) -> None:
     one = distribution(tmp_path, "a_b-1.0", "a.b")
     two = distribution(tmp_path, "c_d-1.0", "c.d")
     before = {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")}
-    said = put_right(one, two, dry=True)
+    said = renamed(one, two, dry_run=True)
     assert {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")} == before
-    assert said == put_right(one, two)
+    assert said == renamed(one, two)
 
 
 def test_what_stands_beside_already_is_not_overwritten(tmp_path: Path) -> None:
@@ -118,9 +120,9 @@ def test_what_stands_beside_already_is_not_overwritten(tmp_path: Path) -> None:
     distribution(tmp_path, "a.b-1.0", "a.b")
     before = tree(tmp_path)
     for dry in (True, False):
-        outcome = put_right(one, dry=dry)
+        outcome = renamed(one, dry_run=dry)
         assert outcome == Outcome(
-            [], [Left(str(one), "`a.b-1.0.dist-info` stands beside it already")]
+            [], [LeftAlone(str(one), "`a.b-1.0.dist-info` stands beside it already")]
         )
         assert tree(tmp_path) == before
 
@@ -136,7 +138,7 @@ def test_a_half_written_directory_is_left_and_named(tmp_path: Path, name: str, r
     path = distribution(tmp_path, "a_b-1.0", "a.b")
     (path / name).unlink()
     before = tree(tmp_path)
-    assert put_right(path) == Outcome([], [Left(str(path), reason)])
+    assert renamed(path) == Outcome([], [LeftAlone(str(path), reason)])
     assert tree(tmp_path) == before
 
 
@@ -149,16 +151,16 @@ def test_what_is_broken_in_nothing_that_could_be_put_right_here_is_passed_over(
 ) -> None:
     path = distribution(tmp_path, directory, name)
     (path / missing).unlink()
-    assert put_right(path) == Outcome([], [])
+    assert renamed(path) == Outcome([], [])
 
 
 def test_one_that_fails_does_not_keep_the_next_from_being_put_right(tmp_path: Path) -> None:
     one = distribution(tmp_path, "a_b-1.0", "a.b")
     (one / "RECORD").write_text("")
     two = distribution(tmp_path, "c_d-1.0", "c.d")
-    outcome = put_right(one, two)
+    outcome = renamed(one, two)
     assert [each.name for each in outcome.renamed] == ["c.d"]
-    assert outcome.left == [Left(str(one), "its RECORD is empty")]
+    assert outcome.left_alone == [LeftAlone(str(one), "its RECORD is empty")]
 
 
 def test_no_other_file_is_written_and_none_changes_its_inode(tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ def test_no_other_file_is_written_and_none_changes_its_inode(tmp_path: Path) -> 
         for each in path.rglob("*")
         if each.name != "RECORD"
     }
-    put_right(path)
+    renamed(path)
     new = tmp_path / "a.b-1.0.dist-info"
     after = {
         each.relative_to(new): (os.lstat(each).st_ino, os.lstat(each).st_mtime_ns)

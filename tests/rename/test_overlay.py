@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.places import dist_infos, record_faults, tree
-from tests.rename.test_on_disk import distribution, put_right
-from uvshim.rename import overlay, record
-from uvshim.rename.on_disk import Left, Outcome
+from tests.rename.test_on_disk import distribution, renamed
+from uvshim.rename import plan, record
+from uvshim.rename.on_disk import LeftAlone, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_directory_of_a_lower_layer_gets_its_name(old: Path, tmp_path: Path, l
     (old / "METADATA").chmod(0o640)
     (old / "link").symlink_to("METADATA")
     before = os.lstat(old)
-    assert len(put_right(old).renamed) == 1
+    assert len(renamed(old).renamed) == 1
     new = tmp_path / NEW
     assert dist_infos(tmp_path) == [NEW]
     assert sorted(os.listdir(tmp_path)) == [NEW, "code.py"]
@@ -64,7 +64,7 @@ def test_files_that_cannot_be_linked_are_copied(
     (old / "METADATA").chmod(0o640)
     before = (old / "METADATA").stat()
     monkeypatch.setattr(os, "link", refuse)
-    assert len(put_right(old).renamed) == 1
+    assert len(renamed(old).renamed) == 1
     assert record_faults(tmp_path / NEW) == []
     after = (tmp_path / NEW / "METADATA").stat()
     assert (after.st_mode, after.st_uid, after.st_gid, after.st_mtime_ns) == (
@@ -98,8 +98,8 @@ def test_what_is_left_of_the_old_directory_is_taken_away(
             shutil.rmtree(path)
         else:
             path.unlink()
-    outcome = put_right(*((new, old) if turned else (old, new)))
-    assert outcome.left == []
+    outcome = renamed(*((new, old) if turned else (old, new)))
+    assert outcome.left_alone == []
     assert [each.name for each in outcome.renamed] == ["a.b"]
     assert dist_infos(tmp_path) == [NEW]
     assert record_faults(new) == []
@@ -117,18 +117,18 @@ def test_an_old_directory_with_something_of_its_own_is_not_taken_away(
     else:
         record.replace(str(new), record.relocated(record.read(str(new)), {OLD, NEW}, NEW))
     before = tree(tmp_path)
-    outcome = put_right(old)
-    assert outcome == Outcome([], [Left(str(old), f"`{NEW}` stands beside it already")])
+    outcome = renamed(old)
+    assert outcome == Outcome([], [LeftAlone(str(old), f"`{NEW}` stands beside it already")])
     assert tree(tmp_path) == before
 
 
 def test_what_a_killed_run_has_built_is_built_anew_or_taken_away(
     old: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    building = tmp_path / (NEW + overlay.BUILDING)
+    building = tmp_path / (NEW + plan.BUILDING)
     building.mkdir()
     (building / "METADATA").write_text("half of i")
-    assert len(put_right(old).renamed) == 1
+    assert len(renamed(old).renamed) == 1
     assert sorted(os.listdir(tmp_path)) == [NEW, "code.py"]
     assert record_faults(tmp_path / NEW) == []
 
@@ -140,8 +140,8 @@ def test_an_error_in_the_middle_is_told_as_what_it_is(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
     monkeypatch.setattr(os, "mkdir", refuse)
-    (left,) = put_right(old).left
+    (left,) = renamed(old).left_alone
     assert left.reason.startswith("no space left on device")
     monkeypatch.undo()
-    assert len(put_right(old).renamed) == 1
+    assert len(renamed(old).renamed) == 1
     assert record_faults(tmp_path / NEW) == []

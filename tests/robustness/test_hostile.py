@@ -12,7 +12,7 @@ import pytest
 from tests.places import Venv, record_faults
 from tests.robustness.invariants import clone
 from uvshim.environments.snapshot import Snapshot
-from uvshim.rename.on_disk import renormalize_directories
+from uvshim.rename.on_disk import rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,12 +235,10 @@ def test_hostile_files_in_a_directory_do_no_harm(
     # The same by the other way in: what uvpip does with what uv has written.
     before = state(by_uvpip.path, ("a_b-", "a.b-", "A.B-")), state(outside, ())
     paths = sorted(Snapshot.take([str(by_uvpip.site_packages)]).states)
-    outcome = renormalize_directories(
-        [path for path in paths if "a_b" in path], lambda name: "." in name
-    )
+    outcome = rename([path for path in paths if "a_b" in path], lambda name: "." in name)
     assert (right in by_uvpip.dist_infos()) == (right in hostile.dist_infos())
     assert (state(by_uvpip.path, ("a_b-", "a.b-", "A.B-")), state(outside, ())) == before
-    assert all(each.reason.isprintable() for each in outcome.left)
+    assert all(each.reason.isprintable() for each in outcome.left_alone)
     tried("hostile inputs", 1)
 
 
@@ -433,5 +431,5 @@ def test_nothing_is_written_to_a_device_that_stands_for_a_record(hostile: Venv) 
     directory = a_directory_with(hostile.site_packages)
     (directory / "RECORD").unlink()
     (directory / "RECORD").symlink_to("/dev/full")
-    outcome = renormalize_directories([str(directory)], lambda _name: True)
-    assert [each.reason for each in outcome.left] == ["it has no RECORD"]
+    outcome = rename([str(directory)], lambda _name: True)
+    assert [each.reason for each in outcome.left_alone] == ["it has no RECORD"]

@@ -10,19 +10,19 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments import environment
-from uvshim.rename import names
+from uvshim.rename import names, plan, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from uvshim.environments.tree import Tree
+    from uvshim.rename.plan import Plan
 
-NORMALIZED_NAME = "normalized-name"
-MISNAMED = "misnamed"
-STALE_RECORD = "stale-record"
+# What can be wrong with a directory beside what `plan` names: no rename puts that right.
 GHOST = "ghost"
 DUPLICATE = "duplicate"
 
@@ -128,18 +128,21 @@ def diagnose(
     Raises nothing for what is in the tree, whatever that is.
     """
     places = tuple(usual_site_packages(tree) if site_packages is None else site_packages)
-    directories = [
-        _Directory(tree, place, name) for place in places for name in _infos(tree, place)
-    ]
-    suspects = _suspects(directories)
-    unreadable = [Unreadable(one.path, one.fault) for one in suspects if one.fault]
-    findings = [finding for one in suspects if not excluded(one.name) for finding in one.findings()]
+    unreadable: list[Unreadable] = []
+    findings: list[Finding] = []
+    for place in places:
+        for one in _directories(tree, place):
+            if one.plan is None:
+                if one.fault:
+                    unreadable.append(Unreadable(one.path, one.fault))
+            elif not excluded(one.plan.name):
+                findings += _findings(tree, one, one.plan)
     diagnosis = Diagnosis(
         site_packages=places,
         distributions=sum(1 for place in places for _ in _installed(tree, place)) - len(unreadable),
         setuptools=_setuptools(tree, places),
         affected=False,
-        findings=tuple(findings),
+        findings=tuple(sorted(findings, key=lambda one: one.path)),
         unresolvable=(),
         entry_points=(),
         failures=(),
@@ -155,121 +158,73 @@ def diagnose(
 # --- one directory --------------------------------------------------------------------------------
 
 
-class _Directory:
-    """One dist-info directory, read when it is looked at."""
+class _Directory(NamedTuple):
+    """One dist-info directory."""
 
-    def __init__(self, tree: Tree, place: str, own: str) -> None:
-        self.place = place
-        self.own = own
-        self.path = f"{place}/{own}"
-        self.fault = ""
-        self.identity = names.Identity("", "")
-        self.expected = own
-        self.has_twin = False
-        self._tree = tree
-
-    @property
-    def is_regular(self) -> bool:
-        """No METADATA can make this name a wrong one: it has no place for a dot, and a version."""
-        name, _, version = self.own.removesuffix(names.SUFFIX).partition("-")
-        return name.isalnum() and name.isascii() and names.is_version(version)
-
-    @property
-    def name(self) -> str:
-        return self.identity.name
-
-    @property
-    def project(self) -> tuple[str, str]:
-        """What two directories share if they are one distribution's."""
-        name = self.name or self.own.removesuffix(names.SUFFIX).partition("-")[0]
-        return self.place, names.normalized(name)
-
-    def look(self) -> None:
-        """Read METADATA, and say what the directory should be called, or what is the `fault`."""
-        metadata = self._tree.read(f"{self.path}/METADATA", names.HEADER_LIMIT)
-        if metadata is None:
-            is_directory = self._tree.is_directory(self.path)
-            self.fault = "it has no METADATA" if is_directory else "it is not a directory"
-            return
-        try:
-            identity = names.parse_metadata(metadata)
-            self.expected = names.expected(self.own, identity)
-        except names.MetadataError as error:
-            self.fault = str(error)
-        else:
-            self.identity = identity
-
-    def findings(self) -> Iterator[Finding]:
-        """Yield what is wrong with this directory, once it was looked at.
-
-        Of two directories of one distribution only one can keep its name: nothing is said of it.
-        """
-        if not self.name:
-            return
-        kinds = [DUPLICATE] if self.has_twin else [*self._wrong_name()]
-        if kinds or self.own != self.expected or "." in self.name:
-            kinds += self._wrong_record(stale_matters=not self.has_twin)
-        version = self.expected.removesuffix(names.SUFFIX).partition("-")[2]
-        for kind in kinds:
-            yield Finding(kind, self.name, version, self.path, self.expected)
-
-    def _wrong_name(self) -> Iterator[str]:
-        version = self.own.removesuffix(names.SUFFIX).partition("-")[2]
-        if not names.is_version(version):  # nor is what follows a `-` too many
-            yield MISNAMED
-        elif "." in self.name and self.own != self.expected:
-            yield NORMALIZED_NAME
-
-    def _wrong_record(self, *, stale_matters: bool) -> Iterator[str]:
-        from uvshim.rename import record  # noqa: PLC0415
-
-        content = self._tree.read(f"{self.path}/RECORD", _FILE_LIMIT)
-        try:
-            rows = record.parse(content or b"")
-        except record.RecordError:
-            return
-        infos = {top for row in rows if (top := record.top(row)).endswith(names.SUFFIX)}
-        if stale_matters and any(
-            names.version_in(alias, self.name) is not None for alias in infos - {self.own}
-        ):
-            yield STALE_RECORD
-        code = [row.path.replace("\\", "/") for row in rows if record.top(row) not in infos]
-        if code and not any(self._exists(path) for path in code):
-            yield GHOST
-
-    def _exists(self, path: str) -> bool:
-        return self._tree.is_file(posixpath.normpath(posixpath.join(self.place, path)))
+    path: str
+    plan: Plan | None
+    """What would be done with it; None, where nothing can be known of it."""
+    fault: str
+    """Why that is so, where it matters."""
+    has_twin: bool
+    """There is another directory of the same distribution beside it."""
 
 
-def _infos(tree: Tree, place: str) -> list[str]:
+def _directories(tree: Tree, place: str) -> list[_Directory]:
     """Return the dist-info directories in `place`, without what pip has put aside (``~``)."""
-    listed = tree.names(place)
-    return sorted(name for name in listed if name.endswith(names.SUFFIX) and name[0] != "~")
+    listed = sorted(name for name in tree.names(place) if name.endswith(names.SUFFIX))
+    directories = []
+    projects: Counter[str] = Counter()
+    for own in listed:
+        if own[0] == "~":
+            continue
+        one, fault = None, ""
+        try:
+            one = plan.make(tree, f"{place}/{own}")
+        except names.MetadataError as error:
+            fault = str(error)
+        project = names.normalized(one.name if one else names.split(own)[0])
+        if one or plan.is_beyond_doubt(own):
+            projects[project] += 1
+        directories.append((own, one, fault, project))
+    return [
+        _Directory(
+            f"{place}/{own}",
+            one,
+            "" if plan.is_beyond_doubt(own) and projects[project] == 1 else fault,
+            has_twin=projects[project] > 1,
+        )
+        for own, one, fault, project in directories
+    ]
+
+
+def _findings(tree: Tree, directory: _Directory, wanted: Plan) -> Iterator[Finding]:
+    """Yield what is wrong with `directory`, by the plan `wanted` for it and what is beside it.
+
+    Of two directories of one distribution only one can keep its name: nothing is said of it.
+    """
+    kinds = [DUPLICATE] if directory.has_twin else [*wanted.wrong]
+    if (kinds or "." in wanted.name) and _is_ghost(tree, wanted):
+        kinds.append(GHOST)
+    for kind in kinds:
+        yield Finding(kind, wanted.name, wanted.version, wanted.path, wanted.directory)
+
+
+def _is_ghost(tree: Tree, wanted: Plan) -> bool:
+    """Say whether RECORD lists code and all of it is gone."""
+    place = posixpath.dirname(wanted.path)
+    code = [
+        row.path.replace("\\", "/")
+        for row in wanted.rows
+        if not record.top(row).endswith(names.SUFFIX)
+    ]
+    return bool(code) and not any(
+        tree.is_file(posixpath.normpath(posixpath.join(place, path))) for path in code
+    )
 
 
 def _installed(tree: Tree, place: str) -> Iterator[str]:
     return (name for name in tree.names(place) if name.endswith((names.SUFFIX, ".egg-info")))
-
-
-def _suspects(directories: Iterable[_Directory]) -> list[_Directory]:
-    """Return those of `directories` that something may be wrong with, after a look at them."""
-    projects: dict[tuple[str, str], list[_Directory]] = {}
-    suspects = []
-    for directory in directories:
-        if not directory.is_regular:
-            directory.look()
-            suspects.append(directory)
-        if not directory.fault:
-            projects.setdefault(directory.project, []).append(directory)
-    for twins in projects.values():
-        if len(twins) == 1:
-            continue
-        for directory in twins:
-            directory.has_twin = True
-            if directory.is_regular:
-                directory.look()
-                suspects.append(directory)
-    return sorted(suspects, key=lambda one: one.path)
 
 
 # --- the environment ------------------------------------------------------------------------------
@@ -372,8 +327,8 @@ def _with_consequences(
     tree: Tree, diagnosis: Diagnosis, release: tuple[int, ...], markers: Mapping[str, str]
 ) -> Diagnosis:
     """Return `diagnosis` with what `require` says of every distribution."""
-    from uvshim.check.distributions import search_path  # noqa: PLC0415
-    from uvshim.check.working_set import NOT_FOUND, Dialect, WorkingSet  # noqa: PLC0415
+    from uvshim.check.distributions import search_path
+    from uvshim.check.working_set import NOT_FOUND, Dialect, WorkingSet
 
     dialect = Dialect.of(release)
     path = search_path(tree, diagnosis.site_packages)

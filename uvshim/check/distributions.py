@@ -168,7 +168,7 @@ def header_values(metadata: str, field: str) -> list[str]:
 
 
 def _safe_version(version: str) -> str:
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+    from packaging.version import InvalidVersion, Version
 
     try:
         return str(Version(version))
@@ -265,7 +265,7 @@ def _link_target(tree: Tree, path: str) -> str | None:
 
 def _by_version(name: str) -> list[Version]:
     """Return what setuptools before 66 sorted file names by: each part as a version, or as 0."""
-    from packaging.version import Version  # noqa: PLC0415
+    from packaging.version import Version
 
     stem, suffix = posixpath.splitext(name)
     parts = (parsed_version(part) for part in (*stem.split("-"), suffix))
@@ -274,7 +274,7 @@ def _by_version(name: str) -> list[Version]:
 
 def parsed_version(version: str) -> Version | None:
     """Return `version` as packaging reads it, or None if it is not one of PEP 440."""
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+    from packaging.version import InvalidVersion, Version
 
     try:
         return Version(version)

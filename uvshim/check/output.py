@@ -7,8 +7,9 @@ import os
 from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check.diagnosis import DUPLICATE, GHOST, MISNAMED, NORMALIZED_NAME, STALE_RECORD
+from uvshim.check.diagnosis import DUPLICATE, GHOST
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable
+from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -233,7 +234,7 @@ def reinstalls(examined: Examined) -> list[str]:
 
 def _age(version: str) -> Version:
     """Return what versions are compared by; one that is none counts as the oldest."""
-    from packaging.version import InvalidVersion, Version  # noqa: PLC0415
+    from packaging.version import InvalidVersion, Version
 
     try:
         return Version(version)

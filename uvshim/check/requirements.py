@@ -98,7 +98,7 @@ class Requirements:
         return not marker or any(self._holds(marker, extra) for extra in (*extras, ""))
 
     def _parsed(self, line: str) -> Parsed:
-        from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
+        from packaging.requirements import InvalidRequirement, Requirement
 
         try:
             return Requirement(line)
@@ -135,7 +135,7 @@ class Requirements:
         return by_extra
 
     def _section_applies(self, marker: str) -> bool:
-        from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415
+        from packaging.markers import InvalidMarker, Marker
 
         if not marker:
             return True
@@ -148,7 +148,7 @@ class Requirements:
     def _holds(self, marker: str, extra: str) -> bool:
         question = (marker, extra)
         if question not in self._evaluated:
-            from packaging import markers  # noqa: PLC0415
+            from packaging import markers
 
             try:
                 parsed = self._parsed_markers[marker]

@@ -6,11 +6,11 @@ import os
 
 from uvshim.errors import CannotRunError
 
-TYPE_CHECKING = False  # see uv.py
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from uvshim.uv.question import Target
+    from uvshim.uv.question import Answer
     from uvshim.uv.supervisor import Supervisor
 
 # Run by the interpreter of an environment that is not a virtual one, isolated from its user.
@@ -31,19 +31,19 @@ class Environment:
         self._directories = directories
 
     @classmethod
-    def of(cls, target: Target, supervisor: Supervisor) -> Environment | None:
-        """Return the environment that is uv's `target`, or None if uv did not say, or not clearly.
+    def of(cls, answer: Answer, supervisor: Supervisor) -> Environment | None:
+        """Return the environment that uv's `answer` tells of, or None if it does not tell clearly.
 
         A virtual environment and a prefix have their directories in the usual places. Any other
         Python is asked for them: a distributor may have moved them, as Debian does.
         """
-        if target.directory is not None and os.path.isdir(target.directory):
-            return cls(target.directory, target.lock, [target.directory])
-        if target.root is None or not os.path.isdir(target.root):
+        if answer.directory is not None and os.path.isdir(answer.directory):
+            return cls(answer.directory, answer.lock, [answer.directory])
+        if answer.root is None or not os.path.isdir(answer.root):
             return None
-        if target.is_prefix or os.path.isfile(os.path.join(target.root, "pyvenv.cfg")):
-            return cls(target.root, target.lock)
-        return cls(target.root, target.lock, _asked(target.root, target.python or "", supervisor))
+        if answer.is_prefix or os.path.isfile(os.path.join(answer.root, "pyvenv.cfg")):
+            return cls(answer.root, answer.lock)
+        return cls(answer.root, answer.lock, _asked(answer.root, answer.python or "", supervisor))
 
     def site_packages(self) -> list[str]:
         """Return the directories that exist now. One that is reached by two names counts once."""

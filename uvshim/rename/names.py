@@ -50,9 +50,18 @@ def is_version(version: str) -> bool:
     return _VERSION.fullmatch(version) is not None
 
 
+def split(directory: str) -> tuple[str, str]:
+    """Return the name part and the version part of the name of a dist-info `directory`.
+
+    The name part ends at the first `-`, for installers and pkg_resources alike.
+    """
+    name, _, version = directory.removesuffix(SUFFIX).partition("-")
+    return name, version
+
+
 def is_well_formed(directory: str) -> bool:
     """Say whether the name of the dist-info `directory` has the form NAME-VERSION."""
-    return is_version(directory.removesuffix(SUFFIX).partition("-")[2])
+    return is_version(split(directory)[1])
 
 
 def dotted(name: str) -> str:

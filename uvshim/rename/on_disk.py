@@ -8,25 +8,28 @@ either may be the one that exists (uv and pip skip a path that does not exist):
 2. rename the directory;
 3. replace RECORD by one with the new name's paths alone.
 
-Step 2 takes longer where a directory comes from a lower layer of a container image: `layers`.
+Step 2 takes longer where a directory comes from a lower layer of a container: see `overlay`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments import files
-from uvshim.environments.snapshot import Snapshot, may_be_dotted
-from uvshim.rename import names, overlay, record
+from uvshim.environments.tree import DiskTree
+from uvshim.rename import names, overlay, plan, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from uvshim.rename.plan import Plan
+
 
 class Renamed(NamedTuple):
-    """A distribution that has been put right."""
+    """A distribution whose dist-info directory was renamed, or whose RECORD was corrected."""
 
     name: str
     """Its project name, as METADATA has it."""
@@ -38,7 +41,7 @@ class Renamed(NamedTuple):
     """The path of its dist-info directory now: the same, where only RECORD was wrong."""
 
 
-class Left(NamedTuple):
+class LeftAlone(NamedTuple):
     """A dist-info directory that was left alone although something is wrong with it."""
 
     path: str
@@ -48,199 +51,127 @@ class Left(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of the directories that were looked at and needed something."""
+    """What became of the directories in which something was wrong."""
 
     renamed: list[Renamed]
-    left: list[Left]
-
-
-class _Plan(NamedTuple):
-    """What is to be done with one dist-info directory."""
-
-    identity: names.Identity
-    path: str
-    directory: str
-    """The name that the directory shall have."""
-    rows: list[record.Row]
-    aliases: frozenset[str]
-    """The names that its files may be listed under, but for one: they go from RECORD at the end."""
-
-    @property
-    def destination(self) -> str:
-        return os.path.join(os.path.dirname(self.path), self.directory)
-
-    @property
-    def version(self) -> str:
-        return self.directory.removesuffix(names.SUFFIX).partition("-")[2]
+    left_alone: list[LeftAlone]
+    seconds: float = 0.0
+    """How long it took."""
 
 
 class _CannotError(Exception):
     """A directory has to be left alone; the message is the reason."""
 
 
-def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = None) -> Outcome:
-    """Put right the distributions with dotted names in the directory `site_packages`.
+class _Disk(DiskTree):
+    """Reads this machine's files, and takes none that cannot be read for one that is missing."""
 
-    With a snapshot, only those that are new `since` it was taken. In a virtual environment or a
-    target no uv can install meanwhile: its lock is held. What could not be put right is told in
-    the outcome's `left`.
-
-    Raises `EnvironmentUnknownError` if there is no such directory.
-    """
-    from uvshim.environments import installation  # noqa: PLC0415
-    from uvshim.uv.lock import UvLock  # noqa: PLC0415
-
-    place = installation.of_site_packages(os.fspath(site_packages))
-    with UvLock(place.lock):
-        now = Snapshot.take(place.site_packages)
-        paths = sorted(now.states) if since is None else now.new_since(since)
-        return renormalize_directories(paths, lambda name: "." in name)
+    def read(self, path: str, limit: int) -> bytes | None:
+        return files.read(path, limit)
 
 
-def renormalize_directories(
-    paths: Iterable[str], concerns: Callable[[str], bool], *, dry: bool = False
+_DISK = _Disk()
+
+
+def rename(
+    paths: Iterable[str], concerns: Callable[[str], bool], *, dry_run: bool = False
 ) -> Outcome:
-    """Put right the dist-info directories `paths` of the distributions that `concerns` names.
+    """Rename the dist-info directories `paths` of the distributions that `concerns` names.
 
-    `concerns` is asked with each project name as METADATA has it. With `dry`, what would be
+    `concerns` is asked with each project name as METADATA has it. With `dry_run`, what would be
     renamed is told and nothing is touched. The caller holds uv's lock on the environment.
     """
-    outcome = Outcome([], [])
+    begin = time.monotonic()
+    renamed: dict[str, Renamed] = {}
+    left_alone = []
     for path in paths:
         try:
-            plan = _plan(path, concerns)
-            if plan is None:
+            wanted = _plan(path, concerns)
+            if wanted is None or not wanted.wrong:
                 continue
-            if not dry:
-                _carry_out(plan)
+            _check(wanted)
+            if not dry_run:
+                _carry_out(wanted)
         except _CannotError as reason:
-            outcome.left.append(Left(path, str(reason)))
+            left_alone.append(LeftAlone(path, str(reason)))
         except OSError as error:
-            outcome.left.append(Left(path, _told(error)))
+            left_alone.append(LeftAlone(path, _told(error)))
         else:
-            outcome.renamed.append(
-                Renamed(plan.identity.name, plan.version, path, plan.destination)
+            # Of a directory that a killed run has left twice, both are renamed: that is one.
+            renamed[wanted.destination] = Renamed(
+                wanted.name, wanted.version, path, wanted.destination
             )
-    # Of a directory that a killed run has left twice, both were put right: that is one.
-    return outcome._replace(renamed=list({each.path: each for each in outcome.renamed}.values()))
+    return Outcome(list(renamed.values()), left_alone, time.monotonic() - begin)
 
 
-def _plan(path: str, concerns: Callable[[str], bool]) -> _Plan | None:
-    """Return what is to be done with the dist-info directory `path`, None if that is nothing."""
+def _plan(path: str, concerns: Callable[[str], bool]) -> Plan | None:
+    """Return what is to be done with the dist-info directory `path`; None, if that is nothing.
+
+    Raises `_CannotError` where nothing can be known of it.
+    """
     try:
-        plan = _plan_as_described(path, path, concerns)
-    except (names.MetadataError, record.RecordError) as error:
-        own = os.path.basename(path)
-        if names.is_well_formed(own) and not may_be_dotted(own):
-            return None  # broken, but not in anything that could be put right here
-        heir = None if os.path.islink(path) else overlay.heir(path)
-        if heir is None:
+        wanted = plan.make(_DISK, path, concerns)
+    except names.MetadataError as error:
+        if plan.is_beyond_doubt(os.path.basename(path)):
+            return None  # broken, but not in its name
+        wanted = _plan_of_heir(path, concerns)
+        if wanted is None:
             raise _CannotError(*error.args) from None
-        plan = _plan_as_described(path, heir, concerns)
-    if plan is None:
-        return None
-    if os.path.islink(path):
+        return wanted
+    if wanted and wanted.wrong and not wanted.rows:
+        return _plan_of_heir(path, concerns) or wanted
+    return wanted
+
+
+def _plan_of_heir(path: str, concerns: Callable[[str], bool]) -> Plan | None:
+    """Return what is to be done with what a killed run has left of the directory `path`."""
+    heir = None if os.path.islink(path) else overlay.heir(path)
+    return plan.make(_DISK, path, concerns, described_in=heir) if heir else None
+
+
+def _check(wanted: Plan) -> None:
+    """Raise `_CannotError` if something forbids what the plan `wanted` says."""
+    if wanted.obstacle:
+        raise _CannotError(wanted.obstacle)
+    if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise _CannotError(message)
-    if _stands_beside(plan) and not overlay.is_remnant(path, plan.destination):
-        message = f"`{plan.directory}` stands beside it already"
+    if _stands_beside(wanted) and not overlay.is_remnant(wanted.path, wanted.destination):
+        message = f"`{wanted.directory}` stands beside it already"
         raise _CannotError(message)
-    return plan
 
 
-def _plan_as_described(
-    path: str, described_in: str, concerns: Callable[[str], bool]
-) -> _Plan | None:
-    """Return what is to be done with `path`, by METADATA and RECORD in `described_in`."""
-    own = os.path.basename(path)
-    metadata = files.read(os.path.join(described_in, "METADATA"), names.HEADER_LIMIT)
-    if metadata is None:
-        message = "it has no METADATA"
-        raise names.MetadataError(message)
-    identity = names.parse_metadata(metadata)
-    if not concerns(identity.name):
-        return None
-    directory = names.expected(own, identity)
-    try:
-        rows = record.read(described_in)
-    except record.RecordError:
-        if directory == own:
-            return None
-        raise
-    aliases = _aliases(path, identity.name, rows)
-    if directory == own and aliases == {own}:
-        return None
-    building = directory + overlay.BUILDING
-    if _lists_by_detour(path, rows):
-        message = "its RECORD lists its files by another path than the one from beside it"
-        raise _CannotError(message)
-    return _Plan(identity, path, directory, rows, aliases | {directory, building})
-
-
-def _aliases(path: str, name: str, rows: list[record.Row]) -> frozenset[str]:
-    """Return under which names `rows` list the files of the dist-info directory `path`.
-
-    They are its own, and those of the same project's that do not exist beside it: what a wheel
-    that was built wrongly says, a rename that left RECORD alone, a run that was killed.
-    """
-    own = os.path.basename(path)
-    site_packages = os.path.dirname(path)
-    aliases = {own}
-    for alias in {record.top(row) for row in rows} - aliases:
-        stem = alias.removesuffix(overlay.BUILDING)
-        if (
-            stem.endswith(names.SUFFIX)
-            and names.version_in(stem, name) is not None
-            and not os.path.lexists(os.path.join(site_packages, alias))
-        ):
-            aliases.add(alias)
-    return frozenset(aliases)
-
-
-def _lists_by_detour(path: str, rows: list[record.Row]) -> bool:
-    """Say whether `rows` lead to files of the directory `path` from the root or from above.
-
-    Such rows would go on leading to the old name.
-    """
-    site_packages = os.path.abspath(os.path.dirname(path))
-    own = os.path.join(site_packages, os.path.basename(path), "")
-    return any(
-        os.path.normpath(os.path.join(site_packages, row.path)).startswith(own)
-        for row in rows
-        if record.top(row) in {"", ".."}
-    )
-
-
-def _carry_out(plan: _Plan) -> None:
-    """Do what `plan` says, so that a kill at any moment loses nothing."""
-    if _stands_beside(plan):  # the same, of a killed run: see `_plan`
-        overlay.remove(plan.path)
+def _carry_out(wanted: Plan) -> None:
+    """Do what the plan `wanted` says, so that a kill at any moment loses nothing."""
+    aliases = wanted.aliases | {wanted.directory, wanted.directory + plan.BUILDING}
+    if _stands_beside(wanted):  # the same, of a killed run: see `_check`
+        overlay.remove(wanted.path)
     else:
-        record.append(plan.path, record.also_listed(plan.rows, plan.aliases, plan.directory))
-        if plan.destination != plan.path:
-            _rename(plan)
-    rows = record.relocated(plan.rows, plan.aliases, plan.directory)
-    record.replace(plan.destination, rows)
+        record.append(wanted.path, record.also_listed(wanted.rows, aliases, wanted.directory))
+        if wanted.destination != wanted.path:
+            _move(wanted)
+    rows = record.relocated(wanted.rows, aliases, wanted.directory)
+    record.replace(wanted.destination, rows)
 
 
-def _stands_beside(plan: _Plan) -> bool:
+def _stands_beside(wanted: Plan) -> bool:
     """Say whether there is something else at the destination; a name's case may not matter."""
     try:
-        there = os.lstat(plan.destination)
+        there = os.lstat(wanted.destination)
     except FileNotFoundError:
         return False
-    return not os.path.samestat(there, os.lstat(plan.path))
+    return not os.path.samestat(there, os.lstat(wanted.path))
 
 
-def _rename(plan: _Plan) -> None:
+def _move(wanted: Plan) -> None:
     """Give the directory its name."""
-    overlay.discard(plan.destination)
+    overlay.discard(wanted.destination)
     try:
-        os.rename(plan.path, plan.destination)
+        os.rename(wanted.path, wanted.destination)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        overlay.move(plan.path, plan.destination)
+        overlay.move(wanted.path, wanted.destination)
 
 
 def _told(error: OSError) -> str:

@@ -13,10 +13,7 @@ import os
 import shutil
 
 from uvshim.environments import files
-from uvshim.rename import names, record
-
-# What goes after a directory's name while the files of another are linked into it.
-BUILDING = ".uvshim"
+from uvshim.rename import names, plan, record
 
 # Taken away last, in this order. An uninstall finds all files in the other RECORD as well, but
 # importlib.metadata may read this METADATA as long as the directory is there.
@@ -26,10 +23,10 @@ _LAST = ("RECORD", "METADATA")
 def move(path: str, destination: str) -> None:
     """Give the dist-info directory `path` the name `destination`, by linking and removing.
 
-    Its RECORD lists its files under both names already. Raises OSError; `finish` or another
-    `move` then completes what was begun.
+    Its RECORD lists its files under both names already. Raises OSError; another `move`
+    then completes what was begun.
     """
-    building = destination + BUILDING
+    building = destination + plan.BUILDING
     rows = record.read(path)
     record.append(
         path, record.also_listed(rows, {os.path.basename(path)}, os.path.basename(building))
@@ -41,8 +38,8 @@ def move(path: str, destination: str) -> None:
 
 def discard(destination: str) -> None:
     """Take away what a killed `move` to `destination` has built. Raises OSError."""
-    if os.path.lexists(destination + BUILDING):
-        shutil.rmtree(destination + BUILDING)
+    if os.path.lexists(destination + plan.BUILDING):
+        shutil.rmtree(destination + plan.BUILDING)
 
 
 def heir(path: str) -> str | None:

@@ -9,7 +9,7 @@ is skipped as a positional.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # see uv.py
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 

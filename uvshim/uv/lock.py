@@ -68,6 +68,3 @@ def _taken(file: int) -> bool:
     except OSError:
         return True
     return True
-
-
-UvLock = uv_lock  # the name that its callers still use

@@ -7,7 +7,7 @@ import sys
 
 from uvshim.errors import CannotRunError, UvNotFoundError
 
-TYPE_CHECKING = False  # see uv.py
+TYPE_CHECKING = False  # the name alone tells type checkers; importing `typing` costs 8 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO, Any, NoReturn
@@ -92,7 +92,7 @@ def _installed() -> str | None:
     if beside := on_path(os.path.join(os.path.dirname(sys.executable), "uv")):
         return beside
     try:
-        from uv import find_uv_bin  # noqa: PLC0415
+        from uv import find_uv_bin
 
         return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
@@ -150,13 +150,13 @@ def start(
 def replace(command: list[str]) -> NoReturn:
     """Become `command` (its first word is the path of the program), or raise `CannotRunError`."""
     if sys.platform == "win32":  # there, exec returns to the shell while the program still runs
-        import subprocess  # noqa: PLC0415
+        import subprocess
 
         try:
             raise SystemExit(subprocess.call(command))
         except OSError as error:
             raise CannotRunError(command[0], error) from error
-    import signal  # noqa: PLC0415
+    import signal
 
     for name in IGNORED_BY_PYTHON:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
@@ -179,7 +179,7 @@ def _nameless_file() -> int:
     """Return the descriptor of a new file that no name leads to and no kill can leave behind."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("uvshim")
-    import tempfile  # noqa: PLC0415
+    import tempfile
 
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
@@ -187,7 +187,7 @@ def _nameless_file() -> int:
 
 def _start_elsewhere(command: list[str], environment: Mapping[str, str], output: int | None) -> int:
     """Start `command` where there is no posix_spawn, and return its process number."""
-    import subprocess  # noqa: PLC0415
+    import subprocess
 
     stdin = None if output is None else subprocess.DEVNULL
     return subprocess.Popen(command, env=environment, stdin=stdin, stdout=output, stderr=output).pid

@@ -7,7 +7,7 @@ import os
 from uvshim.errors import UvshimError
 from uvshim.uv import process
 
-TYPE_CHECKING = False  # the name alone tells type checkers; importing `typing` would cost 8 ms
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from uvshim.uv.arguments import Arguments
     from uvshim.uv.process import Child
@@ -35,22 +35,28 @@ _NOT_FOR_A_QUESTION = (
 )
 
 
-class Target:
+# What uv answers where extras are configured: a requirements file has none.
+_WANTS_A_PROJECT = "Requesting extras requires a "
+
+
+class Answer:
     """Where uv says that it installs; with neither `directory` nor `root`, it did not say.
 
     - `directory`: what `--target` names, into which distributions go without further ado;
     - `root`: otherwise the root of a virtual environment, of a prefix or of a Python installation;
     - `is_prefix`: whether that root was named by `--prefix`;
     - `python`: the version of the Python that is installed for, such as ``3.12.1``, if uv said it;
-    - `lock`: the path of the file that uv locks for the time of an install, if it could.
+    - `lock`: the path of the file that uv locks for the time of an install, if it could;
+    - `project`: the directory in which uv begins to look for configuration files.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         directory: str | None = None,
         root: str | None = None,
         python: str | None = None,
         lock: str | None = None,
+        project: str = "",
         *,
         is_prefix: bool = False,
     ) -> None:
@@ -59,6 +65,7 @@ class Target:
         self.root = root
         self.python = python
         self.lock = lock
+        self.project = project
         self.is_prefix = is_prefix
 
     @property
@@ -81,19 +88,17 @@ class Question:
         self._arguments = arguments
         self._supervisor = supervisor
         self._child = self._ask(os.devnull)
-        self.project = ""
-        """Where uv begins to look for configuration files; known with the answer."""
 
-    def answer(self) -> Target:
+    def answer(self) -> Answer:
         """Wait for the answer. It may be unknown, where uv itself fails.
 
         Raises `UvshimError` if this uv is older than what is understood.
         """
         log = self._listen(self._child)
-        target = self._read(log)
-        if not target.known and "xtras" in log:
-            target = self._read(self._ask_with_project())
-        return target
+        answer = self._read(log)
+        if not answer.known and _WANTS_A_PROJECT in log:
+            answer = self._read(self._ask_with_project())
+        return answer
 
     def _ask(self, requirements: str) -> Child:
         environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_A_QUESTION}
@@ -110,7 +115,7 @@ class Question:
 
     def _ask_with_project(self) -> str:
         """Ask again about an empty project: with extras configured, uv takes nothing less."""
-        import tempfile  # noqa: PLC0415
+        import tempfile
 
         with tempfile.TemporaryDirectory(prefix="uvshim-") as directory:
             project = os.path.join(directory, "pyproject.toml")
@@ -118,15 +123,12 @@ class Question:
                 file.write('[project]\nname = "nothing"\nversion = "0"\n')
             return self._listen(self._ask(project))
 
-    def _read(self, log: str) -> Target:
+    def _read(self, log: str) -> Answer:
         """Read the answer out of uv's `log`."""
         said = _said(log)
         version = _version(said["DEBUG uv "]) or self._version_itself()
         check_version(version, self._uv)
         base = self._working_directory(version)
-        self.project = os.path.join(
-            base, self._arguments.project or os.environ.get("UV_PROJECT") or ""
-        )
         python, _, environment = said["Using Python "][0].partition(" environment at")
         directory = said["Using `--target` directory at "][0]
         prefix = said["Using `--prefix` directory at "][0]
@@ -134,11 +136,14 @@ class Question:
         # Locks are released in the reverse order: the target's first, if it was taken at all.
         taken = named and named in said["lock for "]
         lock = said["Released lock at "][0] if taken else ""
-        return Target(
+        return Answer(
             directory=os.path.join(base, directory) if directory else None,
             root=os.path.join(base, named) if named and not directory else None,
             python=python or None,
             lock=os.path.join(base, lock) if lock else None,
+            project=os.path.join(
+                base, self._arguments.project or os.environ.get("UV_PROJECT") or ""
+            ),
             is_prefix=bool(prefix) and not directory,
         )
 

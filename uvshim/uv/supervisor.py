@@ -7,7 +7,7 @@ import sys
 
 from uvshim.uv import process
 
-TYPE_CHECKING = False  # see uv.py
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Mapping

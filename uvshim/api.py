@@ -1,0 +1,30 @@
+"""What programs call to have an environment's distributions renamed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from uvshim.environments import installation
+from uvshim.environments.snapshot import Snapshot
+from uvshim.rename import on_disk
+from uvshim.uv.lock import uv_lock
+
+if TYPE_CHECKING:
+    from uvshim.rename.on_disk import Outcome
+
+
+def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = None) -> Outcome:
+    """Rename the distributions with dotted names in the directory `site_packages`.
+
+    With a snapshot, only those that are new `since` it was taken. In a virtual environment or a
+    target no uv can install meanwhile: its lock is held. What could not be renamed is told in the
+    outcome's `left_alone`.
+
+    Raises `EnvironmentUnknownError` if there is no such directory.
+    """
+    place = installation.of_site_packages(os.fspath(site_packages))
+    with uv_lock(place.lock):
+        now = Snapshot.take(place.site_packages)
+        paths = sorted(now.states) if since is None else now.new_since(since)
+        return on_disk.rename(paths, lambda name: "." in name)

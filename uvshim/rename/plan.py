@@ -1,0 +1,148 @@
+"""What is wrong with one dist-info directory, and what to do about it.
+
+The one place where this is decided: `uvshim check` shows plans, `uvpip` and `uvshim fix` carry them
+out on a disk. Everything is read through a `Tree`, and nothing is touched.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim.environments.snapshot import may_be_dotted
+from uvshim.rename import names, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from uvshim.environments.tree import Tree
+    from uvshim.rename.record import Row
+
+# What can be wrong with a directory that a plan puts right.
+MISNAMED = "misnamed"
+NORMALIZED_NAME = "normalized-name"
+STALE_RECORD = "stale-record"
+
+# What ends the name of a directory while the files of another are linked into it (`overlay`).
+BUILDING = ".uvshim"
+
+# What is read of a RECORD at most, in bytes. The longest real ones have a tenth of it.
+_RECORD_LIMIT = 64 * 1024 * 1024
+
+
+class Plan(NamedTuple):
+    """What is to be done with one dist-info directory: nothing, where nothing is `wrong`."""
+
+    name: str
+    """Its project name, as METADATA has it."""
+    path: str
+    """Its path in the tree."""
+    directory: str
+    """The name that it should have."""
+    wrong: tuple[str, ...]
+    """What is wrong with it: `MISNAMED` or `NORMALIZED_NAME`, `STALE_RECORD`."""
+    obstacle: str
+    """Why its name or RECORD cannot be changed, as a clause; empty, where they can."""
+    rows: list[Row]
+    """The rows of its RECORD; none, where that cannot be read."""
+    aliases: frozenset[str]
+    """The names of directories under which the rows list its files."""
+
+    @property
+    def own(self) -> str:
+        """The name that the directory has."""
+        return posixpath.basename(self.path)
+
+    @property
+    def destination(self) -> str:
+        """The path that the directory should have."""
+        return posixpath.join(posixpath.dirname(self.path), self.directory)
+
+    @property
+    def version(self) -> str:
+        """The version of its distribution, as the name that it should have tells it."""
+        return names.split(self.directory)[1]
+
+
+def make(
+    tree: Tree,
+    path: str,
+    concerns: Callable[[str], bool] = lambda _name: True,
+    *,
+    described_in: str | None = None,
+) -> Plan | None:
+    """Return what is to be done with the dist-info directory `path`, a path in `tree`.
+
+    Where `concerns`, asked with the project name, says no, no more is read and None is returned.
+    METADATA and RECORD are read in the directory `described_in` if `path` has lost its own.
+
+    Raises `names.MetadataError` if METADATA is not there or does not say which distribution it
+    describes: nothing can be known of such a directory.
+    """
+    described_in = described_in or path
+    place, own = posixpath.split(path)
+    metadata = tree.read(f"{described_in}/METADATA", names.HEADER_LIMIT)
+    if metadata is None:
+        message = "it has no METADATA" if tree.is_directory(path) else "it is not a directory"
+        raise names.MetadataError(message)
+    identity = names.parse_metadata(metadata)
+    if not concerns(identity.name):
+        return None
+    directory = names.expected(own, identity)
+    wrong: tuple[str, ...] = ()
+    if own != directory:  # nor is a version what follows a `-` too many
+        wrong = (NORMALIZED_NAME if names.is_well_formed(own) else MISNAMED,)
+    try:
+        rows = record.parse(_record(tree, described_in))
+    except record.RecordError as error:
+        nothing: frozenset[str] = frozenset()
+        return Plan(identity.name, path, directory, wrong, str(error), [], nothing)
+    aliases = _aliases(tree, place, own, identity.name, rows)
+    if aliases != {own}:
+        wrong += (STALE_RECORD,)
+    obstacle = ""
+    if _lists_by_detour(path, rows):
+        obstacle = "its RECORD lists its files by another path than the one from beside it"
+    return Plan(identity.name, path, directory, wrong, obstacle, rows, aliases)
+
+
+def is_beyond_doubt(directory: str) -> bool:
+    """Say whether the name of the dist-info `directory` is right, whatever its METADATA says."""
+    return names.is_well_formed(directory) and not may_be_dotted(directory)
+
+
+def _record(tree: Tree, directory: str) -> bytes:
+    content = tree.read(f"{directory}/RECORD", _RECORD_LIMIT)
+    if content is None:
+        message = "it has no RECORD"
+        raise record.RecordError(message)
+    return content
+
+
+def _aliases(tree: Tree, place: str, own: str, name: str, rows: list[Row]) -> frozenset[str]:
+    """Return under which names `rows` list the files of the directory `own` in `place`.
+
+    They are its own, and those of the same project's that do not exist beside it: what a wheel
+    that was built wrongly says, a rename that left RECORD alone, a run that was killed.
+    """
+    others = {
+        alias
+        for alias in {record.top(row) for row in rows} - {own}
+        if (stem := alias.removesuffix(BUILDING)).endswith(names.SUFFIX)
+        and names.version_in(stem, name) is not None
+    }
+    return frozenset({own} | (others and others.difference(tree.names(place))))
+
+
+def _lists_by_detour(path: str, rows: list[Row]) -> bool:
+    """Say whether `rows` lead to files of the directory `path` from the root or from above.
+
+    Such rows would go on leading to the old name.
+    """
+    site_packages = posixpath.abspath(posixpath.dirname(path))
+    own = posixpath.join(site_packages, posixpath.basename(path), "")
+    return any(
+        posixpath.normpath(posixpath.join(site_packages, row.path)).startswith(own)
+        for row in rows
+        if record.top(row) in {"", ".."}
+    )
