@@ -13,7 +13,7 @@ help:
 	@echo 'make acceptance  the tests that do'
 	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
 	@echo 'make bench       uvpip beside uv, the snippet and pip: times and ratios'
-	@echo 'make lint        ruff and mypy'
+	@echo 'make lint        ruff, mypy and the layers of the package'
 	@echo 'make zipapp      dist/uvpip.pyz and dist/uvshim.pyz'
 	@echo 'make docs        the documentation, in site/'
 	@echo 'make dist        all that a release consists of, checked'
@@ -69,6 +69,7 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/ready
 	$(BIN)/ruff check --fix

@@ -5,7 +5,9 @@ The commands `uvpip` and `uvshim` are what most people need. For programs there 
 - `renormalize(site_packages, since=None)`, which renames what has a wrong name;
 - `Snapshot`, which tells what is new since a moment before;
 - `diagnose(tree)`, which tells what is wrong and what breaks because of it, in a `DiskTree` or
-  whatever else lists directories and reads files.
+  anything else that lists directories and reads files (a `Tree`);
+
+and the types of what these return.
 """
 
 from __future__ import annotations
@@ -13,24 +15,60 @@ from __future__ import annotations
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from uvshim.api import renormalize
-    from uvshim.check.diagnosis import diagnose
+    from uvshim.check.diagnosis import (
+        Diagnosis,
+        EntryPoint,
+        Failure,
+        Finding,
+        Unreadable,
+        Unresolvable,
+        diagnose,
+    )
     from uvshim.environments.snapshot import Snapshot
-    from uvshim.environments.tree import DiskTree
+    from uvshim.environments.tree import DiskTree, Tree
+    from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
-__all__ = ["DiskTree", "Snapshot", "__version__", "diagnose", "renormalize"]
+__all__ = [
+    "Diagnosis",
+    "DiskTree",
+    "EntryPoint",
+    "Failure",
+    "Finding",
+    "LeftAlone",
+    "Outcome",
+    "Renamed",
+    "Snapshot",
+    "Tree",
+    "Unreadable",
+    "Unresolvable",
+    "__version__",
+    "diagnose",
+    "renormalize",
+]
 
 __version__ = "0.1.0"
 
+# Where each name is to be found. `uvpip` needs none of it to begin.
 _MODULES = {
+    "Diagnosis": "uvshim.check.diagnosis",
     "DiskTree": "uvshim.environments.tree",
+    "EntryPoint": "uvshim.check.diagnosis",
+    "Failure": "uvshim.check.diagnosis",
+    "Finding": "uvshim.check.diagnosis",
+    "LeftAlone": "uvshim.rename.on_disk",
+    "Outcome": "uvshim.rename.on_disk",
+    "Renamed": "uvshim.rename.on_disk",
     "Snapshot": "uvshim.environments.snapshot",
+    "Tree": "uvshim.environments.tree",
+    "Unreadable": "uvshim.check.diagnosis",
+    "Unresolvable": "uvshim.check.diagnosis",
     "diagnose": "uvshim.check.diagnosis",
     "renormalize": "uvshim.api",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for, when it is: `uvpip` needs none of it to begin (PEP 562)."""
+    """Import what is asked for, when it is (PEP 562)."""
     if name not in _MODULES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
