@@ -143,15 +143,13 @@ def _check(wanted: Plan) -> None:
 
 def _carry_out(wanted: Plan) -> None:
     """Do what the plan `wanted` says, so that a kill at any moment loses nothing."""
-    aliases = wanted.aliases | {wanted.directory, wanted.directory + plan.BUILDING}
     if _stands_beside(wanted):  # the same, of a killed run: see `_check`
         overlay.remove(wanted.path)
     else:
-        record.append(wanted.path, record.also_listed(wanted.rows, aliases, wanted.directory))
+        record.append(wanted.path, wanted.rows_meanwhile())
         if wanted.destination != wanted.path:
             _move(wanted)
-    rows = record.relocated(wanted.rows, aliases, wanted.directory)
-    record.replace(wanted.destination, rows)
+    record.replace(wanted.destination, wanted.rows_afterwards())
 
 
 def _stands_beside(wanted: Plan) -> bool:

@@ -1,9 +1,9 @@
 """The rename of a dist-info directory that comes from a lower layer of an overlay file system.
 
-There, `os.rename` answers EXDEV (Linux, Documentation/filesystems/overlayfs.rst, "renaming
+There, `os.rename` fails with EXDEV (Linux, Documentation/filesystems/overlayfs.rst, "renaming
 directories"). So its files are linked into a new directory whose name nobody takes for a
-distribution's, that one is renamed, and the old one is taken away. While both are there they are
-equal, and the RECORD of either lists all files of both.
+distribution's, that one is renamed, and the old one is removed. While both exist they are equal,
+and the RECORD of either lists all files of both.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import shutil
 from uvshim.environments import files
 from uvshim.rename import names, plan, record
 
-# Taken away last, in this order. An uninstall finds all files in the other RECORD as well, but
-# importlib.metadata may read this METADATA as long as the directory is there.
+# Removed last, in this order. An uninstall finds all files in the other RECORD as well, but
+# importlib.metadata may read this METADATA as long as the directory exists.
 _LAST = ("RECORD", "METADATA")
 
 
@@ -24,7 +24,7 @@ def move(path: str, destination: str) -> None:
     """Give the dist-info directory `path` the name `destination`, by linking and removing.
 
     Its RECORD lists its files under both names already. Raises OSError; another `move`
-    then completes what was begun.
+    then completes what this one has begun.
     """
     building = destination + plan.BUILDING
     rows = record.read(path)
@@ -37,13 +37,16 @@ def move(path: str, destination: str) -> None:
 
 
 def discard(destination: str) -> None:
-    """Take away what a killed `move` to `destination` has built. Raises OSError."""
+    """Remove what a killed `move` to `destination` has built. Raises OSError."""
     if os.path.lexists(destination + plan.BUILDING):
         shutil.rmtree(destination + plan.BUILDING)
 
 
 def heir(path: str) -> str | None:
-    """Return the directory that a killed `move` of the dist-info directory `path` was to."""
+    """Return the directory that a killed `move` of the dist-info directory `path` has completed.
+
+    None, if there is no such directory.
+    """
     site_packages, own = os.path.split(path)
     for name in os.listdir(site_packages):
         project = name.partition("-")[0]
@@ -58,10 +61,10 @@ def heir(path: str) -> str | None:
 
 
 def is_remnant(path: str, destination: str) -> bool:
-    """Say whether the directory `path` is what a killed `move` to `destination` left.
+    """Say whether the directory `path` is what a killed `move` to `destination` has left.
 
-    It is if the RECORD at the destination lists its files as well, and none of them is missing
-    or different there.
+    It is, if the RECORD at the destination lists its files as well, and each of them exists there
+    with the same content.
     """
     own = os.path.basename(path)
     try:
@@ -70,9 +73,9 @@ def is_remnant(path: str, destination: str) -> bool:
         return False
     return listed and all(
         _equal(os.path.join(directory, name), os.path.join(destination, inside, name))
-        for directory, _, names in os.walk(path)
+        for directory, _, filenames in os.walk(path)
         for inside in [os.path.relpath(directory, path)]
-        for name in names
+        for name in filenames
     )
 
 
@@ -90,7 +93,7 @@ def _link_tree(source: str, target: str) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """Give the file `source` the second name `target`; where it may have none, copy it."""
+    """Give the file `source` the second name `target`; copy it, where that is not possible."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
@@ -100,7 +103,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _own_as(source: str, target: str) -> None:
-    """Let `target` have the owner of `source`, if we may give it away."""
+    """Give `target` the owner of `source`, if we are allowed to."""
     if hasattr(os, "chown"):
         status = os.lstat(source)
         with contextlib.suppress(PermissionError):
@@ -108,7 +111,7 @@ def _own_as(source: str, target: str) -> None:
 
 
 def _equal(one: str, other: str) -> bool:
-    """Say whether two files are one, or have the same content; RECORDs differ while we work."""
+    """Say whether two files have the same content; that of RECORD differs while we work."""
     try:
         if os.path.samefile(one, other) or os.path.basename(one) == "RECORD":
             return True
@@ -119,7 +122,10 @@ def _equal(one: str, other: str) -> bool:
 
 
 def remove(path: str) -> None:
-    """Take the dist-info directory `path` away, what others read it by last. Raises OSError."""
+    """Remove the dist-info directory `path`, and last the files that others know it by.
+
+    Raises OSError.
+    """
     for name in sorted(os.listdir(path), key=_turn):
         inside = os.path.join(path, name)
         if os.path.isdir(inside) and not os.path.islink(inside):
@@ -130,4 +136,5 @@ def remove(path: str) -> None:
 
 
 def _turn(name: str) -> int:
+    """Return where the file `name` stands in the order of removal."""
     return _LAST.index(name) if name in _LAST else -1

@@ -46,7 +46,7 @@ class Plan(NamedTuple):
     rows: list[Row]
     """The rows of its RECORD; none, where that cannot be read."""
     aliases: frozenset[str]
-    """The names of directories under which the rows list its files."""
+    """The names of directories under which the rows list its files, or may while it is renamed."""
 
     @property
     def own(self) -> str:
@@ -62,6 +62,14 @@ class Plan(NamedTuple):
     def version(self) -> str:
         """The version of its distribution, as the name that it should have tells it."""
         return names.split(self.directory)[1]
+
+    def rows_meanwhile(self) -> list[Row]:
+        """Return the rows that RECORD lacks to list every file under the new name as well."""
+        return record.also_listed(self.rows, self.aliases, self.directory)
+
+    def rows_afterwards(self) -> list[Row]:
+        """Return the rows of RECORD that list every file under the new name alone."""
+        return record.relocated(self.rows, self.aliases, self.directory)
 
 
 def make(
@@ -103,6 +111,7 @@ def make(
     obstacle = ""
     if _lists_by_detour(path, rows):
         obstacle = "its RECORD lists its files by another path than the one from beside it"
+    aliases |= {directory, directory + BUILDING}
     return Plan(identity.name, path, directory, wrong, obstacle, rows, aliases)
 
 
@@ -122,8 +131,8 @@ def _record(tree: Tree, directory: str) -> bytes:
 def _aliases(tree: Tree, place: str, own: str, name: str, rows: list[Row]) -> frozenset[str]:
     """Return under which names `rows` list the files of the directory `own` in `place`.
 
-    They are its own, and those of the same project's that do not exist beside it: what a wheel
-    that was built wrongly says, a rename that left RECORD alone, a run that was killed.
+    They are its own, and those of the same project that do not exist beside it: a wheel that was
+    built wrongly names one, a rename that left RECORD alone does, a run that was killed does.
     """
     others = {
         alias
@@ -135,9 +144,9 @@ def _aliases(tree: Tree, place: str, own: str, name: str, rows: list[Row]) -> fr
 
 
 def _lists_by_detour(path: str, rows: list[Row]) -> bool:
-    """Say whether `rows` lead to files of the directory `path` from the root or from above.
+    """Say whether `rows` name files of the directory `path` from the root or by way of ``..``.
 
-    Such rows would go on leading to the old name.
+    Such rows would still name the old directory after a rename.
     """
     site_packages = posixpath.abspath(posixpath.dirname(path))
     own = posixpath.join(site_packages, posixpath.basename(path), "")
