@@ -67,11 +67,11 @@ def wrong(venv: Venv) -> list[str]:
     found = []
     for path in venv.site_packages.glob("*.dist-info"):
         try:
-            rows = record.read(str(path))
+            listed = record.read(str(path))
             (path / "METADATA").read_bytes()
         except (record.RecordError, OSError):
             continue  # uv was interrupted in the middle of it
-        tops = {record.top(row) for row in rows if ".dist-info" in row.path}
+        tops = {record.top(row.path) for row in listed.infos}
         if "Signal." not in path.name or tops != {path.name}:
             found.append(path.name)
     return found

@@ -214,9 +214,9 @@ def _is_ghost(tree: Tree, wanted: Plan) -> bool:
     """Say whether RECORD lists code and all of it is gone."""
     place = posixpath.dirname(wanted.path)
     code = [
-        row.path.replace("\\", "/")
-        for row in wanted.rows
-        if not record.top(row).endswith(names.SUFFIX)
+        path.replace("\\", "/")
+        for path in wanted.listed.paths()
+        if not record.top(path).endswith(names.SUFFIX)
     ]
     return bool(code) and not any(
         tree.is_file(posixpath.normpath(posixpath.join(place, path))) for path in code

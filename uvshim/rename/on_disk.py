@@ -118,7 +118,7 @@ def _plan(path: str, concerns: Callable[[str], bool]) -> Plan | None:
         if wanted is None:
             raise _CannotError(*error.args) from None
         return wanted
-    if wanted and wanted.wrong and not wanted.rows:
+    if wanted and wanted.wrong and wanted.listed is record.NOTHING:
         return _plan_of_heir(path, concerns) or wanted
     return wanted
 
@@ -149,7 +149,7 @@ def _carry_out(wanted: Plan) -> None:
         record.append(wanted.path, wanted.rows_meanwhile())
         if wanted.destination != wanted.path:
             _move(wanted)
-    record.replace(wanted.destination, wanted.rows_afterwards())
+    record.replace(wanted.destination, wanted.listed_afterwards())
 
 
 def _stands_beside(wanted: Plan) -> bool:

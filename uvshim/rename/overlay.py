@@ -27,9 +27,9 @@ def move(path: str, destination: str) -> None:
     then completes what this one has begun.
     """
     building = destination + plan.BUILDING
-    rows = record.read(path)
+    listed = record.read(path)
     record.append(
-        path, record.also_listed(rows, {os.path.basename(path)}, os.path.basename(building))
+        path, record.also_listed(listed, {os.path.basename(path)}, os.path.basename(building))
     )
     _link_tree(path, building)
     os.rename(building, destination)
@@ -68,7 +68,7 @@ def is_remnant(path: str, destination: str) -> bool:
     """
     own = os.path.basename(path)
     try:
-        listed = any(record.top(row) == own for row in record.read(destination))
+        listed = any(record.top(row.path) == own for row in record.read(destination).infos)
     except (record.RecordError, OSError):
         return False
     return listed and all(

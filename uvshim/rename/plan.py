@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uvshim.environments.tree import Tree
-    from uvshim.rename.record import Row
+    from uvshim.rename.record import Record, Row
 
 # What can be wrong with a directory that a plan puts right.
 MISNAMED = "misnamed"
@@ -43,10 +43,10 @@ class Plan(NamedTuple):
     """What is wrong with it: `MISNAMED` or `NORMALIZED_NAME`, `STALE_RECORD`."""
     obstacle: str
     """Why its name or RECORD cannot be changed, as a clause; empty, where they can."""
-    rows: list[Row]
-    """The rows of its RECORD; none, where that cannot be read."""
+    listed: Record
+    """What its RECORD lists: `record.NOTHING`, where that cannot be read."""
     aliases: frozenset[str]
-    """The names of directories under which the rows list its files, or may while it is renamed."""
+    """The names of directories under which RECORD lists its files, or may during the rename."""
 
     @property
     def own(self) -> str:
@@ -65,11 +65,11 @@ class Plan(NamedTuple):
 
     def rows_meanwhile(self) -> list[Row]:
         """Return the rows that RECORD lacks to list every file under the new name as well."""
-        return record.also_listed(self.rows, self.aliases, self.directory)
+        return record.also_listed(self.listed, self.aliases, self.directory)
 
-    def rows_afterwards(self) -> list[Row]:
-        """Return the rows of RECORD that list every file under the new name alone."""
-        return record.relocated(self.rows, self.aliases, self.directory)
+    def listed_afterwards(self) -> Record:
+        """Return what RECORD lists at the end: every file under the new name alone."""
+        return record.relocated(self.listed, self.aliases, self.directory)
 
 
 def make(
@@ -101,18 +101,20 @@ def make(
     if own != directory:  # nor is a version what follows a `-` too many
         wrong = (NORMALIZED_NAME if names.is_well_formed(own) else MISNAMED,)
     try:
-        rows = record.parse(_record(tree, described_in))
+        listed = record.parse(_record(tree, described_in))
     except record.RecordError as error:
-        nothing: frozenset[str] = frozenset()
-        return Plan(identity.name, path, directory, wrong, str(error), [], nothing)
-    aliases = _aliases(tree, place, own, identity.name, rows)
+        obstacle = str(error)
+        return Plan(
+            identity.name, path, directory, wrong, obstacle, record.NOTHING, frozenset({own})
+        )
+    aliases = _aliases(tree, place, own, identity.name, listed)
     if aliases != {own}:
         wrong += (STALE_RECORD,)
     obstacle = ""
-    if _lists_by_detour(path, rows):
+    if _lists_by_detour(path, listed):
         obstacle = "its RECORD lists its files by another path than the one from beside it"
     aliases |= {directory, directory + BUILDING}
-    return Plan(identity.name, path, directory, wrong, obstacle, rows, aliases)
+    return Plan(identity.name, path, directory, wrong, obstacle, listed, aliases)
 
 
 def is_beyond_doubt(directory: str) -> bool:
@@ -128,23 +130,23 @@ def _record(tree: Tree, directory: str) -> bytes:
     return content
 
 
-def _aliases(tree: Tree, place: str, own: str, name: str, rows: list[Row]) -> frozenset[str]:
-    """Return under which names `rows` list the files of the directory `own` in `place`.
+def _aliases(tree: Tree, place: str, own: str, name: str, listed: Record) -> frozenset[str]:
+    """Return under which names `listed` has the files of the directory `own` in `place`.
 
     They are its own, and those of the same project that do not exist beside it: a wheel that was
     built wrongly names one, a rename that left RECORD alone does, a run that was killed does.
     """
     others = {
         alias
-        for alias in {record.top(row) for row in rows} - {own}
+        for alias in {record.top(row.path) for row in listed.infos} - {own}
         if (stem := alias.removesuffix(BUILDING)).endswith(names.SUFFIX)
         and names.version_in(stem, name) is not None
     }
     return frozenset({own} | (others and others.difference(tree.names(place))))
 
 
-def _lists_by_detour(path: str, rows: list[Row]) -> bool:
-    """Say whether `rows` name files of the directory `path` from the root or by way of ``..``.
+def _lists_by_detour(path: str, listed: Record) -> bool:
+    """Say whether `listed` names files of the directory `path` from the root or through ``..``.
 
     Such rows would still name the old directory after a rename.
     """
@@ -152,6 +154,6 @@ def _lists_by_detour(path: str, rows: list[Row]) -> bool:
     own = posixpath.join(site_packages, posixpath.basename(path), "")
     return any(
         posixpath.normpath(posixpath.join(site_packages, row.path)).startswith(own)
-        for row in rows
-        if record.top(row) in {"", ".."}
+        for row in listed.infos
+        if record.top(row.path) in {"", ".."}
     )

@@ -10,23 +10,23 @@ import contextlib
 import csv
 import errno
 import io
+import operator
 import os
 import posixpath
-import re
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments import files
+from uvshim.rename import names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
     from typing import BinaryIO
 
 # The name under which a RECORD is written before it takes its place.
 UNFINISHED = "RECORD.uvshim"
 
-# What a field cannot hold without quotes.
-_SPECIAL = re.compile('[",\r\n]').search
+_BORDERS = operator.methodcaller("count", "\0")
 
 
 class Row(NamedTuple):
@@ -40,15 +40,28 @@ class Row(NamedTuple):
     """Its length in bytes, or nothing."""
 
 
-_COLUMNS = len(Row._fields)
+class Record(NamedTuple):
+    """What a RECORD lists: few rows that the rename of a directory may concern, and the rest."""
+
+    infos: list[Row]
+    """The rows whose path has ``.dist-info`` in it, wherever; in their order."""
+    rest: list[str]
+    """The others, each as its three fields with NUL between them: so they sort as their paths."""
+
+    def paths(self) -> list[str]:
+        """Return the paths of all rows."""
+        return [row.path for row in self.infos] + [row.partition("\0")[0] for row in self.rest]
+
+
+NOTHING = Record([], [])
 
 
 class RecordError(ValueError):
     """A RECORD is not there, empty, or not what the specification describes."""
 
 
-def read(directory: str) -> list[Row]:
-    """Return the rows of the RECORD in the dist-info `directory` (a path).
+def read(directory: str) -> Record:
+    """Return what the RECORD in the dist-info `directory` (a path) lists.
 
     Bytes that are not UTF-8 survive a round trip. Raises `RecordError`, or OSError if the file
     is there and cannot be read.
@@ -60,21 +73,42 @@ def read(directory: str) -> list[Row]:
     return parse(content)
 
 
-def parse(content: bytes) -> list[Row]:
-    """Return the rows in the `content` of a RECORD. Raises `RecordError`."""
+def parse(content: bytes) -> Record:
+    """Return what a RECORD with `content` lists. Raises `RecordError`."""
     text = content[: _complete(content)].decode("utf-8", "surrogateescape")
+    rows = _plain_rows(text) or _quoted_rows(text)
+    return Record(
+        [Row(*row.split("\0")) for row in rows if names.SUFFIX in row],
+        [row for row in rows if names.SUFFIX not in row],
+    )
+
+
+def _plain_rows(text: str) -> list[str] | None:
+    """Return the rows in the `text` of a RECORD, NUL between the fields; None if that takes csv.
+
+    Hardly any RECORD has a quote in it. Without one, a row is a line, and a comma a border.
+    """
+    if '"' in text or "\r" in text or "\0" in text:
+        return None
+    rows = text.removesuffix("\n").replace(",", "\0").split("\n")
+    whole = set(map(_BORDERS, rows)) == {2} and not text.startswith(",") and "\n," not in text
+    return rows if whole else None
+
+
+def _quoted_rows(text: str) -> list[str]:
+    """Return the rows in the `text` of a RECORD, NUL between the fields. Raises `RecordError`."""
     try:
-        lines = [line for line in csv.reader(io.StringIO(text, newline="")) if line]
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:
         message = f"its RECORD cannot be read ({error})"
         raise RecordError(message) from None
-    if not lines:
+    if not rows:
         message = "its RECORD is empty"
         raise RecordError(message)
-    if any(len(line) != _COLUMNS or not line[0] for line in lines):
+    if any(len(row) != len(Row._fields) or not row[0] for row in rows) or "\0" in text:
         message = "its RECORD has a row that is not a path, a hash and a size"
         raise RecordError(message)
-    return [Row(*line) for line in lines]
+    return ["\0".join(row) for row in rows]
 
 
 def _complete(content: bytes) -> int:
@@ -84,31 +118,42 @@ def _complete(content: bytes) -> int:
     before it: otherwise what is torn is the work of an installer, and nobody knows what is missing.
     """
     end = content.rfind(b"\n") + 1
-    torn = content[end:].count(b",") < _COLUMNS - 1 and b"/RECORD," in content[:end]
+    torn = content[end:].count(b",") < len(Row._fields) - 1 and b"/RECORD," in content[:end]
     return end if torn else len(content)
 
 
-def render(rows: Iterable[Row]) -> bytes:
-    """Return the content of a RECORD with `rows`, in their order, as uv writes it.
+def render(record: Record) -> bytes:
+    """Return the content of a RECORD that lists `record`, sorted by path, as uv writes it."""
+    return _text(sorted([*map("\0".join, record.infos), *record.rest]))
+
+
+def _text(rows: list[str]) -> bytes:
+    """Return `rows`, which have NUL between their fields, as they stand in a RECORD.
 
     (Up to Python 3.12, the module csv does not quote a carriage return, which ends a row for uv.)
     """
-    text = "".join(",".join(map(_quoted, row)) + "\n" for row in rows)
-    return text.encode("utf-8", "surrogateescape")
+    text = "\n".join([*rows, ""])
+    if text.count("\n") > len(rows) or _needs_quotes(text):
+        text = "".join("\0".join(map(_quoted, row.split("\0"))) + "\n" for row in rows)
+    return text.replace("\0", ",").encode("utf-8", "surrogateescape")
+
+
+def _needs_quotes(text: str) -> bool:
+    return '"' in text or "," in text or "\r" in text
 
 
 def _quoted(field: str) -> str:
-    if _SPECIAL(field):
+    if "\n" in field or _needs_quotes(field):
         return '"' + field.replace('"', '""') + '"'
     return field
 
 
-def top(row: Row) -> str:
-    """Return the first component of the path in `row`: for a distribution's own files, dist-info.
+def top(path: str) -> str:
+    """Return the first component of the `path` in a row: for a distribution's own files, dist-info.
 
-    The path is taken for what it means: ``./x/../y`` begins with ``y``.
+    It is taken for what it means: ``./x/../y`` begins with ``y``.
     """
-    return _split(row.path)[0]
+    return _split(path)[0]
 
 
 def moved(row: Row, directory: str) -> Row:
@@ -130,29 +175,28 @@ def _split(path: str) -> tuple[str, str]:
     return first, rest
 
 
-def relocated(rows: Iterable[Row], aliases: Collection[str], directory: str) -> list[Row]:
-    """Return `rows` with every file under one of `aliases` listed once, under `directory`; sorted.
+def relocated(record: Record, aliases: Collection[str], directory: str) -> Record:
+    """Return `record` with every file under one of `aliases` listed once, under `directory`.
 
     What is not under one of the directories named `aliases` is not changed.
     """
     elsewhere = []
     own: dict[str, Row] = {}
-    for row in rows:
-        if top(row) not in aliases:
+    for row in record.infos:
+        if top(row.path) not in aliases:
             elsewhere.append(row)
             continue
         here = moved(row, directory)
         listed = own.get(here.path)
         if here.path != f"{directory}/{UNFINISHED}" and not (listed and listed.hash_):
             own[here.path] = here
-    return sorted([*elsewhere, *own.values()])
+    return record._replace(infos=[*elsewhere, *own.values()])
 
 
-def also_listed(rows: Iterable[Row], aliases: Collection[str], directory: str) -> list[Row]:
-    """Return the rows that `rows` lack to list every file of `aliases` under `directory`, too."""
-    rows = list(rows)
-    listed = {row.path for row in rows}
-    wanted = [moved(row, directory) for row in rows if top(row) in aliases]
+def also_listed(record: Record, aliases: Collection[str], directory: str) -> list[Row]:
+    """Return the rows that `record` lacks to list the files of `aliases` under `directory`, too."""
+    listed = {row.path for row in record.infos}
+    wanted = [moved(row, directory) for row in record.infos if top(row.path) in aliases]
     wanted.append(Row(f"{directory}/{UNFINISHED}", "", ""))
     return [row for row in {row.path: row for row in wanted}.values() if row.path not in listed]
 
@@ -169,22 +213,25 @@ def append(directory: str, rows: list[Row]) -> None:
     path = os.path.join(directory, "RECORD")
     status = os.lstat(path)
     if status.st_nlink > 1 or os.path.islink(path):
-        replace(directory, [*read(directory), *rows])
+        found = read(directory)
+        replace(directory, found._replace(infos=[*found.infos, *rows]))
         return
     with open(path, "rb+", buffering=0) as file:
         before = file.read()
         end = file.seek(_complete(before))
         if end < len(before):
             file.truncate(end)
-        content = (b"" if before[:end].endswith(b"\n") else b"\n") + render(rows)
+        content = (b"" if before[:end].endswith(b"\n") else b"\n") + _text(
+            ["\0".join(row) for row in rows]
+        )
         if file.write(content) != len(content):  # a full disk takes a part
             file.truncate(end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def replace(directory: str, rows: Iterable[Row]) -> None:
-    """Put a RECORD with `rows` into the dist-info `directory` (a path) in one step.
+def replace(directory: str, record: Record) -> None:
+    """Put a RECORD that lists `record` into the dist-info `directory` (a path) in one step.
 
     Mode, owner and times are those of the one before. Raises OSError, and has changed nothing.
     """
@@ -193,7 +240,7 @@ def replace(directory: str, rows: Iterable[Row]) -> None:
     status = os.stat(path)
     try:
         with _new(unfinished) as file:
-            file.write(render(rows))
+            file.write(render(record))
             _look_like(status, unfinished, os.fstat(file.fileno()))
         os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
         os.replace(unfinished, path)
