@@ -34,3 +34,7 @@ class ConfigurationError(UvshimError):
 
 class EnvironmentUnknownError(UvshimError):
     """An environment cannot be found, or what was named is none."""
+
+
+class ImageError(UvshimError):
+    """An image is not there, is damaged, or is not what it says it is."""

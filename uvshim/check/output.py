@@ -34,6 +34,12 @@ class Examined(NamedTuple):
     installation: Installation
     diagnosis: Diagnosis
     excluded: Callable[[str], bool]
+    image: str | None = None
+    """The reference to the image that it is in, as a person would write it; None: in none."""
+    digest: str | None = None
+    """That of the image."""
+    platform: str | None = None
+    """That of the image, as in ``linux/amd64``."""
 
     @property
     def wrong(self) -> list[Finding]:
@@ -71,11 +77,19 @@ class Examined(NamedTuple):
         root = self.installation.tree.root
         return path if root is None else os.path.join(root, path.lstrip("/"))
 
+    def heading(self) -> str:
+        """Return what a person calls it."""
+        path = self.on_disk(self.installation.path)
+        return path if self.image is None else f"{self.image} {path}"
+
 
 def as_json(examined: Iterable[Examined]) -> str:
     """Return the result as JSON. Keys may be added to the schema, never changed."""
     environments = [
         {
+            "image": each.image,
+            "digest": each.digest,
+            "platform": each.platform,
             "path": each.on_disk(each.installation.path),
             "site_packages": [each.on_disk(path) for path in each.diagnosis.site_packages],
             "distributions": each.diagnosis.distributions,
@@ -115,7 +129,7 @@ def as_text(examined: Examined, style: Style, *, everything: bool) -> str:
 
 def _heading(examined: Examined, style: Style) -> str:
     found = examined.diagnosis
-    path = printable(examined.on_disk(examined.installation.path))
+    path = printable(examined.heading())
     mark = (
         style.paint(BOLD + ";" + RED, "broken")
         if examined.broken
@@ -209,6 +223,8 @@ def _remedies(examined: Examined, style: Style) -> Iterator[str]:
     inherited = sorted(mendable.intersection(place.inherited))
     own = [place.path] if mendable - set(inherited) else []
     commands = [f"uvshim fix {quote(examined.on_disk(path))}" for path in own + inherited]
+    if examined.image is not None:
+        commands = []  # its layers are not changed
     for command in commands + reinstalls(examined):
         yield f"  {style.label(CYAN, 'hint')} {command}"
 

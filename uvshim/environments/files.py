@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+
+TYPE_CHECKING = False  # see uv.py
+if TYPE_CHECKING:
+    from typing import IO
 
 # Without waiting: a pipe in the place of METADATA must not stop us for ever.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -31,3 +36,12 @@ def read(path: str, limit: int | None = None) -> bytes | None:
         return content
     finally:
         os.close(descriptor)
+
+
+def open_regular(path: str) -> IO[bytes]:
+    """Open the regular file `path` to be read. Raises OSError, for any other kind of file too."""
+    descriptor = os.open(path, _FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return open(descriptor, "rb")

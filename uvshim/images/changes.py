@@ -1,0 +1,215 @@
+"""What one layer of an image changes in the layers below it, as far as the diagnosis asks for it.
+
+A layer is a tar of changes (OCI Image Format Specification, "Image Layer Filesystem Changeset").
+What is kept of it is small: the names in it, and the content of the few files that are `wanted`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim.errors import ImageError
+from uvshim.images import tar
+from uvshim.rename.names import shown
+
+if TYPE_CHECKING:
+    import tarfile
+    from collections.abc import Collection, Iterator
+    from typing import TypeAlias
+
+    from uvshim.images import layout
+
+# The longest path in bytes, as in the Linux kernel.
+_LONGEST_PATH = 4096
+
+# How much of the contents of one layer is kept. Real ones have some megabytes.
+_KEPT_LIMIT = 128 * 1024 * 1024
+
+# What takes a name of the layers below away, and all names that a directory had there.
+_WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_RESERVED = ".wh..wh."  # AUFS kept its own files under such names
+
+
+class File(NamedTuple):
+    """A regular file."""
+
+    layer: str
+    """The identity of the layer that holds its content."""
+    number: int
+    """Which entry of that layer it is, counted from 0."""
+    size: int
+    content: bytes | None
+    """The beginning of it, as far as it is kept; None if it is not."""
+
+
+class Link(NamedTuple):
+    """A symbolic link."""
+
+    layer: str
+    number: int
+    target: str
+
+
+class HardLink(NamedTuple):
+    """Another name of a file, which stands for that file once the layers are put together."""
+
+    layer: str
+    number: int
+    target: str
+
+
+class Special(NamedTuple):
+    """A device, a pipe or whatever else is there and has no content."""
+
+    layer: str
+    number: int
+
+
+class Folder(NamedTuple):
+    """A directory, as one layer speaks of it."""
+
+    layer: str
+    number: int
+
+
+class Whiteout(NamedTuple):
+    """What removes a name of the layers below, or (`opaque`) all names in a directory."""
+
+    opaque: bool
+
+
+Entry: TypeAlias = "File | Link | HardLink | Special | Folder | Whiteout"
+
+# A directory, and changes in it in the order of the tar. A directory may have several.
+Group: TypeAlias = "tuple[str, list[tuple[str, Entry]]]"
+
+
+class Changes(NamedTuple):
+    """All that is kept of one layer."""
+
+    identity: str
+    groups: list[Group]
+
+    @property
+    def removes(self) -> bool:
+        """Whether it removes anything of the layers below."""
+        return any(isinstance(one, Whiteout) for _, group in self.groups for _, one in group)
+
+
+def wanted(directory: str, name: str) -> int:
+    """Return how many bytes are kept of the file `name` in `directory`; 0 for most files.
+
+    This is what the diagnosis and the search for installations read, and no more than they read.
+    """
+    above = posixpath.basename(directory)
+    if above.lower().endswith((".dist-info", ".egg-info")) or above == "EGG-INFO":
+        return _METADATA_FILES.get(name, 0)
+    return (
+        _BY_NAME.get(name, 0)
+        or _BY_PLACE.get((above, name), 0)
+        or _BY_SUFFIX.get(posixpath.splitext(name)[1].lower(), 0)
+    )
+
+
+_METADATA = 1024 * 1024
+_LONG = 16 * 1024 * 1024
+
+_METADATA_FILES = {
+    "METADATA": _METADATA,
+    "PKG-INFO": _METADATA,
+    "RECORD": _LONG,
+    "depends.txt": _METADATA,
+    "entry_points.txt": _METADATA,
+    "requires.txt": _METADATA,
+}
+_BY_NAME = {"pyvenv.cfg": 64 * 1024}
+_BY_PLACE = {("pkg_resources", "__init__.py"): _METADATA}
+_BY_PLACE |= {(f"python3.{minor}", "patchlevel.h"): 64 * 1024 for minor in range(100)}
+_BY_SUFFIX = {
+    ".dist-info": _METADATA,
+    ".egg": 2,  # enough to tell a zip
+    ".egg-info": _METADATA,
+    ".egg-link": 64 * 1024,
+    ".pth": 64 * 1024,
+}
+
+
+def read(layer: layout.Layer) -> Changes:
+    """Read `layer` from its beginning to its end, and return what it changes.
+
+    Raises `ImageError` for a wrong digest, for what is not a tar, and for one that is too large.
+    """
+    identity = layer.identity or ""
+    groups: list[Group] = []
+    latest = None
+    kept = 0
+    with tar.LayerTar(layer) as archive:
+        for number, header in archive:
+            path = _checked(header.name)
+            directory, name = posixpath.split(path)
+            if name.startswith(_WHITEOUT):
+                if name.startswith(_RESERVED) and name != _OPAQUE:
+                    continue
+                entry: Entry = Whiteout(name == _OPAQUE)
+                name = name.removeprefix(_WHITEOUT)
+            elif header.isreg():
+                limit = wanted(directory, name)
+                content = archive.content(header, limit) if limit else None
+                kept += len(content or b"")
+                entry = File(identity, number, header.size, content)
+            else:
+                entry = _other(identity, number, header)
+            if kept > _KEPT_LIMIT:
+                message = f"{archive.name} has more than {_KEPT_LIMIT} bytes of metadata"
+                raise ImageError(message)
+            if directory != latest:
+                groups.append((directory, []))
+                latest = directory
+            groups[-1][1].append((name, entry))
+    return Changes(identity, groups)
+
+
+def _other(identity: str, number: int, header: tarfile.TarInfo) -> Entry:
+    """Return what a `header` says that is not a regular file's."""
+    if header.isdir():
+        return Folder(identity, number)
+    if header.issym():
+        return Link(identity, number, _short(header.linkname))
+    if header.islnk():
+        return HardLink(identity, number, _checked(header.linkname))
+    return Special(identity, number)
+
+
+def entries(
+    layer: layout.Layer, numbers: Collection[int], limit: int
+) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
+    """Yield the entries `numbers` of `layer`: each number, header, and content up to `limit` bytes.
+
+    For what `read` does not keep. The layer is read, and verified, once more.
+    Raises `ImageError`.
+    """
+    import tarfile
+
+    with tar.LayerTar(layer, tarfile.TarInfo) as archive:
+        for number, header in archive:
+            if number in numbers:
+                yield number, header, archive.content(header, limit) if header.isreg() else b""
+
+
+def _checked(name: str) -> str:
+    """Return the `name` of an entry as a relative path without detours; the root is the empty one.
+
+    As in a container, no ``..`` leads out of it. Raises `ImageError` if it cannot be a path.
+    """
+    if "/." in name or "//" in name or name[:1] in {".", "/"} or name[-1:] == "/":
+        name = posixpath.normpath(f"/{name}").lstrip("/")
+    return _short(name)
+
+
+def _short(path: str) -> str:
+    if len(path) > _LONGEST_PATH or "\0" in path:
+        message = f"there is a path in it that no file can have: {shown(path)}"
+        raise ImageError(message)
+    return path

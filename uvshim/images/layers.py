@@ -1,0 +1,267 @@
+"""The layers of an image put together: a tree that is read as a container would see it.
+
+Whiteouts, opaque directories, hard and symbolic links act across layers as they do there (OCI
+Image Format Specification, "Applying Changesets"). Nothing is unpacked or written.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from uvshim.errors import ImageError
+from uvshim.images import tar
+from uvshim.images.changes import File, Folder, HardLink, Link, Whiteout
+from uvshim.rename.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeAlias
+
+    from uvshim.images.changes import Changes, Entry, Special
+
+    Node: TypeAlias = "File | Link | Special | Directory"
+
+# As in the Linux kernel: the most symbolic links on the way to one file.
+_MOST_LINKS = 40
+
+
+class Directory:
+    """A directory in the layers that were put together so far.
+
+    It may be a part of several images: whoever changes it makes a copy of it first.
+    """
+
+    __slots__ = ("children", "layer", "number")
+
+    def __init__(self, children: dict[str, Node], layer: str | None, number: int) -> None:
+        """Hold `children`; `layer` and `number` say which entry describes it, if any does."""
+        self.children = children
+        self.layer = layer
+        self.number = number
+
+    def copy(self) -> Directory:
+        """Return a directory that can be changed."""
+        return Directory(self.children.copy(), self.layer, self.number)
+
+
+def put_together(changes: Iterable[Changes], below: Directory | None = None) -> Directory:
+    """Return the root of what layers with these `changes`, the lowest first, make of `below`.
+
+    `below` itself, the root of the layers under them, stays as it is. Raises `ImageError`.
+    """
+    root = below or Directory({}, None, 0)
+    for each in changes:
+        root = _Application(root, each).root
+    return root
+
+
+class _Application:
+    """One layer, put on those below it, in the order of its entries.
+
+    What a whiteout removes is only what was there before: where the same layer adds the same
+    name, that stays, wherever in the layer it stands (OCI layer specification, "Whiteouts").
+    A directory is copied when it is changed for the first time.
+    """
+
+    def __init__(self, below: Directory, changes: Changes) -> None:
+        self.root = below.copy()
+        self._own = {id(self.root)}
+        self._name = tar.called(changes.identity)
+        self._added: set[tuple[str, ...]] | None = set() if changes.removes else None
+        for directory, entries in changes.groups:
+            place = self._directory(directory, only_removed=all(map(_removes, entries)))
+            if place is not None:
+                for name, entry in entries:
+                    self._apply(*place, name, entry)
+
+    def _apply(self, directory: Directory, path: tuple[str, ...], name: str, entry: Entry) -> None:
+        """Change `name` in `directory`, which lies at `path`, as `entry` says."""
+        if isinstance(entry, Whiteout):
+            for each in list(directory.children) if entry.opaque else [name]:
+                self._remove(directory, (*path, each))
+        elif name:
+            if self._added is not None:
+                self._added.update(path[:end] for end in range(1, len(path) + 1))
+                self._added.add((*path, name))
+            self._add(directory, name, entry)
+        elif isinstance(entry, Folder):
+            self.root.layer, self.root.number = entry
+
+    def _add(self, directory: Directory, name: str, entry: Entry) -> None:
+        """Put `entry`, which is not a whiteout, into `directory` as `name`."""
+        if isinstance(entry, Folder):
+            found = directory.children.get(name)
+            if isinstance(found, Directory):
+                found = self._changeable(directory, name, found)
+            else:
+                found = directory.children[name] = self._new()
+            found.layer, found.number = entry
+        elif isinstance(entry, HardLink):
+            target = self._linked(entry.target)
+            if target is None:
+                message = f"{self._name} has a hard link to nothing: {shown(entry.target)}"
+                raise ImageError(message)
+            directory.children[name] = target
+        elif not isinstance(entry, Whiteout):
+            directory.children[name] = entry
+
+    def _remove(self, directory: Directory, path: tuple[str, ...]) -> None:
+        """Remove what `directory` has at `path`, as far as this layer did not add it."""
+        waiting = [(directory, path)]
+        while waiting:
+            directory, path = waiting.pop()
+            found = directory.children.get(path[-1])
+            if path not in (self._added or ()):
+                directory.children.pop(path[-1], None)
+            elif isinstance(found, Directory):
+                found = self._changeable(directory, path[-1], found)
+                waiting.extend((found, (*path, name)) for name in found.children)
+
+    def _linked(self, path: str) -> Node | None:
+        """Return the file that a hard link to `path` means: the last part is not followed."""
+        above, name = posixpath.split(path)
+        place = self._directory(above, only_removed=True)
+        found = place[0].children.get(name) if place else None
+        return None if isinstance(found, Directory) else found
+
+    def _directory(
+        self, path: str, *, only_removed: bool
+    ) -> tuple[Directory, tuple[str, ...]] | None:
+        """Return the directory at `path`, which may be changed, and its path without links.
+
+        What is missing on the way is made; with `only_removed`, None is returned instead.
+        """
+        here = [self.root]
+        names: list[str] = []
+        waiting = path.split("/")[::-1]
+        links = 0
+        while waiting:
+            name = waiting.pop()
+            if name in {"", "."}:
+                continue
+            if name == "..":
+                del names[-1:]
+                del here[len(names) + 1 :]
+                continue
+            found = here[-1].children.get(name)
+            if isinstance(found, Link):
+                links += 1
+                if links > _MOST_LINKS:
+                    message = f"{self._name} has something below a circle of links: {shown(path)}"
+                    raise ImageError(message)
+                if found.target.startswith("/"):
+                    del here[1:]
+                    names.clear()
+                waiting.extend(found.target.split("/")[::-1])
+                continue
+            if isinstance(found, Directory):
+                found = self._changeable(here[-1], name, found)
+            elif only_removed:
+                return None
+            else:
+                found = here[-1].children[name] = self._new()
+            here.append(found)
+            names.append(name)
+        return here[-1], tuple(names)
+
+    def _new(self) -> Directory:
+        """Return a directory that nothing was said of."""
+        directory = Directory({}, None, 0)
+        self._own.add(id(directory))
+        return directory
+
+    def _changeable(self, above: Directory, name: str, found: Directory) -> Directory:
+        """Return the directory `found`, which is `name` in `above`, to be changed."""
+        if id(found) not in self._own:
+            found = found.copy()
+            self._own.add(id(found))
+            above.children[name] = found
+        return found
+
+
+def _removes(change: tuple[str, Entry]) -> bool:
+    return isinstance(change[1], Whiteout)
+
+
+class ImageTree:
+    """The files of an image, as the processes in a container would see them."""
+
+    root = None
+    """It lies nowhere on this machine."""
+
+    def __init__(self, directory: Directory) -> None:
+        """Take `directory` for the root of the tree."""
+        self._directory = directory
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        """Return the names in `directory`, as `Tree.names` says."""
+        found = self.node(directory)
+        return tuple(found.children) if isinstance(found, Directory) else ()
+
+    def directories(self, directory: str) -> tuple[str, ...]:
+        """Return the names of directories, as `SearchableTree.directories` says."""
+        found = self.node(directory)
+        if not isinstance(found, Directory):
+            return ()
+        return tuple(name for name, one in found.children.items() if isinstance(one, Directory))
+
+    def is_directory(self, path: str) -> bool:
+        """Say whether `path` is a directory, as `Tree.is_directory` says."""
+        return isinstance(self.node(path), Directory)
+
+    def is_file(self, path: str) -> bool:
+        """Say whether `path` is a regular file, as `Tree.is_file` says."""
+        return isinstance(self.node(path), File)
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Return the first `limit` bytes of a file, or as many of them as are kept."""
+        found = self.node(path)
+        if not isinstance(found, File) or (found.content is None and found.size):
+            return None
+        return (found.content or b"")[:limit]
+
+    def real(self, path: str) -> str | None:
+        """Return `path` without links, as `SearchableTree.real` says."""
+        found = self._resolved(path)
+        return None if found is None else "/" + "/".join(found[1])
+
+    def on_disk(self, path: str) -> None:  # noqa: ARG002
+        """Return None: no path in an image that was not unpacked is one on this machine."""
+        return None  # noqa: RET501
+
+    def node(self, path: str) -> Node | None:
+        """Return what `path` leads to, all links followed; None if it leads nowhere."""
+        found = self._resolved(path)
+        return found and found[0]
+
+    def _resolved(self, path: str) -> tuple[Node, list[str]] | None:
+        """Return what `path` leads to, and its path without links (path_resolution(7))."""
+        nodes: list[Node] = [self._directory]
+        names: list[str] = []
+        waiting = path.split("/")[::-1]
+        links = 0
+        while waiting:
+            name = waiting.pop()
+            if name in {"", "."}:
+                continue
+            if name == "..":
+                del names[-1:]
+                del nodes[len(names) + 1 :]
+                continue
+            above = nodes[-1]
+            found = above.children.get(name) if isinstance(above, Directory) else None
+            if found is None:
+                return None
+            if isinstance(found, Link):
+                links += 1
+                if links > _MOST_LINKS:
+                    return None
+                if found.target.startswith("/"):
+                    del nodes[1:]
+                    names.clear()
+                waiting.extend(found.target.split("/")[::-1])
+                continue
+            nodes.append(found)
+            names.append(name)
+        return nodes[-1], names

@@ -1,0 +1,198 @@
+"""How an image is named: as skopeo writes it (containers-transports(5)), or by a bare path.
+
+`oci:`, `oci-archive:`, `docker-archive:` and `dir:` are read directly, and so are the path of a
+layout, of such an archive, and of a tar with a plain root file system (`docker export`). Everything
+else is copied by skopeo to a temporary directory first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, NamedTuple, cast
+
+from uvshim.environments import files
+from uvshim.errors import ImageError
+from uvshim.images import tar
+from uvshim.images.layout import (
+    Archive,
+    Copied,
+    Folder,
+    Image,
+    Layer,
+    Layout,
+    Single,
+    Verified,
+    docker_archive,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_OCI = "oci"
+_OCI_ARCHIVE = "oci-archive"
+_DOCKER_ARCHIVE = "docker-archive"
+_DIR = "dir"
+_DIRECT = (_OCI, _OCI_ARCHIVE, _DOCKER_ARCHIVE, _DIR)
+
+# What skopeo copies from.
+_THROUGH_SKOPEO = (
+    "atomic",
+    "containers-storage",
+    "docker",
+    "docker-daemon",
+    "ostree",
+    "sif",
+    "tarball",
+)
+
+# What lies at the top of an archive of `docker save`, or of an OCI layout.
+_IN_ARCHIVE = re.compile(
+    r"(blobs|oci-layout|index\.json|manifest\.json|repositories|[0-9a-f]{64}(\.json|\.tar)?)(/|$)"
+)
+
+
+class Reference(NamedTuple):
+    """The name of one or more images."""
+
+    text: str
+    """As the person wrote it."""
+    transport: str
+    """``oci``, ``docker`` and so on; empty for a bare path."""
+    path: str
+    """What follows: a path, or for skopeo all the rest."""
+    tag: str | None
+    """A tag, the name of a repository, a digest, or ``@N``."""
+
+
+def parse(text: str) -> Reference | None:
+    """Return the reference to an image in `text`; None: it is something else.
+
+    What exists under that very name is taken for a path, whatever it looks like.
+    """
+    transport, colon, rest = text.partition(":")
+    if colon and not os.path.lexists(text):
+        if transport in _DIRECT:
+            path, _, tag = rest.partition(":")
+            if path.endswith(("@sha256", "@sha512")):  # DIR@sha256:… is DIR:sha256:…
+                path, _, algorithm = path.rpartition("@")
+                tag = f"{algorithm}:{tag}"
+            return Reference(text, transport, path, tag or None)
+        if transport in _THROUGH_SKOPEO:
+            return Reference(text, transport, rest, None)
+    if _is_layout(text) or _is_tar(text):
+        return Reference(text, "", text, None)
+    return None
+
+
+@contextlib.contextmanager
+def opened(reference: Reference) -> Iterator[list[Image]]:
+    """Give the images that `reference` names, which can be read until the end of the context.
+
+    An image for several platforms is several. Raises `ImageError`.
+    """
+    with contextlib.ExitStack() as stack:
+        yield _images(reference, stack)
+
+
+def _images(reference: Reference, stack: contextlib.ExitStack) -> list[Image]:
+    _, transport, path, tag = reference
+    if transport in _THROUGH_SKOPEO:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
+        _copy(reference.text, folder)
+        found = Layout(Copied(folder), reference.text).images()
+        return [replace(image, reference=reference.text) for image in found]
+    if not os.path.exists(path):
+        message = f"`{path}` does not exist"
+        raise ImageError(message)
+    if transport == _DIR:
+        return Layout(Copied(path), reference.text).images()
+    if transport == _OCI or (not transport and os.path.isdir(path)):
+        return Layout(Folder(path), f"{_OCI}:{path}").images(tag)
+    try:
+        file = stack.enter_context(files.open_regular(path))
+    except OSError as error:
+        message = f"`{path}` cannot be read: {error.strerror}"
+        raise ImageError(message) from None
+    if not transport and not _is_image_archive(file, path):
+        return [Image(path, None, None, (_single(file, path),))]
+    archive = Archive(_decompressed(file, path, stack), path)
+    if transport == _OCI_ARCHIVE or (not transport and archive.has("index.json")):
+        return Layout(archive, f"{_OCI_ARCHIVE}:{path}").images(tag)
+    return docker_archive(archive, f"{_DOCKER_ARCHIVE}:{path}", tag)
+
+
+def _is_layout(path: str) -> bool:
+    return os.path.isfile(os.path.join(path, "index.json")) and os.path.isdir(
+        os.path.join(path, "blobs")
+    )
+
+
+def _is_tar(path: str) -> bool:
+    """Say whether the file at `path` is a tar, compressed or not."""
+    try:
+        with files.open_regular(path) as file, tar.LayerTar(_single(file, path)) as archive:
+            return any(True for _ in archive)
+    except (OSError, ImageError):
+        return False
+
+
+def _is_image_archive(file: IO[bytes], path: str) -> bool:
+    """Say whether the tar in `file` holds images, by the first name in it that is not the root."""
+    with tar.LayerTar(_single(file, path)) as archive:
+        for _, header in archive:
+            if name := header.name.removeprefix("./").strip("/."):
+                return _IN_ARCHIVE.match(name) is not None
+    return False
+
+
+def _single(file: IO[bytes], path: str) -> Layer:
+    """Return the one layer that a whole `file` is."""
+    return Layer(Single(file, path), path, None, None, None)
+
+
+def _decompressed(file: IO[bytes], path: str, stack: contextlib.ExitStack) -> IO[bytes]:
+    """Return the archive in `file`, in a temporary file if it is compressed: `docker save | gzip`.
+
+    An archive is read at many places.
+    """
+    stream = tar.decompressed(_single(file, path).open(), f"`{path}`")
+    if not isinstance(stream, Verified):
+        temporary = tempfile.TemporaryFile(prefix="uvshim-")  # noqa: SIM115
+        stack.enter_context(temporary)
+        try:
+            shutil.copyfileobj(stream, temporary, 1024 * 1024)
+            temporary.flush()
+        except tar.errors() as error:
+            message = f"`{path}` cannot be decompressed: {error}"
+            raise ImageError(message) from None
+        return cast("IO[bytes]", temporary)
+    return file
+
+
+def _copy(text: str, folder: str) -> None:
+    """Copy the images that skopeo calls `text` to a `folder`, for all platforms, as they are.
+
+    Raises `ImageError` with what skopeo says if it fails.
+    """
+    skopeo = shutil.which("skopeo")
+    if skopeo is None:
+        message = (
+            f"`{text}` is read with skopeo, which is not installed. Install the package `skopeo` "
+            "of your system, as in: apt-get install skopeo"
+        )
+        raise ImageError(message)
+    command = [skopeo, "copy", "--quiet", "--all", text, f"{_DIR}:{folder}"]
+    done = subprocess.run(
+        command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        said = re.findall(r'msg="((?:[^"\\]|\\.)*)"', done.stderr) or [done.stderr.strip()]
+        reason = said[-1].replace('\\"', '"')
+        message = f"skopeo cannot read `{text}`: {reason}"
+        raise ImageError(message)
