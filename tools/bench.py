@@ -1,14 +1,16 @@
 """Measure uvpip beside uv, the snippet that is pasted in its place, and pip; print the ratios.
 
-What is compared runs in turn (A B C A B C …), so that a machine whose speed drifts drifts for all;
-a ratio is that of two runs next to each other, and is printed as its median and its quartiles.
-Times are wall-clock times of whole processes, memory is the largest resident set of one process
-(getrusage). Run it by `make bench`; it needs the package index once, to fill uv's cache.
+What is compared runs in turn, each first as often as the other, with the disk at rest before each
+(`sync`): a machine whose speed drifts drifts for all. A ratio is that of two runs next to each
+other, and is printed as its median and its quartiles. Times are wall-clock times of whole
+processes, memory is the largest resident set of one process (getrusage). Run it by `make bench`;
+it needs the package index once, to fill uv's cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import shutil
 import statistics
@@ -17,14 +19,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).parent.parent
 CORPORA = ROOT / "tests" / "corpora"
 BIN = Path(sys.executable).parent
 
-# How many distributions the snippet is given at the most.
-_SNIPPET_UP_TO = 200
+# The real sets, smallest RECORDs first.
+SETS = ("magnum-2025.1", "openstack-2025.2", "plone-6.2")
 
 # What is pasted where this program is not known (with the version put right): the time to beat.
 SNIPPET = """
@@ -39,6 +44,30 @@ for info in pathlib.Path(sys.argv[1]).glob("*.dist-info"):
         info.rename(info.parent / f"{name.replace('-', '_')}-{version}.dist-info")
 """
 
+# The rename in a process of its own, without its start: seconds and how many were renamed.
+RENAME = """
+import sys, time
+from uvshim import renormalize
+renormalize(sys.argv[1] + "/nothing")  # which loads all that is needed
+begin = time.perf_counter()
+outcome = renormalize(sys.argv[1])
+print(time.perf_counter() - begin, *(each.path for each in outcome.renamed), sep="\\n")
+"""
+
+# The snapshot and a bare listing of the same directory: seconds, each the least of fifteen.
+SNAPSHOT = """
+import os, sys, time
+from uvshim.environments.snapshot import Snapshot
+def least(function, rounds=15):
+    def once():
+        begin = time.perf_counter(); function(); return time.perf_counter() - begin
+    return min(once() for _ in range(rounds))
+def listing():
+    with os.scandir(sys.argv[1]) as entries:
+        for entry in entries: pass
+print(least(lambda: Snapshot.take([sys.argv[1]])), least(listing))
+"""
+
 
 class Run(NamedTuple):
     """What one run of a command took."""
@@ -51,6 +80,7 @@ def measured(*command: str | Path, may_fail: bool = False) -> Run:
     """Run `command` once, with its output thrown away. Exits if it fails and may not."""
     words = [str(word) for word in command]
     null = os.open(os.devnull, os.O_RDWR)
+    os.sync()
     begin = time.perf_counter()
     actions = [(os.POSIX_SPAWN_DUP2, null, stream) for stream in (0, 1, 2)]
     pid = os.posix_spawn(words[0], words, os.environ, file_actions=actions)
@@ -60,6 +90,13 @@ def measured(*command: str | Path, may_fail: bool = False) -> Run:
     if status != 0 and not may_fail:
         sys.exit(f"failed: {' '.join(words)}")
     return Run(seconds, usage.ru_maxrss / 1024)
+
+
+def alternating(rounds: int, *runs: Callable[[], None]) -> None:
+    """Call all of `runs` so many times, in turn, the order reversed from one to the next."""
+    for number in range(rounds):
+        for run in runs if number % 2 else runs[::-1]:
+            run()
 
 
 def ratio(of: list[Run], to: list[Run]) -> str:
@@ -84,62 +121,140 @@ def virtual_environment(path: Path) -> Path:
     return path
 
 
+def wanted(name: str) -> list[str | Path]:
+    """Return the arguments that install the real set `name`."""
+    constraints: list[str | Path] = ["--build-constraints", CORPORA / "build-constraints.txt"]
+    return ["--no-deps", "-r", CORPORA / f"{name}.txt", *constraints]
+
+
+def installed(name: str, venv: Path) -> Path:
+    """Install the real set `name` by uv into a new environment `venv`; return its site-packages."""
+    virtual_environment(venv)
+    subprocess.run([BIN / "uv", "pip", "install", "-q", "-p", venv, *wanted(name)], check=True)
+    (site_packages,) = venv.glob("lib/*/site-packages")
+    return site_packages
+
+
+def rows(directories: Iterable[str]) -> int:
+    """Return how many rows there are in the RECORDs of the dist-info `directories`."""
+    count = 0
+    for directory in directories:
+        with open(os.path.join(directory, "RECORD"), newline="", encoding="utf-8") as record:
+            count += sum(1 for _ in csv.reader(record))
+    return count
+
+
 def nothing_to_do(work: Path, rounds: int) -> None:
-    """Measure an install of what is installed already."""
+    """Measure an install of what is installed already, in no project and in one that names us."""
     print("\n1. Nothing to do: the requirement is satisfied")
     venv = virtual_environment(work / "nothing")
-    wanted: list[str | Path] = ["--python", venv, "six"]
-    subprocess.run([BIN / "uv", "pip", "install", "-q", *wanted], check=True)
-    bare, uv, uvpip = [], [], []
-    for _ in range(rounds):
-        bare.append(measured(BIN / "python", "-c", "pass"))
-        uv.append(measured(BIN / "uv", "pip", "install", *wanted))
-        uvpip.append(measured(BIN / "uvpip", *wanted))
+    six: list[str | Path] = ["--python", venv, "six"]
+    subprocess.run([BIN / "uv", "pip", "install", "-q", *six], check=True)
+    project = work / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        '[project]\nname = "x"\nversion = "1"\ndependencies = ["uvshim"]\n'
+        '[project.scripts]\nuvshim = "uvshim.cli:main"\n'
+    )
+    bare: list[Run] = []
+    uv: list[Run] = []
+    uvpip: list[Run] = []
+    in_project: list[Run] = []
+    directory: list[str | Path] = ["--directory", project]
+    alternating(
+        rounds,
+        lambda: bare.append(measured(BIN / "python", "-c", "pass")),
+        lambda: uv.append(measured(BIN / "uv", "pip", "install", *six)),
+        lambda: uvpip.append(measured(BIN / "uvpip", *six)),
+        lambda: in_project.append(measured(BIN / "uvpip", *directory, *six)),
+    )
     line("python -c pass", bare)
     line("uv pip install", uv)
-    line("uvpip", uvpip)
-    added = [Run(one.seconds - other.seconds, 0) for one, other in zip(uvpip, uv, strict=True)]
-    print(f"  uvpip less uv, in interpreter start-ups: {ratio(added, bare)}")
+    for name, runs in (("uvpip", uvpip), ("uvpip in a project that needs it", in_project)):
+        line(name, runs)
+        added = [Run(one.seconds - other.seconds, 0) for one, other in zip(runs, uv, strict=True)]
+        print(f"    less uv, in interpreter start-ups: {ratio(added, bare)}")
 
 
-def openstack(work: Path, rounds: int) -> None:
-    """Measure the OpenStack 2025.2 set from a warm cache into new environments."""
-    print("\n2. OpenStack 2025.2, 265 distributions, from a warm cache into a new environment")
+def real_installs(work: Path, rounds: int) -> None:
+    """Measure the real sets from a warm cache into new environments."""
+    print("\n2. Real sets, from a warm cache into a new environment")
     snippet = work / "snippet.py"
     snippet.write_text(SNIPPET)
-    wanted: list[str | Path] = ["--no-deps", "-r", CORPORA / "openstack-2025.2.txt"]
-    uv_wanted = [*wanted, "--build-constraints", CORPORA / "build-constraints.txt"]
-    venv = virtual_environment(work / "openstack")
-    subprocess.run([BIN / "uv", "pip", "install", "-q", "-p", venv, *uv_wanted], check=True)
-    uv, uvpip, pasted = [], [], []
+    venv = work / "real"
 
-    def with_uv() -> None:
-        virtual_environment(venv)
-        uv.append(measured(BIN / "uv", "pip", "install", "-p", venv, *uv_wanted))
-        (site_packages,) = venv.glob("lib/*/site-packages")
-        rename = measured(venv / "bin" / "python", snippet, site_packages)
-        pasted.append(Run(uv[-1].seconds + rename.seconds, uv[-1].mebibytes))
+    def compared(name: str) -> None:
+        installed(name, venv)  # fills uv's cache
+        uv: list[Run] = []
+        uvpip: list[Run] = []
+        pasted: list[Run] = []
 
-    def with_uvpip() -> None:
-        virtual_environment(venv)
-        uvpip.append(measured(BIN / "uvpip", "-p", venv, *uv_wanted))
+        def with_uv() -> None:
+            virtual_environment(venv)
+            uv.append(measured(BIN / "uv", "pip", "install", "-p", venv, *wanted(name)))
+            (site_packages,) = venv.glob("lib/*/site-packages")
+            rename = measured(venv / "bin" / "python", snippet, site_packages)
+            pasted.append(Run(uv[-1].seconds + rename.seconds, uv[-1].mebibytes))
 
-    for number in range(rounds):  # each goes first as often: the disk may still be at the last one
-        for run in (with_uv, with_uvpip) if number % 2 else (with_uvpip, with_uv):
-            run()
-    for _ in range(2):  # the first one fills pip's own cache
-        virtual_environment(venv)
-        options = ["--python", venv, "install", "--disable-pip-version-check", *wanted]
-        options += ["--build-constraint", CORPORA / "build-constraints.txt"]
-        pip = [measured(BIN / "uv", "tool", "run", "--from", "pip>=25.3", "pip", *options)]
-    line("uv pip install", uv)
-    line("uvpip", uvpip)
-    line("uv pip install, then the snippet", pasted)
-    line("pip install (once)", pip)
-    print(f"  uvpip to uv: {ratio(uvpip, uv)};  snippet to uv: {ratio(pasted, uv)}")
+        def with_uvpip() -> None:
+            virtual_environment(venv)
+            uvpip.append(measured(BIN / "uvpip", "-p", venv, *wanted(name)))
+
+        alternating(rounds, with_uv, with_uvpip)
+        print(f"  {name}")
+        line("uv pip install", uv)
+        line("uvpip", uvpip)
+        line("uv pip install, then the snippet", pasted)
+        print(f"    uvpip to uv: {ratio(uvpip, uv)};  snippet to uv: {ratio(pasted, uv)}")
+
+    for name in SETS:
+        compared(name)
 
 
-def populate(directory: Path, dotted: int, plain: int) -> Path:
+def real_renames(work: Path, rounds: int) -> None:
+    """Measure the rename alone, and `uvshim fix`, in the real sets as plain uv installs them."""
+    print("\n3. The rename alone in the real sets, and the whole of `uvshim fix`")
+    venv = work / "real"
+    for name in SETS:
+        alone = []
+        for _ in range(rounds):
+            seconds, renamed = rename_alone(installed(name, venv))
+            alone.append(seconds)
+        shown(name, alone, len(renamed), rows(renamed))
+        bare, fix = [], []
+        for _ in range(rounds):
+            installed(name, venv)
+            bare.append(measured(BIN / "python", "-c", "pass"))
+            fix.append(measured(BIN / "uvshim", "fix", venv))
+        line("uvshim fix", fix)
+        added = statistics.median(
+            one.seconds - other.seconds for one, other in zip(fix, bare, strict=True)
+        )
+        print(f"    less an interpreter's start: {added * 1000:.1f} ms")
+
+
+def rename_alone(site_packages: Path) -> tuple[float, list[str]]:
+    """Rename what is in `site_packages`; return the seconds, and the paths of what was renamed."""
+    (site_packages / "nothing").mkdir()
+    os.sync()
+    done = subprocess.run(
+        [sys.executable, "-c", RENAME, site_packages], capture_output=True, text=True, check=True
+    )
+    seconds, *renamed = done.stdout.splitlines()
+    return float(seconds), renamed
+
+
+def shown(name: str, seconds: list[float], renamed: int, rows: int) -> None:
+    """Print how long it took to rename so many distributions with so many rows."""
+    median, least = statistics.median(seconds), min(seconds)
+    print(
+        f"  {name:18} {renamed:6} renamed, {rows:8} rows: {median * 1000:8.1f} ms"
+        f"  (least {least * 1000:.1f})   {median / renamed * 1000:6.3f} ms each"
+        f"   {median / rows * 1e9:6.0f} ns a row"
+    )
+
+
+def populate(directory: Path, dotted: int, plain: int, files: int = 12) -> Path:
     """Make a site-packages directory with so many small distributions of either kind."""
     shutil.rmtree(directory, ignore_errors=True)
     for number in range(dotted + plain):
@@ -147,70 +262,46 @@ def populate(directory: Path, dotted: int, plain: int) -> Path:
         info = directory / f"{name.replace('.', '_').replace('-', '_')}-1.0.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        files = [f"{info.name}/{file}" for file in ("METADATA", "WHEEL", "INSTALLER")]
-        files += [f"made_up{number}/module{index}.py" for index in range(12)]
-        (info / "RECORD").write_text("".join(f"{file},sha256=x,1\n" for file in sorted(files)))
+        own = [f"{info.name}/{file}" for file in ("METADATA", "WHEEL", "INSTALLER")]
+        own += [f"made_up{number}/module{index}.py" for index in range(files)]
+        content = "".join(f"{file},sha256={'x' * 43},1\n" for file in sorted(own))
+        (info / "RECORD").write_text(content)
     return directory
 
 
-def rename_alone(work: Path) -> None:
-    """Measure the rename in a process of its own, without its start."""
-    print("\n3. The rename alone, among as many plain distributions")
-    code = (
-        "import os, sys, time\n"
-        "from uvshim.watch import Watch, load\n"
-        "from uvshim.environments.snapshot import Snapshot\n"
-        "from uvshim import {module} as module\n"
-        "paths = sorted(Snapshot.take([sys.argv[1]]).states)\n"
-        "begin = time.perf_counter()\n"
-        "outcome = module.renormalize_directories(paths, lambda name: '.' in name)\n"
-        "print(time.perf_counter() - begin, len(outcome.renamed))\n"
-    ).replace("{module}", "renaming")
+def made_up_renames(work: Path) -> None:
+    """Measure the rename of many distributions, and of few with many rows: both are linear."""
+    print("\n4. The rename alone of made-up ones: first many of them, then many rows in each")
     snippet = work / "snippet.py"
     snippet.write_text(SNIPPET)
-    for count in (10, 100, 200, 1000, 10000):
+    many = work / "many"
+    small = 12
+    for count, files in (
+        *((count, small) for count in (10, 100, 200, 1000, 10000)),
+        *((100, files) for files in (100, 1000, 10000)),
+    ):
         times, pasted = [], []
         for _ in range(3):
-            site_packages = populate(work / "many", count, count)
-            done = subprocess.run(
-                [sys.executable, "-c", code, site_packages],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            seconds, renamed = done.stdout.split()
-            if int(renamed) != count:
-                sys.exit(f"{renamed} renamed instead of {count}")
-            times.append(float(seconds))
-            if count <= _SNIPPET_UP_TO:
-                populate(work / "many", count, count)
-                pasted.append(measured(sys.executable, snippet, work / "many").seconds)
-        median = statistics.median(times) * 1000
-        beside = (
-            f"   the snippet's process {statistics.median(pasted) * 1000:.1f} ms" if pasted else ""
-        )
-        print(f"  {count:6} dotted {median:9.1f} ms   {median / count:6.3f} ms each{beside}")
+            seconds, renamed = rename_alone(populate(many, count, count, files))
+            if len(renamed) != count:
+                sys.exit(f"{len(renamed)} renamed instead of {count}")
+            times.append(seconds)
+            populate(many, count, count, files)
+            pasted.append(measured(sys.executable, snippet, many).seconds)
+        shown(f"{files + 3} rows", times, count, count * (files + 3))
+        print(f"    the snippet's process {statistics.median(pasted) * 1000:.1f} ms")
 
 
 def snapshot_alone(work: Path) -> None:
-    """Measure the snapshot, less what a listing of the directory takes."""
-    print("\n4. The snapshot alone: cost above a listing of the directory")
-    code = (
-        "import os, sys, time\n"
-        "from uvshim.environments.snapshot import Snapshot\n"
-        "def least(function, rounds=15):\n"
-        "    def once():\n"
-        "        begin = time.perf_counter(); function(); return time.perf_counter() - begin\n"
-        "    return min(once() for _ in range(rounds))\n"
-        "def listing():\n"
-        "    with os.scandir(sys.argv[1]) as entries:\n"
-        "        for entry in entries: pass\n"
-        "print(least(lambda: Snapshot.take([sys.argv[1]])), least(listing))\n"
-    )
+    """Measure the snapshot above what a listing of the directory takes."""
+    print("\n5. The snapshot alone: cost above a listing of the directory")
     for count in (100, 1000, 10000):
         site_packages = populate(work / "many", count // 10, count - count // 10)
         done = subprocess.run(
-            [sys.executable, "-c", code, site_packages], capture_output=True, text=True, check=True
+            [sys.executable, "-c", SNAPSHOT, site_packages],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         whole, listing = map(float, done.stdout.split())
         each = (whole - listing) / count * 1e6
@@ -222,19 +313,16 @@ def snapshot_alone(work: Path) -> None:
 
 def check(work: Path, rounds: int) -> None:
     """Measure `uvshim check` on real environments and on large ones."""
-    print("\n5. uvshim check")
+    print("\n6. uvshim check")
 
     def examined(name: str, place: Path) -> None:
         uvshim = BIN / "uvshim"
         line(name, [measured(uvshim, "check", place, may_fail=True) for _ in range(rounds)])
 
     line("python -c pass", [measured(BIN / "python", "-c", "pass") for _ in range(rounds)])
-    for corpus in ("magnum-2025.1", "openstack-2025.2"):
-        venv = virtual_environment(work / corpus)
-        wanted: list[str | Path] = ["--no-deps", "-r", CORPORA / f"{corpus}.txt"]
-        wanted += ["--build-constraints", CORPORA / "build-constraints.txt"]
-        subprocess.run([BIN / "uv", "pip", "install", "-q", "-p", venv, *wanted], check=True)
-        examined(corpus, venv)
+    for name in SETS:
+        installed(name, work / name)
+        examined(name, work / name)
     examined("5,000 distributions", populate(work / "site-packages", 2500, 2500))
     without = populate(work / "site-packages", 0, 500)
     for info in without.iterdir():
@@ -242,23 +330,41 @@ def check(work: Path, rounds: int) -> None:
     examined("500 without a dot", without)
 
 
+def pip_once(work: Path) -> None:
+    """Measure pip with the OpenStack set, from its own cache."""
+    print("\n7. pip, with OpenStack 2025.2 from its own cache")
+    name = "openstack-2025.2"
+    for _ in range(2):  # the first one fills that cache
+        venv = virtual_environment(work / "real")
+        options: list[str | Path] = ["--python", venv, "install", "--disable-pip-version-check"]
+        options += ["--no-deps", "-r", CORPORA / f"{name}.txt"]
+        options += ["--build-constraint", CORPORA / "build-constraints.txt"]
+        pip = [measured(BIN / "uv", "tool", "run", "--from", "pip>=25.3", "pip", *options)]
+    line("pip install (once)", pip)
+
+
 def main() -> None:
     """Run all of it, or the parts that are named on the command line by number."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", type=int, default=[1, 2, 3, 4, 5])
+    parser.add_argument("parts", nargs="*", type=int, default=[1, 2, 3, 4, 5, 6, 7])
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument(
+        "--directory", help="where to install: on the disk of uv's cache, in no project"
+    )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="uvshim-bench-", dir=ROOT / ".cache") as directory:
+    few = max(options.rounds // 3, 3)
+    with tempfile.TemporaryDirectory(prefix="uvshim-bench-", dir=options.directory) as directory:
         work = Path(directory)
-        (work / "pyproject.toml").touch()  # the nearest one, which says nothing of uvshim
         os.chdir(work)
         os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-        parts = {
+        parts: dict[int, Callable[[], None]] = {
             1: lambda: nothing_to_do(work, options.rounds),
-            2: lambda: openstack(work, max(options.rounds // 4, 3)),
-            3: lambda: rename_alone(work),
-            4: lambda: snapshot_alone(work),
-            5: lambda: check(work, max(options.rounds // 4, 3)),
+            2: lambda: real_installs(work, few),
+            3: lambda: real_renames(work, few),
+            4: lambda: made_up_renames(work),
+            5: lambda: snapshot_alone(work),
+            6: lambda: check(work, few),
+            7: lambda: pip_once(work),
         }
         for part in options.parts:
             parts[part]()
