@@ -28,7 +28,7 @@ from uvshim.check.diagnosis import (
     Unresolvable,
     diagnose,
     python_of,
-    usual_site_packages,
+    site_packages_in,
 )
 from uvshim.environments.tree import DiskTree
 
@@ -488,13 +488,11 @@ def test_site_packages_are_found_in_the_usual_places() -> None:
             "lib/python3.11/os.py": "",
         }
     )
-    assert list(usual_site_packages(tree)) == [
+    assert site_packages_in(tree) == [
         "lib/pypy3.10/site-packages",
         "lib/python3/dist-packages",
         "lib/python3.11/site-packages",
         "local/lib/python3.11/dist-packages",
     ]
-    assert list(usual_site_packages(MemoryTree({"v/Lib/site-packages/x": ""}), "v")) == [
-        "v/Lib/site-packages"
-    ]
-    assert list(usual_site_packages(MemoryTree({"pbr-1.dist-info/METADATA": ""}))) == ["."]
+    assert site_packages_in(MemoryTree({"Lib/site-packages/x": ""})) == ["Lib/site-packages"]
+    assert site_packages_in(MemoryTree({"pbr-1.dist-info/METADATA": ""})) == ["."]

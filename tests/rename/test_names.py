@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import string
+import tracemalloc
+from email.parser import Parser
 
 import pytest
 from hypothesis import example, given
@@ -132,6 +134,44 @@ def test_a_name_is_read_in_any_case_with_any_line_ends_and_spaces_around() -> No
     ):
         assert parse_metadata(metadata) == Identity("a.b", "1")
     assert parse_metadata(b"Name: a.b\nVersion: 1\nVersion: 2\n") == Identity("a.b", "")
+
+
+LINES = st.sampled_from(
+    [
+        "Name: a.b",
+        "NAME:b",
+        "X-y:  z ",
+        " folded",
+        "\tfolded",
+        "",
+        " ",
+        "no field",
+        "a b: c",
+        ":",
+        "Ü: x",
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=7), st.sampled_from(["\n", "\r\n", "\r"]))
+@example(["Name: a", "", "Name: b"], "\n")
+def test_the_fields_are_those_that_the_standard_library_reads(lines: list[str], end: str) -> None:
+    text = "Metadata-Version: 2.1\n" + end.join(lines)
+    assert [(name, re.sub(r"[\r\n]+", "\n", value).rstrip("\n")) for name, value in names.fields(text)] == [
+        (name.lower(), re.sub(r"[\r\n]+", "\n", value).rstrip("\n"))
+        for name, value in Parser().parsestr(text).items()
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_long_description_is_not_taken_apart(end: str) -> None:
+    text = f"Name: a.b{end}{end}" + f"x{end}" * 20_000
+    tracemalloc.start()
+    try:
+        assert list(names.fields(text)) == [("name", "a.b")]
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 @given(NAMES)

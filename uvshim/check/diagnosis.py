@@ -127,7 +127,7 @@ def diagnose(
 
     Raises nothing for what is in the tree, whatever that is.
     """
-    places = tuple(usual_site_packages(tree) if site_packages is None else site_packages)
+    places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
     unreadable: list[Unreadable] = []
     findings: list[Finding] = []
     for place in places:
@@ -230,22 +230,22 @@ def _installed(tree: Tree, place: str) -> Iterator[str]:
 # --- the environment ------------------------------------------------------------------------------
 
 
-def usual_site_packages(tree: Tree, root: str = "") -> Iterator[str]:
-    """Yield the site-packages directories in the usual places below `root`, or `root` itself."""
-    listings: dict[frozenset[str], str] = {}
-    for path in environment.usual_site_packages(root, tree.names):
-        if tree.is_directory(path):  # lib64 is most often a link to lib
-            listings.setdefault(frozenset(tree.names(path)), path)
-    yield from listings.values() or [root or "."]
+def site_packages_in(tree: Tree) -> list[str]:
+    """Return the site-packages directories in the usual places of `tree`, or its root itself."""
+    usual = environment.usual_site_packages("", tree.names)
+    # A tree does not say which of two paths is a link. Two that list the same are one.
+    return environment.existing(
+        usual, tree.is_directory, lambda path: frozenset(tree.names(path))
+    ) or ["."]
 
 
 def _setuptools(tree: Tree, places: Iterable[str]) -> str | None:
     """Return the version of the setuptools in `places`, or None."""
     for place in places:
         for name in sorted(_installed(tree, place)):
-            project, _, rest = posixpath.splitext(name)[0].partition("-")
+            project, version = names.split(posixpath.splitext(name)[0])
             if project.lower() == "setuptools":
-                return rest.partition("-")[0]
+                return version.partition("-")[0]
     return None
 
 
@@ -334,7 +334,7 @@ def _with_consequences(
     path = search_path(tree, diagnosis.site_packages)
     if dialect.vendored_path:
         path += [f"{place}/setuptools/_vendor" for place in diagnosis.site_packages]
-    named = _named(tree, path)
+    named = _by_project_name(tree, path)
     working_set = WorkingSet(tree, path, dialect, markers)
     if not diagnosis.findings and working_set.finds_everything(named):
         return diagnosis
@@ -358,7 +358,7 @@ def _with_consequences(
     )
 
 
-def _named(tree: Tree, path: Iterable[str]) -> dict[str, tuple[str, str]]:
+def _by_project_name(tree: Tree, path: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Return the distributions on `path` by name as METADATA has it: version, and directory."""
     named: dict[str, tuple[str, str]] = {}
     for entry in path:

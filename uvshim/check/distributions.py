@@ -11,6 +11,8 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from uvshim.rename.names import fields
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -30,15 +32,22 @@ _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
 FILE_NOT_FOUND = "FileNotFoundError"
 INVALID_REQUIREMENT = "InvalidRequirement"
 INVALID_VERSION = "InvalidVersion"
-NO_VERSION = "ValueError"
 UNDECODABLE = "UnicodeDecodeError"
 UNKNOWN_EXTRA = "UnknownExtra"
-UNREADABLE_SECTION = "ValueError"
+UNREADABLE = "ValueError"
 VERSION_CONFLICT = "VersionConflict"
 
 
 class RequireError(Exception):
     """`require` would raise something; its argument is the name of that exception."""
+
+
+class NoVersionError(RequireError):
+    """A distribution has no version, in its name or in its metadata."""
+
+    def __init__(self) -> None:
+        """Take the name of what pkg_resources raises."""
+        super().__init__(UNREADABLE)
 
 
 def safe_name(name: str) -> str:
@@ -91,7 +100,7 @@ class Distribution:
 
     @property
     def version(self) -> str:
-        """The version, normalized if it can be. Raises `RequireError` if there is none."""
+        """The version, normalized if it can be. Raises `NoVersionError` or `RequireError`."""
         if self._version is None:
             version = ""
             if self.kind == ".egg-info" or not self._version_in_name:
@@ -100,7 +109,7 @@ class Distribution:
                 version = next(said, "").partition(":")[2].strip()
             self._version = _safe_version(version or self._version_in_name)
         if not self._version:
-            raise RequireError(NO_VERSION)
+            raise NoVersionError
         return self._version
 
     def requirement_lines(self) -> Iterator[tuple[str, str]]:
@@ -111,7 +120,7 @@ class Distribution:
         be empty: then so is the line. Raises `RequireError` if the file cannot be read.
         """
         if self.kind == ".dist-info":
-            for value in self._header("Requires-Dist"):
+            for value in self._values("requires-dist"):
                 for line in lines(value):
                     yield "", line
             return
@@ -124,17 +133,17 @@ class Distribution:
                     section = line[1:-1].strip()
                     yield section, ""
                 else:
-                    raise RequireError(UNREADABLE_SECTION)
+                    raise RequireError(UNREADABLE)
 
     def extras(self) -> list[str]:
         """Return the extras that a dist-info directory declares."""
-        return self._header("Provides-Extra")
+        return self._values("provides-extra")
 
-    def _header(self, field: str) -> list[str]:
+    def _values(self, field: str) -> list[str]:
         text = self.read("METADATA")
         if text is None:
             raise RequireError(FILE_NOT_FOUND)
-        return header_values(text, field)
+        return [value for name, value in fields(text) if name == field]
 
 
 def lines(text: str) -> Iterator[str]:
@@ -143,28 +152,6 @@ def lines(text: str) -> Iterator[str]:
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
             yield stripped
-
-
-def header_values(metadata: str, field: str) -> list[str]:
-    """Return the values of one `field` in the header of a METADATA file, continuations included.
-
-    As the standard library's `email` reads it: the header ends at the first line that is neither
-    a field nor the continuation of one, and the case of `field` does not matter.
-    """
-    values: list[str] = []
-    inside = False
-    for line in metadata.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-        if line.startswith((" ", "\t")):
-            if inside:
-                values[-1] += "\n" + line
-            continue
-        key, colon, value = line.partition(":")
-        if not colon:
-            break
-        inside = key.lower() == field.lower()
-        if inside:
-            values.append(value.lstrip(" \t"))
-    return values
 
 
 def _safe_version(version: str) -> str:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.distributions import (
     INVALID_VERSION,
-    NO_VERSION,
     VERSION_CONFLICT,
+    NoVersionError,
     RequireError,
     find,
     key_of,
@@ -235,10 +235,8 @@ class WorkingSet:
     def _has_version(self, distribution: Distribution) -> bool:
         try:
             version = distribution.version
-        except RequireError as error:
-            if str(error) == NO_VERSION:
-                return False
-            raise
+        except NoVersionError:
+            return False
         if self._dialect.all_versions_valid and parsed_version(version) is None:
             raise RequireError(INVALID_VERSION)
         return True

@@ -51,11 +51,7 @@ class Environment:
             candidates: list[str] = list(usual_site_packages(self.path))
         else:
             candidates = self._directories
-        found: dict[str, str] = {}
-        for directory in candidates:
-            if os.path.isdir(directory):
-                found.setdefault(os.path.realpath(directory), directory)
-        return list(found.values())
+        return existing(candidates, os.path.isdir, os.path.realpath)
 
     def holds(self, file: str) -> bool:
         """Say whether `file` is installed here."""
@@ -83,6 +79,22 @@ def usual_site_packages(
             if name.startswith(("python", "pypy", "graalpy")) and name != "python3.1":
                 yield f"{prefix}{lib}/{name}/site-packages"
                 yield f"{prefix}{lib}/{name}/dist-packages"
+
+
+def existing(
+    directories: Iterable[str],
+    is_directory: Callable[[str], bool],
+    identity: Callable[[str], object],
+) -> list[str]:
+    """Return those of `directories` that exist, each once, in their order.
+
+    `identity` returns the same for two paths of one directory: lib64 is most often a link to lib.
+    """
+    found: dict[object, str] = {}
+    for path in directories:
+        if is_directory(path):
+            found.setdefault(identity(path), path)
+    return list(found.values())
 
 
 def _names(directory: str) -> list[str]:

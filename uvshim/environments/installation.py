@@ -10,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.environments.environment import Environment, usual_site_packages
+from uvshim.environments.environment import Environment, existing, usual_site_packages
 from uvshim.environments.tree import DiskTree
 from uvshim.errors import EnvironmentUnknownError
 
@@ -223,11 +223,8 @@ def _root_of(site_packages: str) -> str:
 
 def _existing(tree: SearchableTree, directories: Iterable[str]) -> tuple[str, ...]:
     """Return those of `directories` that exist, each once, however many links lead to it."""
-    found: dict[str, str] = {}
-    for path in directories:
-        if tree.is_directory(path):
-            found.setdefault(tree.real(path) or path, path)
-    return tuple(sorted(found.values(), key=_rank))
+    found = existing(directories, tree.is_directory, lambda path: tree.real(path) or path)
+    return tuple(sorted(found, key=_rank))
 
 
 def _rank(path: str) -> int:

@@ -6,7 +6,10 @@ Nothing in this module touches a disk.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SUFFIX = ".dist-info"
 
@@ -16,6 +19,9 @@ _PROJECT_NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.ASCII | re.IGN
 # A version as it stands in a directory's name. Narrower than PEP 440's grammar in what it
 # forbids (no separator but these, a digit first), so it can never carry a path anywhere.
 _VERSION = re.compile(r"[0-9][A-Z0-9.!+_]*", re.ASCII | re.IGNORECASE)
+
+# What the name of a field in METADATA may consist of (RFC 5322, 2.2).
+_FIELD_NAME = re.compile(r"[!-9;-~]*")
 
 # Where a METADATA's header may end at the latest. Real ones need a few hundred bytes to `Name`.
 HEADER_LIMIT = 64 * 1024
@@ -74,6 +80,30 @@ def dotted(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "_", name)
 
 
+def fields(metadata: str) -> Iterator[tuple[str, str]]:
+    """Yield the fields in the header of a METADATA file: name in lower case, and value.
+
+    As the standard library's `email` reads it (core metadata specification): a line that begins
+    with white space continues a value, and the header ends at the first line that is neither that
+    nor a field. The description after it, most of the file, is not looked at.
+    """
+    header = metadata.partition("\n\n")[0].partition("\r\n\r\n")[0]
+    header = header.replace("\r\n", "\n").replace("\r", "\n")
+    name, value = "", ""
+    for line in header.split("\n"):
+        if line.startswith((" ", "\t")):
+            value += "\n" + line
+            continue
+        if name:
+            yield name, value
+        name, colon, value = line.partition(":")
+        if not colon or not _FIELD_NAME.fullmatch(name):
+            return
+        name, value = name.lower(), value.lstrip(" \t")
+    if name:
+        yield name, value
+
+
 def parse_metadata(metadata: bytes) -> Identity:
     """Read the name and the version from the head of a METADATA file.
 
@@ -83,26 +113,24 @@ def parse_metadata(metadata: bytes) -> Identity:
     Raises `MetadataError` if there is no Name, more than one, or one that is not a valid
     project name (core metadata specification).
     """
-    fields: dict[bytes, list[bytes]] = {b"name": [], b"version": []}
-    for line in metadata.splitlines():
-        if not line.strip():
-            break  # the header ends at the first blank line
-        key, colon, value = line.partition(b":")
-        if colon and key.lower() in fields:
-            fields[key.lower()].append(value.strip())
-    names = fields[b"name"]
-    if not names:
+    header = metadata.partition(b"\n\n")[0].decode("utf-8", "replace")
+    projects, versions = [], []
+    for field, value in fields(header):
+        if field == "name":
+            projects.append(value.strip())
+        elif field == "version":
+            versions.append(value.strip())
+    if not projects:
         message = "its METADATA has no Name"
         raise MetadataError(message)
-    if len(names) > 1:
+    if len(projects) > 1:
         message = "its METADATA has more than one Name"
         raise MetadataError(message)
-    name = names[0].decode("utf-8", "replace")
+    name = projects[0]
     if not is_project_name(name):
         message = f"the Name in its METADATA is not a valid project name: {shown(name)}"
         raise MetadataError(message)
-    versions = fields[b"version"]
-    return Identity(name, versions[0].decode("utf-8", "replace") if len(versions) == 1 else "")
+    return Identity(name, versions[0] if len(versions) == 1 else "")
 
 
 def version_in(directory: str, name: str) -> str | None:

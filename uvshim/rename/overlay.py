@@ -49,7 +49,7 @@ def heir(path: str) -> str | None:
     """
     site_packages, own = os.path.split(path)
     for name in os.listdir(site_packages):
-        project = name.partition("-")[0]
+        project = names.split(name)[0]
         if (
             name.endswith(names.SUFFIX)
             and name != own
