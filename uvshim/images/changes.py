@@ -15,7 +15,7 @@ from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     import tarfile
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Mapping
     from typing import TypeAlias
 
     from uvshim.images import layout
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LONGEST_PATH = 4096
 
 # How much of the contents of one layer is kept. Real ones have some megabytes.
-_KEPT_LIMIT = 128 * 1024 * 1024
+KEPT_LIMIT = 128 * 1024 * 1024
 
 # What takes a name of the layers below away, and all names that a directory had there.
 _WHITEOUT = ".wh."
@@ -97,6 +97,21 @@ class Changes(NamedTuple):
         """Whether it removes anything of the layers below."""
         return any(isinstance(one, Whiteout) for _, group in self.groups for _, one in group)
 
+    def wanted_through_links(self) -> Iterator[tuple[str, int]]:
+        """Yield each path to a file that is wanted and that a link leads to, and what is wanted.
+
+        What lies where the link leads to may have a name that nobody asks for.
+        """
+        for directory, group in self.groups:
+            for name, entry in group:
+                if isinstance(entry, (Link, HardLink)):
+                    path = posixpath.join(directory, name)
+                    if limit := wanted(directory, name):
+                        yield path, limit
+                    if _holds_metadata(name):
+                        for file, limit in _METADATA_FILES.items():
+                            yield f"{path}/{file}", limit
+
 
 def wanted(directory: str, name: str) -> int:
     """Return how many bytes are kept of the file `name` in `directory`; 0 for most files.
@@ -104,13 +119,17 @@ def wanted(directory: str, name: str) -> int:
     This is what the diagnosis and the search for installations read, and no more than they read.
     """
     above = posixpath.basename(directory)
-    if above.lower().endswith((".dist-info", ".egg-info")) or above == "EGG-INFO":
+    if _holds_metadata(above):
         return _METADATA_FILES.get(name, 0)
     return (
         _BY_NAME.get(name, 0)
         or _BY_PLACE.get((above, name), 0)
         or _BY_SUFFIX.get(posixpath.splitext(name)[1].lower(), 0)
     )
+
+
+def _holds_metadata(directory: str) -> bool:
+    return directory.lower().endswith((".dist-info", ".egg-info")) or directory == "EGG-INFO"
 
 
 _METADATA = 1024 * 1024
@@ -161,8 +180,8 @@ def read(layer: layout.Layer) -> Changes:
                 entry = File(identity, number, header.size, content)
             else:
                 entry = _other(identity, number, header)
-            if kept > _KEPT_LIMIT:
-                message = f"{archive.name} has more than {_KEPT_LIMIT} bytes of metadata"
+            if kept > KEPT_LIMIT:
+                message = f"{archive.name} has more than {KEPT_LIMIT} bytes of metadata"
                 raise ImageError(message)
             if directory != latest:
                 groups.append((directory, []))
@@ -183,19 +202,21 @@ def _other(identity: str, number: int, header: tarfile.TarInfo) -> Entry:
 
 
 def entries(
-    layer: layout.Layer, numbers: Collection[int], limit: int
+    layer: layout.Layer, limits: Mapping[int, int]
 ) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
-    """Yield the entries `numbers` of `layer`: each number, header, and content up to `limit` bytes.
+    """Yield some entries of `layer`: of each its number, its header, and its content.
 
-    For what `read` does not keep. The layer is read, and verified, once more.
+    `limits` has the numbers of those that are wanted, each with the most bytes of content. This is
+    for what `read` does not keep. The layer is read, and verified, once more.
     Raises `ImageError`.
     """
     import tarfile
 
     with tar.LayerTar(layer, tarfile.TarInfo) as archive:
         for number, header in archive:
-            if number in numbers:
-                yield number, header, archive.content(header, limit) if header.isreg() else b""
+            if number in limits:
+                content = archive.content(header, limits[number]) if header.isreg() else b""
+                yield number, header, content
 
 
 def _checked(name: str) -> str:

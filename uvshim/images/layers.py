@@ -10,17 +10,21 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from uvshim.errors import ImageError
-from uvshim.images import tar
+from uvshim.images import changes, tar
 from uvshim.images.changes import File, Folder, HardLink, Link, Whiteout
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import TypeAlias
 
     from uvshim.images.changes import Changes, Entry, Special
+    from uvshim.images.layout import Layer
 
     Node: TypeAlias = "File | Link | Special | Directory"
+
+    # By the identity of the layer, and the number of the entry in it.
+    Contents: TypeAlias = dict[tuple[str, int], bytes]
 
 # As in the Linux kernel: the most symbolic links on the way to one file.
 _MOST_LINKS = 40
@@ -45,13 +49,39 @@ class Directory:
         return Directory(self.children.copy(), self.layer, self.number)
 
 
-def put_together(changes: Iterable[Changes], below: Directory | None = None) -> Directory:
-    """Return the root of what layers with these `changes`, the lowest first, make of `below`.
+def tree(layers: Sequence[Layer], changed: Sequence[Changes]) -> ImageTree:
+    """Return the tree that `layers` are, of each of which `changed` has what it changes.
+
+    Where a link leads to a file that nobody would have asked for by its own name, its layer is
+    read once more. Raises `ImageError`.
+    """
+    root = put_together(changed)
+    bare = ImageTree(root)
+    lacking: dict[str, dict[int, int]] = {}
+    for each in changed:
+        for path, limit in each.wanted_through_links():
+            found = bare.node(path)
+            if isinstance(found, File) and found.content is None:
+                limits = lacking.setdefault(found.layer, {})
+                limits[found.number] = max(limit, limits.get(found.number, 0))
+    contents: Contents = {}
+    for layer in layers:
+        if limits := lacking.pop(layer.identity or "", {}):
+            for number, _, content in changes.entries(layer, limits):
+                contents[layer.identity or "", number] = content
+            if sum(map(len, contents.values())) > changes.KEPT_LIMIT:
+                message = "it has too much metadata of distributions behind links"
+                raise ImageError(message)
+    return ImageTree(root, contents)
+
+
+def put_together(changed: Iterable[Changes], below: Directory | None = None) -> Directory:
+    """Return the root of what layers with these changes, the lowest first, make of `below`.
 
     `below` itself, the root of the layers under them, stays as it is. Raises `ImageError`.
     """
     root = below or Directory({}, None, 0)
-    for each in changes:
+    for each in changed:
         root = _Application(root, each).root
     return root
 
@@ -64,12 +94,12 @@ class _Application:
     A directory is copied when it is changed for the first time.
     """
 
-    def __init__(self, below: Directory, changes: Changes) -> None:
+    def __init__(self, below: Directory, changed: Changes) -> None:
         self.root = below.copy()
         self._own = {id(self.root)}
-        self._name = tar.called(changes.identity)
-        self._added: set[tuple[str, ...]] | None = set() if changes.removes else None
-        for directory, entries in changes.groups:
+        self._name = tar.called(changed.identity)
+        self._added: set[tuple[str, ...]] | None = set() if changed.removes else None
+        for directory, entries in changed.groups:
             place = self._directory(directory, only_removed=all(map(_removes, entries)))
             if place is not None:
                 for name, entry in entries:
@@ -190,9 +220,10 @@ class ImageTree:
     root = None
     """It lies nowhere on this machine."""
 
-    def __init__(self, directory: Directory) -> None:
-        """Take `directory` for the root of the tree."""
+    def __init__(self, directory: Directory, contents: Contents | None = None) -> None:
+        """Take `directory` for the root; `contents` has what files do not have themselves."""
         self._directory = directory
+        self._contents = contents or {}
 
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in `directory`, as `Tree.names` says."""
@@ -217,18 +248,21 @@ class ImageTree:
     def read(self, path: str, limit: int) -> bytes | None:
         """Return the first `limit` bytes of a file, or as many of them as are kept."""
         found = self.node(path)
-        if not isinstance(found, File) or (found.content is None and found.size):
+        if not isinstance(found, File):
             return None
-        return (found.content or b"")[:limit]
+        content = found.content
+        if content is None:
+            content = self._contents.get(found[:2], None if found.size else b"")
+        return None if content is None else content[:limit]
 
     def real(self, path: str) -> str | None:
         """Return `path` without links, as `SearchableTree.real` says."""
         found = self._resolved(path)
         return None if found is None else "/" + "/".join(found[1])
 
-    def on_disk(self, path: str) -> None:  # noqa: ARG002
+    def on_disk(self, path: str) -> str | None:  # noqa: ARG002
         """Return None: no path in an image that was not unpacked is one on this machine."""
-        return None  # noqa: RET501
+        return None
 
     def node(self, path: str) -> Node | None:
         """Return what `path` leads to, all links followed; None if it leads nowhere."""

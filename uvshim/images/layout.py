@@ -245,7 +245,7 @@ class Archive:
         """Open a member, as `Source.open` says."""
         place = self._place(name)
         if place is None:
-            message = f"`{self.path}` has no file `{shown(name)}`"
+            message = f"`{self.path}` has no file {shown(name)}"
             raise ImageError(message)
         return cast("IO[bytes]", io.BufferedReader(_Window(self._file, *place), _PIECE))
 
@@ -416,7 +416,7 @@ class Layout:
         chosen = [one for number, one in enumerate(descriptors) if _called(one, number, tag)]
         if not chosen and tag is not None:
             names = ", ".join(sorted(one.tag for one in descriptors if one.tag)[:8]) or "none"
-            message = f"there is no image `{shown(tag)}` in it; its tags: {shown(names, 300)}"
+            message = f"there is no image {shown(tag)} in it; its tags: {shown(names, 300)}"
             raise ImageError(message)
         found = [
             self._image(manifest, self.name + (f":{one.tag}" if one.tag else ""))

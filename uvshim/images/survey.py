@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from uvshim.check.diagnosis import diagnose
 from uvshim.check.output import Examined
 from uvshim.environments import installation
-from uvshim.images import changes
-from uvshim.images.layers import ImageTree, put_together
+from uvshim.images import changes, layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +20,7 @@ def examine(image: Image, excluded: Callable[[str], bool]) -> list[Examined]:
 
     Nothing is told of a project name that is `excluded`. Raises `ImageError`.
     """
-    tree = ImageTree(put_together(map(changes.read, image.layers)))
+    tree = layers.tree(image.layers, [changes.read(layer) for layer in image.layers])
     about = (image.reference, image.digest, image.platform)
     return [
         Examined(found, diagnose(found.tree, found.visible, excluded=excluded), excluded, *about)

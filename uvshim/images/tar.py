@@ -92,6 +92,7 @@ class LayerTar:
         self._kind = kind
         self._blob = layer.open()
         self._errors = errors()
+        self._end = 0  # of the latest file, without what fills its last block
         try:
             self._stream = _Forward(decompressed(self._blob, self.name), layer.diff_id)
         except BaseException:
@@ -158,12 +159,11 @@ class LayerTar:
         """Return the next header, or None at the end."""
         stream = self._stream
         stream.allow(_HEADER_LIMIT)
-        expected = self._archive.offset
         try:
             header = self._archive.next()
         except tarfile.ReadError as error:
             # Some writers leave out what fills the last block (umoci 0.4; Go reads that, too).
-            if stream.end is not None and expected - tarfile.BLOCKSIZE < stream.end < expected:
+            if stream.end is not None and self._end <= stream.end < self._archive.offset:
                 return None
             self._fail(error)
         except self._errors as error:
@@ -172,6 +172,8 @@ class LayerTar:
             self._fail("one of its headers is damaged")
         if len(self._archive.pax_headers) > _MOST_GLOBAL_HEADERS:
             self._fail("it has too many global headers")
+        if header is not None:
+            self._end = header.offset_data + header.size
         return header
 
     def _fail(self, reason: object) -> NoReturn:
