@@ -67,11 +67,18 @@ def _parser() -> argparse.ArgumentParser:
 
     check = command("check", "say what is broken, and what breaks because of it", _ENVIRONMENTS)
     check.add_argument("environments", nargs="*", metavar="ENV")
+    check.add_argument(
+        "--strict",
+        action="store_true",
+        help="end with 1, too, where require() fails whatever the names: a requirement that is "
+        "not installed, a version that conflicts",
+    )
     check.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     check.set_defaults(run=_check, failure=2)
     fix = command("fix", "rename what has a wrong name", _ENVIRONMENTS)
     fix.add_argument("environments", nargs="*", metavar="ENV")
     fix.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    fix.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     fix.set_defaults(run=_fix, failure=3)
     run = command(
         "run",

@@ -30,8 +30,14 @@ def excluded(directory: str) -> list[str]:
 
     Raises `ConfigurationError` where the file says something that is not understood.
     """
+    return [pattern for _, patterns in exclusions(directory) for pattern in patterns]
+
+
+def exclusions(directory: str) -> list[tuple[str, list[str]]]:
+    """Return what `excluded` does, by where it stands: the variable's name, or the file's path."""
     variable = os.environ.get("UVSHIM_EXCLUDE", "").split(",")
-    return [pattern for word in variable if (pattern := word.strip())] + _in_files(directory)
+    patterns = [pattern for word in variable if (pattern := word.strip())]
+    return [("UVSHIM_EXCLUDE", patterns), *_in_files(directory)]
 
 
 def matcher(patterns: list[str]) -> Callable[[str], bool]:
@@ -50,8 +56,8 @@ def matcher(patterns: list[str]) -> Callable[[str], bool]:
     return lambda name: any(fnmatchcase(normalized(name), pattern) for pattern in wanted)
 
 
-def _in_files(directory: str) -> list[str]:
-    """Return the patterns in the nearest configuration file from `directory` upwards."""
+def _in_files(directory: str) -> list[tuple[str, list[str]]]:
+    """Return the nearest configuration file from `directory` upwards, and the patterns in it."""
     directory = os.path.normpath(directory)
     while True:
         for name in _FILES:
@@ -65,7 +71,9 @@ def _in_files(directory: str) -> list[str]:
                 message = f"`{path}` cannot be read: {error.strerror}"
                 raise ConfigurationError(message) from None
             # Most projects say nothing to us, and a TOML parser takes as long to load as uv to run.
-            return _patterns(path, content) if name == _FILES[0] or _may_say(content) else []
+            if name == _FILES[0] or _may_say(content):
+                return [(path, _patterns(path, content))]
+            return []
         parent = os.path.dirname(directory)
         if parent == directory:
             return []

@@ -56,6 +56,11 @@ class Messages:
         if self._verbose:
             self._say(f"{self._style.paint(CYAN, 'DEBUG')} uvshim: {message}")
 
+    def note(self, message: str) -> None:
+        """Say what is worth knowing although nothing was done about it."""
+        if not self._quiet:
+            self._say(message)
+
     def waiting(self, lock: str) -> None:
         """Say that another uv has the lock on the environment."""
         if not self._quiet:
@@ -105,9 +110,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, several: str = "") -> str:
     """Return how many there are of something, such as ``2 distributions``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
 def _colored(choice: str | None, stream: TextIO) -> bool:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import posixpath
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -211,12 +210,20 @@ def test_one_distribution_in_two_site_packages_is_no_duplicate() -> None:
     assert diagnose(tree, ["a", "b"]).findings == ()
 
 
-def test_excluded_names_are_not_told() -> None:
+def test_excluded_names_are_told_apart() -> None:
     tree = MemoryTree(
         under(SITE, installed("oslo_cache-3.0", "oslo.cache"), installed("a_b-1.0", "a.b"))
     )
-    found = diagnose(tree, [SITE], excluded=lambda name: name.startswith("oslo.")).findings
-    assert [each.name for each in found] == ["a.b"]
+    diagnosis = diagnose(tree, [SITE], excluded=lambda name: name.startswith("oslo."))
+    assert [each.name for each in diagnosis.findings] == ["a.b"]
+    assert [each.name for each in diagnosis.excluded] == ["oslo.cache"]
+
+
+def test_what_misses_only_excluded_names_is_not_broken() -> None:
+    tree = MemoryTree(under(SITE, INCIDENT))
+    diagnosis = diagnose(tree, [SITE], excluded=lambda name: name == "oslo.service")
+    assert {each.excluded for each in diagnosis.unresolvable} == {("oslo.service",)}
+    assert (diagnosis.hidden, diagnosis.refused, diagnosis.broken) == ([], [], False)
 
 
 # --- hostile directories ------------------------------------------------------------------------
@@ -299,15 +306,17 @@ def test_with_the_right_name_nothing_is_unresolvable() -> None:
 
 
 def test_a_name_that_is_not_installed_at_all_is_told_as_absent() -> None:
-    (only,) = examine(installed("a-1.0", "a", ["b.c", "d", "e"]), installed("e-1", "e"), AFFECTED)[
-        5
-    ]
+    alone = examine(installed("a-1.0", "a", ["b.c", "d", "e"]), installed("e-1", "e"), AFFECTED)
+    (only,) = alone.unresolvable
     assert only == Unresolvable("a", "1.0", only.missing, only.absent)
     assert set(only.missing) == set(only.absent) == {"b.c", "d"}
-    name, _, missing, absent = examine(INCIDENT, installed("z-1.0", "z", ["no", "oslo.service"]))[
-        5
-    ][-1]
-    assert (name, set(missing), absent) == ("z", {"no", "oslo.service"}, ("no",))
+    assert (alone.hidden, alone.refused, alone.broken) == ([], [only], False)
+    both = examine(INCIDENT, installed("z-1.0", "z", ["no", "oslo.service"]))
+    last = both.unresolvable[-1]
+    assert (last.name, set(last.missing)) == ("z", {"no", "oslo.service"})
+    assert (last.absent, last.hidden) == (("no",), ("oslo.service",))
+    assert last in both.hidden
+    assert both.refused == []
 
 
 def test_what_fails_for_another_reason_is_told_apart() -> None:
@@ -320,7 +329,7 @@ def test_what_fails_for_another_reason_is_told_apart() -> None:
     assert diagnosis.unresolvable == ()
     assert diagnosis.failures == (
         Failure("a", "1.0", "InvalidVersion"),
-        Failure("b", "1.0", "VersionConflict"),
+        Failure("b", "1.0", "VersionConflict", "a>=2 is required, and 1.0 is installed"),
         Failure("oslo.cache", "1.0", "InvalidVersion"),
     )
 
@@ -427,9 +436,10 @@ def test_every_kind_of_tree_is_diagnosed_alike(tmp_path: Path) -> None:
     assert diagnose(DiskTree(str(write(files, tmp_path / "disk")))) == in_memory
 
 
-def test_where_no_name_can_be_wrong_metadata_and_record_are_all_that_is_read() -> None:
+def test_where_there_is_no_pkg_resources_metadata_and_record_are_all_that_is_read() -> None:
     names = ["pbr-6.1", "six-1.16.0", "Babel-2.1", "x-1!2.0+local"]
-    tree = MemoryTree(under(SITE, *[installed(n, n.split("-")[0]) for n in names], FIXED))
+    last = {"setuptools-82.0.0.dist-info/METADATA": metadata("setuptools", "82.0.0")}
+    tree = MemoryTree(under(SITE, *[installed(n, n.split("-")[0]) for n in names], last))
     diagnosis = diagnose(tree, [SITE])
     assert (diagnosis.distributions, diagnosis.findings) == (5, ())
     assert {posixpath.basename(path) for path in tree.asked} == {"METADATA", "RECORD"}
@@ -441,16 +451,21 @@ def test_a_record_of_another_directory_is_found_whatever_the_name() -> None:
     assert (finding.kind, finding.name) == ("stale-record", "Babel")
 
 
-def test_packaging_is_not_imported_where_nothing_can_be_missing(tmp_path: Path) -> None:
-    plain = write(
-        {**installed("a-1", "a", ["b>=1"]), **installed("b-1", "b"), **AFFECTED}, tmp_path
+@pytest.mark.parametrize("setuptools", [AFFECTED, FIXED])
+def test_what_require_refuses_is_told_where_every_name_is_right(setuptools: Files) -> None:
+    diagnosis = examine(
+        installed("a-1.0", "a", ["b>=2"]),
+        installed("b-1.0", "b", ["nowhere"]),
+        installed("c.d-1.0", "c.d"),
+        setuptools,
     )
-    code = (
-        "import sys; from uvshim.check.diagnosis import diagnose; from uvshim.environments.tree import DiskTree\n"
-        f"assert diagnose(DiskTree(), [{str(plain)!r}]).affected\n"
-        "assert not {'packaging', 'email', 'dataclasses'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    refused = {each.name: each for each in diagnosis.refused}
+    assert refused == {
+        "a": Failure("a", "1.0", "VersionConflict", "b>=2 is required, and 1.0 is installed"),
+        "b": Unresolvable("b", "1.0", ("nowhere",), ("nowhere",)),
+    }
+    assert not diagnosis.broken
+    assert examine(installed("a-1.0", "a", ["b>=2"]), installed("b-1.0", "b")).refused == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments import environment
 from uvshim.rename import names, plan, record
+from uvshim.rename.plan import NORMALIZED_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,15 +68,25 @@ class Unresolvable(NamedTuple):
     """The names that cannot be found, as the requirements have them."""
     absent: tuple[str, ...]
     """Those of `missing` that are not installed under any spelling: no wrong name is the cause."""
+    excluded: tuple[str, ...] = ()
+    """Those of `missing` that are to be left alone: their wrong names are meant."""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Those of `missing` that are installed, and not found because of a wrong name."""
+        others = {*self.absent, *self.excluded}
+        return tuple(name for name in self.missing if name not in others)
 
 
 class Failure(NamedTuple):
-    """A distribution for which `pkg_resources.require` fails for another reason."""
+    """A distribution for which `pkg_resources.require` ends in another exception."""
 
     name: str
     version: str
     error: str
     """The exception's name: `VersionConflict`, `InvalidVersion`, `UnknownExtra`, …"""
+    reason: str = ""
+    """What led to it, as a clause; empty where the exception's name has to do."""
 
 
 class EntryPoint(NamedTuple):
@@ -105,10 +116,45 @@ class Diagnosis(NamedTuple):
     """Its pkg_resources does not find a distribution with dots under its normalized name."""
     findings: tuple[Finding, ...]
     unresolvable: tuple[Unresolvable, ...]
-    """All for which `require` ends in DistributionNotFound. None, unless `affected`."""
+    """All for which `require` ends in DistributionNotFound; none without a pkg_resources."""
     entry_points: tuple[EntryPoint, ...]
     failures: tuple[Failure, ...]
     unreadable: tuple[Unreadable, ...]
+    excluded: tuple[Finding, ...] = ()
+    """What would be among `findings` if the names of its distributions were not excluded."""
+
+    @property
+    def wrong(self) -> list[Finding]:
+        """The findings that break something here."""
+        return [one for one in self.findings if self.matters(one)]
+
+    def matters(self, finding: Finding) -> bool:
+        """Say whether `finding` breaks something here.
+
+        A normalized name breaks nothing where no pkg_resources fails to find it.
+        """
+        return self.affected or finding.kind != NORMALIZED_NAME
+
+    @property
+    def harmless(self) -> int:
+        """How many normalized names there are that break nothing."""
+        return len(self.findings) - len(self.wrong)
+
+    @property
+    def hidden(self) -> list[Unresolvable]:
+        """What `require` fails for because of a wrong name: its own, or that of one it needs."""
+        return [one for one in self.unresolvable if one.hidden]
+
+    @property
+    def refused(self) -> list[Unresolvable | Failure]:
+        """What `require` fails for, and would fail for if every name were right."""
+        incomplete = [one for one in self.unresolvable if one.absent and not one.hidden]
+        return [*incomplete, *self.failures]
+
+    @property
+    def broken(self) -> bool:
+        """Whether a name, a directory or a RECORD is wrong in a way that matters."""
+        return bool(self.wrong or self.hidden or self.unreadable)
 
 
 def diagnose(
@@ -123,20 +169,23 @@ def diagnose(
     `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
     them those in the usual places of a virtual environment, a prefix or the tree itself are taken.
     `python` is the version of its Python, as in ``3.12.1``; without one it is read from the tree
-    (`python_of` says how). Nothing is told of a directory whose project name is `excluded`.
+    (`python_of` says how). What is wrong with a directory whose project name is `excluded` is told
+    apart.
 
     Raises nothing for what is in the tree, whatever that is.
     """
     places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
     unreadable: list[Unreadable] = []
     findings: list[Finding] = []
+    left_out: list[Finding] = []
     for place in places:
         for one in _directories(tree, place):
             if one.plan is None:
                 if one.fault:
                     unreadable.append(Unreadable(one.path, one.fault))
-            elif not excluded(one.plan.name):
-                findings += _findings(tree, one, one.plan)
+            else:
+                told = left_out if excluded(one.plan.name) else findings
+                told += _findings(tree, one, one.plan)
     diagnosis = Diagnosis(
         site_packages=places,
         distributions=sum(1 for place in places for _ in _installed(tree, place)) - len(unreadable),
@@ -147,12 +196,14 @@ def diagnose(
         entry_points=(),
         failures=(),
         unreadable=tuple(unreadable),
+        excluded=tuple(sorted(left_out, key=lambda one: one.path)),
     )
     release = _release(tree, diagnosis)
-    if release is None or release >= _FINDS_NORMALIZED:
+    if release is None:
         return diagnosis
+    diagnosis = diagnosis._replace(affected=release < _FINDS_NORMALIZED)
     markers = _markers(python or python_of(tree, places), places)
-    return _with_consequences(tree, diagnosis._replace(affected=True), release, markers)
+    return _with_consequences(tree, diagnosis, release, markers, excluded)
 
 
 # --- one directory --------------------------------------------------------------------------------
@@ -324,7 +375,11 @@ def _markers(python: str, places: Iterable[str]) -> dict[str, str]:
 
 
 def _with_consequences(
-    tree: Tree, diagnosis: Diagnosis, release: tuple[int, ...], markers: Mapping[str, str]
+    tree: Tree,
+    diagnosis: Diagnosis,
+    release: tuple[int, ...],
+    markers: Mapping[str, str],
+    excluded: Callable[[str], bool],
 ) -> Diagnosis:
     """Return `diagnosis` with what `require` says of every distribution."""
     from uvshim.check.distributions import search_path
@@ -336,17 +391,16 @@ def _with_consequences(
         path += [f"{place}/setuptools/_vendor" for place in diagnosis.site_packages]
     named = _by_project_name(tree, path)
     working_set = WorkingSet(tree, path, dialect, markers)
-    if not diagnosis.findings and working_set.finds_everything(named):
-        return diagnosis
     installed = {names.normalized(name) for name in named}
     unresolvable, failures = [], []
     for name, (version, _) in named.items():
-        error, missing = working_set.require(name)
+        error, missing, reason = working_set.require(name)
         if error == NOT_FOUND:
-            absent = [one for one in missing if names.normalized(one) not in installed]
-            unresolvable.append(Unresolvable(name, version, missing, tuple(absent)))
+            absent = tuple(one for one in missing if names.normalized(one) not in installed)
+            meant = tuple(one for one in missing if one not in absent and excluded(one))
+            unresolvable.append(Unresolvable(name, version, missing, absent, meant))
         elif error is not None:
-            failures.append(Failure(name, version, error))
+            failures.append(Failure(name, version, error, reason))
     return diagnosis._replace(
         unresolvable=tuple(unresolvable),
         entry_points=tuple(

@@ -41,6 +41,11 @@ VERSION_CONFLICT = "VersionConflict"
 class RequireError(Exception):
     """`require` would raise something; its argument is the name of that exception."""
 
+    def __init__(self, name: str, reason: str = "") -> None:
+        """Say which exception; `reason` is what leads to it, as a clause, where that helps."""
+        super().__init__(name)
+        self.reason = reason
+
 
 class NoVersionError(RequireError):
     """A distribution has no version, in its name or in its metadata."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 from shlex import quote
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from uvshim.check.diagnosis import DUPLICATE, GHOST
+from uvshim.check.diagnosis import DUPLICATE, GHOST, Unresolvable
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from packaging.version import Version
 
-    from uvshim.check.diagnosis import Diagnosis, Finding, Unresolvable
+    from uvshim.check.diagnosis import Diagnosis, Failure, Finding
+    from uvshim.check.report import Report
     from uvshim.environments.installation import Installation
 
 SCHEMA = 1
@@ -27,112 +28,73 @@ _SHOWN = 8
 # What can be put right, and so is no finding of its own after `uvshim fix`.
 _MENDABLE = (MISNAMED, NORMALIZED_NAME, STALE_RECORD)
 
-
-class Examined(NamedTuple):
-    """An installation, and what was found out about it."""
-
-    installation: Installation
-    diagnosis: Diagnosis
-    excluded: Callable[[str], bool]
-    image: str | None = None
-    """The reference to the image that it is in, as a person would write it; None: in none."""
-    digest: str | None = None
-    """That of the image."""
-    platform: str | None = None
-    """That of the image, as in ``linux/amd64``."""
-
-    @property
-    def wrong(self) -> list[Finding]:
-        """The findings that break something here.
-
-        A normalized name breaks nothing where no pkg_resources stumbles over it.
-        """
-        return [
-            finding
-            for finding in self.diagnosis.findings
-            if finding.kind != NORMALIZED_NAME or self.diagnosis.affected
-        ]
-
-    @property
-    def harmless(self) -> int:
-        """How many normalized names there are that break nothing."""
-        return len(self.diagnosis.findings) - len(self.wrong)
-
-    @property
-    def unresolvable(self) -> list[Unresolvable]:
-        """What pkg_resources does not find although it is there, for a name not excluded."""
-        return [
-            each
-            for each in self.diagnosis.unresolvable
-            if not all(map(self.excluded, set(each.missing) - set(each.absent)))
-        ]
-
-    @property
-    def broken(self) -> bool:
-        """Whether a name, a directory or a RECORD is wrong here in a way that matters."""
-        return bool(self.wrong or self.unresolvable or self.diagnosis.unreadable)
-
-    def on_disk(self, path: str) -> str:
-        """Return the `path` in the installation's tree as one on this machine."""
-        root = self.installation.tree.root
-        return path if root is None else os.path.join(root, path.lstrip("/"))
-
-    def heading(self) -> str:
-        """Return what a person calls it."""
-        path = self.on_disk(self.installation.path)
-        return path if self.image is None else f"{self.image} {path}"
+# --- for programs ---------------------------------------------------------------------------------
 
 
-def as_json(examined: Iterable[Examined]) -> str:
+def as_json(reports: Iterable[Report]) -> str:
     """Return the result as JSON. Keys may be added to the schema, never changed."""
-    environments = [
-        {
-            "image": each.image,
-            "digest": each.digest,
-            "platform": each.platform,
-            "path": each.on_disk(each.installation.path),
-            "site_packages": [each.on_disk(path) for path in each.diagnosis.site_packages],
-            "distributions": each.diagnosis.distributions,
-            "setuptools": each.diagnosis.setuptools,
-            "affected": each.diagnosis.affected,
-            "broken": each.broken,
-            "findings": [
-                {**finding._asdict(), "path": each.on_disk(finding.path)}
-                for finding in each.diagnosis.findings
-            ],
-            "unresolvable": [one._asdict() for one in each.diagnosis.unresolvable],
-            "entry_points": [one._asdict() for one in each.diagnosis.entry_points],
-            "failures": [one._asdict() for one in each.diagnosis.failures],
-            "unreadable": [
-                {**one._asdict(), "path": each.on_disk(one.path)}
-                for one in each.diagnosis.unreadable
-            ],
-        }
-        for each in examined
-    ]
+    environments = [environment_as_json(each) for each in reports]
     return json.dumps({"schema": SCHEMA, "environments": environments}, indent=2) + "\n"
 
 
-def as_text(examined: Examined, style: Style, *, everything: bool) -> str:
-    """Return the result for people: lines, with a line feed each, and none too many."""
-    sections = [
-        _heading(examined, style),
-        *_cut(_findings(examined, style), everything=everything),
-        *_cut(_unresolvable(examined, style), everything=everything),
-        *_cut(_entry_points(examined, style), everything=everything),
-        *_cut(_unreadable(examined), everything=everything),
-        *_notes(examined, style),
-        *_remedies(examined, style),
+def environment_as_json(report: Report) -> dict[str, Any]:
+    """Return what is said of one environment, as what the module `json` takes."""
+    found = report.diagnosis
+
+    def plain(one: Finding) -> dict[str, Any]:
+        return {**one._asdict(), "path": report.outside(one.path)}
+
+    return {
+        "image": report.image,
+        "digest": report.digest,
+        "platform": report.platform,
+        "path": report.outside(report.place.path),
+        "site_packages": [report.outside(path) for path in found.site_packages],
+        "distributions": found.distributions,
+        "setuptools": found.setuptools,
+        "affected": found.affected,
+        "broken": report.broken,
+        "findings": [plain(one) for one in found.findings],
+        "unresolvable": [one._asdict() for one in found.unresolvable],
+        "entry_points": [one._asdict() for one in found.entry_points],
+        "failures": [one._asdict() for one in found.failures],
+        "unreadable": [
+            {**one._asdict(), "path": report.outside(one.path)} for one in found.unreadable
+        ],
+        "excluded": [{**plain(one), "by": report.gate.source_of(one.name)} for one in found.excluded],
+    }
+
+
+# --- for people -----------------------------------------------------------------------------------
+
+
+def as_text(report: Report, style: Style, *, everything: bool) -> str:
+    """Return what is said of one environment: lines, with a line feed each, and none too many.
+
+    Of a long list only the beginning is shown, unless `everything` is asked for.
+    """
+    sections = (
+        _findings(report.diagnosis, style),
+        _hidden(report.diagnosis, style),
+        _entry_points(report.diagnosis, style),
+        _refused(report.diagnosis, style),
+        _unreadable(report),
+    )
+    lines = [
+        _heading(report, style),
+        *(line for each in sections for line in _cut(each, everything=everything)),
+        *_notes(report, style),
+        *_remedies(report, style),
     ]
-    return "".join(f"{line}\n" for line in sections)
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _heading(examined: Examined, style: Style) -> str:
-    found = examined.diagnosis
-    path = printable(examined.heading())
+def _heading(report: Report, style: Style) -> str:
+    found = report.diagnosis
+    path = printable(report.called)
     mark = (
         style.paint(BOLD + ";" + RED, "broken")
-        if examined.broken
+        if report.broken
         else style.paint(BOLD + ";" + GREEN, "ok")
     )
     setuptools = (
@@ -146,30 +108,30 @@ def _heading(examined: Examined, style: Style) -> str:
 _Section = tuple[str, list[str]]
 
 
-def _findings(examined: Examined, style: Style) -> _Section:
+def _findings(found: Diagnosis, style: Style) -> _Section:
     lines = [
         f"{style.paint(YELLOW, finding.kind)} {_named(finding, style)}: "
         f"{printable(os.path.basename(finding.path))}"
         + ("" if os.path.basename(finding.path) == finding.expected else f" → {finding.expected}")
-        for finding in examined.wrong
+        for finding in found.wrong
     ]
     return f"{counted(len(lines), 'thing')} wrong with dist-info directories", lines
 
 
-def _unresolvable(examined: Examined, style: Style) -> _Section:
+def _hidden(found: Diagnosis, style: Style) -> _Section:
     lines = [
-        f"{_named(each, style)} needs {', '.join(each.missing)}"
+        f"{_named(each, style)} needs {', '.join(map(printable, each.missing))}"
         if set(each.missing) != {each.name}
         else f"{_named(each, style)} itself"
-        for each in examined.unresolvable
+        for each in found.hidden
     ]
     return f"pkg_resources.require() fails for {counted(len(lines), 'distribution')}", lines
 
 
-def _entry_points(examined: Examined, style: Style) -> _Section:
-    names = {each.name for each in examined.unresolvable}
+def _entry_points(found: Diagnosis, style: Style) -> _Section:
+    names = {each.name for each in found.hidden}
     groups: dict[str, list[str]] = {}
-    for entry in examined.diagnosis.entry_points:
+    for entry in found.entry_points:
         if entry.distribution in names:
             groups.setdefault(entry.group, []).append(entry.name)
     lines = [
@@ -184,10 +146,23 @@ def _importance(group: str) -> tuple[bool, str]:
     return group in {"console_scripts", "gui_scripts"}, group
 
 
-def _unreadable(examined: Examined) -> _Section:
+def _refused(found: Diagnosis, style: Style) -> _Section:
+    lines = [f"{_named(each, style)} {printable(_refusal(each))}" for each in found.refused]
+    number = counted(len(lines), "distribution")
+    return f"pkg_resources.require() fails for {number}, whatever the names (see --strict)", lines
+
+
+def _refusal(each: Unresolvable | Failure) -> str:
+    if isinstance(each, Unresolvable):
+        verb = "is" if len(each.absent) == 1 else "are"
+        return f"needs {', '.join(each.absent)}, which {verb} not installed"
+    return f"{each.error}: {each.reason}" if each.reason else each.error
+
+
+def _unreadable(report: Report) -> _Section:
     lines = [
-        f"{printable(examined.on_disk(each.path))}: {printable(each.reason)}"
-        for each in examined.diagnosis.unreadable
+        f"{printable(report.outside(each.path))}: {printable(each.reason)}"
+        for each in report.diagnosis.unreadable
     ]
     return "dist-info directories that say nothing", lines
 
@@ -205,40 +180,53 @@ def _cut(section: _Section, *, everything: bool) -> Iterator[str]:
         yield f"    … and {len(lines) - len(shown)} more (-v shows all)"
 
 
-def _notes(examined: Examined, style: Style) -> Iterator[str]:
-    if examined.harmless:
-        names = counted(examined.harmless, "normalized name")
-        why = "has no trouble with" if examined.diagnosis.setuptools else "is not there to miss"
+def _notes(report: Report, style: Style) -> Iterator[str]:
+    found = report.diagnosis
+    if found.harmless:
+        names = counted(found.harmless, "normalized name")
+        why = "has no trouble with" if found.setuptools else "is not there to miss"
         yield style.paint(DIM, f"  {names}, which the pkg_resources of this environment {why}")
-    absent = {name for each in examined.diagnosis.unresolvable for name in each.absent}
-    if absent:
-        names = ", ".join(map(printable, sorted(absent)))
-        yield style.paint(DIM, f"  Required and not installed under any name: {names}")
+    for line in left_out(report):
+        yield f"  {style.paint(YELLOW, line)}"
 
 
-def _remedies(examined: Examined, style: Style) -> Iterator[str]:
+def left_out(report: Report) -> Iterator[str]:
+    """Yield how many directories with something wrong are left out by which file or variable."""
+    sources: dict[str, set[str]] = {}
+    for finding in filter(report.diagnosis.matters, report.diagnosis.excluded):
+        where = report.gate.source_of(finding.name) or ""
+        sources.setdefault(where, set()).add(finding.path)
+    for where, paths in sources.items():
+        number = counted(len(paths), "directory", "directories")
+        source = f"`exclude` in `{printable(where)}`" if os.sep in where else where
+        verb = "is" if len(paths) == 1 else "are"
+        yield f"{number} with something wrong {verb} left out by {source}"
+
+
+def _remedies(report: Report, style: Style) -> Iterator[str]:
     """Yield the commands that put right what is wrong, `fix` first."""
-    place = examined.installation
-    mendable = {os.path.dirname(each.path) for each in examined.wrong if each.kind in _MENDABLE}
+    place = report.place
+    mendable = {
+        os.path.dirname(each.path) for each in report.diagnosis.wrong if each.kind in _MENDABLE
+    }
     inherited = sorted(mendable.intersection(place.inherited))
     own = [place.path] if mendable - set(inherited) else []
-    commands = [f"uvshim fix {quote(examined.on_disk(path))}" for path in own + inherited]
-    if examined.image is not None:
+    commands = [f"uvshim fix {quote(report.outside(path))}" for path in own + inherited]
+    if report.image is not None:
         commands = []  # its layers are not changed
-    for command in commands + reinstalls(examined):
+    for command in commands + reinstalls(place, report.diagnosis):
         yield f"  {style.label(CYAN, 'hint')} {command}"
 
 
-def reinstalls(examined: Examined) -> list[str]:
+def reinstalls(place: Installation, diagnosis: Diagnosis) -> list[str]:
     """Return the commands that resolve duplicates and ghosts.
 
     Only an installer can: the code has to come back, or one of two has to go with its code. In an
     image they are to be run inside of it.
     """
-    place = examined.installation
     option = "--target" if place.path in place.site_packages else "--python"
     versions: dict[str, list[str]] = {}
-    for finding in examined.diagnosis.findings:
+    for finding in diagnosis.findings:
         if finding.kind in {DUPLICATE, GHOST}:
             versions.setdefault(finding.name, []).append(finding.version)
     return [
@@ -258,5 +246,5 @@ def _age(version: str) -> Version:
         return Version("0.dev0")
 
 
-def _named(each: Finding | Unresolvable, style: Style) -> str:
+def _named(each: Finding | Unresolvable | Failure, style: Style) -> str:
     return f"{style.paint(BOLD, printable(each.name))}=={printable(each.version)}"

@@ -7,7 +7,6 @@ version by version. Where versions differ, `Dialect` says how.
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.distributions import (
@@ -16,7 +15,6 @@ from uvshim.check.distributions import (
     NoVersionError,
     RequireError,
     find,
-    key_of,
     parsed_version,
     safe_name,
 )
@@ -24,7 +22,7 @@ from uvshim.check.requirements import Requirements
 from uvshim.rename.names import normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from packaging.version import Version
 
@@ -36,9 +34,6 @@ NOT_FOUND = "DistributionNotFound"
 
 # The first release of packaging that compares an invalid version instead of raising an error.
 _LENIENT_PACKAGING = 26
-
-# Every requirement begins with a name. Looser than the specification: the rest is packaging's.
-_LEADING_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class Dialect(NamedTuple):
@@ -80,6 +75,8 @@ class Resolution(NamedTuple):
 
     pkg_resources itself stops at the first one.
     """
+    reason: str = ""
+    """What leads to another error, as a clause, where more can be said than its name."""
 
 
 class WorkingSet:
@@ -107,27 +104,6 @@ class WorkingSet:
                 self.active[distribution.key] = distribution
                 self._canonical[normalized(distribution.key)] = distribution.key
 
-    def finds_everything(self, names: Collection[str]) -> bool:
-        """Say whether no `require` of one of `names` can possibly end in `NOT_FOUND`.
-
-        It cannot where all of `names` and all that any active distribution ever asks for are
-        active; then extras, markers and versions need not be looked at, nor packaging imported.
-        The answer False leaves it open.
-        """
-        if not all(self._active_for(key_of(name)) for name in names):
-            return False
-        return all(self._finds_requirements_of(one) for one in self.active.values())
-
-    def _finds_requirements_of(self, distribution: Distribution) -> bool:
-        try:
-            for _, line in distribution.requirement_lines():
-                name = _LEADING_NAME.match(line)
-                if name is not None and self._active_for(key_of(name[0])) is None:
-                    return False
-        except RequireError:
-            return True  # `require` ends in that error, then, and in no other
-        return True
-
     def require(self, name: str) -> Resolution:
         """Say what `pkg_resources.require` of the project `name` would do."""
         missing: dict[str, str] = {}
@@ -136,7 +112,7 @@ class WorkingSet:
                 missing.setdefault(requirement.key, requirement.name)
         except RequireError as error:
             if not missing:
-                return Resolution(str(error))
+                return Resolution(str(error), reason=error.reason)
         return Resolution(NOT_FOUND if missing else None, tuple(missing.values()))
 
     def _unmet(self, root: Requirement) -> Iterator[Requirement]:
@@ -176,7 +152,9 @@ class WorkingSet:
                 others = available.get(requirement.key, ())
                 return next((one for one in others if self._meets(one, requirement)), None)
         if not self._meets(distribution, requirement):
-            raise RequireError(VERSION_CONFLICT)
+            wanted = f"{requirement.name}{requirement.specifier}"
+            reason = f"{wanted} is required, and {distribution.version} is installed"
+            raise RequireError(VERSION_CONFLICT, reason)
         return distribution
 
     def _active_for(self, key: str) -> Distribution | None:

@@ -7,16 +7,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from uvshim import config
-from uvshim.check.diagnosis import diagnose
-from uvshim.check.output import Examined, as_json, as_text
+from uvshim.check import report
+from uvshim.check.output import as_json, as_text
 from uvshim.commands import images, named
 from uvshim.messages import Style
 from uvshim.uv import process
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
+    from uvshim.check.report import Gate, Report
     from uvshim.messages import Messages
 
 # The exit code where something is broken.
@@ -25,28 +25,27 @@ BROKEN = 1
 
 def main(options: argparse.Namespace, _messages: Messages) -> int:
     """Diagnose every environment, and print the result to standard output."""
-    excluded = config.matcher(config.excluded(process.working_directory()))
+    gate = report.Gate(config.exclusions(process.working_directory()), strict=options.strict)
     words, references = images.apart(options.environments)
-    examined = [] if references and not words else _environments(words, excluded)
+    reports = [] if references and not words else _environments(words, gate)
     for reference in references:
-        examined += images.examined(reference, excluded)
+        reports += images.examined(reference, gate)
     if options.format == "json":
-        sys.stdout.write(as_json(examined))
+        sys.stdout.write(as_json(reports))
     else:
         style = Style(options.color, sys.stdout)
-        for each in examined:
-            if each.broken or not options.quiet:
+        for each in reports:
+            if each.broken or each.diagnosis.refused or not options.quiet:
                 sys.stdout.write(as_text(each, style, everything=options.verbose > 0))
     sys.stdout.flush()
-    return BROKEN if any(each.broken for each in examined) else 0
+    return BROKEN if any(each.broken for each in reports) else 0
 
 
-def _environments(words: list[str], excluded: Callable[[str], bool]) -> list[Examined]:
+def _environments(words: list[str], gate: Gate) -> list[Report]:
     """Return what is found out about each environment that `words` name."""
-    examined = []
-    for found in named.installations(words):
-        for directory in found.mendable:
-            os.listdir(directory)  # what cannot be looked at is no environment without faults
-        diagnosis = diagnose(found.tree, found.visible, excluded=excluded)
-        examined.append(Examined(found, diagnosis, excluded))
-    return examined
+    reports = []
+    for place in named.installations(words):
+        for directory in place.mendable:
+            os.listdir(directory)  # what cannot be looked at is not an environment without faults
+        reports.append(report.examine(place, gate))
+    return reports

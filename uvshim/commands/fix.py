@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
 from uvshim.check.diagnosis import DUPLICATE, GHOST, diagnose
-from uvshim.check.output import Examined, reinstalls
+from uvshim.check.output import SCHEMA, left_out, reinstalls
+from uvshim.check.report import Gate, Report
 from uvshim.commands import named
 from uvshim.messages import printable
 from uvshim.rename import on_disk
@@ -18,66 +21,112 @@ from uvshim.uvpip import NOT_RENAMED
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
+    from uvshim.check.diagnosis import Finding
     from uvshim.environments.installation import Installation
     from uvshim.messages import Messages
+    from uvshim.rename.on_disk import Outcome
+
+
+class Fixed(NamedTuple):
+    """What was done in one environment, and what is found in it afterwards."""
+
+    outcome: Outcome
+    report: Report
+
+    @property
+    def rest(self) -> list[tuple[Finding, str]]:
+        """What no rename helps, with the reason: a clause that goes after the path."""
+        place = self.report.place
+        found = []
+        for finding in self.report.diagnosis.wrong:
+            if finding.kind == GHOST:
+                found.append((finding, f"is left of {finding.name}, whose code is gone"))
+            elif finding.kind == DUPLICATE:
+                found.append((finding, f"is one of several of {finding.name}"))
+            elif place.belongs_to_system(finding.path):
+                found.append((finding, "belongs to the system's packages, and was left alone"))
+        return found
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is well now; after a dry run, whether all can be put right."""
+        return not self.outcome.left_alone and not self.rest
 
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
     """Rename what has a wrong name in every environment, one after the other."""
     found = named.installations(options.environments)
-    excluded = config.matcher(config.excluded(process.working_directory()))
+    gate = Gate(config.exclusions(process.working_directory()))
     supervisor = Supervisor()
-    complete = True
+    done: list[Fixed] = []
+    interrupted = False
     try:
         for each in found:
             place = named.with_lock(each, supervisor)
             path = None if options.dry_run else place.lock
             # To the end: what uv is half way through would look like what is left of something.
             with uv_lock(path, supervisor.interrupted, messages.waiting):
-                renamed = _rename(place, excluded, messages, dry_run=options.dry_run)
-                nothing_left = _name_the_rest(place, excluded, messages, dry_run=options.dry_run)
-            complete = renamed and nothing_left and complete
+                done.append(_fix(place, gate, dry_run=options.dry_run))
+            if options.format == "text":
+                _say(done[-1], messages, dry_run=options.dry_run, among_others=len(found) > 1)
     except LockInterruptedError:
         messages.warning("interrupted while another uv had the lock")
-        complete = False
+        interrupted = True
+    if options.format == "json":
+        sys.stdout.write(_as_json(done, dry_run=options.dry_run))
+        sys.stdout.flush()
+    complete = not interrupted and all(each.complete for each in done)
     return supervisor.finish(0 if complete else NOT_RENAMED)
 
 
-def _rename(
-    found: Installation, excluded: Callable[[str], bool], messages: Messages, *, dry_run: bool
-) -> bool:
-    """Rename what has a wrong name in the installation `found`. Returns whether all of it was."""
+def _fix(place: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
+    """Rename what has a wrong name in `place`, and look at it again."""
     paths = [
         os.path.join(directory, name)
-        for directory in found.environment().site_packages()
+        for directory in place.environment().site_packages()
         for name in sorted(os.listdir(directory))
         if name.endswith(".dist-info") and name[0] != "~"  # which pip has put aside
     ]
-    outcome = on_disk.rename(paths, lambda name: not excluded(name), dry_run=dry_run)
+    outcome = on_disk.rename(paths, lambda name: not gate.excludes(name), dry_run=dry_run)
+    diagnosis = diagnose(place.tree, place.site_packages, excluded=gate.excludes)
+    return Fixed(outcome, Report(place, diagnosis, gate))
+
+
+def _say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) -> None:
+    """Say what was done in one environment, what is left in it, and which commands help."""
+    outcome, report = fixed
+    path = printable(report.outside(report.place.path))
+    if not outcome.renamed and fixed.complete:
+        messages.note(f"Nothing to fix in `{path}`")
+    elif among_others:
+        messages.note(f"In `{path}`:")
     messages.outcome(outcome, "Would renormalize" if dry_run else "Renormalized")
-    return not outcome.left_alone
-
-
-def _name_the_rest(
-    found: Installation, excluded: Callable[[str], bool], messages: Messages, *, dry_run: bool
-) -> bool:
-    """Say which distributions in `found` no rename helps, and which commands do."""
-    diagnosis = diagnose(found.tree, found.site_packages, excluded=excluded)
-    examined = Examined(found, diagnosis, excluded)
-    complete = True
-    for finding in examined.wrong:
-        path, name = printable(finding.path), printable(finding.name)
-        if finding.kind == GHOST:
-            messages.warning(f"`{path}` is left of {name}, whose code is gone")
-        elif finding.kind == DUPLICATE:
-            messages.warning(f"`{path}` is one of several of {name}")
-        elif not dry_run and found.belongs_to_system(finding.path):
-            messages.warning(f"`{path}` is a file of the system's packages, and was left alone")
-        else:
-            continue
-        complete = False
-    for command in reinstalls(examined):
+    for finding, clause in fixed.rest:
+        messages.warning(f"`{printable(report.outside(finding.path))}` {printable(clause)}")
+    for line in left_out(report):
+        messages.note(line)
+    for command in reinstalls(report.place, report.diagnosis):
         messages.hint(command)
-    return complete
+
+
+def _as_json(done: Iterable[Fixed], *, dry_run: bool) -> str:
+    """Return what was done as JSON. Keys may be added to the schema, never changed."""
+    environments = [
+        {
+            "path": report.outside(report.place.path),
+            "complete": fixed.complete,
+            "renamed": [each._asdict() for each in fixed.outcome.renamed],
+            "left_alone": [each._asdict() for each in fixed.outcome.left_alone],
+            "rest": [
+                {**finding._asdict(), "path": report.outside(finding.path), "reason": clause}
+                for finding, clause in fixed.rest
+            ],
+            "commands": reinstalls(report.place, report.diagnosis),
+        }
+        for fixed in done
+        for report in [fixed.report]
+    ]
+    result = {"schema": SCHEMA, "dry_run": dry_run, "environments": environments}
+    return json.dumps(result, indent=2) + "\n"

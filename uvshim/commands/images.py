@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from uvshim.images import reference, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from uvshim.check.output import Examined
+    from uvshim.check.report import Gate, Report
     from uvshim.images.reference import Reference
 
 
@@ -22,10 +20,10 @@ def apart(words: list[str]) -> tuple[list[str], list[Reference]]:
     )
 
 
-def examined(named: Reference, excluded: Callable[[str], bool]) -> list[Examined]:
+def examined(named: Reference, gate: Gate) -> list[Report]:
     """Return what is found out about each environment in the images that are `named`.
 
     Raises `ImageError`.
     """
     with reference.opened(named) as images:
-        return [found for image in images for found in survey.examine(image, excluded)]
+        return [found for image in images for found in survey.examine(image, gate)]

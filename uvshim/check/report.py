@@ -1,0 +1,72 @@
+"""What was found out about one environment, and whether a build should end there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim import config
+from uvshim.check.diagnosis import diagnose
+
+if TYPE_CHECKING:
+    from uvshim.check.diagnosis import Diagnosis
+    from uvshim.environments.installation import Installation
+
+# Where patterns of names that are to be left alone stand, and these: see `config.exclusions`.
+Exclusions = Sequence[tuple[str, list[str]]]
+
+
+class Gate(NamedTuple):
+    """What a person wants a build to end for."""
+
+    exclusions: Exclusions = ()
+    """The names that do not count."""
+    strict: bool = False
+    """What require() refuses, whatever the names, counts too."""
+
+    def excludes(self, name: str) -> bool:
+        """Say whether the distribution `name` does not count."""
+        return self.source_of(name) is not None
+
+    def source_of(self, name: str) -> str | None:
+        """Return the variable or file that says that the distribution `name` does not count."""
+        for where, patterns in self.exclusions:
+            if config.matcher(patterns)(name):
+                return where
+        return None
+
+
+class Report(NamedTuple):
+    """What was found out about one installation."""
+
+    place: Installation
+    diagnosis: Diagnosis
+    gate: Gate
+    image: str | None = None
+    """The reference to the image that it is in, as a person would write it; None: in none."""
+    digest: str | None = None
+    """That of the image."""
+    platform: str | None = None
+    """That of the image, as in ``linux/amd64``."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether a build should end here."""
+        return self.diagnosis.broken or (self.gate.strict and bool(self.diagnosis.refused))
+
+    @property
+    def called(self) -> str:
+        """What a person calls it."""
+        path = self.outside(self.place.path)
+        return path if self.image is None else f"{self.image} {path}"
+
+    def outside(self, path: str) -> str:
+        """Return the `path` in the installation's tree as one on this machine."""
+        root = self.place.tree.root
+        return path if root is None else os.path.join(root, path.lstrip("/"))
+
+
+def examine(place: Installation, gate: Gate) -> Report:
+    """Find out what is wrong with the installation `place`."""
+    return Report(place, diagnose(place.tree, place.visible, excluded=gate.excludes), gate)
