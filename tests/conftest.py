@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from uv import find_uv_bin
@@ -20,6 +20,9 @@ from tests.wheels import build_wheel
 # In the background of a shell an interrupt is ignored, under nohup a hangup; commands inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# The entry points of `simple` in the environment `broken`.
+PLUGINS = "[drivers]\nfast = simple:fast\nslow = simple:slow\n"
 
 # Wheels that the offline tests need and cannot build themselves; `make` puts them there.
 DOWNLOADED = Path(__file__).parent.parent / ".cache" / "wheels"
@@ -167,6 +170,22 @@ def old_setuptools(wheels: Path) -> Path:
     """The wheel of setuptools 75.8.0, the last but one that cannot find normalized names."""
     (wheel,) = DOWNLOADED.glob("setuptools-75.8.0-*.whl")
     return Path(shutil.copy(wheel, wheels))
+
+
+@pytest.fixture
+def broken(run: Run, uv: Path, venv: Venv, wheels: Path, old_setuptools: Path) -> Venv:
+    """An environment made with plain uv: `simple` needs `zope.deferred`, and has two plugins."""
+    build_wheel(wheels, "simple", "4.0", requires=["zope.deferred>=1"], entry_points=PLUGINS)
+    wanted = ("setuptools", "simple", "plain_name")
+    done = run(uv, "pip", "install", "--no-index", "--find-links", wheels, *wanted)
+    assert done.returncode == 0, done.stderr
+    return venv
+
+
+@pytest.fixture
+def offline(wheels: Path) -> dict[str, Any]:
+    """The variables with which uv and uvpip find the test's own wheels and nothing else."""
+    return {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels)}
 
 
 def interpreters() -> list[Path]:

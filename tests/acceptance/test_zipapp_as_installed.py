@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.acceptance.test_zipapp import build
+from tests.commands.test_check import *  # noqa: F403
+from tests.commands.test_fix import *  # noqa: F403
+from tests.commands.test_run import *  # noqa: F403
 from tests.test_cli import *  # noqa: F403
 from tests.test_uvpip_forwarding import *  # noqa: F403
 from tools import zipapp

@@ -61,7 +61,9 @@ def environment_as_json(report: Report) -> dict[str, Any]:
         "unreadable": [
             {**one._asdict(), "path": report.outside(one.path)} for one in found.unreadable
         ],
-        "excluded": [{**plain(one), "by": report.gate.source_of(one.name)} for one in found.excluded],
+        "excluded": [
+            {**plain(one), "by": report.gate.source_of(one.name)} for one in found.excluded
+        ],
     }
 
 

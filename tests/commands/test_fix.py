@@ -1,0 +1,212 @@
+"""`uvshim fix` on real environments."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.damage import follow_hints, spoil_with_dash, spoil_with_snippet, spoil_without_record
+from tests.places import record_faults, tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import MakeVenv, Run
+    from tests.places import Venv
+
+
+@pytest.mark.parametrize("spoil", [spoil_with_snippet, spoil_with_dash, spoil_without_record])
+def test_fix_mends_the_damage_of_wrong_renames(
+    run: Run, uv: Path, uvshim: Path, broken: Venv, spoil: Callable[[Venv], None]
+) -> None:
+    spoil(broken)
+    assert run(uvshim, "check", broken.path).returncode == 1
+    done = run(uvshim, "fix", broken.path)
+    assert done.returncode == 0, done.stderr
+    assert broken.dist_infos() == [
+        "XStatic_JQuery.TableSorter-2.14.5.3.dist-info",
+        "plain_name-3.0.dist-info",
+        "setuptools-75.8.0.dist-info",
+        "simple-4.0.dist-info",
+        "zope.deferred-1.2.dist-info",
+    ]
+    for name in broken.dist_infos():
+        assert record_faults(broken.site_packages / name) == []
+    assert broken.requires("simple")
+    assert run(uv, "pip", "check").returncode == 0
+    assert (
+        run(uv, "pip", "uninstall", "zope.deferred", "xstatic-jquery.tablesorter").returncode == 0
+    )
+    assert not list(broken.site_packages.glob("*[dD]eferred*"))
+    assert not list(broken.site_packages.glob("[xX][sS]tatic*"))
+
+
+def test_fix_a_second_time_changes_nothing(run: Run, uvshim: Path, broken: Venv) -> None:
+    assert run(uvshim, "fix", broken.path).returncode == 0
+    before = tree(broken.path)
+    done = run(uvshim, "fix", broken.path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"Nothing to fix in `{broken.path}`\n"
+    assert run(uvshim, "fix", "-q", broken.path).stderr == ""
+    assert tree(broken.path) == before
+
+
+def test_a_dry_run_of_fix_says_what_it_would_do_and_does_nothing(
+    run: Run, uvshim: Path, broken: Venv
+) -> None:
+    before = tree(broken.path)
+    done = run(uvshim, "fix", "--dry-run", broken.path)
+    assert done.returncode == 0
+    assert "Would renormalize 2 distributions" in done.stderr
+    assert " ~ zope.deferred==1.2" in done.stderr
+    assert tree(broken.path) == before
+
+
+def test_what_is_excluded_is_neither_found_nor_mended(run: Run, uvshim: Path, broken: Venv) -> None:
+    done = run(uvshim, "fix", broken.path, UVSHIM_EXCLUDE="zope.*")
+    assert done.returncode == 0
+    assert broken.dist_infos()[-1] == "zope_deferred-1.2.dist-info"
+    assert "XStatic_JQuery.TableSorter-2.14.5.3.dist-info" in broken.dist_infos()
+
+
+def test_a_ghost_is_named_with_the_command_that_brings_its_code_back(
+    run: Run, uv: Path, uvshim: Path, broken: Venv, offline: dict[str, Any]
+) -> None:
+    spoil_without_record(broken)
+    assert run(uv, "pip", "uninstall", "zope.deferred").returncode == 0
+    done = run(uvshim, "fix", broken.path)
+    assert done.returncode == 3
+    assert "whose code is gone" in done.stderr
+    assert run(uvshim, "check", broken.path).returncode == 1
+    follow_hints(run, uvshim, broken, offline)
+    assert run(uvshim, "check", broken.path).returncode == 0
+    assert broken.run("import zope_deferred").returncode == 0
+    assert broken.requires("simple")
+
+
+def test_duplicates_are_named_with_the_command_that_leaves_one(
+    run: Run, uvshim: Path, broken: Venv, offline: dict[str, Any]
+) -> None:
+    info = broken.site_packages / "zope_deferred-1.2.dist-info"
+    old = info.with_name("zope.deferred-1.1.dist-info")
+    shutil.copytree(info, old)
+    metadata = (old / "METADATA").read_text().replace("1.2", "1.1")
+    (old / "METADATA").unlink()
+    (old / "METADATA").write_text(metadata)
+    record = (old / "RECORD").read_text().replace(info.name, old.name)
+    (old / "RECORD").write_text(record)
+    done = run(uvshim, "check", broken.path)
+    assert done.returncode == 1
+    assert done.stdout.count("duplicate zope.deferred") == 2
+    follow_hints(run, uvshim, broken, offline)
+    assert run(uvshim, "check", broken.path).returncode == 0
+    assert [each for each in broken.dist_infos() if "deferred" in each] == [
+        "zope.deferred-1.2.dist-info"
+    ]
+
+
+def test_fix_waits_for_a_lock_that_uv_holds_and_says_so(
+    uvshim: Path, broken: Venv, variables: dict[str, str]
+) -> None:
+    with (broken.path / ".lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fixing = subprocess.Popen(
+            [uvshim, "fix", broken.path], env=variables, stderr=subprocess.PIPE, text=True
+        )
+        assert fixing.stderr is not None
+        said = fixing.stderr.readline()
+        assert fixing.poll() is None
+        assert broken.dist_infos()[-1] == "zope_deferred-1.2.dist-info"
+    fixing.communicate(timeout=30)
+    assert fixing.returncode == 0
+    assert said == f"Waiting for another uv to release its lock at `{broken.path}/.lock`\n"
+    assert broken.dist_infos()[-1] == "zope.deferred-1.2.dist-info"
+
+
+def test_what_is_inherited_is_mended_where_it_lies(
+    run: Run,
+    uv: Path,
+    uvshim: Path,
+    installation: Path,
+    make_venv: MakeVenv,
+    wheels: Path,
+    old_setuptools: Path,
+) -> None:
+    (python,) = installation.glob("bin/python3.*[0-9]")
+    wanted = (
+        "--no-index",
+        "--find-links",
+        wheels,
+        "--break-system-packages",
+        "simple",
+        "setuptools",
+    )
+    assert run(uv, "pip", "install", "--reinstall", "--python", python, *wanted).returncode == 0
+    above = make_venv("above", "--system-site-packages", python=python)
+    assert run(uvshim, "check", above.path).returncode == 1
+    assert run(uvshim, "fix", above.path).returncode == 0
+    follow_hints(run, uvshim, above, {})
+    assert run(uvshim, "check", above.path).returncode == 0
+
+
+def test_fix_says_which_environment_each_block_belongs_to(
+    run: Run, uvshim: Path, broken: Venv, make_venv: MakeVenv
+) -> None:
+    empty = make_venv("empty")
+    done = run(uvshim, "fix", empty.path, broken.path)
+    assert done.returncode == 0
+    first, second, third = done.stderr.splitlines()[:3]
+    assert first == f"Nothing to fix in `{empty.path}`"
+    assert second == f"In `{broken.path}`:"
+    assert third.startswith("Renormalized 2 distributions")
+
+
+def test_fix_says_what_it_leaves_out(run: Run, uvshim: Path, broken: Venv, tmp_path: Path) -> None:
+    done = run(uvshim, "fix", broken.path, UVSHIM_EXCLUDE="*")
+    assert done.stderr.splitlines() == [
+        f"Nothing to fix in `{broken.path}`",
+        "2 directories with something wrong are left out by UVSHIM_EXCLUDE",
+    ]
+
+
+def test_fix_prints_what_it_has_done_as_json_for_programs(
+    run: Run, uvshim: Path, broken: Venv
+) -> None:
+    outcomes = []
+    for options in (["--dry-run"], [], []):
+        done = run(uvshim, "fix", *options, "--format", "json", broken.path)
+        assert (done.returncode, done.stderr) == (0, "")
+        result = json.loads(done.stdout)
+        assert (result["schema"], result["dry_run"]) == (1, bool(options))
+        (environment,) = result["environments"]
+        assert (environment["path"], environment["complete"]) == (str(broken.path), True)
+        outcomes.append(environment["renamed"])
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[1][1] == {
+        "name": "zope.deferred",
+        "version": "1.2",
+        "before": str(broken.site_packages / "zope_deferred-1.2.dist-info"),
+        "path": str(broken.site_packages / "zope.deferred-1.2.dist-info"),
+    }
+    assert outcomes[2] == []
+
+
+def test_the_json_of_fix_tells_what_no_rename_helps(
+    run: Run, uv: Path, uvshim: Path, broken: Venv
+) -> None:
+    spoil_without_record(broken)
+    assert run(uv, "pip", "uninstall", "zope.deferred").returncode == 0
+    done = run(uvshim, "fix", "--format", "json", broken.path)
+    assert done.returncode == 3
+    (environment,) = json.loads(done.stdout)["environments"]
+    assert environment["complete"] is False
+    (rest,) = environment["rest"]
+    assert (rest["kind"], rest["name"]) == ("ghost", "zope.deferred")
+    (command,) = environment["commands"]
+    assert command.endswith("--no-deps --reinstall zope.deferred==1.2")

@@ -1,0 +1,94 @@
+"""`uvshim run` on real environments."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tests.places import Venv, tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import MakeVenv, Run
+
+
+def test_run_cares_for_an_environment_that_the_command_creates(
+    run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path, offline: dict[str, Any]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "demo"\nversion = "0"\nrequires-python = ">=3.8"\n'
+        'dependencies = ["zope.deferred"]\n'
+    )
+    done = run(uvshim, "run", "--", uv, "sync", "--python", sys.executable, **offline)
+    assert done.returncode == 0, done.stderr
+    assert Venv(tmp_path / ".venv").dist_infos()[-1] == "zope.deferred-1.2.dist-info"
+    assert "Renormalized 2 distributions" in done.stderr
+    again = run(uvshim, "run", "--", uv, "sync", "--python", sys.executable, **offline)
+    assert again.returncode == 0
+    assert "Renormalized" not in again.stderr
+
+
+def test_run_cares_for_the_environment_of_a_pip_whatever_uv_would_use(
+    run: Run, uvshim: Path, make_venv: MakeVenv, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    python = tmp_path / "other"
+    subprocess.run([sys.executable, "-m", "venv", python], check=True)
+    other = Venv(python)
+    wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
+    done = run(uvshim, "run", "--", other.path / "bin/pip", "install", "-q", *wanted)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in other.dist_infos()
+
+
+def test_run_cares_for_the_environment_that_is_named_and_for_no_other(
+    run: Run, uv: Path, uvshim: Path, make_venv: MakeVenv, wheels: Path
+) -> None:
+    named, other = make_venv("named"), make_venv("other")
+    script = " && ".join(
+        f"{uv} pip install -q --no-index -f {wheels} -p {each.path} zope.deferred"
+        for each in (named, other)
+    )
+    assert run(uvshim, "run", "--env", named.path, "--", "sh", "-c", script).returncode == 0
+    assert named.dist_infos()[-1] == "zope.deferred-1.2.dist-info"
+    assert other.dist_infos()[-1] == "zope_deferred-1.2.dist-info"
+
+
+def test_run_touches_nothing_that_stood_there_before(run: Run, uvshim: Path, broken: Venv) -> None:
+    before = tree(broken.path)
+    assert run(uvshim, "run", "--", "true").returncode == 0
+    assert tree(broken.path) == before
+
+
+def test_run_ends_as_the_command_does(run: Run, uvshim: Path, venv: Venv) -> None:
+    assert run(uvshim, "run", "--", "sh", "-c", "exit 7").returncode == 7
+    for number in (9, 15):
+        assert run(uvshim, "run", "--", "sh", "-c", f"kill -{number} $$").returncode == -number
+    assert run(uvshim, "run", "--", "no-such-command").returncode == 127
+    assert run(uvshim, "run").returncode == 2
+
+
+def test_run_reads_the_options_of_a_uv_pip_as_uv_does(
+    run: Run, uv: Path, uvshim: Path, venv: Venv, make_venv: MakeVenv, wheels: Path, tmp_path: Path
+) -> None:
+    other = make_venv("other")
+    wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
+    for place in (("-p", other.path), ("--target", tmp_path / "target")):
+        done = run(uvshim, "run", "--", uv, "pip", "install", *place, *wanted)
+        assert done.returncode == 0, done.stderr
+    assert other.dist_infos()[-1] == "zope.deferred-1.2.dist-info"
+    assert (tmp_path / "target" / "zope.deferred-1.2.dist-info").is_dir()
+
+
+def test_run_keeps_the_exit_code_whatever_becomes_of_the_place_that_was_named(
+    run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path
+) -> None:
+    done = run(uvshim, "run", "--env", "out", "--", "sh", "-c", "mkdir out; exit 7")
+    assert done.returncode == 7
+    (tmp_path / "empty").mkdir()
+    wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
+    command = (uv, "pip", "install", "--python", sys.executable, "--target", "empty", *wanted)
+    done = run(uvshim, "run", "--env", "empty", "--", *command)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "empty" / "zope.deferred-1.2.dist-info").is_dir()
