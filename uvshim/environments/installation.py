@@ -52,20 +52,24 @@ class Installation(NamedTuple):
         return self.site_packages + self.inherited
 
     @property
-    def mendable(self) -> list[str]:
-        """Its own directories as paths on this machine, without those of the system's packages.
+    def own(self) -> list[str]:
+        """Its own directories as paths in the tree, without those of the system's packages.
 
         What lies in Debian's dist-packages outside of /usr/local belongs to dpkg, and is mended
         only if a person names that very directory.
         """
-        own = (
+        return [
             path for path in self.site_packages if path == self.path or not path.endswith(_OF_DPKG)
-        )
-        return [on_disk for path in own if (on_disk := self.tree.on_disk(path))]
+        ]
+
+    @property
+    def mendable(self) -> list[str]:
+        """Those of its `own` directories that lie on this machine, as paths on it."""
+        return [on_disk for path in self.own if (on_disk := self.tree.on_disk(path))]
 
     def belongs_to_system(self, path: str) -> bool:
         """Say whether the dist-info directory `path` is none of those that are mended here."""
-        return self.tree.on_disk(os.path.dirname(path)) not in self.mendable
+        return os.path.dirname(path) not in self.own
 
     def environment(self) -> Environment:
         """Return it as a place to install into, and to put right."""

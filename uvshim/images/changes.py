@@ -7,7 +7,7 @@ What is kept of it is small: the names in it, and the content of the few files t
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from uvshim.errors import ImageError
 from uvshim.images import tar
@@ -155,9 +155,23 @@ _BY_SUFFIX = {
 }
 
 
-def read(layer: layout.Layer) -> Changes:
+class Keeper(Protocol):
+    """Somebody who needs more of a layer than the diagnosis does, while it is read."""
+
+    def limit(self, directory: str) -> int:
+        """Return how many bytes are to be kept of every file in `directory`."""
+
+    def add(self, key: tuple[str, int], path: str, header: tarfile.TarInfo, content: bytes) -> None:
+        """Take the entry `key`: its layer and its number there, as a `File` has them.
+
+        `header` is a `tar.Header`.
+        """
+
+
+def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
     """Read `layer` from its beginning to its end, and return what it changes.
 
+    A `keeper` is shown every entry that is not a whiteout.
     Raises `ImageError` for a wrong digest, for what is not a tar, and for one that is too large.
     """
     identity = layer.identity or ""
@@ -175,11 +189,17 @@ def read(layer: layout.Layer) -> Changes:
                 name = name.removeprefix(_WHITEOUT)
             elif header.isreg():
                 limit = wanted(directory, name)
+                if keeper is not None:
+                    limit = max(limit, keeper.limit(directory))
                 content = archive.content(header, limit) if limit else None
                 kept += len(content or b"")
+                if keeper is not None:
+                    keeper.add((identity, number), path, header, content or b"")
                 entry = File(identity, number, header.size, content)
             else:
                 entry = _other(identity, number, header)
+                if keeper is not None:
+                    keeper.add((identity, number), path, header, b"")
             if kept > KEPT_LIMIT:
                 message = f"{archive.name} has more than {KEPT_LIMIT} bytes of metadata"
                 raise ImageError(message)

@@ -225,6 +225,10 @@ class ImageTree:
         self._directory = directory
         self._contents = contents or {}
 
+    def with_layer(self, changed: Changes) -> ImageTree:
+        """Return the tree with one more layer, which has `changed`. Raises `ImageError`."""
+        return ImageTree(put_together([changed], self._directory), self._contents)
+
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in `directory`, as `Tree.names` says."""
         found = self.node(directory)

@@ -253,6 +253,14 @@ class Archive:
         """Say whether there is a member, as `Source.has` says."""
         return self._place(name) is not None
 
+    def names(self) -> list[str]:
+        """Return the names of all members, in their order."""
+        return list(self._members)
+
+    def size(self, name: str) -> int:
+        """Return the size of a member in bytes; 0 if there is none."""
+        return (self._place(name) or (0, 0))[1]
+
     def _place(self, name: str) -> tuple[int, int] | None:
         place: tuple[int, int] | str | None = name
         for _ in range(8):
@@ -412,19 +420,26 @@ class Layout:
         `tag` may also be a digest, or ``@N`` for the Nth in the index. What is not an image, such
         as an attestation or a signature, is left out. Raises `ImageError`.
         """
-        _, descriptors = self.index()
-        chosen = [one for number, one in enumerate(descriptors) if _called(one, number, tag)]
-        if not chosen and tag is not None:
-            names = ", ".join(sorted(one.tag for one in descriptors if one.tag)[:8]) or "none"
-            message = f"there is no image {shown(tag)} in it; its tags: {shown(names, 300)}"
-            raise ImageError(message)
         found = [
             self._image(manifest, self.name + (f":{one.tag}" if one.tag else ""))
-            for one in chosen
+            for one in self.chosen(tag)
             for manifest in self._manifests(one, _DEEPEST_INDEX)
         ]
         if not found:
             message = "there is no container image in it"
+            raise ImageError(message)
+        return found
+
+    def chosen(self, tag: str | None) -> list[Descriptor]:
+        """Return what index.json has under the name `tag`, as `images` does. Raises `ImageError`.
+
+        An index for several platforms is one descriptor.
+        """
+        _, descriptors = self.index()
+        found = [one for number, one in enumerate(descriptors) if _called(one, number, tag)]
+        if not found and tag is not None:
+            names = ", ".join(sorted(one.tag for one in descriptors if one.tag)[:8]) or "none"
+            message = f"there is no image {shown(tag)} in it; its tags: {shown(names, 300)}"
             raise ImageError(message)
         return found
 

@@ -34,11 +34,11 @@ from uvshim.images.layout import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OCI = "oci"
-_OCI_ARCHIVE = "oci-archive"
-_DOCKER_ARCHIVE = "docker-archive"
-_DIR = "dir"
-_DIRECT = (_OCI, _OCI_ARCHIVE, _DOCKER_ARCHIVE, _DIR)
+OCI = "oci"
+OCI_ARCHIVE = "oci-archive"
+DOCKER_ARCHIVE = "docker-archive"
+DIR = "dir"
+_DIRECT = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR)
 
 # What skopeo copies from.
 _THROUGH_SKOPEO = (
@@ -101,30 +101,46 @@ def opened(reference: Reference) -> Iterator[list[Image]]:
 
 
 def _images(reference: Reference, stack: contextlib.ExitStack) -> list[Image]:
-    _, transport, path, tag = reference
+    found = place(reference, stack)
+    if isinstance(found, Layer):
+        return [Image(reference.path, None, None, (found,))]
+    if isinstance(found, Archive):
+        return docker_archive(found, f"{DOCKER_ARCHIVE}:{reference.path}", reference.tag)
+    images = found.images(None if reference.transport == DIR else reference.tag)
+    if reference.transport in _THROUGH_SKOPEO:
+        return [replace(image, reference=reference.text) for image in images]
+    return images
+
+
+def place(reference: Reference, stack: contextlib.ExitStack) -> Layout | Archive | Layer:
+    """Return where `reference` leads, to be read until `stack` is closed.
+
+    It is a layout, an archive of `docker save`, or the one layer that a plain root file system is.
+    Raises `ImageError`.
+    """
+    _, transport, path, _ = reference
     if transport in _THROUGH_SKOPEO:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
-        _copy(reference.text, folder)
-        found = Layout(Copied(folder), reference.text).images()
-        return [replace(image, reference=reference.text) for image in found]
+        skopeo_copy(reference.text, f"{DIR}:{folder}", f"skopeo cannot read `{reference.text}`")
+        return Layout(Copied(folder), reference.text)
     if not os.path.exists(path):
         message = f"`{path}` does not exist"
         raise ImageError(message)
-    if transport == _DIR:
-        return Layout(Copied(path), reference.text).images()
-    if transport == _OCI or (not transport and os.path.isdir(path)):
-        return Layout(Folder(path), f"{_OCI}:{path}").images(tag)
+    if transport == DIR:
+        return Layout(Copied(path), reference.text)
+    if transport == OCI or (not transport and os.path.isdir(path)):
+        return Layout(Folder(path), f"{OCI}:{path}")
     try:
         file = stack.enter_context(files.open_regular(path))
     except OSError as error:
         message = f"`{path}` cannot be read: {error.strerror}"
         raise ImageError(message) from None
     if not transport and not _is_image_archive(file, path):
-        return [Image(path, None, None, (_single(file, path),))]
+        return _single(file, path)
     archive = Archive(_decompressed(file, path, stack), path)
-    if transport == _OCI_ARCHIVE or (not transport and archive.has("index.json")):
-        return Layout(archive, f"{_OCI_ARCHIVE}:{path}").images(tag)
-    return docker_archive(archive, f"{_DOCKER_ARCHIVE}:{path}", tag)
+    if transport == OCI_ARCHIVE or (not transport and archive.has("index.json")):
+        return Layout(archive, f"{OCI_ARCHIVE}:{path}")
+    return archive
 
 
 def _is_layout(path: str) -> bool:
@@ -175,24 +191,24 @@ def _decompressed(file: IO[bytes], path: str, stack: contextlib.ExitStack) -> IO
     return file
 
 
-def _copy(text: str, folder: str) -> None:
-    """Copy the images that skopeo calls `text` to a `folder`, for all platforms, as they are.
+def skopeo_copy(source: str, target: str, failing: str, *options: str) -> None:
+    """Copy the image that skopeo calls `source` to `target`, for all platforms, as it is.
 
-    Raises `ImageError` with what skopeo says if it fails.
+    Raises `ImageError` if that fails: `failing`, and what skopeo says.
     """
     skopeo = shutil.which("skopeo")
     if skopeo is None:
         message = (
-            f"`{text}` is read with skopeo, which is not installed. Install the package `skopeo` "
+            f"{failing}: it is not installed. Install the package `skopeo` "
             "of your system, as in: apt-get install skopeo"
         )
         raise ImageError(message)
-    command = [skopeo, "copy", "--quiet", "--all", text, f"{_DIR}:{folder}"]
+    command = [skopeo, "copy", "--quiet", "--all", *options, source, target]
     done = subprocess.run(
         command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode != 0:
         said = re.findall(r'msg="((?:[^"\\]|\\.)*)"', done.stderr) or [done.stderr.strip()]
         reason = said[-1].replace('\\"', '"')
-        message = f"skopeo cannot read `{text}`: {reason}"
+        message = f"{failing}: {reason}"
         raise ImageError(message)

@@ -51,6 +51,9 @@ _DAMAGED = (
 class Header(tarfile.TarInfo):
     """A header of which only type, name, size and link matter: most are read in a few steps."""
 
+    block = b""
+    """The block that it was read from, which has the rest."""
+
     @classmethod
     def frombuf(cls, buf: Any, encoding: Any, errors: str) -> Self:
         """Return what is in the block `buf`, as the method of `TarInfo` does."""
@@ -71,8 +74,10 @@ class Header(tarfile.TarInfo):
             header.size = int(size, 8)
             if kind in _LINKS:
                 header.linkname = _until_null(buf[157:257])
-            return header
-        return super().frombuf(buf, encoding, errors)
+        else:
+            header = super().frombuf(buf, encoding, errors)
+        header.block = buf
+        return header
 
 
 _COMMON = frozenset({tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE})
