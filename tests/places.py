@@ -72,6 +72,19 @@ def copy_installation(root: Path) -> Path:
     return root
 
 
+def bundled_pip() -> Path:
+    """Return the wheel of the pip that came with the Python that runs the tests."""
+    code = (
+        "import ensurepip, glob, os, sysconfig\n"
+        "where = [os.path.join(os.path.dirname(ensurepip.__file__), '_bundled'),\n"
+        "         sysconfig.get_config_var('WHEEL_PKG_DIR') or '/usr/share/python-wheels']\n"
+        "print([w for d in where for w in glob.glob(os.path.join(d, 'pip-*.whl'))][0])\n"
+    )
+    base = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
+    done = subprocess.run([base, "-c", code], capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip())
+
+
 def dist_infos(site_packages: Path) -> list[str]:
     """Return the names of the dist-info directories in `site_packages`, sorted."""
     return sorted(each.name for each in site_packages.glob("*.dist-info"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 import uvshim
-from tests.places import Venv, tree
+from tests.places import Venv, bundled_pip, tree
 from tests.robustness.disks import Overlay, Plain, mount, unmount
-from tests.robustness.invariants import Tools, unpacked_pip
+from tests.robustness.invariants import Tools
+from tests.robustness.ready import Ready
 from tests.wheels import build_wheel
 
 if TYPE_CHECKING:
@@ -61,7 +63,9 @@ def mounts(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that pip can be imported from."""
-    return unpacked_pip(tmp_path_factory.mktemp("pip"))
+    directory = tmp_path_factory.mktemp("pip")
+    shutil.unpack_archive(bundled_pip(), directory, "zip")
+    return directory
 
 
 @pytest.fixture
@@ -87,16 +91,39 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.fixture(scope="session")
+def uvshim_ready(frozen: Path) -> Iterator[Ready]:
+    """A Python that has loaded all of those commands."""
+    found = pkgutil.walk_packages([str(frozen / "uvshim")], "uvshim.")
+    modules = ", ".join(each.name for each in found if each.name != "uvshim.__main__")
+    load = f"sys.path.insert(0, {str(frozen)!r})\nimport {modules}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    ready = Ready(sys.executable, load=load, variables=kept)
+    yield ready
+    ready.close()
+
+
 @pytest.fixture
-def tools(uv: Path, frozen: Path, pip: Path, variables: dict[str, str], own_cache: Path) -> Tools:
+def tools(
+    uv: Path,
+    frozen: Path,
+    pip: Path,
+    variables: dict[str, str],
+    own_cache: Path,
+    uvshim_ready: Ready,
+) -> Iterator[Tools]:
     """The commands under test, and those that judge."""
-    return Tools(uv, pip, frozen / "uvpip", frozen / "uvshim-command", variables)
+    ready: dict[tuple[str, Path], Ready] = {}
+    commands = (frozen / "uvpip", frozen / "uvshim-command")
+    yield Tools(uv, pip, *commands, variables, uvshim_ready, ready)
+    for each in ready.values():
+        each.close()
 
 
-@pytest.fixture
-def two_wheels(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def two_wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with wheels of the two dotted names, one of them with a directory inside."""
-    wheels = tmp_path / "two-wheels"
+    wheels = tmp_path_factory.mktemp("two-wheels")
     build_wheel(
         wheels,
         "zope.deferred",
@@ -127,6 +154,20 @@ def installed(make_venv: MakeVenv, run: Run, uv: Path, own_cache: Path, two_whee
     choice = ("--python", venv.python, "--no-index", "--find-links", two_wheels)
     done = run(uv, "pip", "install", *choice, *NAMES)
     assert done.returncode == 0, done.stderr
+    assert venv.dist_infos() == sorted(NORMALIZED)
+    return venv
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, uv: Path, two_wheels: Path) -> Venv:
+    """Such an environment for all tests of one process, which take copies of it."""
+    directory = tmp_path_factory.mktemp("prepared")
+    venv = Venv(directory / "venv")
+    variables = {"UV_CACHE_DIR": str(directory / "cache"), "UV_PYTHON": sys.executable}
+    choice = ("--quiet", "--no-config", "--no-index", "-f", two_wheels)
+    subprocess.run([uv, "venv", "--quiet", "--no-config", venv.path], check=True, env=variables)
+    install: list[str | Path] = [uv, "pip", "install", "--python", venv.path, *choice, *NAMES]
+    subprocess.run(install, check=True, env=variables)
     assert venv.dist_infos() == sorted(NORMALIZED)
     return venv
 

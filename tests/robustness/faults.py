@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from tests.places import Venv
+    from tests.robustness.invariants import Tools
 
 # Every system call that changes a file or a directory; those that an architecture does not have
 # are no error with `?`. `test_no_call_that_changes_a_file_is_forgotten` holds the list to account.
@@ -135,14 +140,8 @@ def trace(
     calls: Sequence[str] = CHANGING,
 ) -> Traced:
     """Run `command` in `directory`, with what strace calls an injection; not so its children."""
-    log = directory / "strace.log"
-    options = ["-e", "trace=" + ",".join("?" + name for name in calls)]
-    if calls == ("all",):
-        options = ["-e", "trace=all"]
-    if inject is not None:
-        options += ["-e", f"inject={inject}"]
     done = subprocess.run(
-        ["strace", "-q", "-y", "-s", "1000", "-o", log, *options, "--", *command],
+        [*_strace(directory, inject, calls), "-q", "--", *command],
         cwd=directory,
         env={**variables, "PYTHONDONTWRITEBYTECODE": "1"},  # which would change files as well
         capture_output=True,
@@ -150,7 +149,40 @@ def trace(
         check=False,
         timeout=120,
     )
-    text = log.read_text(errors="replace")
+    return _traced(done.returncode, done.stdout + done.stderr, directory)
+
+
+def trace_fix(
+    tools: Tools,
+    venv: Venv,
+    directory: Path,
+    *,
+    inject: str | None = None,
+    calls: Sequence[str] = CHANGING,
+) -> Traced:
+    """Trace `uvshim fix` of `venv` in the same way, in a Python that has started already."""
+    number = tools.fix_stopped(venv, directory)
+    with subprocess.Popen(
+        [*_strace(directory, inject, calls), "-p", str(number)], stderr=subprocess.PIPE, text=True
+    ) as strace:
+        assert strace.stderr is not None
+        assert "attached" in strace.stderr.readline()
+        os.kill(number, signal.SIGCONT)
+        done = tools.uvshim_ready.ended()
+        strace.communicate(timeout=120)
+    return _traced(done.returncode, done.stdout + done.stderr, directory)
+
+
+def _strace(directory: Path, inject: str | None, calls: Sequence[str]) -> list[str | Path]:
+    """Return the beginning of a command of strace, which writes a log to `directory`."""
+    traced = "all" if calls == ("all",) else ",".join("?" + name for name in calls)
+    options = ["-e", f"trace={traced}"] + (["-e", f"inject={inject}"] if inject else [])
+    return ["strace", "-y", "-s", "1000", "-o", directory / "strace.log", *options]
+
+
+def _traced(status: int, output: str, directory: Path) -> Traced:
+    """Return how a traced command ended, with what is in the log in `directory`."""
+    text = (directory / "strace.log").read_text(errors="replace")
     counted: dict[str, int] = {}
     made = []
     for line in text.splitlines():
@@ -158,7 +190,7 @@ def trace(
             name, arguments = match.groups()
             counted[name] = counted.get(name, 0) + 1
             made.append(Call(name, counted[name], arguments))
-    return Traced(done.returncode, done.stdout + done.stderr, made, text)
+    return Traced(status, output, made, text)
 
 
 def points(traced: Traced, place: Path) -> list[Call]:

@@ -6,14 +6,14 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.places import Venv, record_faults, tree
+from tests.robustness.ready import Ready
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 _FINDS = """
 import sys
@@ -29,6 +29,25 @@ _FINDS_FIRST = """
 """
 
 
+_UVSHIM = """
+from uvshim.cli import main
+sys.exit(main())
+"""
+_PIP = """
+from pip._internal.cli.main import main
+sys.exit(main())
+"""
+# All that pip loads for an uninstall. What it would tell an index of this machine takes longer than
+# all the rest, and is never sent.
+_LOAD_PIP = """
+import argparse
+import pip._internal.cli.main, pip._internal.commands.uninstall
+import pip._internal.metadata.importlib, pip._internal.metadata.pkg_resources
+import pip._internal.network.session
+pip._internal.network.session.user_agent = lambda: "pip"
+"""
+
+
 class Tools(NamedTuple):
     """The commands that judge, and the environment variables they run with."""
 
@@ -38,6 +57,10 @@ class Tools(NamedTuple):
     uvpip: Path
     uvshim: Path
     variables: Mapping[str, str]
+    uvshim_ready: Ready
+    """A Python that has loaded all of uvshim."""
+    ready: dict[tuple[str, Path], Ready]
+    """The environments' own Pythons that are ready, by what for."""
 
     def run(self, *command: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -49,43 +72,40 @@ class Tools(NamedTuple):
             timeout=120,
         )
 
+    def check(self, venv: Venv, *options: str) -> subprocess.CompletedProcess[str]:
+        return self.uvshim_ready.run(_UVSHIM, ["check", *options, venv.path], self.variables)
+
     def fix(self, venv: Venv) -> subprocess.CompletedProcess[str]:
-        return self.run(self.uvshim, "fix", venv.path)
+        return self.uvshim_ready.run(_UVSHIM, ["fix", venv.path], self.variables)
+
+    def fix_stopped(self, venv: Venv, directory: Path) -> int:
+        """Begin a fix in the working directory `directory`, stopped; return its process number."""
+        return self.uvshim_ready.stopped(_UVSHIM, ["fix", venv.path], self.variables, directory)
 
     def uninstall(self, venv: Venv, names: list[str]) -> subprocess.CompletedProcess[str]:
         return self.run(self.uv, "pip", "uninstall", "--python", venv.python, *names)
 
     def uninstall_by_pip(self, venv: Venv, names: list[str]) -> subprocess.CompletedProcess[str]:
-        command = ("-W", "ignore", "-m", "pip", "uninstall", "--yes", *names)
-        return self.run(
-            venv.python, *command, PYTHONPATH=str(self.pip), PIP_DISABLE_PIP_VERSION_CHECK="1"
-        )
+        more = {"PYTHONPATH": str(self.pip), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        variables = {**self.variables, **more}
+        if ("pip", venv.path) not in self.ready:
+            self.ready["pip", venv.path] = Ready(
+                venv.python, "-W", "ignore", load=_LOAD_PIP, variables=variables
+            )
+        return self.ready["pip", venv.path].run(_PIP, ["uninstall", "--yes", *names], variables)
 
+    def finds(self, venv: Venv, names: list[str], *, first: bool = True) -> None:
+        """Assert that importlib.metadata in the environment finds all of `names`.
 
-def unpacked_pip(directory: Path) -> Path:
-    """Unpack the pip that came with the running Python below `directory`, and return where."""
-    code = (
-        "import ensurepip, glob, os, sysconfig\n"
-        "where = [os.path.join(os.path.dirname(ensurepip.__file__), '_bundled'),\n"
-        "         sysconfig.get_config_var('WHEEL_PKG_DIR') or '/usr/share/python-wheels']\n"
-        "print([w for d in where for w in glob.glob(os.path.join(d, 'pip-*.whl'))][0])\n"
-    )
-    base = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
-    done = subprocess.run([base, "-c", code], capture_output=True, text=True, check=True)
-    shutil.unpack_archive(done.stdout.strip(), directory / "pip", "zip")
-    return directory / "pip"
-
-
-def finds(venv: Venv, names: list[str], *, first: bool = True) -> None:
-    """Assert that importlib.metadata in the environment finds all of `names`.
-
-    With `first`, they must be what it finds first, too.
-    """
-    code = _FINDS + _FINDS_FIRST if first else _FINDS
-    done = subprocess.run(
-        [venv.python, "-I", "-c", code, *names], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+        With `first`, they must be what it finds first, too.
+        """
+        if ("metadata", venv.path) not in self.ready:
+            self.ready["metadata", venv.path] = Ready(
+                venv.python, "-I", load="from importlib import metadata", variables=self.variables
+            )
+        code = _FINDS + _FINDS_FIRST if first else _FINDS
+        done = self.ready["metadata", venv.path].run(code, names, self.variables)
+        assert done.returncode == 0, done.stderr
 
 
 def is_right(venv: Venv, directories: list[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.places import Venv, record_faults, tree
 from tests.robustness.conftest import DOTTED, NAMES, NORMALIZED
 from tests.robustness.disks import mount, unmount
-from tests.robustness.invariants import checksum, finds, remains
+from tests.robustness.invariants import checksum, remains
 from tests.robustness.test_killed import fixed_by
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_a_full_disk_is_said_and_loses_nothing(
     done = tools.fix(small)
     assert done.returncode == 3, done.stderr
     assert done.stderr.count("was left alone: no space left on device") == 2
-    finds(small, NAMES)
+    tools.finds(small, NAMES)
     after = as_it_was(small)
     assert set(after) == set(before)
     for path, content in before.items():
@@ -110,7 +110,7 @@ def test_a_read_only_disk_is_said_and_loses_nothing(small: Venv, tools: Tools) -
     done = tools.fix(small)
     assert done.returncode == 3, done.stderr
     assert done.stderr.count("was left alone: read-only file system") == 2
-    done = tools.run(tools.uvshim, "check", small.path)
+    done = tools.check(small)
     assert "Traceback" not in done.stderr
     assert checksum(small.path) == before
     subprocess.run(["mount", "-o", "remount,rw", small.path.parent], check=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.robustness.conftest import NAMES
-from tests.robustness.faults import CHANGING, LOOKING, points, trace
-from tests.robustness.invariants import checksum, finds, remains
-from tests.robustness.test_killed import are_found, fixed_by, without_files
+from tests.robustness.faults import CHANGING, LOOKING, points, trace, trace_fix
+from tests.robustness.invariants import checksum, remains
+from tests.robustness.test_killed import are_found, fix, fixed_by, installing, without_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,26 +18,24 @@ if TYPE_CHECKING:
     from tests.places import Venv
     from tests.robustness.disks import Overlay, Place, Plain
     from tests.robustness.invariants import Tools
+    from tests.robustness.test_killed import Runs
 
-ERRORS = {
-    "EIO": "input/output error",
-    "ENOSPC": "no space left on device",
-    "EACCES": "permission denied",
-    "EROFS": "read-only file system",
-}
+# Two of a kind would show the same: what the code asks is whether it may not (PermissionError), and
+# everything else is one. A disk that is full or read-only, test_disks has for real.
+ERRORS = {"EIO": "input/output error", "EACCES": "permission denied"}
 
 
 def failing_everywhere(
     place: Place,
-    command: Callable[[Venv], list[str | Path]],
+    run: Runs,
     error: str,
     tools: Tools,
     directory: Path,
     empty: set[str],
 ) -> int:
-    """Let each call of `command` that changes something fail once, and look every time."""
+    """Let each call of that run that changes something fail once, and look every time."""
     venv = place.fresh()
-    whole = trace(command(venv), tools.variables, directory)
+    whole = run(tools, venv, directory)
     assert whole.status == 0, whole.output
     found = points(whole, venv.site_packages)
     harmless = 0
@@ -46,7 +44,7 @@ def failing_everywhere(
         venv = place.fresh()
         cache = checksum(directory / "cache")
         inject = f"{point.name}:error={error}:when={point.number}"
-        traced = trace(command(venv), tools.variables, directory, inject=inject)
+        traced = run(tools, venv, directory, inject)
         assert "(INJECTED)" in traced.log
         assert checksum(directory / "cache") == cache
         assert "Traceback" not in traced.output
@@ -55,9 +53,9 @@ def failing_everywhere(
         else:
             assert traced.status == 3, traced.output
             assert f"was left alone: {ERRORS[error]}" in traced.output
-            if command(venv)[0] == tools.uvpip:
+            if run is not fix:
                 assert f"hint: `uvshim fix {venv.path}` tries again\n" in traced.output
-        are_found(venv)
+        are_found(tools, venv)
         copy = place.copy()
         for _ in range(2):  # twice, if both names are there: see test_killed
             done = tools.uninstall(copy, NAMES)
@@ -79,10 +77,7 @@ def test_fix_says_which_call_failed_and_loses_nothing(
     tried: Callable[[str, int], None],
     error: str,
 ) -> None:
-    place = plain(installed)
-    count = failing_everywhere(
-        place, lambda venv: [tools.uvshim, "fix", venv.path], error, tools, tmp_path, empty
-    )
+    count = failing_everywhere(plain(installed), fix, error, tools, tmp_path, empty)
     tried("failing calls of uvshim fix", count)
 
 
@@ -98,11 +93,8 @@ def test_uvpip_says_which_call_failed_and_loses_nothing(
     tried: Callable[[str, int], None],
     error: str,
 ) -> None:
-    def command(venv: Venv) -> list[str | Path]:
-        choice = ("--python", venv.python, "--no-index", "--find-links", two_wheels)
-        return [tools.uvpip, *choice, *NAMES]
-
-    count = failing_everywhere(plain(bare), command, error, tools, tmp_path, empty)
+    run = installing(two_wheels)
+    count = failing_everywhere(plain(bare), run, error, tools, tmp_path, empty)
     tried("failing calls of uvpip", count)
 
 
@@ -117,10 +109,7 @@ def test_fix_says_which_call_failed_and_loses_nothing_of_a_lower_layer(
     tried: Callable[[str, int], None],
     error: str,
 ) -> None:
-    place = overlay(installed)
-    count = failing_everywhere(
-        place, lambda venv: [tools.uvshim, "fix", venv.path], error, tools, tmp_path, empty
-    )
+    count = failing_everywhere(overlay(installed), fix, error, tools, tmp_path, empty)
     tried("failing calls of uvshim fix on an overlay", count)
 
 
@@ -137,7 +126,7 @@ def test_fix_says_which_look_failed_and_loses_nothing(
     place = plain(installed)
     calls = ("openat", "read", "getdents64", "lstat", "stat", "newfstatat", "statx", "fstat")
     venv = place.fresh()
-    whole = trace([tools.uvshim, "fix", venv.path], tools.variables, tmp_path, calls=calls)
+    whole = trace_fix(tools, venv, tmp_path, calls=calls)
     looks = [
         call for call in whole.calls if str(venv.site_packages) in call.text and not call.changes
     ]
@@ -146,13 +135,11 @@ def test_fix_says_which_look_failed_and_loses_nothing(
         print("failed:", point.name, point.number)
         venv = place.fresh()
         inject = f"{point.name}:error={error}:when={point.number}"
-        traced = trace(
-            [tools.uvshim, "fix", venv.path], tools.variables, tmp_path, inject=inject, calls=calls
-        )
+        traced = trace_fix(tools, venv, tmp_path, inject=inject, calls=calls)
         assert "(INJECTED)" in traced.log
         assert "Traceback" not in traced.output
         assert traced.status in {0, 2, 3}, traced.output
-        finds(venv, NAMES)
+        tools.finds(venv, NAMES)
         fixed_by(tools, venv)
     tried("failing looks of uvshim fix", len(looks))
 
@@ -167,3 +154,17 @@ def test_no_call_that_changes_a_file_is_forgotten(
     made = {call.name for call in traced.calls if str(venv.path) in call.text}
     assert made - set(CHANGING) - set(LOOKING) == set()
     assert {"rename", "openat", "write"} <= made
+
+
+def test_a_fix_in_a_python_that_is_ready_makes_the_calls_of_one_that_starts(
+    strace: None, overlay: Callable[[Venv], Overlay], installed: Venv, tools: Tools, tmp_path: Path
+) -> None:
+    place = overlay(installed)
+    venv = place.fresh()
+    command: list[str | Path] = [tools.uvshim, "fix", venv.path]
+    started = trace(command, tools.variables, tmp_path)
+    ready = fix(tools, place.fresh(), tmp_path)
+    assert (ready.status, started.status) == (0, 0), ready.output
+    one, other = (points(each, venv.site_packages) for each in (started, ready))
+    assert [call.name for call in one] == [call.name for call in other]
+    assert len(one) > 40

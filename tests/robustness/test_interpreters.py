@@ -12,7 +12,7 @@ import pytest
 import uvshim
 from tests.conftest import interpreters
 from tests.robustness.conftest import DOTTED, NAMES
-from tests.robustness.invariants import finds, is_right
+from tests.robustness.invariants import is_right
 
 if TYPE_CHECKING:
     import subprocess
@@ -52,9 +52,9 @@ def test_names_are_put_right_in_an_environment_of_any_python(
     assert done.returncode == 0, done.stderr
     is_right(venv, right)
     if minor(interpreter) > 9:
-        finds(venv, NAMES)
+        tools.finds(venv, NAMES)
     else:  # their importlib.metadata looks for a directory of the very name
-        finds(venv, ["zope.deferred"])
+        tools.finds(venv, ["zope.deferred"])
     assert all(venv.requires(name) for name in NAMES if setuptools)
     tried("interpreters of environments", 1)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from tests.robustness.conftest import DOTTED, NAMES
-from tests.robustness.faults import Call, Traced, points, trace
-from tests.robustness.invariants import checksum, finds, is_right, remains
+from tests.robustness.faults import Call, Traced, points, trace, trace_fix
+from tests.robustness.invariants import checksum, is_right, remains
 from tests.wheels import normalized as module
 
 if TYPE_CHECKING:
@@ -22,12 +22,33 @@ if TYPE_CHECKING:
     from tests.robustness.invariants import Tools
 
 
-def killed_before(
-    point: Call, command: list[str | Path], tools: Tools, directory: Path, venv: Venv
-) -> Traced:
-    """Run `command` and kill it before the call `point`."""
-    inject = f"{point.name}:signal=KILL:when={point.number}"
-    traced = trace(command, tools.variables, directory, inject=inject)
+class Runs(Protocol):
+    """Something that is run in `venv`, traced, with what strace calls an injection."""
+
+    def __call__(
+        self, tools: Tools, venv: Venv, directory: Path, inject: str | None = None
+    ) -> Traced: ...
+
+
+def fix(tools: Tools, venv: Venv, directory: Path, inject: str | None = None) -> Traced:
+    """Run `uvshim fix`."""
+    return trace_fix(tools, venv, directory, inject=inject)
+
+
+def installing(wheels: Path) -> Runs:
+    """Return what runs `uvpip` with the two distributions in `wheels`."""
+
+    def uvpip(tools: Tools, venv: Venv, directory: Path, inject: str | None = None) -> Traced:
+        choice = ("--python", venv.python, "--no-index", "--find-links", wheels)
+        command: list[str | Path] = [tools.uvpip, *choice, *NAMES]
+        return trace(command, tools.variables, directory, inject=inject)
+
+    return uvpip
+
+
+def killed_before(point: Call, run: Runs, tools: Tools, directory: Path, venv: Venv) -> Traced:
+    """Do that run in `venv` and kill it before the call `point`."""
+    traced = run(tools, venv, directory, f"{point.name}:signal=KILL:when={point.number}")
     assert traced.status == -9, traced.output
     assert traced.log.endswith("+++ killed by SIGKILL +++\n")
     assert (traced.calls[-1].name, traced.calls[-1].number) == (point.name, point.number)
@@ -43,7 +64,7 @@ def all_is_well(place: Place, tools: Tools, venv: Venv, empty: set[str]) -> None
     held = {each.name: os.listdir(each) for each in venv.site_packages.glob("*.dist-info*")}
     emptied = without_files(venv)
     both = len(venv.dist_infos()) > len(NAMES)
-    are_found(venv)
+    are_found(tools, venv)
 
     for uninstall in (tools.uninstall, tools.uninstall_by_pip):
         copy = place.copy()
@@ -59,7 +80,7 @@ def all_is_well(place: Place, tools: Tools, venv: Venv, empty: set[str]) -> None
             assert ["METADATA"] in held.values() or emptied, done.stderr
             assert "RECORD" in done.stderr
             there = [name for name in NAMES if (copy.site_packages / module(name)).exists()]
-            finds(copy, there, first=not emptied)
+            tools.finds(copy, there, first=not emptied)
             tools.fix(copy)
             assert not there or uninstall(copy, there).returncode == 0
             assert set(remains(copy, empty)) <= emptied
@@ -69,9 +90,9 @@ def all_is_well(place: Place, tools: Tools, venv: Venv, empty: set[str]) -> None
     fixed_by(tools, place.copy())
 
 
-def are_found(venv: Venv) -> None:
+def are_found(tools: Tools, venv: Venv) -> None:
     """Assert that importlib.metadata finds the distributions, as far as is promised."""
-    finds(
+    tools.finds(
         venv,
         NAMES,
         first=all(any(venv.site_packages.joinpath(n).iterdir()) for n in venv.dist_infos()),
@@ -93,7 +114,7 @@ def fixed_by(tools: Tools, venv: Venv) -> None:
     done = tools.fix(venv)
     assert done.returncode == 0, done.stderr
     is_right(venv, DOTTED)
-    finds(venv, NAMES)
+    tools.finds(venv, NAMES)
     after = checksum(venv.site_packages)
     done = tools.fix(venv)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -101,15 +122,11 @@ def fixed_by(tools: Tools, venv: Venv) -> None:
 
 
 def killed_everywhere(
-    place: Place,
-    command: Callable[[Venv], list[str | Path]],
-    tools: Tools,
-    directory: Path,
-    empty: set[str],
+    place: Place, run: Runs, tools: Tools, directory: Path, empty: set[str]
 ) -> int:
-    """Kill `command` before each of its calls that change something, and look every time."""
+    """Kill that run before each of its calls that change something, and look every time."""
     venv = place.fresh()
-    whole = trace(command(venv), tools.variables, directory)
+    whole = run(tools, venv, directory)
     assert whole.status == 0, whole.output
     is_right(venv, DOTTED)
     found = points(whole, venv.site_packages)
@@ -117,7 +134,7 @@ def killed_everywhere(
         print("killed before", point.name, point.number)
         venv = place.fresh()
         cache = checksum(directory / "cache")
-        killed_before(point, command(venv), tools, directory, venv)
+        killed_before(point, run, tools, directory, venv)
         assert checksum(directory / "cache") == cache
         all_is_well(place, tools, venv, empty)
     return len(found)
@@ -132,9 +149,7 @@ def test_fix_killed_before_any_call_loses_nothing(
     empty: set[str],
     tried: Callable[[str, int], None],
 ) -> None:
-    count = killed_everywhere(
-        plain(installed), lambda venv: [tools.uvshim, "fix", venv.path], tools, tmp_path, empty
-    )
+    count = killed_everywhere(plain(installed), fix, tools, tmp_path, empty)
     assert count >= 2 * 8
     tried("kill points of uvshim fix", count)
 
@@ -149,11 +164,7 @@ def test_uvpip_killed_before_any_call_of_its_own_loses_nothing(
     empty: set[str],
     tried: Callable[[str, int], None],
 ) -> None:
-    def command(venv: Venv) -> list[str | Path]:
-        choice = ("--python", venv.python, "--no-index", "--find-links", two_wheels)
-        return [tools.uvpip, *choice, *NAMES]
-
-    count = killed_everywhere(plain(bare), command, tools, tmp_path, empty)
+    count = killed_everywhere(plain(bare), installing(two_wheels), tools, tmp_path, empty)
     assert count >= 2 * 8
     tried("kill points of uvpip", count)
 
@@ -167,9 +178,7 @@ def test_fix_killed_before_any_call_loses_nothing_of_a_lower_layer(
     empty: set[str],
     tried: Callable[[str, int], None],
 ) -> None:
-    count = killed_everywhere(
-        overlay(installed), lambda venv: [tools.uvshim, "fix", venv.path], tools, tmp_path, empty
-    )
+    count = killed_everywhere(overlay(installed), fix, tools, tmp_path, empty)
     assert count >= 2 * 20
     tried("kill points of uvshim fix on an overlay", count)
 
@@ -187,18 +196,16 @@ def test_what_is_killed_again_while_it_completes_loses_nothing(
 ) -> None:
     place = request.getfixturevalue(where)(installed)
     venv = place.fresh()
-    command: list[str | Path] = [tools.uvshim, "fix", venv.path]
-    first = points(trace(command, tools.variables, tmp_path), venv.site_packages)
+    first = points(fix(tools, venv, tmp_path), venv.site_packages)
     chance = random.Random(where)
     for _ in range(10):
         one = chance.choice(first)
-        killed_before(one, command, tools, tmp_path, place.fresh())
+        killed_before(one, fix, tools, tmp_path, place.fresh())
         copy = place.copy()
-        completing: list[str | Path] = [tools.uvshim, "fix", copy.path]
-        second = points(trace(completing, tools.variables, tmp_path), copy.site_packages)
+        second = points(fix(tools, copy, tmp_path), copy.site_packages)
         other = chance.choice(second)
         print("killed before", one.name, one.number, "and then before", other.name, other.number)
-        killed_before(one, command, tools, tmp_path, place.fresh())
-        killed_before(other, command, tools, tmp_path, venv)
+        killed_before(one, fix, tools, tmp_path, place.fresh())
+        killed_before(other, fix, tools, tmp_path, venv)
         all_is_well(place, tools, venv, empty)
     tried("kills of a run that completes a killed one", 10)
