@@ -38,7 +38,8 @@ for line in iter(sys.stdin.readline, ""):
     if asked["stops"]:
         os.waitpid(child, os.WUNTRACED)
         print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    status = os.waitpid(child, 0)[1]
+    print(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status), flush=True)
 else:
     sys.exit()
 exec(code)
