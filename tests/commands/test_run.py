@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from tests.places import Venv, tree
+from tests.places import Venv, bundled_pip, tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,11 +30,11 @@ def test_run_cares_for_an_environment_that_the_command_creates(
 
 
 def test_run_cares_for_the_environment_of_a_pip_whatever_uv_would_use(
-    run: Run, uvshim: Path, make_venv: MakeVenv, venv: Venv, wheels: Path, tmp_path: Path
+    run: Run, uv: Path, uvshim: Path, make_venv: MakeVenv, venv: Venv, wheels: Path
 ) -> None:
-    python = tmp_path / "other"
-    subprocess.run([sys.executable, "-m", "venv", python], check=True)
-    other = Venv(python)
+    other = make_venv("other")
+    pip = ("--no-index", "--python", other.python, bundled_pip())
+    assert run(uv, "pip", "install", *pip).returncode == 0
     wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
     done = run(uvshim, "run", "--", other.path / "bin/pip", "install", "-q", *wanted)
     assert done.returncode == 0, done.stderr
