@@ -106,7 +106,7 @@ class Making:
         compress: Callable[[bytes], bytes] = gzipped,
         *,
         architecture: str = "amd64",
-        media_type: str = f"{OCI}.layer.v1.tar",
+        media_type: str | None = None,
     ) -> dict[str, Any]:
         """Add an image of layers that are `tars`, and return the descriptor of its manifest."""
         config = {
@@ -114,7 +114,8 @@ class Making:
             "os": "linux",
             "rootfs": {"type": "layers", "diff_ids": [digest(each) for each in tars]},
         }
-        layers = [self.described(media_type, compress(each)) for each in tars]
+        kind = media_type or f"{OCI}.layer.v1.tar{'+gzip' if compress is gzipped else ''}"
+        layers = [self.described(kind, compress(each)) for each in tars]
         return self.described(
             MANIFEST,
             {"schemaVersion": 2, "config": self.described(CONFIG, config), "layers": layers},
