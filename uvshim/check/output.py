@@ -31,10 +31,14 @@ _MENDABLE = (MISNAMED, NORMALIZED_NAME, STALE_RECORD)
 # --- for programs ---------------------------------------------------------------------------------
 
 
-def as_json(reports: Iterable[Report]) -> str:
-    """Return the result as JSON. Keys may be added to the schema, never changed."""
+def as_json(reports: Iterable[Report], **more: Any) -> str:
+    """Return the result as JSON, with `more` beside the environments.
+
+    Keys may be added to the schema, never changed.
+    """
     environments = [environment_as_json(each) for each in reports]
-    return json.dumps({"schema": SCHEMA, "environments": environments}, indent=2) + "\n"
+    content = {"schema": SCHEMA, "environments": environments, **more}
+    return json.dumps(content, indent=2) + "\n"
 
 
 def environment_as_json(report: Report) -> dict[str, Any]:

@@ -91,26 +91,13 @@ class Changes(NamedTuple):
 
     identity: str
     groups: list[Group]
+    removes: bool
+    """Whether it removes anything of the layers below."""
+    wanted_links: list[tuple[str, int]]
+    """Each path to a file that is wanted and that a link leads to, and how much of it is wanted.
 
-    @property
-    def removes(self) -> bool:
-        """Whether it removes anything of the layers below."""
-        return any(isinstance(one, Whiteout) for _, group in self.groups for _, one in group)
-
-    def wanted_through_links(self) -> Iterator[tuple[str, int]]:
-        """Yield each path to a file that is wanted and that a link leads to, and what is wanted.
-
-        What lies where the link leads to may have a name that nobody asks for.
-        """
-        for directory, group in self.groups:
-            for name, entry in group:
-                if isinstance(entry, (Link, HardLink)):
-                    path = posixpath.join(directory, name)
-                    if limit := wanted(directory, name):
-                        yield path, limit
-                    if _holds_metadata(name):
-                        for file, limit in _METADATA_FILES.items():
-                            yield f"{path}/{file}", limit
+    What lies where the link leads to may have a name that nobody asks for.
+    """
 
 
 def wanted(directory: str, name: str) -> int:
@@ -175,9 +162,11 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
     Raises `ImageError` for a wrong digest, for what is not a tar, and for one that is too large.
     """
     identity = layer.identity or ""
-    groups: list[Group] = []
+    found = Changes(identity, [], removes=False, wanted_links=[])
+    groups = found.groups
     latest = None
     kept = 0
+    removes = False
     with tar.LayerTar(layer) as archive:
         for number, header in archive:
             path = _checked(header.name)
@@ -187,6 +176,7 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
                     continue
                 entry: Entry = Whiteout(name == _OPAQUE)
                 name = name.removeprefix(_WHITEOUT)
+                removes = True
             elif header.isreg():
                 limit = wanted(directory, name)
                 if keeper is not None:
@@ -200,6 +190,8 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
                 entry = _other(identity, number, header)
                 if keeper is not None:
                     keeper.add((identity, number), path, header, b"")
+                if isinstance(entry, (Link, HardLink)):
+                    found.wanted_links.extend(_wanted_behind(directory, name))
             if kept > KEPT_LIMIT:
                 message = f"{archive.name} has more than {KEPT_LIMIT} bytes of metadata"
                 raise ImageError(message)
@@ -207,7 +199,17 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
                 groups.append((directory, []))
                 latest = directory
             groups[-1][1].append((name, entry))
-    return Changes(identity, groups)
+    return found._replace(removes=removes)
+
+
+def _wanted_behind(directory: str, name: str) -> Iterator[tuple[str, int]]:
+    """Yield the paths that are wanted where `name` in `directory` is a link, with their limits."""
+    path = posixpath.join(directory, name)
+    if limit := wanted(directory, name):
+        yield path, limit
+    if _holds_metadata(name):
+        for file, limit in _METADATA_FILES.items():
+            yield f"{path}/{file}", limit
 
 
 def _other(identity: str, number: int, header: tarfile.TarInfo) -> Entry:

@@ -49,17 +49,20 @@ class Directory:
         return Directory(self.children.copy(), self.layer, self.number)
 
 
-def tree(layers: Sequence[Layer], changed: Sequence[Changes]) -> ImageTree:
+def tree(
+    layers: Sequence[Layer], changed: Sequence[Changes], root: Directory | None = None
+) -> ImageTree:
     """Return the tree that `layers` are, of each of which `changed` has what it changes.
 
+    `root` is what `put_together` returns for these, if that is known already.
     Where a link leads to a file that nobody would have asked for by its own name, its layer is
     read once more. Raises `ImageError`.
     """
-    root = put_together(changed)
+    root = root or put_together(changed)
     bare = ImageTree(root)
     lacking: dict[str, dict[int, int]] = {}
     for each in changed:
-        for path, limit in each.wanted_through_links():
+        for path, limit in each.wanted_links:
             found = bare.node(path)
             if isinstance(found, File) and found.content is None:
                 limits = lacking.setdefault(found.layer, {})

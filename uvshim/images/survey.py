@@ -1,24 +1,235 @@
-"""What is wrong in images: each is diagnosed as its unpacked root would be."""
+"""What is wrong in images: each is diagnosed as its unpacked root would be, one or many."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.check import report
+from uvshim.check.diagnosis import (
+    Diagnosis,
+    EntryPoint,
+    Failure,
+    Finding,
+    Unreadable,
+    Unresolvable,
+)
+from uvshim.check.report import Gate, Report
 from uvshim.environments import installation
-from uvshim.images import changes, layers
+from uvshim.environments.installation import Installation
+from uvshim.errors import ImageError
+from uvshim.images import reference
+from uvshim.images.layers import Directory, ImageTree
+from uvshim.images.store import Store, usual_directory
 
 if TYPE_CHECKING:
-    from uvshim.check.report import Gate, Report
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Executor, Future
+
     from uvshim.images.layout import Image
+    from uvshim.images.reference import Reference
+
+# In the place of a cache directory: the usual one of whoever answers, and none.
+USUAL = "usual"
 
 
-def examine(image: Image, gate: Gate) -> list[Report]:
-    """Return what is found out about every environment in `image`. Raises `ImageError`."""
-    tree = layers.tree(image.layers, [changes.read(layer) for layer in image.layers])
-    return [
-        report.examine(found, gate)._replace(
-            image=image.reference, digest=image.digest, platform=image.platform
-        )
-        for found in installation.in_image(tree)
-    ]
+class DiagnosedImage(NamedTuple):
+    """One image for one platform."""
+
+    reference: str
+    digest: str | None
+    platform: str | None
+    reports: tuple[Report, ...]
+    """One for each environment in it. All paths are those in the image."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether one of its environments is broken."""
+        return any(each.broken for each in self.reports)
+
+
+class Answer(NamedTuple):
+    """What there is to say of one reference."""
+
+    reference: str
+    """As it was given."""
+    images: tuple[DiagnosedImage, ...]
+    error: str | None = None
+    """Why the images cannot be examined; then there are none of them."""
+
+
+class Options(NamedTuple):
+    """How images are examined."""
+
+    gate: Gate = Gate()
+    cache: str | None = USUAL
+    """The directory where what was learnt is kept; None: nowhere."""
+
+
+def survey(
+    images: Iterable[str | os.PathLike[str]],
+    executor: Executor | None = None,
+    *,
+    exclude: Iterable[str] = (),
+    cache: str | os.PathLike[str] | None = USUAL,
+) -> Iterator[Answer]:
+    """Diagnose `images` and yield an answer for each, as they come.
+
+    `images` are references as skopeo writes them, or paths of layouts and archives. With an
+    `executor`, such as a `ProcessPoolExecutor` or the one of a Dask client, they are examined by
+    that, in any order; without one here, one after the other. Project names that match one of the
+    patterns `exclude` do not count. What is learnt of layers is kept in the directory `cache`,
+    by default the user's own; with None it is forgotten.
+
+    An image that cannot be examined is told in the answer's `error`; nothing is raised for it.
+    """
+    gate = Gate([("exclude", list(exclude))])
+    options = Options(gate, None if cache is None else os.fspath(cache))
+    named = [_parsed(os.fspath(each)) for each in images]
+    if executor is None:
+        return (answer(one, options) for one in named)
+    return (_outcome(one, future) for one, future in _completed(executor, named, options))
+
+
+def _parsed(text: str) -> Reference | str:
+    """Return the reference in `text`, or `text` itself if it is none."""
+    return reference.parse(text) or text
+
+
+def in_processes(
+    images: Iterable[str | os.PathLike[str]], jobs: int, options: Options
+) -> Iterator[Answer]:
+    """Yield the answers of `survey`, from `jobs` processes.
+
+    Where one dies, such as for lack of memory, what it was to do is tried once more, each alone.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    named = [_parsed(os.fspath(each)) for each in images]
+    again = []
+    with ProcessPoolExecutor(max_workers=min(jobs, len(named) or 1)) as executor:
+        for one, future in _completed(executor, named, options):
+            if isinstance(future.exception(), BrokenProcessPool):
+                again.append(one)
+            else:
+                yield _outcome(one, future)
+    for one in again:
+        with ProcessPoolExecutor(max_workers=1) as executor:
+            yield from (
+                _outcome(one, future) for one, future in _completed(executor, [one], options)
+            )
+
+
+def _completed(
+    executor: Executor, named: list[Reference | str], options: Options
+) -> Iterator[tuple[Reference | str, Future[Answer]]]:
+    """Yield each of `named` with its future, as `executor` is done with them."""
+    from concurrent.futures import as_completed
+
+    futures = {executor.submit(answer, one, options): one for one in named}
+    return ((futures[future], future) for future in as_completed(futures))
+
+
+def _outcome(named: Reference | str, future: Future[Answer]) -> Answer:
+    """Return the answer in `future`, or why there is none."""
+    error = future.exception()
+    if error is None:
+        return future.result()
+    reason = str(error) or type(error).__name__
+    return Answer(_text(named), (), _of(_text(named), f"whoever examined it failed: {reason}"))
+
+
+def answer(named: Reference | str, options: Options) -> Answer:
+    """Examine what is `named`: a reference, or what should have been one. Raises nothing."""
+    text = _text(named)
+    if isinstance(named, str):
+        reason = f"`{named}` is not an image: not a known transport, nor a layout, nor a tar"
+        return Answer(text, (), reason)
+    cache = usual_directory() if options.cache == USUAL else options.cache
+    try:
+        with reference.opened(named) as images:
+            found = tuple(_examined(image, _store(cache), options) for image in images)
+    except ImageError as error:
+        return Answer(text, (), _of(text, str(error)))
+    # One of hundreds, whatever is in it, must not stop the others.
+    except Exception as error:  # noqa: BLE001
+        return Answer(text, (), _of(text, f"{type(error).__name__}: {error}"))
+    return Answer(text, found)
+
+
+def _of(text: str, reason: str) -> str:
+    """Return the `reason` with the reference `text` that it is about."""
+    return reason if f"`{text}`" in reason else f"`{text}`: {reason}"
+
+
+def _text(named: Reference | str) -> str:
+    return named if isinstance(named, str) else named.text
+
+
+@functools.lru_cache(maxsize=1)
+def _store(directory: str | None) -> Store:
+    """Return what this process knows, so that the next image has it."""
+    return Store(directory)
+
+
+def _examined(image: Image, store: Store, options: Options) -> DiagnosedImage:
+    """Return what is found out about `image`, or what was found out before."""
+    key = (
+        image.digest,
+        [layer.identity for layer in image.layers],
+        [patterns for _, patterns in options.gate.exclusions],
+        sys.version,
+        *os.uname(),  # markers of requirements ask for these
+    )
+    found = None if image.digest is None else _restored(store.result(*key))
+    if found is None:
+        found = [
+            (place, report.examine(place, options.gate).diagnosis)
+            for place in installation.in_image(store.tree(image.layers))
+        ]
+        if image.digest is not None:
+            store.keep_result([(*place[:3], diagnosis) for place, diagnosis in found], *key)
+    about = (image.reference, image.digest, image.platform)
+    reports = (
+        Report(place._replace(tree=_NOWHERE), diagnosis, options.gate, *about)
+        for place, diagnosis in found
+    )
+    return DiagnosedImage(*about, tuple(reports))
+
+
+# What was found out crosses processes without the tree that it was found out about.
+_NOWHERE = ImageTree(Directory({}, None, 0))
+
+
+# --- what was kept as JSON ------------------------------------------------------------------------
+
+
+def _restored(kept: Any) -> list[tuple[Installation, Diagnosis]] | None:
+    """Return the environments that `kept` was made of, or None if it is something else."""
+    try:
+        return [
+            (Installation(path, own, inherited, None, _NOWHERE), _diagnosis(*diagnosis))
+            for path, own, inherited, diagnosis in _tuples(kept)
+        ]
+    except (TypeError, ValueError):
+        return None
+
+
+def _diagnosis(*fields: Any) -> Diagnosis:
+    bare = Diagnosis(*fields)
+    return bare._replace(
+        findings=tuple(Finding(*each) for each in bare.findings),
+        unresolvable=tuple(Unresolvable(*each) for each in bare.unresolvable),
+        entry_points=tuple(EntryPoint(*each) for each in bare.entry_points),
+        failures=tuple(Failure(*each) for each in bare.failures),
+        unreadable=tuple(Unreadable(*each) for each in bare.unreadable),
+        excluded=tuple(Finding(*each) for each in bare.excluded),
+    )
+
+
+def _tuples(value: Any) -> Any:
+    """Return `value` with tuples in the place of the lists that JSON has."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -1,0 +1,230 @@
+"""What was learnt of layers and images, kept by digest: in memory for this run, and on disk.
+
+A digest says what the content is, so what is kept never gets old; an entry that is damaged, or was
+written by another version, is as good as none. Several processes may use one directory: what one
+of them is reading, the others wait for, after they have read what they can.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from uvshim import __version__
+from uvshim.images import changes, layers
+from uvshim.images.changes import Changes, File, Folder, HardLink, Link, Special, Whiteout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from uvshim.images.layers import Directory, ImageTree
+    from uvshim.images.layout import Layer
+
+# The form of the entries: another one is another place.
+_FORM = f"1-{__version__}"
+
+# How many directories of layers are held in memory for the images to come: some 50 MiB.
+_HELD = 10_000
+
+# By how many files the locks on layers are kept apart.
+_LOCKS = 64
+
+
+def usual_directory() -> str:
+    """Return where things are kept if nobody says where (XDG Base Directory Specification)."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(home, "uvshim")
+
+
+class Store:
+    """What is known of layers and images."""
+
+    def __init__(self, directory: str | None) -> None:
+        """Keep things in `directory` as well, which is made when it is needed; None: only here."""
+        self._directory = None if directory is None else os.path.join(directory, _FORM)
+        self._known: dict[str, Changes] = {}
+        self._roots: dict[tuple[str, ...], Directory] = {}
+
+    def tree(self, image_layers: Sequence[Layer]) -> ImageTree:
+        """Return the tree that `image_layers` are. Raises `ImageError`."""
+        found = self._changes(image_layers)
+        root = None
+        for end in range(1, len(found) + 1):
+            key = tuple(each.identity for each in found[:end])
+            if all(key):
+                root = self._roots.get(key) or layers.put_together(found[end - 1 : end], root)
+                self._roots[key] = root
+            else:
+                root = layers.put_together(found[end - 1 : end], root)
+        tree = layers.tree(image_layers, found, root)
+        self._forget()
+        return tree
+
+    def _forget(self) -> None:
+        """Let go of what is held in memory, if that is much."""
+        if sum(len(each.groups) for each in self._known.values()) > _HELD:
+            self._known.clear()
+            self._roots.clear()
+
+    def result(self, *key: object) -> Any:
+        """Return what `keep_result` was given with the same `key`, as JSON has it; or None."""
+        return self._load(self._path("results", _hashed(key)))
+
+    def keep_result(self, value: object, *key: object) -> None:
+        """Keep `value`, which JSON can hold."""
+        self._save(self._path("results", _hashed(key)), value)
+
+    def _changes(self, image_layers: Sequence[Layer]) -> list[Changes]:
+        """Return what each layer changes. What another process is reading comes last."""
+        known: dict[int, Changes] = {}
+        for wait in (False, True):
+            for number, layer in enumerate(image_layers):
+                if number not in known and (found := self._of_layer(layer, wait=wait)):
+                    known[number] = found
+        return [known[number] for number in range(len(image_layers))]
+
+    def _of_layer(self, layer: Layer, *, wait: bool) -> Changes | None:
+        """Return what `layer` changes; None if another process is reading it and not to `wait`."""
+        if layer.identity is None:
+            return changes.read(layer)
+        if layer.identity in self._known:
+            return self._known[layer.identity]
+        found = self._of_named_layer(layer, layer.identity, wait=wait)
+        if found is not None:
+            self._known[layer.identity] = found
+        return found
+
+    def _of_named_layer(self, layer: Layer, identity: str, *, wait: bool) -> Changes | None:
+        path = self._path("layers", identity.replace(":", "-"))
+        if found := _restored(self._load(path)):
+            return found
+        with self._locked(path, wait=wait) as free:
+            if not free:
+                return None
+            if wait and (found := _restored(self._load(path))):
+                return found
+            found = changes.read(layer)
+            self._save(path, _flat(found))
+        return found
+
+    # --- files ------------------------------------------------------------------------------------
+
+    def _path(self, kind: str, name: str) -> str | None:
+        return None if self._directory is None else os.path.join(self._directory, kind, name)
+
+    def _load(self, path: str | None) -> Any:
+        """Return what was saved at `path`, or None."""
+        if path is None:
+            return None
+        try:
+            with open(path, "rb") as file:
+                return json.loads(zlib.decompress(file.read()))
+        except (OSError, ValueError, zlib.error, RecursionError):
+            return None
+
+    def _save(self, path: str | None, value: object) -> None:
+        """Save `value` at `path` in one step; where that cannot be, do without."""
+        if path is None:
+            return
+        content = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 1)
+        temporary = None
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            os.replace(temporary, path)
+        except OSError:
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+
+    @contextlib.contextmanager
+    def _locked(self, path: str | None, *, wait: bool) -> Iterator[bool]:
+        """Hold the lock on the entry at `path`; give False if it is taken and not to `wait`."""
+        if path is None:
+            yield True
+            return
+        try:
+            import fcntl
+
+            directory = os.path.join(os.path.dirname(os.path.dirname(path)), "locks")
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            number = int(_hashed(path)[:8], 16) % _LOCKS
+            file = open(os.path.join(directory, str(number)), "wb")  # noqa: SIM115
+        except (ImportError, OSError):  # then it may be read twice
+            yield True
+            return
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            except OSError:
+                pass
+            yield True
+
+
+def _hashed(key: object) -> str:
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()
+
+
+# --- the changes of a layer, as JSON has them -----------------------------------------------------
+
+# A file is its number, its size and its content, if that is kept; anything else begins with a
+# letter.
+_LETTERS = {Link: "l", HardLink: "h", Special: "s", Folder: "d", Whiteout: "w"}
+_KINDS = {letter: kind for kind, letter in _LETTERS.items()}
+
+
+def _flat(found: Changes) -> object:
+    groups = [
+        [directory, [[name, *_flat_entry(entry)] for name, entry in entries]]
+        for directory, entries in found.groups
+    ]
+    return [found.identity, groups, found.removes, found.wanted_links]
+
+
+def _flat_entry(entry: changes.Entry) -> list[object]:
+    if isinstance(entry, File):
+        flat: list[object] = [entry.number, entry.size]
+        if entry.content is not None:
+            flat.append(entry.content.decode("utf-8", "surrogateescape"))
+        return flat
+    if isinstance(entry, Whiteout):
+        return [_LETTERS[Whiteout], entry.opaque]
+    return [_LETTERS[type(entry)], *entry[1:]]
+
+
+def _restored(flat: Any) -> Changes | None:
+    """Return the changes that `flat` was made of; None if it is something else."""
+    try:
+        identity, groups, removes, wanted_links = flat
+        return Changes(
+            identity,
+            [
+                (directory, [(entry[0], _restored_entry(identity, entry)) for entry in entries])
+                for directory, entries in groups
+            ],
+            removes,
+            [(path, limit) for path, limit in wanted_links],
+        )
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError):
+        return None
+
+
+def _restored_entry(identity: str, flat: list[Any]) -> changes.Entry:
+    _, what, *more = flat
+    if isinstance(what, int):
+        size, *content = more
+        kept = content[0].encode("utf-8", "surrogateescape") if content else None
+        return File(identity, what, size, kept)
+    if what == _LETTERS[Whiteout]:
+        return Whiteout(*more)
+    return _KINDS[what](identity, *more)  # type: ignore[no-any-return]
