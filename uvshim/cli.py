@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "not installed, a version that conflicts",
     )
     check.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    _add_image_options(check)
     check.set_defaults(run=_check, failure=2)
     fix = command("fix", "rename what has a wrong name", _ENVIRONMENTS)
     fix.add_argument("environments", nargs="*", metavar="ENV")
@@ -90,6 +91,41 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND…")
     run.set_defaults(run=_run, failure=2)
     return parser
+
+
+def _add_image_options(check: argparse.ArgumentParser) -> None:
+    """Add what concerns images to the parser of `uvshim check`."""
+    images = check.add_argument_group(
+        "images",
+        "An image is named as skopeo does it (docker://…, oci:DIR:TAG, docker-archive:FILE), or by "
+        "the path of a layout, of an archive, or of a tar of its root file system.",
+    )
+    images.add_argument(
+        "--images",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="check the images named in FILE, one a line; - is standard input",
+    )
+    images.add_argument(
+        "--jobs", type=_positive, metavar="N", help="how many processes (default: all processors)"
+    )
+    images.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="where what was learnt of layers is kept (default: ~/.cache/uvshim)",
+    )
+    images.add_argument("--no-cache", action="store_true", help="keep nothing, and know nothing")
+    images.add_argument(
+        "--scheduler", metavar="ADDRESS", help="have the workers of a Dask scheduler do it"
+    )
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 # Each command has its own module, which only it imports.

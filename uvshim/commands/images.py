@@ -23,41 +23,6 @@ if TYPE_CHECKING:
 NOT_EXAMINED = UvshimError.exit_code
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what concerns images to the `parser` of `uvshim check`."""
-    group = parser.add_argument_group(
-        "images",
-        "An image is named as skopeo does it (docker://…, oci:DIR:TAG, docker-archive:FILE), or by "
-        "the path of a layout, of an archive, or of a tar of its root file system.",
-    )
-    group.add_argument(
-        "--images",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="check the images named in FILE, one a line; - is standard input",
-    )
-    group.add_argument(
-        "--jobs", type=_jobs, metavar="N", help="processes to use (default: one a processor)"
-    )
-    group.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        help="where what was learnt of layers is kept (default: ~/.cache/uvshim)",
-    )
-    group.add_argument("--no-cache", action="store_true", help="keep nothing, and know nothing")
-    group.add_argument(
-        "--scheduler", metavar="ADDRESS", help="have the workers of a Dask scheduler do it"
-    )
-
-
-def _jobs(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Return those words that name environments, and those that name images.
 

@@ -177,21 +177,12 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
                 entry: Entry = Whiteout(name == _OPAQUE)
                 name = name.removeprefix(_WHITEOUT)
                 removes = True
-            elif header.isreg():
-                limit = wanted(directory, name)
-                if keeper is not None:
-                    limit = max(limit, keeper.limit(directory))
-                content = archive.content(header, limit) if limit else None
-                kept += len(content or b"")
-                if keeper is not None:
-                    keeper.add((identity, number), path, header, content or b"")
-                entry = File(identity, number, header.size, content)
             else:
-                entry = _other(identity, number, header)
-                if keeper is not None:
-                    keeper.add((identity, number), path, header, b"")
-                if isinstance(entry, (Link, HardLink)):
-                    found.wanted_links.extend(_wanted_behind(directory, name))
+                entry = _entry(archive, (identity, number), path, header, keeper)
+            if isinstance(entry, File):
+                kept += len(entry.content or b"")
+            elif isinstance(entry, (Link, HardLink)):
+                found.wanted_links.extend(_wanted_behind(directory, name))
             if kept > KEPT_LIMIT:
                 message = f"{archive.name} has more than {KEPT_LIMIT} bytes of metadata"
                 raise ImageError(message)
@@ -200,6 +191,28 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
                 latest = directory
             groups[-1][1].append((name, entry))
     return found._replace(removes=removes)
+
+
+def _entry(
+    archive: tar.LayerTar,
+    key: tuple[str, int],
+    path: str,
+    header: tarfile.TarInfo,
+    keeper: Keeper | None,
+) -> Entry:
+    """Return the entry `key` of a layer, which has `header` and is not a whiteout."""
+    if not header.isreg():
+        if keeper is not None:
+            keeper.add(key, path, header, b"")
+        return _other(*key, header)
+    directory, name = posixpath.split(path)
+    limit = wanted(directory, name)
+    if keeper is not None:
+        limit = max(limit, keeper.limit(directory))
+    content = archive.content(header, limit) if limit else None
+    if keeper is not None:
+        keeper.add(key, path, header, content or b"")
+    return File(*key, header.size, content)
 
 
 def _wanted_behind(directory: str, name: str) -> Iterator[tuple[str, int]]:

@@ -38,7 +38,7 @@ OCI = "oci"
 OCI_ARCHIVE = "oci-archive"
 DOCKER_ARCHIVE = "docker-archive"
 DIR = "dir"
-_DIRECT = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR)
+DIRECT = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR)
 
 # What skopeo copies from.
 _THROUGH_SKOPEO = (
@@ -77,7 +77,7 @@ def parse(text: str) -> Reference | None:
     """
     transport, colon, rest = text.partition(":")
     if colon and not os.path.lexists(text):
-        if transport in _DIRECT:
+        if transport in DIRECT:
             path, _, tag = rest.partition(":")
             if path.endswith(("@sha256", "@sha512")):  # DIR@sha256:… is DIR:sha256:…
                 path, _, algorithm = path.rpartition("@")

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 # In the place of a cache directory: the usual one of whoever answers, and none.
 USUAL = "usual"
 
+# How many seconds a scheduler has to answer.
+_PATIENCE = 10
+
 
 class DiagnosedImage(NamedTuple):
     """One image for one platform."""
@@ -90,12 +93,45 @@ def survey(
     named = [_parsed(os.fspath(each)) for each in images]
     if executor is None:
         return (answer(one, options) for one in named)
+    named = [_absolute(one) for one in named]
     return (_outcome(one, future) for one, future in _completed(executor, named, options))
 
 
 def _parsed(text: str) -> Reference | str:
     """Return the reference in `text`, or `text` itself if it is none."""
     return reference.parse(text) or text
+
+
+def _absolute(named: Reference | str) -> Reference | str:
+    """Return what is `named` so that a process in another directory finds it."""
+    if isinstance(named, str) or named.transport not in {"", *reference.DIRECT}:
+        return named
+    return named._replace(path=os.path.abspath(named.path))
+
+
+def on_cluster(
+    images: Iterable[str | os.PathLike[str]], scheduler: str, options: Options
+) -> Iterator[Answer]:
+    """Yield the answers of `survey`, from the workers of the Dask `scheduler` at an address.
+
+    These need uvshim, and must reach the images. What a worker that dies was to do, another one
+    does. Raises `ImageError` if there is no such scheduler, or the library is missing.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        message = "to ask a Dask scheduler takes a library: uv pip install 'uvshim[dask]'"
+        raise ImageError(message) from None
+    try:
+        client = Client(scheduler, timeout=_PATIENCE)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        message = f"no Dask scheduler answers at `{scheduler}`: {error}"
+        raise ImageError(message) from None
+    named = [_absolute(_parsed(os.fspath(each))) for each in images]
+    pool = client.get_executor(pure=False, retries=2)  # type: ignore[no-untyped-call]
+    with client, pool as executor:
+        for one, future in _completed(executor, named, options):
+            yield _outcome(one, future)
 
 
 def in_processes(
@@ -109,6 +145,9 @@ def in_processes(
     from concurrent.futures.process import BrokenProcessPool
 
     named = [_parsed(os.fspath(each)) for each in images]
+    if jobs == 1:
+        yield from (answer(one, options) for one in named)
+        return
     again = []
     with ProcessPoolExecutor(max_workers=min(jobs, len(named) or 1)) as executor:
         for one, future in _completed(executor, named, options):
