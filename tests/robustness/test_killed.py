@@ -117,7 +117,8 @@ def fixed_by(tools: Tools, venv: Venv) -> None:
     tools.finds(venv, NAMES)
     after = checksum(venv.site_packages)
     done = tools.fix(venv)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"Nothing to fix in `{venv.path}`\n"
     assert checksum(venv.site_packages) == after
 
 
