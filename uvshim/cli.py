@@ -66,14 +66,16 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     check = command("check", "say what is broken, and what breaks because of it", _ENVIRONMENTS)
-    check.add_argument("environments", nargs="*", metavar="ENV")
+    check.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
     check.add_argument(
         "--strict",
         action="store_true",
         help="end with 1, too, where require() fails whatever the names: a requirement that is "
         "not installed, a version that conflicts",
     )
-    check.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    check.add_argument(
+        "--format", choices=("text", "json", "html"), default="text", help="default: text"
+    )
     _add_image_options(check)
     check.set_defaults(run=_check, failure=2)
     fix = command("fix", "rename what has a wrong name", _ENVIRONMENTS)

@@ -29,29 +29,20 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     words, names = images.apart(options)
     reports = [] if names and not words else _environments(words, gate)
     answers = images.answers(names, gate, options) if names else []
-    reports += images.reports(answers)
+    everything = reports + images.reports(answers)
     if options.format == "json":
         more = {"images": images.as_json(answers)} if names else {}
-        sys.stdout.write(as_json(reports, **more))
+        sys.stdout.write(as_json(everything, **more))
+    elif options.format == "html":
+        sys.stdout.write(images.as_html(answers))
     else:
         style = Style(options.color, sys.stdout)
         for each in reports:
-            if len(names) > 1 and each.image is not None and not options.verbose:
-                continue  # the table says it
             if each.broken or each.diagnosis.refused or not options.quiet:
                 sys.stdout.write(as_text(each, style, everything=options.verbose > 0))
-        if len(names) > 1:
-            sys.stdout.write(images.as_table(answers, style, only_broken=options.quiet > 0))
-            sys.stdout.write(images.summary(answers))
-        else:
-            sys.stdout.writelines(images.without_environments(answers))
+        sys.stdout.writelines(images.as_text(answers, style, options))
     sys.stdout.flush()
-    for answer in answers:
-        if answer.error is not None:
-            messages.error(answer.error)
-    if any(answer.error is not None for answer in answers):
-        return images.NOT_EXAMINED
-    return BROKEN if any(each.broken for each in reports) else 0
+    return images.end(answers, messages) or (BROKEN if any(r.broken for r in everything) else 0)
 
 
 def _environments(words: list[str], gate: Gate) -> list[Report]:

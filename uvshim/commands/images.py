@@ -8,9 +8,10 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+from uvshim.check import output
 from uvshim.errors import UvshimError
-from uvshim.images import reference, survey
-from uvshim.messages import BOLD, GREEN, RED, Style, counted, printable
+from uvshim.images import page, reference, survey
+from uvshim.messages import BOLD, GREEN, RED, counted, printable
 
 if TYPE_CHECKING:
     import argparse
@@ -18,19 +19,23 @@ if TYPE_CHECKING:
 
     from uvshim.check.report import Gate, Report
     from uvshim.images.survey import Answer, DiagnosedImage
-
-# The exit code where an image cannot be examined.
-NOT_EXAMINED = UvshimError.exit_code
+    from uvshim.messages import Messages, Style
 
 
 def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Return those words that name environments, and those that name images.
 
-    Raises `UvshimError` if a file of names cannot be read.
+    Raises `UvshimError` if a file of names cannot be read, or names none.
     """
     listed = [name for path in options.images for name in _listed(path)]
     images = [word for word in options.environments if reference.parse(word)]
     environments = [word for word in options.environments if word not in images]
+    if options.images and not listed:
+        message = f"`{options.images[0]}` names no images"
+        raise UvshimError(message)
+    if options.format == "html" and (environments or not images + listed):
+        message = "--format html is for images. Name one, as in: uvshim check --format html oci:DIR"
+        raise UvshimError(message)
     return environments, list(dict.fromkeys(images + listed))
 
 
@@ -117,6 +122,34 @@ def as_json(found: Iterable[Answer]) -> list[dict[str, Any]]:
     return listed
 
 
+def as_html(found: list[Answer]) -> str:
+    """Return a page about all images. Raises `UvshimError` if the library for it is missing."""
+    return page.as_html(found)
+
+
+def as_text(found: list[Answer], style: Style, options: argparse.Namespace) -> Iterator[str]:
+    """Yield what is said to people: of one image all that matters, of several a line of each."""
+    images = [image for answer in found for image in answer.images]
+    alone = len(found) == len(images) == 1
+    for image in images:
+        if alone and not image.reports and not options.quiet:
+            yield f"{printable(image.reference)}: ok (no site-packages directory in it)\n"
+        for report in image.reports if alone or options.verbose else ():
+            if report.broken or report.diagnosis.refused or not options.quiet:
+                yield output.as_text(report, style, everything=options.verbose > 0)
+    if found and not alone:
+        yield as_table(found, style, only_broken=options.quiet > 0)
+        yield summary(found)
+
+
+def end(found: Iterable[Answer], messages: Messages) -> int:
+    """Say which images could not be examined, and return the exit code for that; 0 if none."""
+    failed = [answer.error for answer in found if answer.error is not None]
+    for error in failed:
+        messages.error(error)
+    return UvshimError.exit_code if failed else 0
+
+
 def as_table(found: Iterable[Answer], style: Style, *, only_broken: bool) -> str:
     """Return a line for each image, for people, under a line with titles."""
     rows = [
@@ -137,18 +170,13 @@ def as_table(found: Iterable[Answer], style: Style, *, only_broken: bool) -> str
 
 
 def _row(image: DiagnosedImage) -> tuple[str, ...]:
-    diagnoses = [each.diagnosis for each in image.reports]
-    hidden = {one.name for each in diagnoses for one in each.hidden}
-    entry_points = [
-        one for each in diagnoses for one in each.entry_points if one.distribution in hidden
-    ]
     platform = f" ({image.platform})" if image.platform else ""
     return (
         printable(image.reference + platform),
         str(len(image.reports)),
         str(sum(each.broken for each in image.reports)),
-        str(sum(len(each.hidden) for each in diagnoses)),
-        str(len(entry_points)),
+        str(sum(len(each.diagnosis.hidden) for each in image.reports)),
+        str(sum(len(names) for _, names in page.lost(image))),
     )
 
 
@@ -168,11 +196,3 @@ def summary(found: list[Answer]) -> str:
     if failed:
         parts.append(f"{failed} not examined")
     return f"{counted(len(images) + failed, 'image')}: {', '.join(parts)}\n"
-
-
-def without_environments(found: Iterable[Answer]) -> Iterator[str]:
-    """Yield a line for each image in which no Python has a site-packages directory."""
-    for answer in found:
-        for image in answer.images:
-            if not image.reports:
-                yield f"{printable(image.reference)}: ok (no site-packages directory in it)\n"
