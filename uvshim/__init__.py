@@ -6,6 +6,7 @@ The commands `uvpip` and `uvshim` are what most people need. For programs there 
 - `Snapshot`, which tells what is new since a moment before;
 - `diagnose(tree)`, which tells what is wrong and what breaks because of it, in a `DiskTree` or
   anything else that lists directories and reads files (a `Tree`);
+- `survey(images, executor=None)`, which tells that of container images, one or many;
 
 and the types of what these return.
 """
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     )
     from uvshim.environments.snapshot import Snapshot
     from uvshim.environments.tree import DiskTree, Tree
+    from uvshim.images.survey import Answer, DiagnosedImage, survey
     from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
 __all__ = [
+    "Answer",
+    "DiagnosedImage",
     "Diagnosis",
     "DiskTree",
     "EntryPoint",
@@ -44,12 +48,15 @@ __all__ = [
     "__version__",
     "diagnose",
     "renormalize",
+    "survey",
 ]
 
 __version__ = "0.1.0"
 
 # Where each name is to be found. `uvpip` needs none of it to begin.
 _MODULES = {
+    "Answer": "uvshim.images.survey",
+    "DiagnosedImage": "uvshim.images.survey",
     "Diagnosis": "uvshim.check.diagnosis",
     "DiskTree": "uvshim.environments.tree",
     "EntryPoint": "uvshim.check.diagnosis",
@@ -64,6 +71,7 @@ _MODULES = {
     "Unresolvable": "uvshim.check.diagnosis",
     "diagnose": "uvshim.check.diagnosis",
     "renormalize": "uvshim.api",
+    "survey": "uvshim.images.survey",
 }
 
 

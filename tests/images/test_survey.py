@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import uvshim
+from tests.corpus import installed, under
+from tests.images.making import Making, layout, tar
+from uvshim.images import changes, store, survey
+from uvshim.images.survey import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SITE = "opt/app/lib/python3.11/site-packages"
+
+
+def root(*names: str) -> dict[str, str | bytes]:
+    """Return the files of an image with distributions that lie under normalized names."""
+    infos = [installed(f"{name.replace('.', '_')}-1.0", name) for name in names]
+    return under(SITE, installed("setuptools-75.8.0", "setuptools"), *infos) | {
+        "opt/app/pyvenv.cfg": "home = /usr/bin\n"
+    }
+
+
+BASE = tar(root("zope.interface"))
+MORE = tar(under(SITE, installed("oslo_cache-1.0", "oslo.cache")))
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The layers that were read, in the order of reading."""
+    seen: list[str] = []
+    original = changes.read
+
+    def reading(layer: Any, *more: Any) -> Any:
+        seen.append(layer.identity)
+        return original(layer, *more)
+
+    monkeypatch.setattr(changes, "read", reading)
+    survey._store.cache_clear()
+    return seen
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def names(answer: uvshim.Answer) -> list[list[str]]:
+    """Return the names that are wrong in each environment of each image of an answer."""
+    return [
+        [one.name for one in report.diagnosis.wrong]
+        for image in answer.images
+        for report in image.reports
+    ]
+
+
+def test_each_image_is_answered(tmp_path: Path) -> None:
+    one = layout(tmp_path / "one", [BASE])
+    two = layout(tmp_path / "two", [BASE, MORE])
+    first, second = uvshim.survey([one, f"oci:{two}"], cache=None)
+    assert first.reference == str(one)
+    assert names(first) == [["zope.interface"]]
+    assert names(second) == [["oslo.cache", "zope.interface"]]
+    assert second.images[0].reference == f"oci:{two}:latest"
+    assert second.images[0].broken
+    assert second.images[0].reports[0].place.path == "/opt/app"
+
+
+def test_names_can_be_excluded(tmp_path: Path) -> None:
+    (answer,) = uvshim.survey([layout(tmp_path / "x", [BASE])], exclude=["zope.*"], cache=None)
+    assert names(answer) == [[]]
+
+
+def test_an_image_that_cannot_be_examined_does_not_stop_the_others(tmp_path: Path) -> None:
+    good = layout(tmp_path / "good", [BASE])
+    bad = layout(tmp_path / "bad", [b"\1" * 512])
+    answers = list(uvshim.survey([bad, "nothing", good], cache=None))
+    assert [answer.error is None for answer in answers] == [False, False, True]
+    assert answers[0].error is not None
+    assert answers[0].error.startswith(f"`{bad}`: the layer sha256:")
+    assert answers[1].error == (
+        "`nothing` is not an image: not a known transport, nor a layout, nor a tar"
+    )
+
+
+def test_what_nobody_foresaw_is_an_error_of_that_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store.Store, "tree", lambda *_: 1 / 0)
+    (answer,) = uvshim.survey([layout(tmp_path / "x", [BASE])], cache=None)
+    assert answer.error == f"`{tmp_path}/x`: ZeroDivisionError: division by zero"
+
+
+def test_a_layer_that_images_share_is_read_once(tmp_path: Path, read: list[str]) -> None:
+    images = [layout(tmp_path / str(n), [BASE, tar({f"file{n}": ""})]) for n in range(4)]
+    assert [names(answer) for answer in uvshim.survey(images, cache=None)] == [
+        [["zope.interface"]]
+    ] * 4
+    assert len(read) == len(set(read)) == 5
+
+
+def test_what_was_learnt_is_kept_for_the_next_run(
+    tmp_path: Path, cache: Path, read: list[str]
+) -> None:
+    images = [layout(tmp_path / "x", [BASE])]
+    first = list(uvshim.survey(images, cache=cache))
+    survey._store.cache_clear()
+    assert list(uvshim.survey(images, cache=cache)) == first
+    assert len(read) == 1
+    survey._store.cache_clear()
+    (more,) = uvshim.survey([layout(tmp_path / "y", [BASE, MORE])], cache=cache)
+    assert names(more) == [["oslo.cache", "zope.interface"]]
+    assert len(read) == 2
+
+
+def test_other_exclusions_are_another_question(tmp_path: Path, cache: Path) -> None:
+    images = [layout(tmp_path / "x", [BASE])]
+    assert names(next(uvshim.survey(images, cache=cache))) == [["zope.interface"]]
+    assert names(next(uvshim.survey(images, cache=cache, exclude=["zope.*"]))) == [[]]
+    assert names(next(uvshim.survey(images, cache=cache))) == [["zope.interface"]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda _: b"",
+        lambda _: __import__("zlib").compress(b"[1, 2]"),
+        lambda _: __import__("zlib").compress(b'["x", [["a", [["b", "z"]]]], false, []]'),
+        lambda _: __import__("zlib").compress(b"[[1, 2, 3, 4]]"),
+        lambda _: __import__("zlib").compress(b"[" * 100_000),
+    ],
+)
+def test_a_damaged_entry_is_read_anew(
+    tmp_path: Path, cache: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    images = [layout(tmp_path / "x", [BASE])]
+    first = list(uvshim.survey(images, cache=cache))
+    kept = [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size]
+    assert len(kept) == 2
+    for path in kept:
+        path.write_bytes(damage(path.read_bytes()))
+    survey._store.cache_clear()
+    assert list(uvshim.survey(images, cache=cache)) == first
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (answer,) = uvshim.survey([layout(tmp_path / "x", [BASE])], cache=tmp_path / "file")
+    assert names(answer) == [["zope.interface"]]
+
+
+def test_the_changes_of_a_layer_come_back_as_they_were(tmp_path: Path, cache: Path) -> None:
+    from tests.images.making import Hard, Link
+    from uvshim.images import reference
+
+    entries: dict[str, Any] = {
+        "a/": "",
+        "a/x.pth": os.fsdecode(b"\xff\0\n\xc3").encode("utf-8", "surrogateescape"),
+        os.fsdecode(b"\xe9"): "",
+        "l.pth": Link("a/x.pth"),
+        "h": Hard("a/x.pth"),
+        "pipe": None,
+        "b/.wh.c": "",
+        ".wh..wh..opq": "",
+    }
+    named = reference.parse(str(layout(tmp_path / "x", [tar(entries)])))
+    assert named is not None
+    with reference.opened(named) as (image,):
+        first = store.Store(str(cache))._changes(image.layers)
+        second = store.Store(str(cache))._changes(
+            [layer._replace(name="no") for layer in image.layers]
+        )
+    assert first == second
+    assert first[0].wanted_links == [("l.pth", 64 * 1024)]
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_any_executor_will_do(tmp_path: Path, kind: type[Any], cache: Path) -> None:
+    images = [layout(tmp_path / str(n), [BASE, tar({f"file{n}": ""})]) for n in range(6)]
+    with kind(max_workers=2) as executor:
+        answers = list(uvshim.survey([*images, "nothing"], executor, cache=cache))
+    assert {answer.reference for answer in answers} == {*map(str, images), "nothing"}
+    assert sorted(answer.error is None for answer in answers) == [False] + [True] * 6
+
+
+def test_relative_names_are_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(Executor):
+        def submit(self, function: Any, /, *arguments: Any, **more: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            os.chdir("/")
+            future.set_result(function(*arguments, **more))
+            return future
+
+    layout(tmp_path / "x", [BASE])
+    monkeypatch.chdir(tmp_path)
+    (answer,) = uvshim.survey(["oci:x:latest"], Elsewhere(), cache=None)
+    assert answer.error is None
+    assert answer.reference == "oci:x:latest"
+
+
+def test_an_executor_that_breaks_is_told(tmp_path: Path) -> None:
+    class Broken(Executor):
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_exception(RuntimeError("no worker is left"))
+            return future
+
+    (answer,) = uvshim.survey([layout(tmp_path / "x", [BASE])], Broken(), cache=None)
+    assert answer.error == f"`{tmp_path}/x`: whoever examined it failed: no worker is left"
+
+
+def die_once(named: Any, options: Options) -> uvshim.Answer:
+    """Die in place of the first answer, and of every one about `poison`."""
+    text = survey._text(named)
+    mark = os.path.join(str(options.cache), "died")
+    if text == "poison" or not os.path.exists(mark):
+        with open(mark, "w"):
+            pass
+        os._exit(9)
+    return survey.Answer(text, ())
+
+
+def test_what_a_process_that_died_was_to_do_is_done_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "answer", die_once)
+    names = [f"image{n}" for n in range(5)] + ["poison"]
+    answers = {
+        answer.reference: answer.error
+        for answer in survey.in_processes(names, 2, Options(cache=str(tmp_path)))
+    }
+    assert set(answers) == set(names)
+    assert [name for name, error in answers.items() if error is not None] == ["poison"]
+    assert "whoever examined it failed" in str(answers["poison"])
+
+
+def test_two_processes_do_not_read_one_layer_twice(
+    tmp_path: Path, cache: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another one has locked comes last, and then it is known."""
+    from uvshim.images import reference
+
+    both = reference.parse(str(layout(tmp_path / "x", [BASE, MORE])))
+    assert both is not None
+    with reference.opened(both) as (image,):
+        base, more = image.layers
+        other, mine = store.Store(str(cache)), store.Store(str(cache))
+        path = other._path("layers", str(base.identity).replace(":", "-"))
+
+        def meanwhile(layer: Any, *arguments: Any) -> Any:
+            found = original(layer, *arguments)
+            if layer == more:  # the other one finishes
+                other._save(path, store._flat(original(base)))
+                lock.__exit__(None, None, None)
+            return found
+
+        original, lock = changes.read, other._locked(path, wait=False)
+        assert lock.__enter__()
+        monkeypatch.setattr(changes, "read", meanwhile)
+        found = mine._changes(image.layers)
+    assert [each.identity for each in found] == [base.identity, more.identity]
+    assert read == [more.identity, base.identity]  # the second by the other one
+
+
+def test_an_index_for_several_platforms_is_several_images_of_one_answer(tmp_path: Path) -> None:
+    from tests.images.making import INDEX
+
+    making = Making(tmp_path / "x")
+    manifests = [making.manifest([BASE], architecture=name) for name in ("amd64", "arm64")]
+    making.add(making.described(INDEX, {"manifests": manifests}), "1")
+    (answer,) = uvshim.survey([making.path], cache=None)
+    assert [image.platform for image in answer.images] == ["linux/amd64", "linux/arm64"]
+
+
+def test_the_usual_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert store.usual_directory() == f"{tmp_path}/uvshim"
+    list(uvshim.survey([layout(tmp_path / "x", [BASE])]))
+    assert (tmp_path / "uvshim").is_dir()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert store.usual_directory() == "/home/somebody/.cache/uvshim"
+
+
+def test_json_of_answers_can_be_made(tmp_path: Path) -> None:
+    (answer,) = uvshim.survey([layout(tmp_path / "x", [BASE])], cache=None)
+    assert json.dumps([report.diagnosis for report in answer.images[0].reports])
+
+
+@pytest.fixture(autouse=True)
+def _a_process_that_knows_nothing() -> Iterator[None]:
+    survey._store.cache_clear()
+    yield
+    survey._store.cache_clear()
