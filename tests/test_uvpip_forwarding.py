@@ -371,3 +371,23 @@ def test_in_a_directory_that_is_no_more_uv_says_what_is_wrong(
         for words in ([str(uvpip), "x", *options], [str(uv), "pip", "install", "x", *options])
     )
     assert (ours.stdout, ours.stderr) == (plain.stdout, plain.stderr)
+
+
+ON_WINDOWS = "import sys; sys.platform = 'win32'; from uvshim.{} import main; sys.exit(main())"
+
+
+def test_on_windows_uvpip_says_that_it_only_runs_uv_and_runs_it(
+    run: Run, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    offline = ("--no-index", "-f", wheels, "zope.deferred")
+    done = run(sys.executable, "-c", ON_WINDOWS.format("uvpip"), *offline, UVSHIM_UV=str(uv))
+    assert done.returncode == 0
+    assert done.stderr.startswith("uvpip renames nothing on Windows: it only runs uv\n")
+    assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
+    done = run(sys.executable, "-c", ON_WINDOWS.format("uvpip"), "list", "-q", UVSHIM_UV=str(uv))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "zope-deferred" in done.stdout
+    done = run(sys.executable, "-c", ON_WINDOWS.format("uvpip"), "x", UVSHIM_UV="no-such-uv")
+    assert done.returncode == 127
+    done = run(sys.executable, "-c", ON_WINDOWS.format("cli"), "check")
+    assert (done.returncode, done.stderr) == (2, "error: uvshim does not work on Windows\n")

@@ -19,6 +19,9 @@ file system, such as a mounted image. Without one it is the environment that `uv
 
 def main() -> int:
     """Run the command line of `uvshim` and return its exit code."""
+    if sys.platform == "win32":
+        sys.stderr.write("error: uvshim does not work on Windows\n")
+        return UvshimError.exit_code
     process.open_standard_streams()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = _parser().parse_args()

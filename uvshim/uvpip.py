@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from uvshim import __version__, config
-from uvshim.errors import UvshimError
+from uvshim.errors import UvNotFoundError, UvshimError
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
 
@@ -40,6 +41,8 @@ NOT_RENAMED = 3
 
 def main() -> int:
     """Run the command line of `uvpip` and return its exit code."""
+    if sys.platform == "win32":
+        return _run_uv_alone()
     process.open_standard_streams()
     arguments = Arguments(sys.argv[1:])
     try:
@@ -55,6 +58,21 @@ def main() -> int:
     except OSError as error:
         _messages(arguments).os_error(error)
         return UvshimError.exit_code
+
+
+def _run_uv_alone() -> int:
+    """Run uv, and say that this is all: what is done on Windows."""
+    import subprocess
+
+    arguments = Arguments(sys.argv[1:])
+    if not arguments.quiet:
+        sys.stderr.write("uvpip renames nothing on Windows: it only runs uv\n")
+    uv = os.environ.get("UVSHIM_UV") or os.environ.get("UV") or "uv"
+    try:
+        return subprocess.call([uv, "pip", arguments.subcommand, *arguments.rest])
+    except OSError as error:
+        sys.stderr.write(f"error: `{uv}` cannot be run: {error.strerror}\n")
+        return UvNotFoundError.exit_code
 
 
 def _messages(arguments: Arguments) -> Messages:
@@ -86,12 +104,11 @@ def _install(binary: str, arguments: Arguments) -> int:
     answer = question.answer()
     exclude = config.excluded(answer.project)
     environment = Environment.of(answer, supervisor)
-    if supervisor.signalled:
-        return supervisor.finish(-supervisor.signalled)
     before = Snapshot.of(environment)
     if environment and environment.holds(__file__):
         load()  # now: uv may replace or remove these very modules
 
+    supervisor.end_if_interrupted()
     uv_install = supervisor.start([binary, "pip", arguments.subcommand, *arguments.rest])
     status = supervisor.wait(uv_install, meanwhile=load)
 
@@ -107,7 +124,8 @@ def _install(binary: str, arguments: Arguments) -> int:
         complete = status != 0
         if not complete:
             messages = _messages(arguments)
-            messages.warning("uv did not say where it installed: nothing was renamed")
+            because = answer.failure and f" ({answer.failure})"
+            messages.warning(f"uv did not say where it installed: nothing was renamed{because}")
             messages.suggest_fix("PATH_OF_THE_ENVIRONMENT")
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 

@@ -27,7 +27,7 @@ if "--dry-run" in sys.argv or "--version" in sys.argv:
 arrived, arriving = os.pipe()
 os.set_blocking(arriving, False)
 signal.set_wakeup_fd(arriving)  # a byte for each, where a handler may be called once for two
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+for number in {numbers}:
     signal.signal(number, lambda *_: None)
 with open({log!r}, "a") as log:
     print("waits", file=log, flush=True)
@@ -43,6 +43,20 @@ sys.exit(5)
 """
 
 
+ENDING = [
+    signal.SIGALRM,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGPROF,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGVTALRM,
+    signal.SIGXCPU,
+]
+
+
 class Waiting:
     """A program that stands in for a uv that takes long, and what signals have reached it."""
 
@@ -50,7 +64,9 @@ class Waiting:
         self.path = directory / "waiting"
         self._log = directory / "waiting.log"
         self.path.write_text(
-            WAITING_UV.format(python=sys.executable, log=str(self._log), dies=dies)
+            WAITING_UV.format(
+                python=sys.executable, log=str(self._log), dies=dies, numbers=list(map(int, ENDING))
+            )
         )
         self.path.chmod(0o755)
 
@@ -65,7 +81,7 @@ class Waiting:
         return self._log.read_text().splitlines()[1:]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize("dies", [True, False], ids=["dies", "goes on"])
 def test_a_signal_to_uvpip_alone_reaches_uv_once_and_its_end_is_ours(
     number: signal.Signals,
@@ -77,7 +93,7 @@ def test_a_signal_to_uvpip_alone_reaches_uv_once_and_its_end_is_ours(
 ) -> None:
     uv = Waiting(tmp_path, dies=dies)
     with subprocess.Popen(
-        [uvpip, "x"],
+        ["sh", "-c", 'ulimit -c 0; exec "$0" x', uvpip],
         cwd=tmp_path,
         env={**variables, "UVSHIM_UV": str(uv.path)},
         stderr=subprocess.PIPE,
@@ -110,6 +126,31 @@ def test_a_key_on_the_terminal_reaches_uv_once(
     os.close(terminal)
     assert status == (-signal.SIGINT if dies else 5)
     assert uv.received() == ["SIGINT"]
+
+
+def test_the_end_of_the_terminal_reaches_uv_once_if_uvpip_leads_the_session(
+    uvpip: Path, variables: dict[str, str], venv: Venv, tmp_path: Path
+) -> None:
+    uv = Waiting(tmp_path, dies=True)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execve(uvpip, [str(uvpip), "x"], {**variables, "UVSHIM_UV": str(uv.path)})
+    uv.has_begun()
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGHUP
+    assert uv.received() == ["SIGHUP"]
+
+
+def test_an_alarm_that_was_set_for_uvpip_before_it_began_ends_uv(
+    run: Run, uvpip: Path, venv: Venv, tmp_path: Path
+) -> None:
+    """As `perl -e 'alarm 9; exec @ARGV'` does where there is no `timeout`."""
+    uv = Waiting(tmp_path, dies=True)
+    program = "import os, signal, sys; signal.alarm(2); os.execv(sys.argv[1], sys.argv[1:])"
+    done = run(sys.executable, "-c", program, uvpip, "x", UVSHIM_UV=str(uv.path))
+    assert done.returncode == -signal.SIGALRM
+    assert uv.received() == ["SIGALRM"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -208,3 +210,49 @@ def test_the_question_leaves_nothing_behind(
     (tmp_path / "tmp").mkdir()
     assert run(uvpip, "--offline", "no-such-thing", TMPDIR=str(tmp_path / "tmp")).returncode == 1
     assert set(found_below(tmp_path, "*")) - set(before) <= {"tmp", ".venv/.lock"}
+
+
+def test_where_the_kernel_has_no_nameless_files_in_memory_uv_is_asked_all_the_same(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("NOT TRIED: strace is not installed")
+    without = ("strace", "-f", "-o", os.devnull, "-e", "inject=memfd_create:error=ENOSYS")
+    (tmp_path / "tmp").mkdir()
+    offline = ("--no-index", "-f", wheels, "zope.deferred")
+    done = run(*without, uvpip, *offline, TMPDIR=str(tmp_path / "tmp"))
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+# Runs uvpip where no directory for temporary files can be written.
+NO_PLACE = """
+import os, sys, tempfile
+tempfile._candidate_tempdir_list = lambda: ["/no/such/directory"]
+if sys.argv.pop(1) == "no memory":
+    del os.memfd_create
+from uvshim.uvpip import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("memory", "configuration"),
+    [("no memory", ""), ("memory", '[tool.uv.pip]\nextra = ["more"]\n')],
+    ids=["for any answer", "for a project"],
+)
+def test_where_there_is_no_place_for_the_question_uv_installs_and_that_is_said(
+    memory: str, configuration: str, run: Run, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "x"\nversion = "0"\ndependencies = ["zope.deferred"]\n'
+        f"[project.optional-dependencies]\nmore = []\n{configuration}"
+    )
+    offline = ("--no-index", "-f", wheels, "-r", "pyproject.toml")
+    done = run(sys.executable, "-c", NO_PLACE, memory, *offline)
+    assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
+    assert done.returncode == 3
+    assert "warning: uv did not say where it installed: nothing was renamed (there is no" in (
+        done.stderr
+    )

@@ -65,6 +65,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     try:
         for each in found:
             place = named.with_lock(each, supervisor)
+            supervisor.end_if_interrupted()
             path = None if options.dry_run else place.lock
             # To the end: what uv is half way through would look like what is left of something.
             with uv_lock(path, supervisor.interrupted, messages.waiting):

@@ -24,6 +24,7 @@ def installations(words: list[str]) -> list[Installation]:
         return [found for word in words for found in installation.find(word)]
     supervisor = Supervisor()
     answer = Question(process.find_uv(), Arguments([]), supervisor).answer()
+    supervisor.end_if_interrupted()
     supervisor.release()
     if not answer.known:
         message = "uv finds no environment here. Name one, as in: uvshim check .venv"

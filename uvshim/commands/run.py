@@ -49,6 +49,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         load()  # now: the command may replace or remove these very modules
     nothing = Snapshot.of(None)
 
+    supervisor.end_if_interrupted()
     status = supervisor.wait(supervisor.start(command), meanwhile=load)
 
     for place in _installed_into(options.env, command, supervisor):

@@ -118,8 +118,8 @@ def _asked(root: str, version: str, supervisor: Supervisor) -> list[str] | None:
             continue
         try:
             child = supervisor.start([interpreter, "-I", "-c", _WHERE], keep_output=True)
-        except CannotRunError:  # of another architecture
+        except (CannotRunError, OSError):  # of another architecture; no place for its answer
             continue
-        if supervisor.wait(child) == 0:
+        if supervisor.wait_for_answer(child) == 0:
             return child.output().split("\n")
     return None

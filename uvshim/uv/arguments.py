@@ -15,123 +15,34 @@ if TYPE_CHECKING:
 
 # `uv pip`'s own subcommands. Those that install are wrapped; the rest is uv's alone.
 INSTALLING = frozenset({"install", "sync"})
-SUBCOMMANDS = INSTALLING | {
-    "check",
-    "compile",
-    "debug",
-    "freeze",
-    "list",
-    "show",
-    "tree",
-    "uninstall",
-}
+SUBCOMMANDS = INSTALLING | set("check compile debug freeze list show tree uninstall".split())
 
 # Everything that decides in which environment uv installs, or whether it can find it at all.
 _CHOOSES = frozenset(
-    {
-        "--allow-python-downloads",
-        "--break-system-packages",
-        "--cache-dir",
-        "--config-file",
-        "--directory",
-        "--isolated",
-        "--managed-python",
-        "--no-break-system-packages",
-        "--no-cache",
-        "--no-cache-dir",
-        "--no-config",
-        "--no-managed-python",
-        "--no-preview",
-        "--no-python-downloads",
-        "--no-system",
-        "--prefix",
-        "--preview",
-        "--preview-feature",
-        "--preview-features",
-        "--project",
-        "--python",
-        "--python-fetch",
-        "--python-preference",
-        "--system",
-        "--target",
-        "-n",
-        "-p",
-        "-t",
-    }
+    """
+    --allow-python-downloads --break-system-packages --cache-dir --config-file --directory
+    --isolated --managed-python --no-break-system-packages --no-cache --no-cache-dir --no-config
+    --no-managed-python --no-preview --no-python-downloads --no-system --prefix --preview
+    --preview-feature --preview-features --project --python --python-fetch --python-preference
+    --system --target -n -p -t
+    """.split()
 )
 
 # Every option of `uv pip install` and `uv pip sync` that takes a value, in any uv since 0.4.
 WITH_VALUE = frozenset(
-    {
-        "--allow-insecure-host",
-        "--build-constraint",
-        "--build-constraints",
-        "--cache-dir",
-        "--cert",
-        "--color",
-        "--config-file",
-        "--config-setting",
-        "--config-settings",
-        "--config-settings-package",
-        "--constraint",
-        "--constraints",
-        "--default-index",
-        "--directory",
-        "--editable",
-        "--exclude",
-        "--exclude-newer",
-        "--exclude-newer-package",
-        "--excludes",
-        "--extra",
-        "--extra-index-url",
-        "--find-links",
-        "--fork-strategy",
-        "--group",
-        "--index",
-        "--index-strategy",
-        "--index-url",
-        "--keyring-provider",
-        "--link-mode",
-        "--no-binary",
-        "--no-build-isolation-package",
-        "--no-editable-package",
-        "--no-sources-package",
-        "--only-binary",
-        "--output-format",
-        "--override",
-        "--overrides",
-        "--prefix",
-        "--prerelease",
-        "--prerelease-package",
-        "--preview-feature",
-        "--preview-features",
-        "--project",
-        "--python",
-        "--python-fetch",
-        "--python-platform",
-        "--python-preference",
-        "--python-version",
-        "--refresh-package",
-        "--reinstall-package",
-        "--requirement",
-        "--requirements",
-        "--resolution",
-        "--target",
-        "--torch-backend",
-        "--trusted-host",
-        "--upgrade-group",
-        "--upgrade-package",
-        "-C",
-        "-P",
-        "-b",
-        "-c",
-        "-e",
-        "-f",
-        "-i",
-        "-p",
-        "-r",
-        "-t",
-    }
+    """
+    --allow-insecure-host --build-constraint --build-constraints --cache-dir --cert --color
+    --config-file --config-setting --config-settings --config-settings-package --constraint
+    --constraints --default-index --directory --editable --exclude --exclude-newer
+    --exclude-newer-package --excludes --extra --extra-index-url --find-links --fork-strategy
+    --group --index --index-strategy --index-url --keyring-provider --link-mode --no-binary
+    --no-build-isolation-package --no-editable-package --no-sources-package --only-binary
+    --output-format --override --overrides --prefix --prerelease --prerelease-package
+    --preview-feature --preview-features --project --python --python-fetch --python-platform
+    --python-preference --python-version --refresh-package --reinstall-package --requirement
+    --requirements --resolution --target --torch-backend --trusted-host --upgrade-group
+    --upgrade-package -C -P -b -c -e -f -i -p -r -t
+    """.split()
 )
 
 

@@ -76,8 +76,6 @@ def find_uv() -> str:
 
 def on_path(name: str) -> str | None:
     """Return the path of the program `name`, which may itself be a path."""
-    if sys.platform == "win32" and not name.lower().endswith(".exe"):
-        name += ".exe"
     path = "" if os.path.dirname(name) else os.environ.get("PATH", os.defpath)
     for directory in path.split(os.pathsep):
         program = os.path.join(directory, name)
@@ -127,13 +125,11 @@ def start(
 
     It has our standard streams and open files, or with `keep_output` none but a file that
     `Child.output` reads. `signals` is what `os.posix_spawn` is told of them. Raises
-    `CannotRunError` if the program cannot be started.
+    `CannotRunError` if the program cannot be started, OSError if there is no place for its output.
     """
     environment = os.environ if environment is None else environment
     output = _nameless_file() if keep_output else None
     try:
-        if not hasattr(os, "posix_spawn"):  # Windows
-            return Child(_start_elsewhere(command, environment, output), output)
         streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
         if output is not None:
             streams = [
@@ -149,13 +145,6 @@ def start(
 
 def replace(command: list[str]) -> NoReturn:
     """Become `command` (its first word is the path of the program), or raise `CannotRunError`."""
-    if sys.platform == "win32":  # there, exec returns to the shell while the program still runs
-        import subprocess
-
-        try:
-            raise SystemExit(subprocess.call(command))
-        except OSError as error:
-            raise CannotRunError(command[0], error) from error
     import signal
 
     for name in IGNORED_BY_PYTHON:
@@ -176,18 +165,14 @@ def working_directory() -> str:
 
 
 def _nameless_file() -> int:
-    """Return the descriptor of a new file that no name leads to and no kill can leave behind."""
-    if hasattr(os, "memfd_create"):
+    """Return the descriptor of a new file that no name leads to and no kill can leave behind.
+
+    Raises OSError if there is no place for one.
+    """
+    try:
         return os.memfd_create("uvshim")
-    import tempfile
+    except (AttributeError, OSError):  # macOS; a kernel or a container's filter that forbids it
+        import tempfile
 
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
-def _start_elsewhere(command: list[str], environment: Mapping[str, str], output: int | None) -> int:
-    """Start `command` where there is no posix_spawn, and return its process number."""
-    import subprocess
-
-    stdin = None if output is None else subprocess.DEVNULL
-    return subprocess.Popen(command, env=environment, stdin=stdin, stdout=output, stderr=output).pid
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())

@@ -47,7 +47,8 @@ class Answer:
     - `is_prefix`: whether that root was named by `--prefix`;
     - `python`: the version of the Python that is installed for, such as ``3.12.1``, if uv said it;
     - `lock`: the path of the file that uv locks for the time of an install, if it could;
-    - `project`: the directory in which uv begins to look for configuration files.
+    - `project`: the directory in which uv begins to look for configuration files;
+    - `failure`: why uv could not be asked, as a clause; empty, if it could.
     """
 
     def __init__(  # noqa: PLR0913
@@ -59,6 +60,7 @@ class Answer:
         project: str = "",
         *,
         is_prefix: bool = False,
+        failure: str = "",
     ) -> None:
         """State the facts; what is left out is not known."""
         self.directory = directory
@@ -67,6 +69,7 @@ class Answer:
         self.lock = lock
         self.project = project
         self.is_prefix = is_prefix
+        self.failure = failure
 
     @property
     def known(self) -> bool:
@@ -87,17 +90,27 @@ class Question:
         self._uv = uv
         self._arguments = arguments
         self._supervisor = supervisor
-        self._child = self._ask(os.devnull)
+        self._child: Child | None = None
+        self._failure = ""
+        try:
+            self._child = self._ask(os.devnull)
+        except OSError as error:
+            self._failure = _told(error)
 
     def answer(self) -> Answer:
-        """Wait for the answer. It may be unknown, where uv itself fails.
+        """Wait for the answer. It may be unknown, where uv itself fails or cannot be asked.
 
         Raises `UvshimError` if this uv is older than what is understood.
         """
+        if self._child is None:
+            return Answer(project=self._project(()), failure=self._failure)
         log = self._listen(self._child)
         answer = self._read(log)
         if not answer.known and _WANTS_A_PROJECT in log:
-            answer = self._read(self._ask_with_project())
+            try:
+                answer = self._read(self._ask_with_project())
+            except OSError as error:
+                answer.failure = _told(error)
         return answer
 
     def _ask(self, requirements: str) -> Child:
@@ -110,7 +123,7 @@ class Question:
         )
 
     def _listen(self, child: Child) -> str:
-        self._supervisor.wait(child)
+        self._supervisor.wait_for_answer(child)
         return child.output()
 
     def _ask_with_project(self) -> str:
@@ -141,9 +154,7 @@ class Question:
             root=os.path.join(base, named) if named and not directory else None,
             python=python or None,
             lock=os.path.join(base, lock) if lock else None,
-            project=os.path.join(
-                base, self._arguments.project or os.environ.get("UV_PROJECT") or ""
-            ),
+            project=self._project(version),
             is_prefix=bool(prefix) and not directory,
         )
 
@@ -152,12 +163,23 @@ class Question:
         child = self._supervisor.start([self._uv, "--version"], keep_output=True)
         return _version([self._listen(child).removeprefix("uv ").strip()])
 
+    def _project(self, version: tuple[int, ...]) -> str:
+        """Return the directory in which uv begins to look for configuration files."""
+        named = self._arguments.project or os.environ.get("UV_PROJECT")
+        return os.path.join(self._working_directory(version), named or "")
+
     def _working_directory(self, version: tuple[int, ...]) -> str:
         """Return the directory that uv changes to before it does anything: paths relate to it."""
         directory = self._arguments.directory
         if directory is None and version >= (0, 9, 1):
             directory = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
         return os.path.join(process.working_directory(), directory or "")
+
+
+def _told(error: OSError) -> str:
+    """Return why uv could not be asked, as a clause."""
+    where = f" (`{error.filename}`)" if error.filename else ""
+    return f"there is no place for its answer: {error.strerror}{where}"
 
 
 def check_version(version: tuple[int, ...], uv: str) -> None:

@@ -20,39 +20,43 @@ else:
     except ImportError:
         import signal
 
-# What a terminal, a container engine or a service manager ends a program with.
-_PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP")
+# What ends a program that does not handle it: sent by a key on the terminal, a container engine, a
+# service manager, a timer, a limit.
+_ENDING = """
+    SIGALRM SIGHUP SIGINT SIGPROF SIGPWR SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGVTALRM SIGXCPU
+""".split()
+
+# What a key on the terminal sends to the whole foreground process group.
+_KEYS = frozenset({signal.SIGINT, signal.SIGQUIT})
 
 
 class Supervisor:
     """Holds back the signals that would end this process, and passes them on to its child.
 
-    From its creation on SIGINT, SIGTERM and SIGHUP wait until `finish`: a rename that has begun
-    is completed. While `wait` runs they go to the child, each once: one that the terminal sent
-    has reached the whole foreground process group already, the child among it. A signal that is
-    ignored when the process starts (nohup, a shell's background job) stays ignored.
+    From its creation on they wait until `finish`: a rename that has begun is completed. While
+    `wait` runs they go to the child, each once: one that the terminal sent has reached the whole
+    foreground process group already, the child among it. A signal that is ignored when the process
+    starts (nohup, a shell's background job) stays ignored.
 
-    Where the operating system has no `sigwaitinfo` (macOS, Windows) the signals keep their usual
-    effect, and a keyboard interrupt is left to the child.
+    Where the operating system has no `sigwaitinfo` (macOS) nobody can tell who sent a signal: there
+    those that a key sends are left to the child.
     """
 
     def __init__(self) -> None:
         """Hold back the signals from here on."""
-        self.signalled: int | None = None
-        self._waits = hasattr(signal, "sigwaitinfo")
-        self._held: set[int] = set()
-        self._usual_mask: set[int] = set()
-        if self._waits:
-            self._held = {
-                number
-                for name in _PASSED_ON
-                if signal.getsignal(number := getattr(signal, name)) != signal.SIG_IGN
-            }
-            # If it were ignored, as a parent may have left it, nobody would know how a child ended.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._usual_mask = set(
-                signal.pthread_sigmask(signal.SIG_BLOCK, self._held | {signal.SIGCHLD})
-            )
+        self._held = {
+            number
+            for name in _ENDING
+            if (number := getattr(signal, name, None)) is not None
+            and signal.getsignal(number) != signal.SIG_IGN
+        }
+        # If it were ignored, as a parent may have left it, nobody would know how a child ended.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._usual_mask = set(
+            signal.pthread_sigmask(signal.SIG_BLOCK, self._held | {signal.SIGCHLD})
+        )
+        self._passed_on: list[int] = []  # those that came while the last child was waited for
+        self._early: set[int] = set()  # those that came before, or while, it was started
 
     def start(
         self,
@@ -62,15 +66,15 @@ class Supervisor:
         keep_output: bool = False,
     ) -> Child:
         """Start `command` as `process.start` does, with the signals as they were for us."""
-        if not hasattr(os, "posix_spawn"):
-            return process.start(command, environment, keep_output=keep_output)
-        return process.start(
+        child = process.start(
             command,
             environment,
             keep_output=keep_output,
             setsigmask=self._usual_mask,
             setsigdef=[getattr(signal, name) for name in process.IGNORED_BY_PYTHON],
         )
+        self._early = self._waiting()
+        return child
 
     def wait(self, child: Child, meanwhile: Callable[[], object] | None = None) -> int:
         """Wait for `child` and return its exit code, negative if a signal ended it.
@@ -78,8 +82,9 @@ class Supervisor:
         `meanwhile` is called once if the child is still at work after a tenth of a second: the
         place for what will be needed then, and would delay the answer otherwise.
         """
-        if not self._waits:
-            return _wait_elsewhere(child.pid)
+        self._passed_on = []
+        if not hasattr(signal, "sigwaitinfo"):
+            return self._wait_with_handlers(child)
         while True:
             ended, status = os.waitpid(child.pid, os.WNOHANG)
             if ended:
@@ -89,10 +94,19 @@ class Supervisor:
                 meanwhile()
                 meanwhile = None
             elif received and received.si_signo != signal.SIGCHLD:
-                self.signalled = received.si_signo
-                # A positive code: the kernel sent it, for a key on the terminal or for its end.
-                if received.si_code <= 0:
+                self._passed_on.append(received.si_signo)
+                if not self._has_reached_the_child(received):
                     os.kill(child.pid, received.si_signo)
+
+    def wait_for_answer(self, child: Child) -> int:
+        """Wait for `child` as `wait` does; a signal that comes meanwhile is meant for us as well.
+
+        It goes on waiting for `interrupted`, `end_if_interrupted` and `finish`.
+        """
+        status = self.wait(child)
+        for number in self._passed_on:
+            os.kill(os.getpid(), number)
+        return status
 
     def _next_signal(self, within: float | None) -> signal.struct_siginfo | None:
         """Wait for a held signal or the end of a child, `within` seconds or for ever."""
@@ -101,14 +115,50 @@ class Supervisor:
             return signal.sigwaitinfo(signals)
         return signal.sigtimedwait(signals, within)
 
+    def _has_reached_the_child(self, received: signal.struct_siginfo) -> bool:
+        """Say whether the kernel has sent this signal for the terminal, to the child as well."""
+        if received.si_code <= 0 or received.si_signo in self._early:
+            return False
+        if received.si_signo == signal.SIGHUP:  # whoever leads the session hears it first, alone
+            return os.getsid(0) != os.getpid()
+        return received.si_signo in _KEYS
+
+    def _wait_with_handlers(self, child: Child) -> int:
+        """Wait for `child` where there is no `sigwaitinfo`, and return its exit code."""
+
+        def pass_on(number: int, _frame: object) -> None:
+            self._passed_on.append(number)
+            if number not in _KEYS:
+                os.kill(child.pid, number)
+
+        before = {number: signal.signal(number, pass_on) for number in self._held}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._held)
+        try:
+            return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, self._held)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _waiting(self) -> set[int]:
+        """Return the held signals that wait to be heard."""
+        return self._held.intersection(signal.sigpending())
+
     def interrupted(self) -> bool:
         """Say whether a signal that was held back is waiting to end this process."""
-        return self._waits and not self._held.isdisjoint(signal.sigpending())
+        return bool(self._waiting())
+
+    def end_if_interrupted(self) -> None:
+        """End this process by the signal that waits to end it, if there is one.
+
+        To be called before anything is begun.
+        """
+        if waiting := self._waiting():
+            raise SystemExit(self.finish(-min(waiting)))
 
     def release(self) -> None:
         """Let the held signals take effect, and hold none from here on."""
-        if self._waits:
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._usual_mask)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._usual_mask)
 
     def finish(self, status: int) -> int:
         """Let the held signals take effect, then return the exit code for `status`.
@@ -117,20 +167,13 @@ class Supervisor:
         a shell, make or a container engine sees what it would have seen without us.
         """
         sys.stdout.flush()  # standard error holds nothing back
-        if self._waits and signal.SIGINT in self._held:
+        if signal.SIGINT in self._held:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.release()
         if status >= 0:
             # There is nothing to be torn down, and Python would take 1.5 ms to find that out.
             os._exit(status)
-        if sys.platform != "win32":
-            if -status != signal.SIGKILL:  # which has no other effect anyway
-                signal.signal(-status, signal.SIG_DFL)
-            os.kill(os.getpid(), -status)
+        if -status != signal.SIGKILL:  # which has no other effect anyway
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
         return 128 - status
-
-
-def _wait_elsewhere(pid: int) -> int:
-    """Wait for the process `pid` where there is no sigwaitinfo; keyboard interrupts are its own."""
-    signal.signal(signal.SIGINT, lambda *_: None)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
