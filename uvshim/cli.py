@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     fix.add_argument("environments", nargs="*", metavar="ENV")
     fix.add_argument("--dry-run", action="store_true", help="only say what would be done")
     fix.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    _add_output_options(fix)
     fix.set_defaults(run=_fix, failure=3)
     run = command(
         "run",
@@ -123,6 +124,28 @@ def _add_image_options(check: argparse.ArgumentParser) -> None:
     images.add_argument("--no-cache", action="store_true", help="keep nothing, and know nothing")
     images.add_argument(
         "--scheduler", metavar="ADDRESS", help="have the workers of a Dask scheduler do it"
+    )
+
+
+def _add_output_options(fix: argparse.ArgumentParser) -> None:
+    """Add what concerns images to the parser of `uvshim fix`."""
+    images = fix.add_argument_group(
+        "images",
+        "An image is not changed: the mended one, with one layer more, is written elsewhere. Both "
+        "are named as skopeo does it (docker://…, oci:DIR:TAG, docker-archive:FILE).",
+    )
+    images.add_argument(
+        "--output",
+        metavar="IMAGE",
+        help="where the mended image goes; of several images {repository} and {tag} tell the "
+        "names apart, as in {repository}:{tag}-mended",
+    )
+    images.add_argument(
+        "--images",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="mend the images named in FILE, one a line; - is standard input",
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim import config
 from uvshim.check.diagnosis import DUPLICATE, GHOST, diagnose
 from uvshim.check.output import SCHEMA, left_out, reinstalls
 from uvshim.check.report import Gate, Report
-from uvshim.commands import named
+from uvshim.commands import images, named
+from uvshim.errors import UvshimError
 from uvshim.messages import printable
 from uvshim.rename import on_disk
 from uvshim.uv import process
@@ -57,7 +58,10 @@ class Fixed(NamedTuple):
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
     """Rename what has a wrong name in every environment, one after the other."""
-    found = named.installations(options.environments)
+    words, names = images.apart(options)
+    if names or options.output is not None:
+        return _fix_images(words, names, options, messages)
+    found = named.installations(words)
     gate = Gate(config.exclusions(process.working_directory()))
     supervisor = Supervisor()
     done: list[Fixed] = []
@@ -71,7 +75,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
             with uv_lock(path, supervisor.interrupted, messages.waiting):
                 done.append(_fix(place, gate, dry_run=options.dry_run))
             if options.format == "text":
-                _say(done[-1], messages, dry_run=options.dry_run, among_others=len(found) > 1)
+                say(done[-1], messages, dry_run=options.dry_run, among_others=len(found) > 1)
     except LockInterruptedError:
         messages.warning("interrupted while another uv had the lock")
         interrupted = True
@@ -80,6 +84,19 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         sys.stdout.flush()
     complete = not interrupted and all(each.complete for each in done)
     return supervisor.finish(0 if complete else NOT_RENAMED)
+
+
+def _fix_images(
+    words: list[str], names: list[str], options: argparse.Namespace, messages: Messages
+) -> int:
+    """Mend images instead: an environment is changed where it lies, an image never is."""
+    from uvshim.commands import fix_image
+
+    if words or not names:
+        what = f"`{printable(words[0])}` is not an image" if words else "there is none to mend"
+        message = f"`--images` and `--output` are for images, and {what}"
+        raise UvshimError(message)
+    return fix_image.main(names, options, messages)
 
 
 def _fix(place: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
@@ -95,10 +112,10 @@ def _fix(place: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
     return Fixed(outcome, Report(place, diagnosis, gate))
 
 
-def _say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) -> None:
+def say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) -> None:
     """Say what was done in one environment, what is left in it, and which commands help."""
     outcome, report = fixed
-    path = printable(report.outside(report.place.path))
+    path = printable(report.called)
     if not outcome.renamed and fixed.complete:
         messages.note(f"Nothing to fix in `{path}`")
     elif among_others:
@@ -114,20 +131,22 @@ def _say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool)
 
 def _as_json(done: Iterable[Fixed], *, dry_run: bool) -> str:
     """Return what was done as JSON. Keys may be added to the schema, never changed."""
-    environments = [
-        {
-            "path": report.outside(report.place.path),
-            "complete": fixed.complete,
-            "renamed": [each._asdict() for each in fixed.outcome.renamed],
-            "left_alone": [each._asdict() for each in fixed.outcome.left_alone],
-            "rest": [
-                {**finding._asdict(), "path": report.outside(finding.path), "reason": clause}
-                for finding, clause in fixed.rest
-            ],
-            "commands": reinstalls(report.place, report.diagnosis),
-        }
-        for fixed in done
-        for report in [fixed.report]
-    ]
+    environments = [as_json(each) for each in done]
     result = {"schema": SCHEMA, "dry_run": dry_run, "environments": environments}
     return json.dumps(result, indent=2) + "\n"
+
+
+def as_json(fixed: Fixed) -> dict[str, Any]:
+    """Return what was done in one environment, as what the module `json` takes."""
+    report = fixed.report
+    return {
+        "path": report.outside(report.place.path),
+        "complete": fixed.complete,
+        "renamed": [each._asdict() for each in fixed.outcome.renamed],
+        "left_alone": [each._asdict() for each in fixed.outcome.left_alone],
+        "rest": [
+            {**finding._asdict(), "path": report.outside(finding.path), "reason": clause}
+            for finding, clause in fixed.rest
+        ],
+        "commands": reinstalls(report.place, report.diagnosis),
+    }

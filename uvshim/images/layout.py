@@ -288,6 +288,28 @@ class Single:
         return name == self.path
 
 
+class Memory:
+    """One file that lies nowhere."""
+
+    def __init__(self, content: bytes) -> None:
+        """Take `content` for that of the file."""
+        self._content = content
+
+    def open(self, name: str) -> IO[bytes]:  # noqa: ARG002
+        """Return the file from its beginning, as `Source.open` says."""
+        return io.BytesIO(self._content)
+
+    def has(self, name: str) -> bool:
+        """Say that the only file has no name."""
+        return not name
+
+
+def in_memory(content: bytes) -> Layer:
+    """Return the layer with `content`."""
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return Layer(Memory(content), "", digest, None, len(content))
+
+
 class _Window(io.RawIOBase):
     """A part of a file, read from its beginning whatever else is read of the file meanwhile."""
 
@@ -385,7 +407,7 @@ class Layout:
         """Return index.json, and the descriptors in it. Raises `ImageError`."""
         with contextlib.closing(Verified(self.source.open("index.json"), None)) as file:
             raw = _json(_bounded(file, "index.json"), "index.json")
-        return raw, _descriptors(raw, "manifests", "index.json")
+        return raw, all_described(raw, "manifests", "index.json")
 
     def path(self, digest: str) -> str:
         """Return where the blob of a valid `digest` lies, as a relative path."""
@@ -405,13 +427,13 @@ class Layout:
     def nested(self, descriptor: Descriptor) -> tuple[Json, tuple[Descriptor, ...]]:
         """Return the index that `descriptor` points to, and the descriptors in it."""
         raw = self.json(descriptor)
-        return raw, _descriptors(raw, "manifests", descriptor.digest)
+        return raw, all_described(raw, "manifests", descriptor.digest)
 
     def manifest(self, descriptor: Descriptor) -> Manifest:
         """Return the manifest that `descriptor` points to. Raises `ImageError`."""
         raw = self.json(descriptor)
-        config = _descriptor(raw.get("config"), f"the config in {descriptor.digest}")
-        layers = _descriptors(raw, "layers", descriptor.digest)
+        config = described(raw.get("config"), f"the config in {descriptor.digest}")
+        layers = all_described(raw, "layers", descriptor.digest)
         return Manifest(descriptor, config, layers, raw)
 
     def images(self, tag: str | None = None) -> list[Image]:
@@ -485,12 +507,8 @@ def docker_archive(archive: Archive, name: str, wanted: str | None = None) -> li
     `name` is what a person calls the archive, transport included; `wanted` a repository with or
     without a tag, or ``@N`` for the Nth. Raises `ImageError`.
     """
-    with contextlib.closing(Verified(archive.open("manifest.json"), None)) as file:
-        content = _bounded(file, "manifest.json")
-    listed = _list(_loaded(content, "manifest.json"), "manifest.json")
     found = []
-    for number, entry in enumerate(listed):
-        raw = _object(entry)
+    for number, raw in enumerate(saved(archive)):
         tags = [tag for tag in _list(raw.get("RepoTags") or [], "RepoTags") if isinstance(tag, str)]
         if wanted is None or wanted == f"@{number}" or _familiar(wanted) in map(_familiar, tags):
             tag = tags[0] if tags else f"@{number}"
@@ -499,6 +517,13 @@ def docker_archive(archive: Archive, name: str, wanted: str | None = None) -> li
         what = "there is no image in it" if wanted is None else f"it has no image {shown(wanted)}"
         raise ImageError(what)
     return found
+
+
+def saved(archive: Archive) -> list[Json]:
+    """Return what the manifest.json of `docker save` lists, an object for each image."""
+    with contextlib.closing(Verified(archive.open("manifest.json"), None)) as file:
+        content = _bounded(file, "manifest.json")
+    return [_object(each) for each in _list(_loaded(content, "manifest.json"), "manifest.json")]
 
 
 def _docker_image(archive: Archive, raw: Json, reference: str) -> Image:
@@ -551,6 +576,14 @@ def _bounded(file: Verified, what: str) -> bytes:
     return content
 
 
+def content(blob: Layer) -> bytes:
+    """Return all of a `blob`, which is not long. Raises `ImageError`."""
+    with contextlib.closing(blob.open()) as file:
+        found = _bounded(file, blob.digest or blob.name)
+        file.finish()
+    return found
+
+
 def _loaded(content: bytes, what: str) -> object:
     try:
         return json.loads(content)
@@ -593,12 +626,17 @@ def _digest(value: object, what: str) -> str:
     return value
 
 
-def _descriptors(raw: Json, key: str, what: str) -> tuple[Descriptor, ...]:
+def all_described(raw: Json, key: str, what: str) -> tuple[Descriptor, ...]:
+    """Return the descriptors in the list `key` of `raw`, which is called `what`.
+
+    Raises `ImageError`, as `described` does.
+    """
     listed = _list(raw.get(key), f"`{key}` in {what}")
-    return tuple(_descriptor(each, f"`{key}` in {what}") for each in listed)
+    return tuple(described(each, f"`{key}` in {what}") for each in listed)
 
 
-def _descriptor(value: object, what: str) -> Descriptor:
+def described(value: object, what: str) -> Descriptor:
+    """Return the descriptor that `value`, from `what`, is. Raises `ImageError` if it is none."""
     raw = _object(value)
     size = raw.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:

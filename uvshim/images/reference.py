@@ -51,6 +51,9 @@ _THROUGH_SKOPEO = (
     "tarball",
 )
 
+# All that a reference may begin with.
+TRANSPORTS = (*DIRECT, *_THROUGH_SKOPEO)
+
 # What lies at the top of an archive of `docker save`, or of an OCI layout.
 _IN_ARCHIVE = re.compile(
     r"(blobs|oci-layout|index\.json|manifest\.json|repositories|[0-9a-f]{64}(\.json|\.tar)?)(/|$)"

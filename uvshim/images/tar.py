@@ -31,6 +31,10 @@ _MOST_GLOBAL_HEADERS = 512
 
 _PIECE = 128 * 1024
 
+# How the media type of a layer ends, by what it is compressed with; a plain tar's has no such end.
+GZIP = "+gzip"
+ZSTD = "+zstd"
+
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 50 to 5F (RFC 8878)
@@ -268,11 +272,11 @@ def decompressed(blob: layout.Verified, name: str) -> IO[bytes]:
     What it is compressed with is told by its first bytes, as container engines do.
     Raises `ImageError` if it cannot be decompressed here.
     """
-    head = blob.peek(len(_ZSTD))
+    kind = suffix(blob.peek(len(_ZSTD)))
     file = cast("IO[bytes]", blob)
-    if head.startswith(_GZIP):
+    if kind == GZIP:
         return _gzip(file)
-    if head == _ZSTD or (head[:1] in b"PQRSTUVWXYZ[\\]^_" and head[1:] == _ZSTD_SKIPPABLE):
+    if kind == ZSTD:
         zstd = _zstd_module()
         if zstd is None:
             message = (
@@ -282,6 +286,26 @@ def decompressed(blob: layout.Verified, name: str) -> IO[bytes]:
             raise ImageError(message)
         return cast("IO[bytes]", zstd.ZstdFile(file))
     return file
+
+
+def suffix(head: bytes) -> str:
+    """Return how the media type of a layer ends that begins with `head`, its first four bytes."""
+    if head.startswith(_GZIP):
+        return GZIP
+    if head == _ZSTD or (head[:1] in b"PQRSTUVWXYZ[\\]^_" and head[1:] == _ZSTD_SKIPPABLE):
+        return ZSTD
+    return ""
+
+
+def zstd_compressed(content: bytes) -> bytes:
+    """Return `content` compressed with zstd, by the library that has read the layers below."""
+    module = _zstd_module()
+    if module is None:
+        message = (
+            "this Python cannot write zstd. The library comes with: uv pip install 'uvshim[images]'"
+        )
+        raise ImageError(message)
+    return cast("bytes", module.compress(content))
 
 
 def _gzip(file: IO[bytes]) -> IO[bytes]:
