@@ -27,12 +27,10 @@ def read(path: str, limit: int | None = None) -> bytes | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             return None
-        # Most often all of it comes at once, and a second reading says that this was all.
-        wanted = status.st_size + 1 if limit is None else limit
-        content = b""
-        while wanted > 0 and (piece := os.read(descriptor, wanted)):
+        wanted = status.st_size if limit is None else min(limit, status.st_size)
+        content = os.read(descriptor, wanted)  # most often, all of it comes at once
+        while len(content) < wanted and (piece := os.read(descriptor, wanted - len(content))):
             content += piece
-            wanted = max(wanted - len(piece), 1) if limit is None else wanted - len(piece)
         return content
     finally:
         os.close(descriptor)

@@ -89,9 +89,9 @@ def rename(
             wanted = _plan(path, concerns)
             if wanted is None or not wanted.wrong:
                 continue
-            _check(wanted)
+            is_remnant = _check(wanted)
             if not dry_run:
-                _carry_out(wanted)
+                _carry_out(wanted, is_remnant=is_remnant)
         except _CannotError as reason:
             left_alone.append(LeftAlone(path, str(reason)))
         except OSError as error:
@@ -129,21 +129,27 @@ def _plan_of_heir(path: str, concerns: Callable[[str], bool]) -> Plan | None:
     return plan.make(_DISK, path, concerns, described_in=heir) if heir else None
 
 
-def _check(wanted: Plan) -> None:
-    """Raise `_CannotError` if something forbids what the plan `wanted` says."""
+def _check(wanted: Plan) -> bool:
+    """Raise `_CannotError` if something forbids what the plan `wanted` says.
+
+    Returns whether the directory is what a killed run has left of the one at the destination.
+    """
     if wanted.obstacle:
         raise _CannotError(wanted.obstacle)
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise _CannotError(message)
-    if _stands_beside(wanted) and not overlay.is_remnant(wanted.path, wanted.destination):
+    if not _stands_beside(wanted):
+        return False
+    if not overlay.is_remnant(wanted.path, wanted.destination):
         message = f"`{wanted.directory}` stands beside it already"
         raise _CannotError(message)
+    return True
 
 
-def _carry_out(wanted: Plan) -> None:
+def _carry_out(wanted: Plan, *, is_remnant: bool) -> None:
     """Do what the plan `wanted` says, so that a kill at any moment loses nothing."""
-    if _stands_beside(wanted):  # the same, of a killed run: see `_check`
+    if is_remnant:
         overlay.remove(wanted.path)
     else:
         record.append(wanted.path, wanted.rows_meanwhile())

@@ -56,7 +56,8 @@ class Plan(NamedTuple):
     @property
     def destination(self) -> str:
         """The path that the directory should have."""
-        return posixpath.join(posixpath.dirname(self.path), self.directory)
+        place, slash, _ = self.path.rpartition("/")
+        return place + slash + self.directory
 
     @property
     def version(self) -> str:
@@ -126,6 +127,9 @@ def _record(tree: Tree, directory: str) -> bytes:
     content = tree.read(f"{directory}/RECORD", _RECORD_LIMIT)
     if content is None:
         message = "it has no RECORD"
+        raise record.RecordError(message)
+    if len(content) == _RECORD_LIMIT:  # what does not fit would be lost
+        message = "its RECORD is too long"
         raise record.RecordError(message)
     return content
 

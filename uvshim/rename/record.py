@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import functools
 import io
 import operator
 import os
@@ -21,7 +22,6 @@ from uvshim.rename import names
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from typing import BinaryIO
 
 # The name under which a RECORD is written before it takes its place.
 UNFINISHED = "RECORD.uvshim"
@@ -112,12 +112,14 @@ def _quoted_rows(text: str) -> list[str]:
 
 
 def _complete(content: bytes) -> int:
-    """Return where the rows of a RECORD end that a kill in the middle of `append` has torn.
+    """Return the length of a RECORD without the row that a kill in the middle of `append` has torn.
 
-    A line without its end is no row if it has too few columns, and if RECORD's own row stands
-    before it: otherwise what is torn is the work of an installer, and nobody knows what is missing.
+    A line without its end is not a row if it has too few columns, and if RECORD's own row stands
+    before it: otherwise an installer has torn it, and nobody knows what is missing.
     """
     end = content.rfind(b"\n") + 1
+    if end == len(content):
+        return end
     torn = content[end:].count(b",") < len(Row._fields) - 1 and b"/RECORD," in content[:end]
     return end if torn else len(content)
 
@@ -158,9 +160,10 @@ def top(path: str) -> str:
 
 def moved(row: Row, directory: str) -> Row:
     """Return `row` with `directory` in place of the first component of its path."""
-    return row._replace(path=f"{directory}/{_split(row.path)[1]}")
+    return Row(f"{directory}/{_split(row.path)[1]}", row.hash_, row.size)
 
 
+@functools.lru_cache  # the few paths below one dist-info directory are asked for again and again
 def _split(path: str) -> tuple[str, str]:
     """Return the first component of `path`, and the rest.
 
@@ -187,10 +190,10 @@ def relocated(record: Record, aliases: Collection[str], directory: str) -> Recor
             elsewhere.append(row)
             continue
         here = moved(row, directory)
-        listed = own.get(here.path)
-        if here.path != f"{directory}/{UNFINISHED}" and not (listed and listed.hash_):
+        if here.path not in own or not own[here.path].hash_:
             own[here.path] = here
-    return record._replace(infos=[*elsewhere, *own.values()])
+    own.pop(f"{directory}/{UNFINISHED}", None)
+    return Record([*elsewhere, *own.values()], record.rest)
 
 
 def also_listed(record: Record, aliases: Collection[str], directory: str) -> list[Row]:
@@ -212,22 +215,24 @@ def append(directory: str, rows: list[Row]) -> None:
         return
     path = os.path.join(directory, "RECORD")
     status = os.lstat(path)
-    if status.st_nlink > 1 or os.path.islink(path):
+    if status.st_nlink > 1 or not stat.S_ISREG(status.st_mode):
         found = read(directory)
         replace(directory, found._replace(infos=[*found.infos, *rows]))
         return
-    with open(path, "rb+", buffering=0) as file:
-        before = file.read()
-        end = file.seek(_complete(before))
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        before = os.read(descriptor, status.st_size)
+        end = _complete(before)
         if end < len(before):
-            file.truncate(end)
-        content = (b"" if before[:end].endswith(b"\n") else b"\n") + _text(
-            ["\0".join(row) for row in rows]
-        )
-        if file.write(content) != len(content):  # a full disk takes a part
-            file.truncate(end)
+            os.ftruncate(descriptor, end)
+        line_end = b"" if before[:end].endswith(b"\n") else b"\n"
+        content = line_end + _text(["\0".join(row) for row in rows])
+        if os.pwrite(descriptor, content, end) != len(content):  # a full disk takes a part
+            os.ftruncate(descriptor, end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(descriptor)
 
 
 def replace(directory: str, record: Record) -> None:
@@ -239,10 +244,15 @@ def replace(directory: str, record: Record) -> None:
     unfinished = os.path.join(directory, UNFINISHED)
     status = os.stat(path)
     try:
-        with _new(unfinished) as file:
-            file.write(render(record))
-            _look_like(status, unfinished, os.fstat(file.fileno()))
-        os.utime(unfinished, ns=(status.st_atime_ns, status.st_mtime_ns))
+        descriptor = _new(unfinished)
+        try:
+            content = render(record)
+            while content:
+                content = content[os.write(descriptor, content) :]
+            _look_like(status, unfinished, os.fstat(descriptor))
+            os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+        finally:
+            os.close(descriptor)
         os.replace(unfinished, path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -250,13 +260,17 @@ def replace(directory: str, record: Record) -> None:
         raise
 
 
-def _new(path: str) -> BinaryIO:
-    """Open the file `path` to be written, which must be new: never one that a link leads to."""
+def _new(path: str) -> int:
+    """Open the file `path` to be written, which must be new: never one that a link leads to.
+
+    Python's own `open` asks the system four times as much, of a file that is empty.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
-        return open(path, "xb")
+        return os.open(path, flags, 0o666)
     except FileExistsError:  # of a run that was killed
         os.unlink(path)
-        return open(path, "xb")
+        return os.open(path, flags, 0o666)
 
 
 def _look_like(wanted: os.stat_result, path: str, has: os.stat_result) -> None:
