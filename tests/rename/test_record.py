@@ -273,7 +273,7 @@ def test_a_record_with_another_name_elsewhere_is_not_written_there(
         (directory / "RECORD").symlink_to(elsewhere)
     added(directory)
     assert elsewhere.read_text() == RECORD
-    assert len(record.read(str(directory)).paths()) == 6
+    assert len(list(record.read(str(directory)).paths())) == 6
     assert not (directory / "RECORD").is_symlink()
 
 

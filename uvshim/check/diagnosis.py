@@ -174,6 +174,25 @@ def diagnose(
 
     Raises nothing for what is in the tree, whatever that is.
     """
+    diagnosis = diagnose_directories(tree, site_packages, excluded=excluded)
+    release = _release(tree, diagnosis)
+    if release is None:
+        return diagnosis
+    markers = _markers(python or python_of(tree, diagnosis.site_packages), diagnosis.site_packages)
+    return _with_consequences(tree, diagnosis, release, markers, excluded)
+
+
+def diagnose_directories(
+    tree: Tree,
+    site_packages: Sequence[str] | None = None,
+    *,
+    excluded: Callable[[str], bool] = lambda _: False,
+) -> Diagnosis:
+    """Examine the dist-info directories as `diagnose` does, and them alone.
+
+    What pkg_resources makes of them, which takes most of the time, is not looked at: nothing is
+    `unresolvable` then, and there are no `failures`.
+    """
     places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
     unreadable: list[Unreadable] = []
     findings: list[Finding] = []
@@ -199,11 +218,7 @@ def diagnose(
         excluded=tuple(sorted(left_out, key=lambda one: one.path)),
     )
     release = _release(tree, diagnosis)
-    if release is None:
-        return diagnosis
-    diagnosis = diagnosis._replace(affected=release < _FINDS_NORMALIZED)
-    markers = _markers(python or python_of(tree, places), places)
-    return _with_consequences(tree, diagnosis, release, markers, excluded)
+    return diagnosis._replace(affected=release is not None and release < _FINDS_NORMALIZED)
 
 
 # --- one directory --------------------------------------------------------------------------------
@@ -264,14 +279,13 @@ def _findings(tree: Tree, directory: _Directory, wanted: Plan) -> Iterator[Findi
 def _is_ghost(tree: Tree, wanted: Plan) -> bool:
     """Say whether RECORD lists code and all of it is gone."""
     place = posixpath.dirname(wanted.path)
-    code = [
-        path.replace("\\", "/")
-        for path in wanted.listed.paths()
-        if not record.top(path).endswith(names.SUFFIX)
-    ]
-    return bool(code) and not any(
-        tree.is_file(posixpath.normpath(posixpath.join(place, path))) for path in code
-    )
+    lists_code = False
+    for path in wanted.listed.paths():
+        if not record.top(path).endswith(names.SUFFIX):
+            lists_code = True
+            if tree.is_file(posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))):
+                return False
+    return lists_code
 
 
 def _installed(tree: Tree, place: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim import config
-from uvshim.check.diagnosis import DUPLICATE, GHOST, diagnose
+from uvshim.check.diagnosis import DUPLICATE, GHOST, diagnose_directories
 from uvshim.check.output import SCHEMA, left_out, reinstalls
 from uvshim.check.report import Gate, Report
 from uvshim.commands import images, named
@@ -108,7 +108,7 @@ def _fix(place: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
         if name.endswith(".dist-info") and name[0] != "~"  # which pip has put aside
     ]
     outcome = on_disk.rename(paths, lambda name: not gate.excludes(name), dry_run=dry_run)
-    diagnosis = diagnose(place.tree, place.site_packages, excluded=gate.excludes)
+    diagnosis = diagnose_directories(place.tree, place.site_packages, excluded=gate.excludes)
     return Fixed(outcome, Report(place, diagnosis, gate))
 
 

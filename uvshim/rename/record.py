@@ -21,7 +21,7 @@ from uvshim.environments import files
 from uvshim.rename import names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 # The name under which a RECORD is written before it takes its place.
 UNFINISHED = "RECORD.uvshim"
@@ -48,9 +48,12 @@ class Record(NamedTuple):
     rest: list[str]
     """The others, each as its three fields with NUL between them: so they sort as their paths."""
 
-    def paths(self) -> list[str]:
-        """Return the paths of all rows."""
-        return [row.path for row in self.infos] + [row.partition("\0")[0] for row in self.rest]
+    def paths(self) -> Iterator[str]:
+        """Yield the paths of all rows, code first."""
+        for row in self.rest:
+            yield row.partition("\0")[0]
+        for info in self.infos:
+            yield info.path
 
 
 NOTHING = Record([], [])
