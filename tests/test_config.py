@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -143,6 +145,58 @@ def test_a_pyproject_that_merely_mentions_this_program_is_not_parsed(content: st
 def test_a_pyproject_that_is_not_toml_is_uvs_to_complain_of(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[[[")
     assert config.excluded(str(tmp_path)) == []
+
+
+# What uv reads and Python's own parser does not: an inline table over several lines (TOML 1.1).
+NEWER = "[tool.x]\ny = {\n  z = 1,\n}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "patterns"),
+    [
+        (f"{NEWER}{OURS}", ["zope.deferred"]),
+        (f'{OURS}# [\n\n  [ "tool" . x2 ]\na = 1\n{NEWER}', ["zope.deferred"]),
+        (f'tool.uvshim.exclude = ["a.b"]\n{NEWER}', ["a.b"]),
+        (f'[tool.uvshim]\nexclude = [\n  "a.b",\n]\n{NEWER}', ["a.b"]),
+        (f'{NEWER}[tool]\n[project]\ndependencies = ["uvshim"]\nauthor = "\\u00e9"\n', []),
+        (f"{OURS}[[[", ["zope.deferred"]),
+    ],
+)
+def test_what_else_stands_in_a_pyproject_is_not_ours_to_judge(
+    content: str, patterns: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(content)
+    assert config.excluded(str(tmp_path)) == patterns
+
+
+def test_a_newer_toml_than_python_knows_stops_no_install(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    content = f"{NEWER}{OURS}"
+    (venv.path.parent / "pyproject.toml").write_text(content)
+    done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred")
+    assert done.returncode == 0, done.stderr
+    assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
+
+
+def test_a_directory_that_cannot_be_searched_stops_no_install(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    inner = tmp_path / "shut" / "inner"
+    inner.mkdir(parents=True)
+    inner.parent.chmod(0o600)
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("NOT TRIED: a directory that root cannot search (needs setpriv)")
+    rights = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+    try:
+        words = ("--no-config", "--python", venv.python, "--no-index", "-f", wheels)
+        run_in = ("sh", "-c", 'cd "$0" && exec "$@"', inner)
+        program = rights if os.geteuid() == 0 else ()
+        done = run(*run_in, *program, uvpip, *words, "zope.deferred")
+    finally:
+        inner.parent.chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
 
 
 @pytest.mark.parametrize(

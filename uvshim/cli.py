@@ -23,6 +23,7 @@ def main() -> int:
         sys.stderr.write("error: uvshim does not work on Windows\n")
         return UvshimError.exit_code
     process.open_standard_streams()
+    process.leave_throwaway_environment()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     options = _parser().parse_args()
     messages = Messages(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)

@@ -68,6 +68,8 @@ def _in_files(directory: str) -> list[tuple[str, list[str]]]:
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 continue
             except OSError as error:
+                if not os.path.lexists(path):  # nobody may search the way there, and uv need not
+                    continue
                 message = f"`{path}` cannot be read: {error.strerror}"
                 raise ConfigurationError(message) from None
             # Most projects say nothing to us, and a TOML parser takes as long to load as uv to run.
@@ -94,6 +96,22 @@ def _may_say(pyproject: bytes) -> bool:
     return b"tool.uvshim" in bare or (tool and b"uvshim" in bare)
 
 
+def _own_part(pyproject: bytes) -> bytes:
+    """Return the lines of our own table in the content of a `pyproject.toml`.
+
+    They are those from its header to the next one, or a single line that says `tool.uvshim`.
+    """
+    own: list[bytes] = []
+    inside = False
+    for line in pyproject.splitlines(keepends=True):
+        bare = line.translate(None, b" \t\"'")
+        if bare.startswith(b"["):
+            inside = bare.startswith((b"[tool.uvshim", b"[[tool.uvshim"))
+        if inside or bare.startswith(b"tool.uvshim"):
+            own.append(line)
+    return b"".join(own)
+
+
 def _patterns(path: str, content: bytes) -> list[str]:
     """Return the patterns in the file `path` with `content`."""
     if sys.version_info >= (3, 11):
@@ -102,7 +120,13 @@ def _patterns(path: str, content: bytes) -> list[str]:
         import tomli as tomllib
 
     try:
-        document = tomllib.loads(content.decode("utf-8"))
+        try:
+            document = tomllib.loads(content.decode("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+            if os.path.basename(path) == _FILES[0]:
+                raise
+            # The rest is not ours to judge; uv reads TOML 1.1, and warns of what it cannot read.
+            document = tomllib.loads(_own_part(content).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         message = f"`{path}` is not valid TOML: {error}"
         raise ConfigurationError(message) from None

@@ -44,6 +44,7 @@ def main() -> int:
     if sys.platform == "win32":
         return _run_uv_alone()
     process.open_standard_streams()
+    process.leave_throwaway_environment()
     arguments = Arguments(sys.argv[1:])
     try:
         binary = process.find_uv()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.places import Venv, bundled_pip, tree
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import MakeVenv, Run
 
 
@@ -91,3 +92,30 @@ def test_run_keeps_the_exit_code_whatever_becomes_of_the_place_that_was_named(
     done = run(uvshim, "run", "--env", "empty", "--", *command)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "empty" / "zope.deferred-1.2.dist-info").is_dir()
+
+
+LIBFAKETIME = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
+
+@pytest.mark.skipif(not LIBFAKETIME, reason="NOT TRIED: libfaketime is not installed")
+def test_run_cares_for_what_is_created_where_the_clock_of_the_disk_is_late(
+    run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path, offline: dict[str, Any]
+) -> None:
+    make = f"{uv} venv -q -p {sys.executable} && {uv} pip install -q zope.deferred"
+    ahead: dict[str, Any] = {
+        "LD_PRELOAD": str(LIBFAKETIME[0]),
+        "FAKETIME": "+5s",
+        "NO_FAKE_STAT": "1",
+    }
+    done = run(uvshim, "run", "--", "sh", "-c", make, **ahead, **offline)
+    assert done.returncode == 0, done.stderr
+    assert Venv(tmp_path / ".venv").dist_infos()[-1] == "zope.deferred-1.2.dist-info"
+
+
+def test_run_takes_what_pip_has_put_aside_for_no_distribution(
+    run: Run, uvshim: Path, venv: Venv
+) -> None:
+    stash = venv.site_packages / "~cme.one-1.0.dist-info"
+    done = run(uvshim, "run", "--env", venv.path, "--", "mkdir", stash)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert stash.exists()

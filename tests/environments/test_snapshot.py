@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from uvshim.environments.environment import Environment
 from uvshim.environments.snapshot import Snapshot, may_be_dotted
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
         ("requests-2.0_1.dist-info", False),
         ("oslo_cache-1.0.egg-info", False),
         ("oslo_cache", False),
-        ("~slo_cache-1.0.dist-info", True),
+        ("~slo_cache-1.0.dist-info", False),
+        ("~slo.cache-1.0.dist-info", False),
     ],
 )
 def test_only_a_name_with_a_dot_or_an_underscore_can_be_a_dotted_one(
@@ -58,15 +60,31 @@ def test_new_is_what_was_not_there_or_has_changed(tmp_path: Path) -> None:
     ]
 
 
-def test_what_has_changed_since_a_moment_is_told_by_its_ctime(tmp_path: Path) -> None:
+@pytest.fixture(params=["nameless files", "no nameless files"])
+def clocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clocks of this machine that are an hour ahead of its file system's."""
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + 3600 * 1_000_000_000)
+    if request.param != "nameless files":
+        monkeypatch.delattr(os, "O_TMPFILE")
+
+
+@pytest.mark.usefixtures("clocks")
+def test_what_has_changed_since_a_moment_is_told_by_the_clock_of_its_file_system(
+    tmp_path: Path,
+) -> None:
+    lock = tmp_path / ".lock"
+    lock.touch()
+    environment = Environment(str(tmp_path), str(lock), [str(tmp_path)])
     old, new = tmp_path / "old.x-1.dist-info", tmp_path / "new.x-1.dist-info"
     old.mkdir()
-    time.sleep(0.02)
-    moment = time.time_ns()
-    time.sleep(0.02)
+    time.sleep(0.1)
+    before = Snapshot.of(None)
     new.mkdir()
     os.utime(new, (0, 0))
-    assert Snapshot.take([str(tmp_path)]).new_since(Snapshot({}, moment)) == [str(new)]
+    names = sorted(os.listdir(tmp_path))
+    assert before.new_in(environment) == [str(new)]
+    assert sorted(os.listdir(tmp_path)) == names
 
 
 def test_a_directory_that_cannot_be_listed_counts_as_empty(tmp_path: Path) -> None:

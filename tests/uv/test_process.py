@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import Run
+    from tests.conftest import MakeVenv, Run
     from tests.places import Venv
 
 # It answers the question at once, and otherwise waits for signals, which it notes.
@@ -208,3 +208,27 @@ def test_where_the_end_of_children_is_ignored_uvpip_works_all_the_same(
         done = run(sys.executable, "-c", program, uvpip, "x", UVSHIM_UV="/bin/true")
         assert "Traceback" not in done.stderr
         assert done.returncode == 3
+
+
+# uvx puts the environment that it makes for a program first on PATH; UV is its own path.
+def test_the_environment_that_uvx_made_for_us_is_not_one_to_install_into(
+    run: Run, uv: Path, make_venv: MakeVenv, wheels: Path, only_uv: Path, tmp_path: Path
+) -> None:
+    ours = make_venv("cache/archive-v0/x")
+    code = "import sys; sys.path[:0] = {!r}; from uvshim.{} import main; sys.exit(main())"
+    made: dict[str, Any] = {"UV": str(uv), "PATH": f"{ours.path / 'bin'}:{only_uv}"}
+    words: list[str | Path] = ["--no-index", "-f", wheels, "zope.deferred"]
+    done = run(ours.python, "-c", code.format(sys.path, "uvpip"), *words, **made)
+    plain = run(uv, "pip", "install", *words, PATH=str(only_uv))
+    assert (done.returncode, done.stderr) == (plain.returncode, plain.stderr)
+    assert done.returncode == 2
+    assert ours.dist_infos() == []
+    done = run(ours.python, "-c", code.format(sys.path, "cli"), "check", **made)
+    assert (done.returncode, done.stdout) == (2, "")
+    active: dict[str, Any] = {
+        **made,
+        "VIRTUAL_ENV": str(ours.path),
+    }  # as `uv run` does in a project
+    done = run(ours.python, "-c", code.format(sys.path, "uvpip"), *words, **active)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in ours.dist_infos()

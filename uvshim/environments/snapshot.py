@@ -19,8 +19,8 @@ class Snapshot:
     """The dist-info directories that could be those of a dotted name, each with its state.
 
     `states` maps the path of each to its inode number, mtime and ctime (nanoseconds). Where nobody
-    could look before, `moment` (nanoseconds since the epoch) is when nothing was new yet, and the
-    ctime decides.
+    could look before, `moment` says when nothing was new yet (nanoseconds of `_steady_clock`), and
+    the ctime decides.
     """
 
     def __init__(self, states: dict[str, State], moment: int | None = None) -> None:
@@ -51,20 +51,30 @@ class Snapshot:
     def of(cls, environment: Environment | None) -> Snapshot:
         """Look into `environment`; None, if it is not known or not there yet."""
         if environment is None:
-            return cls({}, time.time_ns())
+            return cls({}, _steady_clock())
         return cls.take(environment.site_packages())
 
     def new_since(self, before: Snapshot) -> list[str]:
         """Return the paths that `before` did not hold, or held in another state; sorted."""
-        if before.moment is not None:
-            return sorted(path for path, state in self.states.items() if state[2] >= before.moment)
         return sorted(
             path for path, state in self.states.items() if state != before.states.get(path)
         )
 
     def new_in(self, environment: Environment) -> list[str]:
         """Return the paths that are new in `environment` since this snapshot; sorted."""
-        return Snapshot.of(environment).new_since(self)
+        now = Snapshot.of(environment)
+        if self.moment is None:
+            return now.new_since(self)
+        passed = _steady_clock() - self.moment
+        began = {
+            directory: _time_of_disk(directory, environment.lock) - passed
+            for directory in environment.site_packages()
+        }
+        return sorted(
+            path
+            for path, (_, _, changed) in now.states.items()
+            if changed >= began.get(os.path.dirname(path), 0)
+        )
 
 
 def may_be_dotted(directory: str) -> bool:
@@ -74,7 +84,46 @@ def may_be_dotted(directory: str) -> bool:
     normalized one too, keeps one of them where the dot is (binary distribution format, "Escaping
     and Unicode"). Nor can one that a wrong rename gave a second ``-``, which uv never writes.
     """
-    if not directory.endswith(".dist-info"):
+    if not directory.endswith(".dist-info") or directory[0] == "~":  # which pip has put aside
         return False
     name = directory.partition("-")[0]
     return "_" in name or "." in name
+
+
+def _steady_clock() -> int:
+    """Return the nanoseconds of a clock that nobody sets and that a sleeping machine keeps."""
+    return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _time_of_disk(directory: str, lock: str | None) -> int:
+    """Return what time it is, at the latest, for the file system that `directory` lies on.
+
+    That may be another machine's (NFS). It is learnt from a nameless file; where there is no such
+    thing, from the times of uv's `lock` if that lies there as well. The answer is in nanoseconds
+    since the epoch, and early by what file systems leave out of their times.
+    """
+    try:
+        now = _time_of_nameless_file(directory)
+    except (AttributeError, OSError):
+        now = _time_of_lock(lock, os.stat(directory).st_dev)
+    in_seconds = now % 1_000_000_000 == 0  # or in two
+    return now - (2_000_000_000 if in_seconds else 20_000_000)
+
+
+def _time_of_nameless_file(directory: str) -> int:
+    file = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)
+    try:
+        return os.fstat(file).st_ctime_ns
+    finally:
+        os.close(file)
+
+
+def _time_of_lock(lock: str | None, device: int) -> int:
+    """Return when the file `lock` was last changed: now. If that is not possible, our own time."""
+    try:
+        if lock is not None and os.stat(lock).st_dev == device:
+            os.utime(lock)
+            return os.stat(lock).st_ctime_ns
+    except OSError:
+        pass
+    return time.time_ns()

@@ -50,6 +50,19 @@ def _text(number: int, mode: str) -> IO[str]:
     return open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
+def leave_throwaway_environment() -> None:
+    """Take the environment that uvx made for this program alone off PATH.
+
+    uv would find it there, and install into a directory of its own cache. The one of a project
+    that `uv run` has put there is also the active one, and stays.
+    """
+    if not os.environ.get("UV") or sys.prefix in {sys.base_prefix, os.environ.get("VIRTUAL_ENV")}:
+        return
+    first, _, rest = os.environ.get("PATH", "").partition(os.pathsep)
+    if first == os.path.join(sys.prefix, "bin"):
+        os.environ["PATH"] = rest
+
+
 def find_uv() -> str:
     """Return the path of the uv to run.
 
