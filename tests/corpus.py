@@ -131,10 +131,32 @@ def _plain(path: str) -> str:
     return posixpath.normpath("/" + path).lstrip("/")
 
 
-def zip_tree(path: Path) -> MemoryTree:
-    """Return the tree that the zip file at `path` holds."""
-    with zipfile.ZipFile(path) as archive:
-        return MemoryTree({name: archive.read(name) for name in archive.namelist()})
+class ZipTree:
+    """The tree that a zip file holds, read as it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._root = zipfile.Path(path)
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        if not self.is_directory(directory):
+            return ()
+        return tuple(each.name for each in self._at(directory).iterdir())
+
+    def is_directory(self, path: str) -> bool:
+        return self._at(path).is_dir()
+
+    def is_file(self, path: str) -> bool:
+        return self._at(path).is_file()
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        if not self.is_file(path):
+            return None
+        with self._at(path).open("rb") as file:
+            return bytes(file.read(limit))
+
+    def _at(self, path: str) -> zipfile.Path:
+        plain = _plain(path)
+        return self._root / plain if plain else self._root
 
 
 def write_zip(files: Files, path: Path) -> Path:

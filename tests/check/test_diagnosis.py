@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from tests.corpus import (
     Files,
     MemoryTree,
+    ZipTree,
     installed,
     installed_pkg_resources,
     metadata,
     under,
     write,
     write_zip,
-    zip_tree,
 )
 from uvshim.check.diagnosis import (
     Diagnosis,
@@ -432,7 +432,7 @@ def test_every_kind_of_tree_is_diagnosed_alike(tmp_path: Path) -> None:
     assert in_memory.site_packages == (SITE,)
     assert len(in_memory.findings) == 4
     assert len(in_memory.unresolvable) == 4
-    assert diagnose(zip_tree(write_zip(files, tmp_path / "tree.zip"))) == in_memory
+    assert diagnose(ZipTree(write_zip(files, tmp_path / "tree.zip"))) == in_memory
     assert diagnose(DiskTree(str(write(files, tmp_path / "disk")))) == in_memory
 
 

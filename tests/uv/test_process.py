@@ -1,218 +1,166 @@
-"""Signals, and the end of uv, as far as one run of `uvpip` shows them."""
+"""Which uv is run, how a program is started, and what it says."""
 
 from __future__ import annotations
 
 import os
-import pty
-import signal
-import subprocess
+import shutil
 import sys
-import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uv
+
+from uvshim.errors import CannotRunError, UvNotFoundError
+from uvshim.uv import process
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import MakeVenv, Run
-    from tests.places import Venv
 
-# It answers the question at once, and otherwise waits for signals, which it notes.
-WAITING_UV = """\
-#!{python} -IS
-import os, select, signal, sys, time
-if "--dry-run" in sys.argv or "--version" in sys.argv:
-    sys.exit()
-arrived, arriving = os.pipe()
-os.set_blocking(arriving, False)
-signal.set_wakeup_fd(arriving)  # a byte for each, where a handler may be called once for two
-for number in {numbers}:
-    signal.signal(number, lambda *_: None)
-with open({log!r}, "a") as log:
-    print("waits", file=log, flush=True)
-    select.select([arrived], [], [], 20)
-    time.sleep(0.3)
-    numbers = os.read(arrived, 100)
-    for number in numbers:
-        print(signal.Signals(number).name, file=log)
-if {dies}:
-    signal.signal(numbers[0], signal.SIG_DFL)
-    os.kill(os.getpid(), numbers[0])
-sys.exit(5)
-"""
+VARIABLES = ("UVSHIM_UV", "UV", "PATH")
 
 
-ENDING = [
-    signal.SIGALRM,
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGPROF,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGVTALRM,
-    signal.SIGXCPU,
-]
+@pytest.fixture
+def _nothing_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
 
 
-class Waiting:
-    """A program that stands in for a uv that takes long, and what signals have reached it."""
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_a_variable_of_ours_comes_first(monkeypatch: pytest.MonkeyPatch, program: Path) -> None:
+    monkeypatch.setenv("UV", "/bin/sh")
+    monkeypatch.setenv("UVSHIM_UV", str(program))
+    assert process.find_uv() == str(program)
+    monkeypatch.setenv("UVSHIM_UV", "uv")
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert process.find_uv() == str(program)
 
-    def __init__(self, directory: Path, *, dies: bool) -> None:
-        self.path = directory / "waiting"
-        self._log = directory / "waiting.log"
-        self.path.write_text(
-            WAITING_UV.format(
-                python=sys.executable, log=str(self._log), dies=dies, numbers=list(map(int, ENDING))
-            )
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_a_variable_of_ours_that_names_no_program_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, program: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(program.parent))
+    for wrong in (program.parent, program.parent / "none", "none"):
+        monkeypatch.setenv("UVSHIM_UV", str(wrong))
+        with pytest.raises(UvNotFoundError, match=f"`{wrong}`, which UVSHIM_UV names"):
+            process.find_uv()
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_the_variable_that_uv_sets_comes_next_if_it_names_a_program(
+    monkeypatch: pytest.MonkeyPatch, program: Path
+) -> None:
+    monkeypatch.setenv("UV", "/bin/sh")
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert process.find_uv() == "/bin/sh"
+    monkeypatch.setenv("UV", "/no/such/uv")
+    assert process.find_uv() == str(program)
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_only_what_can_be_run_is_found_on_path(
+    monkeypatch: pytest.MonkeyPatch, program: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").mkdir()
+    (tmp_path / "file" / "uv").touch(mode=0o644)
+    (tmp_path / "directory" / "uv").mkdir(parents=True)
+    places = [tmp_path / "file", tmp_path / "directory", program.parent]
+    monkeypatch.setenv("PATH", ":".join(map(str, places)))
+    assert process.find_uv() == str(program)
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_the_uv_that_is_installed_beside_it_comes_last(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert shutil.which("uv") is None
+    assert process.find_uv() == str(Path(sys.executable).with_name("uv"))
+    # Where it is not beside Python, as with `pip install --user`, its package knows.
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(uv, "find_uv_bin", lambda: "/where/the/package/says")
+    assert process.find_uv() == "/where/the/package/says"
+
+
+@pytest.mark.usefixtures("_nothing_chosen")
+def test_without_any_uv_one_is_told_what_to_do(
+    run: Run, uvpip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_installed", lambda: None)
+    with pytest.raises(UvNotFoundError, match="There is no `uv` on PATH"):
+        process.find_uv()
+    done = run(uvpip, "x", UVSHIM_UV=str(tmp_path / "none"))
+    assert done.returncode == 127
+    assert done.stderr.startswith("error: `")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_uv_that_is_no_program_is_told(
+    run: Run, uvpip: Path, program: Path, tmp_path: Path
+) -> None:
+    program.write_bytes(b"\x7fELF but not really")
+    for words in (["x"], ["list"]):
+        done = run(uvpip, *words, UVSHIM_UV=str(program))
+        assert done.returncode == 126
+        assert done.stderr.startswith(f"error: `{program}` cannot be run: ")
+
+
+def end(child: process.Child) -> int:
+    """Wait for a child and return its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a file, as on macOS"])
+def test_what_is_kept_of_a_program_is_all_that_it_writes_to_either_stream(
+    monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    if kept != "in memory":
+        monkeypatch.delattr(os, "memfd_create")
+    script = "cat; printf 'out '; printf '\\377 err' >&2; exit 7"
+    child = process.start(["/bin/sh", "-c", script], keep_output=True)
+    assert end(child) == 7
+    assert child.output() == os.fsdecode(b"out \xff err")
+
+
+def test_a_program_has_the_variables_that_it_is_given_and_else_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OURS", "1")
+    for given, expected in ((None, "1-"), ({"THEIRS": "2"}, "-2")):
+        child = process.start(
+            ["/bin/sh", "-c", 'printf %s "$OURS-$THEIRS"'], given, keep_output=True
         )
-        self.path.chmod(0o755)
-
-    def has_begun(self) -> None:
-        """Return when it waits."""
-        end = time.monotonic() + 30
-        while not self._log.exists() or "waits" not in self._log.read_text():
-            assert time.monotonic() < end
-            time.sleep(0.02)
-
-    def received(self) -> list[str]:
-        return self._log.read_text().splitlines()[1:]
+        assert (end(child), child.output()) == (0, expected)
 
 
-@pytest.mark.parametrize("number", ENDING)
-@pytest.mark.parametrize("dies", [True, False], ids=["dies", "goes on"])
-def test_a_signal_to_uvpip_alone_reaches_uv_once_and_its_end_is_ours(
-    number: signal.Signals,
-    dies: bool,  # noqa: FBT001
-    uvpip: Path,
-    variables: dict[str, str],
-    venv: Venv,
-    tmp_path: Path,
+def test_of_a_program_whose_output_is_not_kept_nothing_is_told() -> None:
+    child = process.start(["/bin/true"])
+    assert (end(child), child.output()) == (0, "")
+
+
+def test_what_cannot_be_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program")
+    (tmp_path / "text").chmod(0o755)
+    for name in ("text", "missing"):
+        with pytest.raises(CannotRunError, match=str(tmp_path / name)):
+            process.start([str(tmp_path / name)])
+
+
+def test_where_the_working_directory_is_gone_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    uv = Waiting(tmp_path, dies=dies)
-    with subprocess.Popen(
-        ["sh", "-c", 'ulimit -c 0; exec "$0" x', uvpip],
-        cwd=tmp_path,
-        env={**variables, "UVSHIM_UV": str(uv.path)},
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        uv.has_begun()
-        process.send_signal(number)
-        assert process.wait(30) == (-number if dies else 5)
-        assert process.stderr is not None
-        assert process.stderr.read() == b""
-    assert uv.received() == [number.name]
-
-
-@pytest.mark.parametrize("dies", [True, False], ids=["dies", "goes on"])
-def test_a_key_on_the_terminal_reaches_uv_once(
-    dies: bool,  # noqa: FBT001
-    uvpip: Path,
-    variables: dict[str, str],
-    venv: Venv,
-    tmp_path: Path,
-) -> None:
-    uv = Waiting(tmp_path, dies=dies)
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(tmp_path)
-        os.execve(uvpip, [str(uvpip), "x"], {**variables, "UVSHIM_UV": str(uv.path)})
-    uv.has_begun()
-    os.write(terminal, b"\x03")
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    os.close(terminal)
-    assert status == (-signal.SIGINT if dies else 5)
-    assert uv.received() == ["SIGINT"]
-
-
-def test_the_end_of_the_terminal_reaches_uv_once_if_uvpip_leads_the_session(
-    uvpip: Path, variables: dict[str, str], venv: Venv, tmp_path: Path
-) -> None:
-    uv = Waiting(tmp_path, dies=True)
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(tmp_path)
-        os.execve(uvpip, [str(uvpip), "x"], {**variables, "UVSHIM_UV": str(uv.path)})
-    uv.has_begun()
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGHUP
-    assert uv.received() == ["SIGHUP"]
-
-
-def test_an_alarm_that_was_set_for_uvpip_before_it_began_ends_uv(
-    run: Run, uvpip: Path, venv: Venv, tmp_path: Path
-) -> None:
-    """As `perl -e 'alarm 9; exec @ARGV'` does where there is no `timeout`."""
-    uv = Waiting(tmp_path, dies=True)
-    program = "import os, signal, sys; signal.alarm(2); os.execv(sys.argv[1], sys.argv[1:])"
-    done = run(sys.executable, "-c", program, uvpip, "x", UVSHIM_UV=str(uv.path))
-    assert done.returncode == -signal.SIGALRM
-    assert uv.received() == ["SIGALRM"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_if_uv_dies_of_a_signal_a_shell_sees_what_it_would_see_of_uv(
-    number: signal.Signals, run: Run, uvpip: Path, venv: Venv, tmp_path: Path
-) -> None:
-    """A script stands in for a uv that is killed."""
-    killed = tmp_path / "killed"
-    killed.write_text(f'#!/bin/sh\ncase "$*" in *dry-run*) ;; *) kill -{number.value} $$ ;; esac\n')
-    killed.chmod(0o755)
-    command = ("sh", "-c", 'ulimit -c 0; "$0" x; echo $?', uvpip)
-    assert run(*command, UVSHIM_UV=str(killed)).stdout == f"{128 + number}\n"
-
-
-STATUS = """\
-#!/bin/sh
-case "$*" in *dry-run*|--version) ;; *) grep ^Sig /proc/self/status ;; esac
-"""
-
-
-def signals(status: str) -> tuple[set[int], set[int]]:
-    """Return the signals that are blocked and those that are ignored, in a process's `status`."""
-    masks = {line.split(":")[0]: int(line.split(":")[1], 16) for line in status.splitlines()[1:]}
-    # 32 and 33 are glibc's own: its posix_spawn has them ignored.
-    blocked, unheeded = (
-        {number for number in range(1, 32) if masks[name] >> (number - 1) & 1}
-        for name in ("SigBlk", "SigIgn")
-    )
-    return blocked, unheeded
-
-
-@pytest.mark.parametrize("ignored", [[], ["HUP"], ["PIPE"], ["INT", "TERM"]], ids=str)
-@pytest.mark.parametrize("words", [["x"], ["list"]], ids=str)
-def test_uv_finds_every_signal_as_it_was_before_python(
-    words: list[str], ignored: list[str], run: Run, uvpip: Path, venv: Venv, tmp_path: Path
-) -> None:
-    """A script stands in for uv, and prints which signals are blocked and ignored."""
-    status = tmp_path / "status"
-    status.write_text(STATUS)
-    status.chmod(0o755)
-    trap = "".join(f"trap '' {name}; " for name in ignored if name != "PIPE")
-    command = ["sh", "-c", trap + '"$0" "$@"']
-    seen = run(*command, uvpip, *words, UVSHIM_UV=str(status)).stdout
-    plain = run(*command, status, *words).stdout
-    assert signals(seen) == signals(plain)
-
-
-def test_where_the_end_of_children_is_ignored_uvpip_works_all_the_same(
-    run: Run, uvpip: Path, venv: Venv, tmp_path: Path
-) -> None:
-    """`true` stands in for a uv that has ended before anybody can wait for it."""
-    program = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
-    program += "os.execv(sys.argv[1], sys.argv[1:])"
-    for _ in range(5):
-        done = run(sys.executable, "-c", program, uvpip, "x", UVSHIM_UV="/bin/true")
-        assert "Traceback" not in done.stderr
-        assert done.returncode == 3
+    directory = tmp_path / "gone"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    assert process.working_directory() == str(directory)
+    directory.rmdir()
+    assert process.working_directory() == ""
 
 
 # uvx puts the environment that it makes for a program first on PATH; UV is its own path.
 def test_the_environment_that_uvx_made_for_us_is_not_one_to_install_into(
-    run: Run, uv: Path, make_venv: MakeVenv, wheels: Path, only_uv: Path, tmp_path: Path
+    run: Run, uv: Path, make_venv: MakeVenv, wheels: Path, only_uv: Path
 ) -> None:
     ours = make_venv("cache/archive-v0/x")
     code = "import sys; sys.path[:0] = {!r}; from uvshim.{} import main; sys.exit(main())"

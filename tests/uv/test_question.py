@@ -1,4 +1,4 @@
-"""What is known of uv: its binary, its version, and how it says where it installs."""
+"""How uv says where it installs, and which uv is asked."""
 
 from __future__ import annotations
 
@@ -10,105 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.places import found_below
-from uvshim.errors import UvNotFoundError, UvshimError
-from uvshim.uv import process, question
+from uvshim.errors import UvshimError
+from uvshim.uv import question
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Run
     from tests.places import Venv
-
-VARIABLES = ("UVSHIM_UV", "UV", "PATH")
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    path = tmp_path / "bin" / "uv"
-    path.parent.mkdir()
-    path.write_text("#!/bin/sh\n")
-    path.chmod(0o755)
-    return path
-
-
-@pytest.fixture
-def _nothing_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-
-
-@pytest.mark.usefixtures("_nothing_chosen")
-def test_a_variable_of_ours_comes_first(monkeypatch: pytest.MonkeyPatch, program: Path) -> None:
-    monkeypatch.setenv("UV", "/bin/sh")
-    monkeypatch.setenv("UVSHIM_UV", str(program))
-    assert process.find_uv() == str(program)
-    monkeypatch.setenv("UVSHIM_UV", "uv")
-    monkeypatch.setenv("PATH", str(program.parent))
-    assert process.find_uv() == str(program)
-
-
-@pytest.mark.usefixtures("_nothing_chosen")
-def test_a_variable_of_ours_that_names_no_program_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, program: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(program.parent))
-    for wrong in (program.parent, program.parent / "none", "none"):
-        monkeypatch.setenv("UVSHIM_UV", str(wrong))
-        with pytest.raises(UvNotFoundError, match=f"`{wrong}`, which UVSHIM_UV names"):
-            process.find_uv()
-
-
-@pytest.mark.usefixtures("_nothing_chosen")
-def test_the_variable_that_uv_sets_comes_next_if_it_names_a_program(
-    monkeypatch: pytest.MonkeyPatch, program: Path
-) -> None:
-    monkeypatch.setenv("UV", "/bin/sh")
-    monkeypatch.setenv("PATH", str(program.parent))
-    assert process.find_uv() == "/bin/sh"
-    monkeypatch.setenv("UV", "/no/such/uv")
-    assert process.find_uv() == str(program)
-
-
-@pytest.mark.usefixtures("_nothing_chosen")
-def test_only_what_can_be_run_is_found_on_path(
-    monkeypatch: pytest.MonkeyPatch, program: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "file").mkdir()
-    (tmp_path / "file" / "uv").touch(mode=0o644)
-    (tmp_path / "directory" / "uv").mkdir(parents=True)
-    places = [tmp_path / "file", tmp_path / "directory", program.parent]
-    monkeypatch.setenv("PATH", ":".join(map(str, places)))
-    assert process.find_uv() == str(program)
-
-
-@pytest.mark.usefixtures("_nothing_chosen")
-def test_the_uv_that_is_installed_beside_it_comes_last(uv: Path) -> None:
-    assert shutil.which("uv") is None
-    assert "uv" in process.find_uv()
-
-
-@pytest.mark.usefixtures("_nothing_chosen")
-def test_without_any_uv_one_is_told_what_to_do(
-    run: Run, uvpip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "_installed", lambda: None)
-    with pytest.raises(UvNotFoundError, match="There is no `uv` on PATH"):
-        process.find_uv()
-    done = run(uvpip, "x", UVSHIM_UV=str(tmp_path / "none"))
-    assert done.returncode == 127
-    assert done.stderr.startswith("error: `")
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_uv_that_is_no_program_is_told(
-    run: Run, uvpip: Path, program: Path, tmp_path: Path
-) -> None:
-    program.write_bytes(b"\x7fELF but not really")
-    for words in (["x"], ["list"]):
-        done = run(uvpip, *words, UVSHIM_UV=str(program))
-        assert done.returncode == 126
-        assert done.stderr.startswith(f"error: `{program}` cannot be run: ")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Signals that arrive before anything is begun: the command ends by them, and begins nothing."""
+"""Signals, and the end of uv, as far as runs of the commands show them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,202 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import Run
     from tests.places import Venv
+
+# It answers the question at once, and otherwise waits for signals, which it notes.
+WAITING_UV = """\
+#!{python} -IS
+import os, select, signal, sys, time
+if "--dry-run" in sys.argv or "--version" in sys.argv:
+    sys.exit()
+arrived, arriving = os.pipe()
+os.set_blocking(arriving, False)
+signal.set_wakeup_fd(arriving)  # a byte for each, where a handler may be called once for two
+for number in {numbers}:
+    signal.signal(number, lambda *_: None)
+with open({log!r}, "a") as log:
+    print("waits", file=log, flush=True)
+    select.select([arrived], [], [], 20)
+    time.sleep(0.3)
+    numbers = os.read(arrived, 100)
+    for number in numbers:
+        print(signal.Signals(number).name, file=log)
+if {dies}:
+    signal.signal(numbers[0], signal.SIG_DFL)
+    os.kill(os.getpid(), numbers[0])
+sys.exit(5)
+"""
+
+
+ENDING = [
+    signal.SIGALRM,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGPROF,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGVTALRM,
+    signal.SIGXCPU,
+]
+
+
+class Waiting:
+    """A program that stands in for a uv that takes long, and what signals have reached it."""
+
+    def __init__(self, directory: Path, *, dies: bool) -> None:
+        self.path = directory / "waiting"
+        self._log = directory / "waiting.log"
+        self.path.write_text(
+            WAITING_UV.format(
+                python=sys.executable, log=str(self._log), dies=dies, numbers=list(map(int, ENDING))
+            )
+        )
+        self.path.chmod(0o755)
+
+    def has_begun(self) -> None:
+        """Return when it waits."""
+        end = time.monotonic() + 30
+        while not self._log.exists() or "waits" not in self._log.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def received(self) -> list[str]:
+        return self._log.read_text().splitlines()[1:]
+
+
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("dies", [True, False], ids=["dies", "goes on"])
+def test_a_signal_to_uvpip_alone_reaches_uv_once_and_its_end_is_ours(
+    number: signal.Signals,
+    dies: bool,  # noqa: FBT001
+    uvpip: Path,
+    variables: dict[str, str],
+    venv: Venv,
+    tmp_path: Path,
+) -> None:
+    uv = Waiting(tmp_path, dies=dies)
+    with subprocess.Popen(
+        ["sh", "-c", 'ulimit -c 0; exec "$0" x', uvpip],
+        cwd=tmp_path,
+        env={**variables, "UVSHIM_UV": str(uv.path)},
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        uv.has_begun()
+        process.send_signal(number)
+        assert process.wait(30) == (-number if dies else 5)
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert uv.received() == [number.name]
+
+
+@pytest.mark.parametrize("dies", [True, False], ids=["dies", "goes on"])
+def test_a_key_on_the_terminal_reaches_uv_once(
+    dies: bool,  # noqa: FBT001
+    uvpip: Path,
+    variables: dict[str, str],
+    venv: Venv,
+    tmp_path: Path,
+) -> None:
+    uv = Waiting(tmp_path, dies=dies)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execve(uvpip, [str(uvpip), "x"], {**variables, "UVSHIM_UV": str(uv.path)})
+    uv.has_begun()
+    os.write(terminal, b"\x03")
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os.close(terminal)
+    assert status == (-signal.SIGINT if dies else 5)
+    assert uv.received() == ["SIGINT"]
+
+
+def test_the_end_of_the_terminal_reaches_uv_once_if_uvpip_leads_the_session(
+    uvpip: Path, variables: dict[str, str], venv: Venv, tmp_path: Path
+) -> None:
+    uv = Waiting(tmp_path, dies=True)
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execve(uvpip, [str(uvpip), "x"], {**variables, "UVSHIM_UV": str(uv.path)})
+    uv.has_begun()
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGHUP
+    assert uv.received() == ["SIGHUP"]
+
+
+def test_an_alarm_that_was_set_for_uvpip_before_it_began_ends_uv(
+    run: Run, uvpip: Path, venv: Venv, tmp_path: Path
+) -> None:
+    """As `perl -e 'alarm 9; exec @ARGV'` does where there is no `timeout`."""
+    uv = Waiting(tmp_path, dies=True)
+    program = "import os, signal, sys; signal.alarm(2); os.execv(sys.argv[1], sys.argv[1:])"
+    done = run(sys.executable, "-c", program, uvpip, "x", UVSHIM_UV=str(uv.path))
+    assert done.returncode == -signal.SIGALRM
+    assert uv.received() == ["SIGALRM"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_if_uv_dies_of_a_signal_a_shell_sees_what_it_would_see_of_uv(
+    number: signal.Signals, run: Run, uvpip: Path, venv: Venv, tmp_path: Path
+) -> None:
+    """A script stands in for a uv that is killed."""
+    killed = tmp_path / "killed"
+    killed.write_text(f'#!/bin/sh\ncase "$*" in *dry-run*) ;; *) kill -{number.value} $$ ;; esac\n')
+    killed.chmod(0o755)
+    command = ("sh", "-c", 'ulimit -c 0; "$0" x; echo $?', uvpip)
+    assert run(*command, UVSHIM_UV=str(killed)).stdout == f"{128 + number}\n"
+
+
+STATUS = """\
+#!/bin/sh
+case "$*" in *dry-run*|--version) ;; *) grep ^Sig /proc/self/status ;; esac
+"""
+
+
+def signals(status: str) -> tuple[set[int], set[int]]:
+    """Return the signals that are blocked and those that are ignored, in a process's `status`."""
+    masks = {line.split(":")[0]: int(line.split(":")[1], 16) for line in status.splitlines()[1:]}
+    # 32 and 33 are glibc's own: its posix_spawn has them ignored.
+    blocked, unheeded = (
+        {number for number in range(1, 32) if masks[name] >> (number - 1) & 1}
+        for name in ("SigBlk", "SigIgn")
+    )
+    return blocked, unheeded
+
+
+@pytest.mark.parametrize("ignored", [[], ["HUP"], ["PIPE"], ["INT", "TERM"]], ids=str)
+@pytest.mark.parametrize("words", [["x"], ["list"]], ids=str)
+def test_uv_finds_every_signal_as_it_was_before_python(
+    words: list[str], ignored: list[str], run: Run, uvpip: Path, venv: Venv, tmp_path: Path
+) -> None:
+    """A script stands in for uv, and prints which signals are blocked and ignored."""
+    status = tmp_path / "status"
+    status.write_text(STATUS)
+    status.chmod(0o755)
+    trap = "".join(f"trap '' {name}; " for name in ignored if name != "PIPE")
+    command = ["sh", "-c", trap + '"$0" "$@"']
+    seen = run(*command, uvpip, *words, UVSHIM_UV=str(status)).stdout
+    plain = run(*command, status, *words).stdout
+    assert signals(seen) == signals(plain)
+
+
+def test_where_the_end_of_children_is_ignored_uvpip_works_all_the_same(
+    run: Run, uvpip: Path, venv: Venv, tmp_path: Path
+) -> None:
+    """`true` stands in for a uv that has ended before anybody can wait for it."""
+    program = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    program += "os.execv(sys.argv[1], sys.argv[1:])"
+    for _ in range(5):
+        done = run(sys.executable, "-c", program, uvpip, "x", UVSHIM_UV="/bin/true")
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 3
+
+
+# --- before anything is begun ---------------------------------------------------------------------
 
 # It stands in for a uv that waits for another one's lock when it is asked.
 WAITING = """\

@@ -1,0 +1,236 @@
+"""What a person may name, and what it means: on the disk, and in the file system of an image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from uvshim.environments import installation
+from uvshim.environments.tree import DiskTree
+from uvshim.errors import EnvironmentUnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+SITE = "lib/python3.11/site-packages"
+
+
+def made(root: Path, directories: Iterable[str] = (), files: Iterable[str] = ()) -> Path:
+    """Make those directories and empty files below `root`, and return that."""
+    for name in directories:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    for name in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def virtual(root: Path, settings: str = "home = /nowhere/bin\n", site: str = SITE) -> Path:
+    """Make a virtual environment with those settings at `root`, and return that."""
+    made(root, [site], ["bin/python"])
+    (root / "pyvenv.cfg").write_text(settings)
+    return root
+
+
+def paths(found: Iterable[installation.Installation]) -> list[tuple[str, tuple[str, ...]]]:
+    return [(each.path, each.site_packages) for each in found]
+
+
+def test_a_virtual_environment_is_named_by_its_root_or_its_python(tmp_path: Path) -> None:
+    root = virtual(tmp_path / "venv")
+    for word in (root, root / "bin" / "python"):
+        (found,) = installation.find(str(word))
+        assert paths([found]) == [(str(root), (f"{root}/{SITE}",))]
+        assert found.lock == f"{root}/.lock"
+        assert found.inherited == ()
+        assert found.mendable == [f"{root}/{SITE}"]
+
+
+def test_a_word_is_a_path_from_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = virtual(tmp_path / "venv")
+    monkeypatch.chdir(tmp_path)
+    assert paths(installation.find("venv")) == paths(installation.find(str(root)))
+
+
+def test_a_python_elsewhere_is_followed_to_the_environment_that_it_is_linked_from(
+    tmp_path: Path,
+) -> None:
+    root = virtual(tmp_path / "venv")
+    base = made(tmp_path / "base", [SITE], ["bin/python3.11"])
+    (root / "bin" / "python").unlink()
+    (root / "bin" / "python").symlink_to(base / "bin" / "python3.11")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(root / "bin" / "python")
+    (found,) = installation.find(str(root / "bin" / "python"))
+    assert found.path == str(root)
+    (found,) = installation.find(str(base / "bin" / "python3.11"))
+    assert (found.path, found.lock) == (str(base), None)
+
+
+def test_of_two_pythons_below_one_root_an_interpreter_has_its_own_directories(
+    tmp_path: Path,
+) -> None:
+    older, newer = "lib/python3.9/site-packages", "lib/python3.10/site-packages"
+    root = made(tmp_path / "usr", [older, newer], ["bin/python3.9", "bin/python3.10"])
+    for word, own in (
+        (root / "bin" / "python3.9", older),
+        (root / "bin" / "python3.10", newer),
+        (root, newer),  # of which 10 is the newer one, not 9
+    ):
+        (found,) = installation.find(str(word))
+        assert found.site_packages == (f"{root}/{own}",)
+
+
+def test_a_site_packages_directory_is_taken_alone_with_the_lock_of_its_environment(
+    tmp_path: Path,
+) -> None:
+    root = virtual(tmp_path / "venv")
+    (found,) = installation.find(f"{root}/{SITE}")
+    assert paths([found]) == [(f"{root}/{SITE}", (f"{root}/{SITE}",))]
+    assert found.lock == f"{root}/.lock"
+    target = made(tmp_path / "target", ["six-1.0.dist-info"])
+    (found,) = installation.find(str(target))
+    assert paths([found]) == [(str(target), (str(target),))]
+    assert found.lock == f"{target}/.lock"
+
+
+@pytest.mark.parametrize("value", ["true", "True", "TRUE"])
+def test_what_is_inherited_from_the_python_below_is_seen_and_not_mended(
+    tmp_path: Path, value: str
+) -> None:
+    base = made(tmp_path / "base", [SITE, "lib/python3.12/site-packages"])
+    settings = f"HOME = {base}/bin\ninclude-system-site-packages = {value}\n"
+    root = virtual(tmp_path / "venv", settings)
+    (found,) = installation.find(str(root))
+    assert found.inherited == (f"{base}/{SITE}",)
+    assert found.visible == (f"{root}/{SITE}", f"{base}/{SITE}")
+    assert found.mendable == [f"{root}/{SITE}"]
+    assert found.belongs_to_system(f"{base}/{SITE}/six-1.0.dist-info")
+    assert not found.belongs_to_system(f"{root}/{SITE}/six-1.0.dist-info")
+    virtual(root, settings.replace(value, "false"))
+    assert installation.find(str(root))[0].inherited == ()
+
+
+def test_what_dpkg_owns_is_seen_before_nothing_and_mended_only_if_it_is_named(
+    tmp_path: Path,
+) -> None:
+    usr = tmp_path / "usr"
+    dpkg, local = "lib/python3/dist-packages", "local/lib/python3.11/dist-packages"
+    made(usr, [dpkg, local], ["bin/python3.11"])
+    (found,) = installation.find(f"{usr}/bin/python3.11")
+    assert found.site_packages == (f"{usr}/{local}", f"{usr}/{dpkg}")
+    assert found.mendable == [f"{usr}/{local}"]
+    assert found.belongs_to_system(f"{usr}/{dpkg}/six-1.0.dist-info")
+    (named,) = installation.find(f"{usr}/{dpkg}")
+    assert named.mendable == [f"{usr}/{dpkg}"]
+
+
+def test_a_directory_that_two_names_lead_to_counts_once(tmp_path: Path) -> None:
+    root = virtual(tmp_path / "venv")
+    (root / "lib64").symlink_to("lib")
+    assert installation.find(str(root))[0].site_packages == (f"{root}/{SITE}",)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nowhere", "does not exist"),
+        ("file", "is no Python interpreter"),
+        ("bin/python3", "is no Python interpreter"),
+        ("empty", "is no virtual environment, Python interpreter, site-packages directory or"),
+        ("venv", "has no site-packages directory"),
+        ("root", "There is no site-packages directory in the file system"),
+    ],
+)
+def test_what_is_not_an_environment_is_told_with_the_word_that_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
+) -> None:
+    made(tmp_path, ["empty", "root/usr", "root/etc"], ["file", "bin/python3", "venv/pyvenv.cfg"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EnvironmentUnknownError, match=reason) as caught:
+        installation.find(name)
+    assert f"`{name}`" in str(caught.value)
+
+
+def test_of_a_site_packages_directory_that_a_program_names_nothing_is_asked(
+    tmp_path: Path,
+) -> None:
+    empty = made(tmp_path / "anything", ["."])
+    assert installation.of_site_packages(str(empty)).site_packages == (str(empty),)
+    for word in ("missing", "file"):
+        made(tmp_path, files=["file"])
+        with pytest.raises(EnvironmentUnknownError, match=str(tmp_path / word)):
+            installation.of_site_packages(str(tmp_path / word))
+
+
+def test_a_program_belongs_to_the_environment_of_its_directory_else_of_where_it_leads(
+    tmp_path: Path,
+) -> None:
+    root = virtual(tmp_path / "venv")
+    made(root, files=["bin/pip"])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pip").symlink_to(root / "bin" / "pip")
+    for program in (root / "bin" / "pip", tmp_path / "bin" / "pip"):
+        found = installation.of_program(str(program))
+        assert found is not None
+        assert found.path == str(root)
+    assert (
+        installation.of_program(str(made(tmp_path, files=["opt/bin/tool"]) / "opt/bin/tool"))
+        is None
+    )
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def test_every_environment_of_an_image_is_found_wherever_it_lies(tmp_path: Path) -> None:
+    root = made(tmp_path / "root", ["etc", "usr/" + SITE])
+    for place in ("opt/app", "usr/src/app/.venv", "root/.local/share/uv/tools/foo"):
+        virtual(root / place)
+    found = installation.find(str(root))
+    assert sorted(each.path for each in found) == [
+        "/opt/app",
+        "/root/.local/share/uv/tools/foo",
+        "/usr",
+        "/usr/src/app/.venv",
+    ]
+    assert {each.lock for each in found} == {None}
+    (app,) = (each for each in found if each.path == "/opt/app")
+    assert app.site_packages == (f"/opt/app/{SITE}",)
+    assert app.mendable == [f"{root}/opt/app/{SITE}"]
+
+
+def test_each_python_of_a_prefix_in_an_image_is_one_of_its_own(tmp_path: Path) -> None:
+    sites = [f"/usr/local/lib/python3.{minor}/site-packages" for minor in (9, 10)]
+    root = made(tmp_path / "root", ["etc", "usr", *(site[1:] for site in sites)])
+    assert paths(installation.find(str(root))) == [("/usr/local", (site,)) for site in sites]
+
+
+def test_debians_local_directory_in_an_image_belongs_to_the_python_in_usr(tmp_path: Path) -> None:
+    local, dpkg = "usr/local/lib/python3.11/dist-packages", "usr/lib/python3/dist-packages"
+    root = made(tmp_path / "root", ["etc", local, dpkg])
+    (found,) = installation.find(str(root))
+    assert found.site_packages == (f"/{local}", f"/{dpkg}")
+    assert found.mendable == [f"{root}/{local}"]
+
+
+def test_a_link_in_an_image_is_neither_searched_nor_followed_out_of_it(tmp_path: Path) -> None:
+    outside = virtual(tmp_path / "outside")
+    root = virtual(tmp_path / "root" / "opt" / "app").parent.parent
+    made(root, ["etc", "usr"])
+    (root / "opt" / "again").symlink_to("app")
+    (root / "srv").symlink_to(outside)
+    assert [each.path for each in installation.find(str(root))] == ["/opt/app"]
+
+
+def test_places_without_a_python_and_those_too_deep_are_not_searched(tmp_path: Path) -> None:
+    root = made(tmp_path / "root", ["etc", "usr", SITE])
+    for place in ("tmp/venv", "proc/venv", "usr/share/venv", "a/" * 12 + "venv"):
+        virtual(root / place)
+    virtual(root / "usr" / "sharing")
+    found = [each.path for each in installation.in_image(DiskTree(str(root)))]
+    assert sorted(found) == ["/", "/usr/sharing"]
