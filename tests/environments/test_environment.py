@@ -31,6 +31,8 @@ class InThisProcess(Supervisor):
     def wait(self, child: Child, *_: object) -> int:
         return child.pid
 
+    wait_for_answer = wait
+
 
 class Answered(Child):
     """A program that has ended, with its exit code in place of its process number."""
