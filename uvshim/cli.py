@@ -78,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
         "not installed, a version that conflicts",
     )
     check.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare every file that RECORD lists with what is there, by size and hash",
+    )
+    check.add_argument(
         "--format", choices=("text", "json", "html"), default="text", help="default: text"
     )
     _add_image_options(check)

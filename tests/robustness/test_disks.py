@@ -107,9 +107,10 @@ def test_a_full_disk_is_said_and_loses_nothing(
 def test_a_read_only_disk_is_said_and_loses_nothing(small: Venv, tools: Tools) -> None:
     before = checksum(small.path)
     subprocess.run(["mount", "-o", "remount,ro", small.path.parent], check=True)
-    done = tools.fix(small)
-    assert done.returncode == 3, done.stderr
-    assert done.stderr.count("was left alone: read-only file system") == 2
+    for options in (["--dry-run"], []):
+        done = tools.run(tools.uvshim, "fix", *options, small.path)
+        assert done.returncode == 3, done.stderr
+        assert done.stderr.count("was left alone: read-only file system") == 2
     done = tools.check(small)
     assert "Traceback" not in done.stderr
     assert checksum(small.path) == before
@@ -126,10 +127,11 @@ def test_the_directories_of_another_user_are_left_alone_without_the_right_to_the
     before = checksum(installed.path)
     # Root without its capabilities is a user like any other.
     without_rights = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
-    done = tools.run(*without_rights, tools.uvshim, "fix", installed.path)
-    assert done.returncode == 3, done.stderr
-    assert done.stderr.count("was left alone: permission denied") == 2
-    assert checksum(installed.path) == before
+    for options in (["--dry-run"], []):
+        done = tools.run(*without_rights, tools.uvshim, "fix", *options, installed.path)
+        assert done.returncode == 3, done.stderr
+        assert done.stderr.count("was left alone: permission denied") == 2
+        assert checksum(installed.path) == before
     fixed_by(tools, installed)
 
 

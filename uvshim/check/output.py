@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from uvshim.check.diagnosis import Diagnosis, Failure, Finding
     from uvshim.check.report import Report
-    from uvshim.environments.installation import Installation
+    from uvshim.check.verify import Difference
 
 SCHEMA = 1
 
@@ -65,6 +65,9 @@ def environment_as_json(report: Report) -> dict[str, Any]:
         "unreadable": [
             {**one._asdict(), "path": report.outside(one.path)} for one in found.unreadable
         ],
+        "differences": None
+        if report.differences is None
+        else [{**one._asdict(), "path": report.outside(one.path)} for one in report.differences],
         "excluded": [
             {**plain(one), "by": report.gate.source_of(one.name)} for one in found.excluded
         ],
@@ -85,6 +88,7 @@ def as_text(report: Report, style: Style, *, everything: bool) -> str:
         _entry_points(report.diagnosis, style),
         _refused(report.diagnosis, style),
         _unreadable(report),
+        _differences(report, style),
     )
     lines = [
         _heading(report, style),
@@ -173,6 +177,22 @@ def _unreadable(report: Report) -> _Section:
     return "dist-info directories that say nothing", lines
 
 
+def _differences(report: Report, style: Style) -> _Section:
+    differing = report.differences or ()
+    lines = [
+        f"{_named(each, style)}: {style.paint(YELLOW, what)} {printable(path)}".rstrip()
+        for each in differing
+        for what, paths in (
+            (printable(each.fault), [""] if each.fault else []),
+            ("missing", each.missing),
+            ("changed", each.changed),
+            ("not in RECORD", each.unlisted),
+        )
+        for path in paths
+    ]
+    return f"{counted(len(differing), 'distribution')} not as RECORD says", lines
+
+
 def _cut(section: _Section, *, everything: bool) -> Iterator[str]:
     """Yield the lines of a `section`, indented; of a long one the first, and a count."""
     title, lines = section
@@ -192,6 +212,8 @@ def _notes(report: Report, style: Style) -> Iterator[str]:
         names = counted(found.harmless, "normalized name")
         why = "has no trouble with" if found.setuptools else "is not there to miss"
         yield style.paint(DIM, f"  {names}, which the pkg_resources of this environment {why}")
+    if report.differences == ():
+        yield style.paint(DIM, "  Every file is what RECORD says")
     for line in left_out(report):
         yield f"  {style.paint(YELLOW, line)}"
 
@@ -220,21 +242,24 @@ def _remedies(report: Report, style: Style) -> Iterator[str]:
     commands = [f"uvshim fix {quote(report.outside(path))}" for path in own + inherited]
     if report.image is not None:
         commands = []  # its layers are not changed
-    for command in commands + reinstalls(place, report.diagnosis):
+    for command in commands + reinstalls(report):
         yield f"  {style.label(CYAN, 'hint')} {command}"
 
 
-def reinstalls(place: Installation, diagnosis: Diagnosis) -> list[str]:
-    """Return the commands that resolve duplicates and ghosts.
+def reinstalls(report: Report) -> list[str]:
+    """Return the commands that resolve duplicates and ghosts, and bring back what was changed.
 
     Only an installer can: the code has to come back, or one of two has to go with its code. In an
     image they are to be run inside of it.
     """
+    place = report.place
     option = "--target" if place.path in place.site_packages else "--python"
     versions: dict[str, list[str]] = {}
-    for finding in diagnosis.findings:
+    for finding in report.diagnosis.findings:
         if finding.kind in {DUPLICATE, GHOST}:
             versions.setdefault(finding.name, []).append(finding.version)
+    for each in report.differences or ():
+        versions.setdefault(each.name, []).append(each.version)
     return [
         f"uvpip install {option} {quote(place.path)} --no-deps --reinstall "
         + quote(f"{name}=={max(found, key=_age)}")
@@ -252,5 +277,5 @@ def _age(version: str) -> Version:
         return Version("0.dev0")
 
 
-def _named(each: Finding | Unresolvable | Failure, style: Style) -> str:
+def _named(each: Finding | Unresolvable | Failure | Difference, style: Style) -> str:
     return f"{style.paint(BOLD, printable(each.name))}=={printable(each.version)}"

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
 from uvshim.check.diagnosis import diagnose
+from uvshim.errors import EnvironmentUnknownError
 
 if TYPE_CHECKING:
     from uvshim.check.diagnosis import Diagnosis
+    from uvshim.check.verify import Difference
     from uvshim.environments.installation import Installation
 
 # Where patterns of names that are to be left alone stand, and these: see `config.exclusions`.
@@ -24,6 +26,8 @@ class Gate(NamedTuple):
     """The names that do not count."""
     strict: bool = False
     """What require() refuses, whatever the names, counts too."""
+    verify: bool = False
+    """Files that are not what RECORD says count too."""
 
     def excludes(self, name: str) -> bool:
         """Say whether the distribution `name` does not count."""
@@ -49,11 +53,14 @@ class Report(NamedTuple):
     """That of the image."""
     platform: str | None = None
     """That of the image, as in ``linux/amd64``."""
+    differences: tuple[Difference, ...] | None = None
+    """The distributions whose files are not what RECORD says; None: nobody has looked."""
 
     @property
     def broken(self) -> bool:
         """Whether a build should end here."""
-        return self.diagnosis.broken or (self.gate.strict and bool(self.diagnosis.refused))
+        refused = self.gate.strict and bool(self.diagnosis.refused)
+        return self.diagnosis.broken or refused or bool(self.differences)
 
     @property
     def called(self) -> str:
@@ -68,5 +75,24 @@ class Report(NamedTuple):
 
 
 def examine(place: Installation, gate: Gate) -> Report:
-    """Find out what is wrong with the installation `place`."""
-    return Report(place, diagnose(place.tree, place.visible, excluded=gate.excludes), gate)
+    """Find out what is wrong with the installation `place`.
+
+    Raises `EnvironmentUnknownError` if its files are to be verified and its tree cannot read all of
+    them, and OSError if one of them cannot be read.
+    """
+    diagnosis = diagnose(place.tree, place.visible, excluded=gate.excludes)
+    differences = _verified(place) if gate.verify else None
+    return Report(place, diagnosis, gate, differences=differences)
+
+
+def _verified(place: Installation) -> tuple[Difference, ...]:
+    """Return what differs from RECORD in the directories of `place` itself.
+
+    What belongs to the system's packages has no RECORD: `dpkg --verify` knows it.
+    """
+    from uvshim.check import verify
+
+    if not isinstance(place.tree, verify.HashedTree):
+        message = "The files of an image that is not mounted or unpacked cannot be verified"
+        raise EnvironmentUnknownError(message)
+    return verify.verify(place.tree, place.own)

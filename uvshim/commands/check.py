@@ -25,7 +25,8 @@ BROKEN = 1
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
     """Diagnose every environment and image, and print the result to standard output."""
-    gate = report.Gate(config.exclusions(process.working_directory()), strict=options.strict)
+    exclusions = config.exclusions(process.working_directory())
+    gate = report.Gate(exclusions, strict=options.strict, verify=options.verify)
     words, names = images.apart(options)
     reports = [] if names and not words else _environments(words, gate)
     answers = images.answers(names, gate, options) if names else []

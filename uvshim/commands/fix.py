@@ -125,7 +125,7 @@ def say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) 
         messages.warning(f"`{printable(report.outside(finding.path))}` {printable(clause)}")
     for line in left_out(report):
         messages.note(line)
-    for command in reinstalls(report.place, report.diagnosis):
+    for command in reinstalls(report):
         messages.hint(command)
 
 
@@ -148,5 +148,5 @@ def as_json(fixed: Fixed) -> dict[str, Any]:
             {**finding._asdict(), "path": report.outside(finding.path), "reason": clause}
             for finding, clause in fixed.rest
         ],
-        "commands": reinstalls(report.place, report.diagnosis),
+        "commands": reinstalls(report),
     }

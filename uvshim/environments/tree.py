@@ -18,6 +18,9 @@ from uvshim.environments import files
 # More symbolic links than this on the way to one file are a circle (as in the Linux kernel).
 _MOST_LINKS = 40
 
+# How much of a file is read at once, in bytes, where its content is not kept.
+_PIECE = 1024 * 1024
+
 
 class Tree(Protocol):
     """The files of an environment, wherever they lie.
@@ -91,6 +94,30 @@ class DiskTree:
             return None if real is None else files.read(real, limit)
         except (OSError, ValueError):
             return None
+
+    def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
+        """Return the digest and the length of a file, as `check.verify.HashedTree` says.
+
+        Raises OSError, too, if the file is there and cannot be read.
+        """
+        import base64
+        import hashlib
+
+        try:
+            measured = hashlib.new(algorithm)
+            if not measured.digest_size:  # of any length, which RECORD does not tell
+                raise ValueError(algorithm)
+        except TypeError:
+            raise ValueError(algorithm) from None
+        real = self.on_disk(path)
+        if real is None or not self.is_file(path):
+            return None
+        length = 0
+        with files.open_regular(real) as file:
+            while piece := file.read(_PIECE):
+                measured.update(piece)
+                length += len(piece)
+        return base64.urlsafe_b64encode(measured.digest()).decode().rstrip("="), length
 
     def directories(self, directory: str) -> tuple[str, ...]:
         """Return the names of directories, as `SearchableTree.directories` says."""

@@ -90,7 +90,9 @@ def rename(
             if wanted is None or not wanted.wrong:
                 continue
             is_remnant = _check(wanted)
-            if not dry_run:
+            if dry_run:
+                _check_rights(wanted)
+            else:
                 _carry_out(wanted, is_remnant=is_remnant)
         except _CannotError as reason:
             left_alone.append(LeftAlone(path, str(reason)))
@@ -145,6 +147,20 @@ def _check(wanted: Plan) -> bool:
         message = f"`{wanted.directory}` stands beside it already"
         raise _CannotError(message)
     return True
+
+
+def _check_rights(wanted: Plan) -> None:
+    """Raise the OSError that `_carry_out` would meet, if we may not write where it writes."""
+    path = os.path.join(wanted.path, "RECORD")
+    written = [wanted.path] if os.lstat(path).st_nlink > 1 else [path, wanted.path]
+    if wanted.destination != wanted.path:
+        written.append(os.path.dirname(wanted.path))
+    as_who_we_are = os.access in os.supports_effective_ids
+    for each in written:
+        if not os.access(each, os.W_OK, effective_ids=as_who_we_are):
+            read_only = hasattr(os, "statvfs") and os.statvfs(each).f_flag & os.ST_RDONLY
+            code = errno.EROFS if read_only else errno.EACCES
+            raise OSError(code, os.strerror(code), each)
 
 
 def _carry_out(wanted: Plan, *, is_remnant: bool) -> None:

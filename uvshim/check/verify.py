@@ -1,0 +1,156 @@
+"""Whether the files of distributions are what their RECORDs say: there, and as they were installed.
+
+The format is that of the "Recording installed projects" specification, which `installer` reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import posixpath
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+from uvshim.environments.tree import SearchableTree
+from uvshim.rename import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from installer.records import RecordEntry
+
+# What is read of one RECORD at most. The longest real one has a tenth of it.
+_RECORD_LIMIT = 64 * 1024 * 1024
+
+# What the specification lets RECORD leave out: signatures of RECORD itself.
+_NEED_NOT_BE_LISTED = frozenset({"RECORD.jws", "RECORD.p7s"})
+
+
+@runtime_checkable
+class HashedTree(SearchableTree, Protocol):
+    """A tree that tells what a file holds without handing it out."""
+
+    def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
+        """Return the digest and the length in bytes of the regular file `path`.
+
+        The digest is as RECORD has it: base64 with the alphabet for URLs, without padding. None:
+        there is no such file. Raises ValueError if `algorithm` is unknown.
+        """
+
+
+class Difference(NamedTuple):
+    """A distribution whose files are not what its RECORD says."""
+
+    name: str
+    """Its name as METADATA has it; where there is none, as its directory has it."""
+    version: str
+    path: str
+    """The path of its dist-info directory in the tree."""
+    missing: tuple[str, ...] = ()
+    """What RECORD lists and is not there: paths as RECORD has them."""
+    changed: tuple[str, ...] = ()
+    """What is there with another size or hash."""
+    unlisted: tuple[str, ...] = ()
+    """What lies in the dist-info directory and is not in RECORD."""
+    fault: str = ""
+    """Why nothing can be compared, as a clause; empty, if something was."""
+
+
+def verify(tree: HashedTree, site_packages: Iterable[str]) -> tuple[Difference, ...]:
+    """Compare every distribution in the directories `site_packages` with its RECORD.
+
+    Returns those that differ. Bytecode that RECORD lists without a hash need not be there: Python
+    writes it anew.
+    """
+    differences = (
+        _compared(tree, place, own)
+        for place in site_packages
+        for own in sorted(tree.names(place))
+        if own.endswith(names.SUFFIX) and own[0] != "~"  # which pip has put aside
+    )
+    return tuple(one for one in differences if any(one[3:]))
+
+
+def _compared(tree: HashedTree, place: str, own: str) -> Difference:
+    """Return in what the distribution of the dist-info directory `own` differs, if in anything."""
+    path = f"{place}/{own}"
+    name, version = names.split(own)
+    metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
+    with contextlib.suppress(names.MetadataError):
+        name = names.parse_metadata(metadata or b"").name
+    nothing = Difference(name, version, path)
+    content = tree.read(f"{path}/RECORD", _RECORD_LIMIT)
+    if content is None:
+        return nothing._replace(fault="it has no RECORD")
+    try:
+        entries = list(_entries(content))
+        listed = {posixpath.normpath(posixpath.join(place, each.path)) for each in entries}
+        missing, changed = _differing(tree, place, entries)
+    except _RecordError as error:
+        return nothing._replace(fault=str(error))
+    unlisted = [
+        file
+        for file in _files(tree, place, own)
+        if posixpath.normpath(posixpath.join(place, file)) not in listed
+        and posixpath.basename(file) not in _NEED_NOT_BE_LISTED
+    ]
+    return nothing._replace(
+        missing=tuple(missing), changed=tuple(changed), unlisted=tuple(unlisted)
+    )
+
+
+class _RecordError(ValueError):
+    """A RECORD cannot be read; the message says why, as a clause."""
+
+
+def _entries(content: bytes) -> Iterator[RecordEntry]:
+    """Yield the rows in the `content` of a RECORD. Raises `_RecordError`."""
+    from installer.records import InvalidRecordEntry, RecordEntry, parse_record_file
+
+    lines = io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")
+    try:
+        for row in parse_record_file(line for line in lines if line.strip()):
+            yield RecordEntry.from_elements(*row)
+    except InvalidRecordEntry as error:
+        message = f"its RECORD has a row that cannot be read ({error})"
+        raise _RecordError(message) from None
+    except csv.Error as error:
+        message = f"its RECORD cannot be read ({error})"
+        raise _RecordError(message) from None
+
+
+def _differing(
+    tree: HashedTree, place: str, entries: Iterable[RecordEntry]
+) -> tuple[list[str], list[str]]:
+    """Return which of `entries` are not there, and which are not what they were."""
+    missing, changed = [], []
+    for entry in entries:
+        path = posixpath.join(place, entry.path)
+        if entry.hash_ is None and entry.size is None:
+            if not tree.is_file(path) and not entry.path.endswith((".pyc", ".pyo")):
+                missing.append(entry.path)
+            continue
+        algorithm = entry.hash_.name if entry.hash_ else "sha256"
+        try:
+            measured = tree.digest(path, algorithm)
+        except ValueError:
+            message = f"its RECORD has hashes of an unknown kind ({algorithm})"
+            raise _RecordError(message) from None
+        if measured is None:
+            missing.append(entry.path)
+        elif (entry.hash_ and entry.hash_.value.rstrip("=") != measured[0]) or (
+            entry.size is not None and entry.size != measured[1]
+        ):
+            changed.append(entry.path)
+    return missing, changed
+
+
+def _files(tree: HashedTree, place: str, directory: str) -> Iterator[str]:
+    """Yield what lies below `directory` in `place`, as RECORD would have it."""
+    directories = tree.directories(f"{place}/{directory}")
+    for name in sorted(tree.names(f"{place}/{directory}")):
+        inside = f"{directory}/{name}"
+        if name in directories:
+            yield from _files(tree, place, inside)
+        else:
+            yield inside
