@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
 from uvshim.check.diagnosis import diagnose
-from uvshim.errors import EnvironmentUnknownError
+from uvshim.errors import ImageError
 
 if TYPE_CHECKING:
     from uvshim.check.diagnosis import Diagnosis
@@ -77,7 +77,7 @@ class Report(NamedTuple):
 def examine(place: Installation, gate: Gate) -> Report:
     """Find out what is wrong with the installation `place`.
 
-    Raises `EnvironmentUnknownError` if its files are to be verified and its tree cannot read all of
+    Raises `ImageError` if its files are to be verified and its tree cannot read all of
     them, and OSError if one of them cannot be read.
     """
     diagnosis = diagnose(place.tree, place.visible, excluded=gate.excludes)
@@ -93,6 +93,6 @@ def _verified(place: Installation) -> tuple[Difference, ...]:
     from uvshim.check import verify
 
     if not isinstance(place.tree, verify.HashedTree):
-        message = "The files of an image that is not mounted or unpacked cannot be verified"
-        raise EnvironmentUnknownError(message)
+        message = "--verify needs the files on a disk: mount or unpack the image"
+        raise ImageError(message)
     return verify.verify(place.tree, place.own)
