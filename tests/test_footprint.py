@@ -142,6 +142,22 @@ def test_the_snapshot_lists_each_directory_twice_however_many_distributions_ther
     assert not [each for each in seen.of("open") if "dist-info" in each]
 
 
+def test_a_glance_at_what_stood_there_loads_nothing_and_reads_the_names_that_may_be_wrong(
+    run: Run, uv: Path, watched: Watched, satisfied: Venv, wheels: Path, old_setuptools: Path
+) -> None:
+    wanted = ("--no-index", "-f", wheels, "setuptools", "plain_name")
+    assert run(uv, "pip", "install", *wanted).returncode == 0
+    for name in ("zope_deferred", "xstatic_jquery_tablesorter"):
+        (info,) = satisfied.site_packages.glob(f"{name}-*")
+        info.rename(info.with_name(info.name.replace("_", ".", 1)))
+    seen = watched("simple")
+    assert seen.modules - MODULES == set()
+    read = [each for each in seen.of("open") if each.endswith("METADATA")]
+    assert [os.path.basename(os.path.dirname(each)) for each in read] == [
+        "plain_name-3.0.dist-info"
+    ]
+
+
 def test_of_what_is_new_only_what_may_be_dotted_is_read(
     watched: Watched, venv: Venv, wheels: Path
 ) -> None:

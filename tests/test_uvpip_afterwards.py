@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.places import found_below, record_faults
+from tests.places import found_below, record_faults, tree
+from tests.wheels import build_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,3 +94,72 @@ def test_importlib_metadata_finds_each_once_under_every_spelling(installed: Venv
         "['XStatic-JQuery.TableSorter', 'plain_name', 'simple', 'zope.deferred']",
         "1.2 1.2 1.2",
     ]
+
+
+def test_a_subcommand_with_a_letter_missing_is_a_package_and_that_is_said(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    build_wheel(wheels, "instal")
+    offline = ("--no-index", "-f", wheels)
+    done = run(uvpip, "instal", *offline)
+    assert done.returncode == 0
+    assert done.stderr.startswith(
+        "hint: `instal` is taken for a package; a similar subcommand exists: `install`\n"
+    )
+    assert "instal-1.0.dist-info" in venv.dist_infos()
+    for words, more in ((("-q",), None), ((), "1")):
+        assert "hint" not in run(uvpip, "instal", *words, *offline, UVSHIM_DISABLE=more).stderr
+
+
+@pytest.fixture
+def broken(run: Run, uv: Path, venv: Venv, wheels: Path, old_setuptools: Path) -> Venv:
+    """An environment made with plain uv, in which pkg_resources does not find dotted names."""
+    wanted = ("--no-index", "-f", wheels, "setuptools", "simple", "plain_name")
+    assert run(uv, "pip", "install", *wanted).returncode == 0
+    return venv
+
+
+def hints(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if line.startswith("hint")]
+
+
+def test_what_stood_there_under_a_wrong_name_is_not_touched_and_one_hint_names_the_command(
+    run: Run, uvpip: Path, uvshim: Path, broken: Venv, wheels: Path
+) -> None:
+    before = tree(broken.site_packages)
+    command = (uvpip, "--no-index", "-f", wheels, "simple")
+    done = run(*command)
+    assert done.returncode == 0
+    assert len(hints(done.stderr)) == 1
+    assert f"`uvshim fix {broken.path}`" in done.stderr
+    assert "zope.deferred" in done.stderr or "XStatic-JQuery.TableSorter" in done.stderr
+    assert tree(broken.site_packages) == before
+    some = run(*command, UVSHIM_EXCLUDE="xstatic-*")
+    assert hints(some.stderr)[0].endswith("such as zope.deferred")
+    assert hints(run(*command, UVSHIM_EXCLUDE="*").stderr) == []
+    assert hints(run(*command, "-q").stderr) == []
+    assert hints(run(*command, "--dry-run").stderr) == []
+    assert hints(run(*command, "no-such-thing").stderr)[-1:] != hints(done.stderr)
+    assert run(uvshim, "fix", broken.path).returncode == 0
+    assert hints(run(*command).stderr) == []
+
+
+@pytest.mark.parametrize("version", ["59.6.0", "75.8.2", "80.9.0", "82", None])
+def test_where_setuptools_finds_it_or_is_not_there_no_hint_is_given(
+    version: str | None, run: Run, uvpip: Path, broken: Venv, wheels: Path
+) -> None:
+    info = broken.site_packages / "setuptools-75.8.0.dist-info"
+    if version is None:
+        info.rename(info.with_name("other-1.0.dist-info"))
+    else:
+        info.rename(info.with_name(f"setuptools-{version}.dist-info"))
+    assert hints(run(uvpip, "--no-index", "-f", wheels, "simple").stderr) == []
+
+
+def test_what_is_installed_beside_what_stood_there_is_renamed_and_the_hint_comes_last(
+    run: Run, uvpip: Path, broken: Venv, wheels: Path
+) -> None:
+    build_wheel(wheels, "new.one")
+    done = run(uvpip, "--no-index", "-f", wheels, "new.one")
+    assert done.stderr.splitlines()[-2] == " ~ new.one==1.0"
+    assert done.stderr.splitlines()[-1].startswith("hint: `uvshim fix")

@@ -92,6 +92,20 @@ class Messages:
 
         self.hint(f"`uvshim fix {quote(environment)}` tries again")
 
+    def suggest_first_fix(self, environment: str, name: str) -> None:
+        """Say which command renames what stands in `environment`, `name` among it."""
+        from shlex import quote
+
+        command = f"uvshim fix {quote(environment)}"
+        self.hint(
+            f"`{command}` makes pkg_resources find what stood there, such as {printable(name)}"
+        )
+
+    def similar_subcommand(self, word: str, subcommand: str) -> None:
+        """Say that `word` is taken for a package, although it looks like a `subcommand`."""
+        taken = f"`{printable(word)}` is taken for a package"
+        self.hint(f"{taken}; a similar subcommand exists: `{subcommand}`")
+
     def hint(self, message: str) -> None:
         """Say what can be done."""
         self._say(f"{self._style.label(CYAN, 'hint')} {message}")

@@ -48,6 +48,8 @@ def main() -> int:
     arguments = Arguments(sys.argv[1:])
     try:
         binary = process.find_uv()
+        if arguments.similar and not (arguments.quiet or config.disabled()):
+            _messages(arguments).similar_subcommand(*arguments.similar)
         if arguments.installs and not config.disabled():
             return _install(binary, arguments)
         if not config.disabled():
@@ -121,6 +123,8 @@ def _install(binary: str, arguments: Arguments) -> int:
         complete = not new or rename_new(
             environment, before, exclude, supervisor, _messages(arguments)
         )
+        if complete and status == 0 and not arguments.quiet:
+            _hint_at_what_stood_there(environment, before, exclude, arguments)
     else:
         complete = status != 0
         if not complete:
@@ -162,6 +166,18 @@ def rename_new(
     if outcome.left_alone:
         messages.suggest_fix(environment.path)
     return not outcome.left_alone
+
+
+def _hint_at_what_stood_there(
+    environment: Environment, before: Snapshot, exclude: list[str], arguments: Arguments
+) -> None:
+    """Say how to rename what stood there `before` under a name that pkg_resources does not find."""
+    from uvshim.environments.snapshot import dotted_names
+
+    for name in dotted_names(before):
+        if not (exclude and config.matcher(exclude)(name)):
+            _messages(arguments).suggest_first_fix(environment.path, name)
+            return
 
 
 def load() -> None:

@@ -28,7 +28,7 @@ class InThisProcess(Supervisor):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return Answered(done)
 
-    def wait(self, child: Child, *_: object) -> int:
+    def wait_for_answer(self, child: Child, *_: object) -> int:
         return child.pid
 
     wait_for_answer = wait

@@ -108,6 +108,33 @@ def test_it_is_known_whether_anything_may_be_installed(words: str, installs: boo
     assert Arguments(words.split()).installs is installs
 
 
+@pytest.mark.parametrize(
+    ("words", "similar"),
+    [
+        ("instal x", "install"),
+        ("installl x", "install"),
+        ("isntall x", "install"),
+        ("reinstall x", None),
+        ("inxtall", "install"),
+        ("lst", "list"),
+        ("liist", "list"),
+        ("synk -r x", "sync"),
+        ("ync", "sync"),
+        ("install instal", None),
+        ("sync x", None),
+        ("requests", None),
+        ("-q instal", None),
+        ("x", None),
+        ("", None),
+    ],
+)
+def test_a_first_word_that_is_one_letter_from_a_subcommand_is_noticed(
+    words: str, similar: str | None
+) -> None:
+    arguments = Arguments(words.split())
+    assert arguments.similar == (similar and (words.split(maxsplit=1)[0], similar))
+
+
 def test_what_concerns_the_report_is_picked_out() -> None:
     arguments = Arguments(
         ["-qqv", "--verbose", "--quiet", "--color", "never", "--directory=a", "--project", "b"]

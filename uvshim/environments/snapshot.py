@@ -7,7 +7,7 @@ import time
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from uvshim.environments.environment import Environment
 
@@ -75,6 +75,59 @@ class Snapshot:
             for path, (_, _, changed) in now.states.items()
             if changed >= began.get(os.path.dirname(path), 0)
         )
+
+
+def dotted_names(before: Snapshot) -> Iterator[str]:
+    """Yield the project names whose dots the directories in `before` lack, as METADATA has them.
+
+    They are asked for once uv has run: what was renamed or removed meanwhile is passed over. Where
+    the setuptools beside a directory finds it all the same, no METADATA is read.
+    """
+    affected: dict[str, bool] = {}
+    for path in before.states:
+        site_packages, directory = os.path.split(path)
+        if "." in directory.partition("-")[0]:
+            continue
+        if site_packages not in affected:
+            affected[site_packages] = _needs_dots(site_packages)
+        if affected[site_packages] and "." in (name := _name_in(path)):
+            yield name
+
+
+def _needs_dots(site_packages: str) -> bool:
+    """Say whether the pkg_resources in `site_packages` finds a dotted name by its dots alone.
+
+    It does up to setuptools 75.8.1. Before 62 it depends on how those that are installed spell
+    their requirements, which takes more than a glance.
+    """
+    try:
+        names = os.listdir(site_packages)
+    except OSError:
+        return False
+    for name in names:
+        if name.startswith("setuptools-") and name.endswith(".dist-info"):
+            version = name[len("setuptools-") : -len(".dist-info")].split(".")[:3]
+            numbers = tuple(int(part) for part in version if part.isdigit())
+            return (62,) <= numbers < (75, 8, 2)
+    return False
+
+
+def _name_in(path: str) -> str:
+    """Return the name in the METADATA of the directory `path`; an empty string if it is not there.
+
+    It stands in the second line, or near. (A pipe in its place must not stop us.)
+    """
+    try:
+        file = os.open(os.path.join(path, "METADATA"), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        head = os.read(file, 1024)
+    except OSError:
+        return ""
+    finally:
+        os.close(file)
+    return head.partition(b"\nName:")[2].partition(b"\n")[0].strip().decode("ascii", "replace")
 
 
 def may_be_dotted(directory: str) -> bool:

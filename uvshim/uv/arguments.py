@@ -61,8 +61,9 @@ class Arguments:
 
     def __init__(self, arguments: Sequence[str]) -> None:
         """Read `arguments`, the words after the program's name."""
-        named = bool(arguments) and arguments[0] in SUBCOMMANDS
-        self.subcommand = arguments[0] if named else "install"
+        self._first = arguments[0] if arguments else ""
+        named = self._first in SUBCOMMANDS
+        self.subcommand = self._first if named else "install"
         self.rest = list(arguments[1:] if named else arguments)
         self.choosing: list[str] = []
         self.directory: str | None = None
@@ -74,6 +75,16 @@ class Arguments:
             if option in _CHOOSES:
                 self.choosing += words
             self._note(option, value)
+
+    @property
+    def similar(self) -> tuple[str, str] | None:
+        """The first argument and the subcommand that it was perhaps meant for, if there is one."""
+        if not self._first or self._first in SUBCOMMANDS:
+            return None
+        for subcommand in sorted(SUBCOMMANDS):
+            if _one_letter_apart(self._first, subcommand):
+                return self._first, subcommand
+        return None
 
     @property
     def installs(self) -> bool:
@@ -99,6 +110,17 @@ class Arguments:
             self.help = True
         elif option in {"-V", "--version"}:
             self.version = True
+
+
+def _one_letter_apart(one: str, other: str) -> bool:
+    """Say whether one letter more, another one, or two swapped make the difference."""
+    if len(one) > len(other):
+        one, other = other, one
+    at = next((n for n, letter in enumerate(one) if letter != other[n]), len(one))
+    if len(one) < len(other):
+        return one[at:] == other[at + 1 :]
+    swapped = one[:at] + one[at + 1 : at + 2] + one[at : at + 1] + one[at + 2 :]
+    return one != other and (one[at + 1 :] == other[at + 1 :] or swapped == other)
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:
