@@ -1,0 +1,274 @@
+"""What `uvshim check` says of what was found out: to a person, and to a program."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Finding, Unreadable, Unresolvable
+from uvshim.check.output import as_json, as_text
+from uvshim.check.report import Gate, Report
+from uvshim.environments.installation import Installation
+from uvshim.environments.tree import DiskTree
+from uvshim.messages import Style
+
+ROOT = "/opt/app"
+SITE = f"{ROOT}/lib/python3.11/site-packages"
+BASE = "/usr/lib/python3.11/site-packages"
+PLAIN = Style("never", io.StringIO())
+
+
+def finding(kind: str, name: str, directory: str, expected: str, site: str = SITE) -> Finding:
+    version = expected.removesuffix(".dist-info").rpartition("-")[2]
+    return Finding(kind, name, version, f"{site}/{directory}", expected)
+
+
+NORMALIZED = finding(
+    "normalized-name", "oslo.cache", "oslo_cache-3.10.2.dist-info", "oslo.cache-3.10.2.dist-info"
+)
+MISNAMED = finding("misnamed", "a.b", "a.b-info.dist-info", "a.b-1.0.dist-info")
+STALE = finding("stale-record", "c", "c-1.0.dist-info", "c-1.0.dist-info")
+GHOST = finding("ghost", "g", "g-1.0.dist-info", "g-1.0.dist-info")
+INHERITED = finding("normalized-name", "x.y", "x_y-1.dist-info", "x.y-1.dist-info", site=BASE)
+
+
+def report(
+    *findings: Finding,
+    gate: Gate | None = None,
+    place: Installation | None = None,
+    image: str | None = None,
+    **facts: Any,
+) -> Report:
+    """Return the report on an environment in which those are the findings and the facts."""
+    known: dict[str, Any] = {
+        "site_packages": (SITE,),
+        "distributions": 265,
+        "setuptools": "75.8.0",
+        "affected": True,
+        "unresolvable": (),
+        "entry_points": (),
+        "failures": (),
+        "unreadable": (),
+    }
+    if place is None:
+        place = Installation(ROOT, (SITE,), (BASE,), f"{ROOT}/.lock", DiskTree())
+    diagnosis = Diagnosis(findings=findings, **{**known, **facts})
+    return Report(place, diagnosis, gate or Gate(), image)
+
+
+def text(one: Report, *, everything: bool = False) -> str:
+    return as_text(one, PLAIN, everything=everything)
+
+
+def test_where_nothing_is_wrong_one_line_says_so() -> None:
+    assert text(report()) == "/opt/app: ok (265 distributions, setuptools 75.8.0)\n"
+    one = report(setuptools=None, affected=False, distributions=1)
+    assert text(one) == "/opt/app: ok (1 distribution, no setuptools)\n"
+
+
+def test_what_is_wrong_is_said_first_and_then_what_follows_and_what_to_do() -> None:
+    one = report(
+        NORMALIZED,
+        MISNAMED,
+        STALE,
+        unresolvable=(
+            Unresolvable("oslo.cache", "3.10.2", ("oslo.cache",), ()),
+            Unresolvable("magnum", "20.0.0", ("oslo.cache", "nowhere"), ("nowhere",)),
+        ),
+        entry_points=(
+            EntryPoint("console_scripts", "magnum-api", "magnum"),
+            EntryPoint("magnum.drivers", "k8s_b", "magnum"),
+            EntryPoint("magnum.drivers", "k8s_a", "magnum"),
+            EntryPoint("other", "x", "somebody-else"),
+        ),
+    )
+    assert text(one).splitlines() == [
+        "/opt/app: broken (265 distributions, setuptools 75.8.0)",
+        "  3 things wrong with dist-info directories",
+        f"    normalized-name oslo.cache==3.10.2: oslo_cache-3.10.2.dist-info → {NORMALIZED.expected}",
+        "    misnamed a.b==1.0: a.b-info.dist-info → a.b-1.0.dist-info",
+        "    stale-record c==1.0: c-1.0.dist-info",
+        "  pkg_resources.require() fails for 2 distributions",
+        "    oslo.cache==3.10.2 itself",
+        "    magnum==20.0.0 needs oslo.cache, nowhere",
+        "  Entry points of these, which a plugin loader may drop without a word",
+        "    magnum.drivers: k8s_a, k8s_b",
+        "    console_scripts: magnum-api",
+        "  hint: uvshim fix /opt/app",
+    ]
+
+
+def test_what_the_names_are_not_to_blame_for_is_said_apart_and_breaks_only_what_is_strict() -> None:
+    facts: dict[str, Any] = {
+        "unresolvable": (
+            Unresolvable("a", "1", ("b",), ("b",)),
+            Unresolvable("c", "1", ("d", "e"), ("d", "e")),
+        ),
+        "failures": (
+            Failure("f", "1", "VersionConflict", "g 1.0 is installed"),
+            Failure("h", "1", "UnknownExtra"),
+        ),
+    }
+    lines = text(report(**facts)).splitlines()
+    assert lines == [
+        "/opt/app: ok (265 distributions, setuptools 75.8.0)",
+        "  pkg_resources.require() fails for 4 distributions, whatever the names (see --strict)",
+        "    a==1 needs b, which is not installed",
+        "    c==1 needs d, e, which are not installed",
+        "    f==1 VersionConflict: g 1.0 is installed",
+        "    h==1 UnknownExtra",
+    ]
+    strict = text(report(**facts, gate=Gate(strict=True))).splitlines()
+    assert strict[0] == "/opt/app: broken (265 distributions, setuptools 75.8.0)"
+    assert strict[1:] == lines[1:]
+
+
+def test_a_long_list_is_cut_unless_everything_is_asked_for() -> None:
+    def many(number: int) -> Report:
+        return report(
+            *(
+                finding("misnamed", f"a.{n}", f"a.{n}-info.dist-info", f"a.{n}-1.dist-info")
+                for n in range(number)
+            )
+        )
+
+    assert text(many(9)).count("misnamed") == 9
+    assert text(many(10)).count("misnamed") == 8
+    assert "    … and 2 more (-v shows all)\n" in text(many(10))
+    assert text(many(10), everything=True).count("misnamed") == 10
+    assert "more" not in text(many(10), everything=True)
+
+
+@pytest.mark.parametrize(
+    ("setuptools", "said"), [("80.9.0", "has no trouble with"), (None, "is not there to miss")]
+)
+def test_normalized_names_that_break_nothing_are_only_counted(
+    setuptools: str | None, said: str
+) -> None:
+    lines = text(report(NORMALIZED, setuptools=setuptools, affected=False)).splitlines()
+    assert lines[0].startswith("/opt/app: ok (")
+    assert lines[1:] == [f"  1 normalized name, which the pkg_resources of this environment {said}"]
+
+
+def test_what_is_left_out_is_counted_for_each_place_that_says_so() -> None:
+    gate = Gate((("UVSHIM_EXCLUDE", ["a.*", "oslo.cache"]), ("/src/uvshim.toml", ["x.y"])))
+    one = report(gate=gate, excluded=(NORMALIZED, MISNAMED, INHERITED))
+    assert text(one).splitlines()[1:] == [
+        "  2 directories with something wrong are left out by UVSHIM_EXCLUDE",
+        "  1 directory with something wrong is left out by `exclude` in `/src/uvshim.toml`",
+    ]
+
+
+def test_a_directory_of_which_nothing_can_be_said_is_named_with_the_reason() -> None:
+    one = report(unreadable=(Unreadable(f"{SITE}/a-1.dist-info", "it has no METADATA"),))
+    assert text(one).splitlines() == [
+        "/opt/app: broken (265 distributions, setuptools 75.8.0)",
+        "  dist-info directories that say nothing",
+        f"    {SITE}/a-1.dist-info: it has no METADATA",
+    ]
+
+
+def test_what_is_inherited_is_fixed_where_it_lies() -> None:
+    hints = [line for line in text(report(NORMALIZED, INHERITED)).splitlines() if "hint" in line]
+    assert hints == ["  hint: uvshim fix /opt/app", f"  hint: uvshim fix {BASE}"]
+    hints = [line for line in text(report(INHERITED)).splitlines() if "hint" in line]
+    assert hints == [f"  hint: uvshim fix {BASE}"]
+
+
+def test_a_ghost_and_a_duplicate_are_for_an_installer_the_newest_version_of_each() -> None:
+    duplicates = [
+        finding("duplicate", "d.e", f"d.e-{version}.dist-info", f"d.e-{version}.dist-info")
+        for version in ("1.9", "1.10", "weird")
+    ]
+    hints = [line for line in text(report(GHOST, *duplicates)).splitlines() if "hint" in line]
+    assert hints == [
+        "  hint: uvpip install --python /opt/app --no-deps --reinstall g==1.0",
+        "  hint: uvpip install --python /opt/app --no-deps --reinstall d.e==1.10",
+    ]
+    target = Installation(SITE, (SITE,), (), None, DiskTree())
+    (hint,) = [line for line in text(report(GHOST, place=target)).splitlines() if "hint" in line]
+    assert hint == f"  hint: uvpip install --target {SITE} --no-deps --reinstall g==1.0"
+
+
+def test_a_command_can_be_pasted_whatever_the_path_is() -> None:
+    place = Installation("/opt/my app", (SITE,), (), None, DiskTree())
+    assert text(report(MISNAMED, place=place)).endswith("  hint: uvshim fix '/opt/my app'\n")
+
+
+def test_nothing_foreign_drives_the_terminal() -> None:
+    evil = "a.b\x1b[2J\n"
+    one = report(
+        Finding("misnamed", evil, evil, f"{SITE}/{evil}", "a.b-1.dist-info"),
+        unresolvable=(Unresolvable(evil, evil, (evil, "c"), ()),),
+        entry_points=(EntryPoint(evil, evil, evil),),
+        failures=(Failure(evil, evil, "InvalidVersion", evil),),
+        unreadable=(Unreadable(evil, evil),),
+        setuptools=evil,
+        place=Installation(f"/opt/{evil}", (SITE,), (), None, DiskTree()),
+    )
+    lines = text(one).split("\n")
+    assert [line for line in lines if not line.isprintable() and "hint" not in line] == []
+
+
+def test_colours_are_there_only_where_they_are_wanted() -> None:
+    one = report(NORMALIZED)
+    assert "\033[" not in text(one)
+    assert "\033[" in as_text(one, Style("always", io.StringIO()), everything=False)
+
+
+def test_what_is_in_an_image_is_named_with_it_and_there_is_nothing_to_fix_in_place() -> None:
+    lines = text(report(NORMALIZED, GHOST, image="oci:app:latest")).splitlines()
+    assert lines[0].startswith("oci:app:latest /opt/app: broken")
+    assert not any("uvshim fix" in line and "oci:" not in line for line in lines)
+
+
+def test_a_program_gets_all_of_it_with_paths_on_this_machine() -> None:
+    place = Installation("/opt/app", (SITE,), (), None, DiskTree("/"))
+    one = report(
+        NORMALIZED,
+        place=place,
+        unresolvable=(Unresolvable("a", "1", ("b",), ("b",)),),
+        entry_points=(EntryPoint("group", "name", "a"),),
+        failures=(Failure("f", "1", "VersionConflict", "why"),),
+        unreadable=(Unreadable(f"{SITE}/c-1.dist-info", "it has no METADATA"),),
+        excluded=(MISNAMED,),
+        gate=Gate((("UVSHIM_EXCLUDE", ["a.b"]),)),
+    )
+    content = json.loads(as_json([one, report()]))
+    assert content["schema"] == 1
+    first, second = content["environments"]
+    expected = {
+        "path": "/opt/app",
+        "site_packages": [SITE],
+        "distributions": 265,
+        "setuptools": "75.8.0",
+        "affected": True,
+        "broken": True,
+        "findings": [NORMALIZED._asdict()],
+        "entry_points": [{"group": "group", "name": "name", "distribution": "a"}],
+        "unreadable": [{"path": f"{SITE}/c-1.dist-info", "reason": "it has no METADATA"}],
+        "image": None,
+        "digest": None,
+        "platform": None,
+    }
+    assert {key: first[key] for key in expected} == expected
+    (unresolvable,) = first["unresolvable"]
+    assert (unresolvable["name"], unresolvable["missing"]) == ("a", ["b"])
+    (failure,) = first["failures"]
+    assert (failure["name"], failure["error"]) == ("f", "VersionConflict")
+    (excluded,) = first["excluded"]
+    assert (excluded["name"], excluded["by"]) == ("a.b", "UVSHIM_EXCLUDE")
+    assert second["broken"] is False
+    assert as_json([report()]).endswith("}\n")
+
+
+def test_the_paths_of_a_mounted_image_are_those_of_this_machine(tmp_path: Any) -> None:
+    place = Installation(ROOT, (SITE,), (), None, DiskTree(str(tmp_path)))
+    (environment,) = json.loads(as_json([report(NORMALIZED, place=place)]))["environments"]
+    assert environment["path"] == f"{tmp_path}{ROOT}"
+    assert environment["site_packages"] == [f"{tmp_path}{SITE}"]
+    assert environment["findings"][0]["path"] == f"{tmp_path}{NORMALIZED.path}"
+    assert text(report(NORMALIZED, place=place)).endswith(f"hint: uvshim fix {tmp_path}{ROOT}\n")
