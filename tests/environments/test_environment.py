@@ -31,8 +31,6 @@ class InThisProcess(Supervisor):
     def wait_for_answer(self, child: Child, *_: object) -> int:
         return child.pid
 
-    wait_for_answer = wait
-
 
 class Answered(Child):
     """A program that has ended, with its exit code in place of its process number."""
