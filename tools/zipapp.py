@@ -1,4 +1,4 @@
-"""Build `dist/uvpip.pyz` and `dist/uvshim.pyz`: one file each, with all that it needs inside.
+"""Build `dist/uvshim.pyz`: one file, with all that uvshim needs inside; called uvpip, it is uvpip.
 
 A zip archive of Python source, as the module `zipapp` of the standard library makes them, but the
 same byte for byte wherever and whenever it is built. It is not compressed: it starts sooner so.
@@ -20,42 +20,50 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tools" / "zipapp-requirements.txt"
-MODULES = {"uvpip": "uvshim.uvpip", "uvshim": "uvshim.cli"}
+NAME = "uvshim.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
 
 # Any Python gets as far as reading this, the oldest in use included.
 MAIN = """\
 import sys
 
+called = sys.argv[0].replace("\\\\", "/").rpartition("/")[2]
 if sys.version_info < (3, 10):
+    is_uvpip = called.startswith("uvpip") or sys.argv[1:2] == ["pip"]
     sys.stderr.write(
-        "error: {name} needs Python 3.10 or later, and this is %d.%d: %s\\n"
-        "hint: any other will do, whatever the Python that it installs for: "
-        "python3.12 %s --python ENV\\n"
-        % (sys.version_info[0], sys.version_info[1], sys.executable, sys.argv[0])
+        "error: uvshim needs Python 3.10 or later, and this is %d.%d: %s\\n"
+        "hint: any other will do, whatever the Python of the environment: python3.12 %s %s\\n"
+        % (
+            sys.version_info[0],
+            sys.version_info[1],
+            sys.executable,
+            sys.argv[0],
+            "--python ENV ..." if is_uvpip else "check ENV",
+        )
     )
     sys.exit(2)
 
-from {module} import main
+if called.startswith("uvpip"):
+    from uvshim.uvpip import main
+else:
+    from uvshim.cli import main
 
 sys.exit(main())
 """
 
 
 def main() -> int:
-    """Build both files into the directory that the command line names."""
-    parser = argparse.ArgumentParser(description="Build uvpip.pyz and uvshim.pyz.")
+    """Build the file into the directory that the command line names."""
+    parser = argparse.ArgumentParser(description=f"Build {NAME}.")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="default: dist")
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
         carried = dict(_ours()) | dict(_dependencies(Path(directory)))
-    for name, module in MODULES.items():
-        text = MAIN.format(name=name, module=module)
-        path = output / f"{name}.pyz"
-        path.write_bytes(archive({**carried, "__main__.py": text.encode()}))
-        path.chmod(0o755)
-        print(f"{path} ({path.stat().st_size // 1024} kB)")
+    path = output / NAME
+    path.write_bytes(archive({**carried, "__main__.py": MAIN.encode()}))
+    path.chmod(0o755)
+    print(f"{path} ({path.stat().st_size // 1024} kB)")
     return 0
 
 
@@ -74,8 +82,8 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 def _ours() -> Iterator[tuple[str, bytes]]:
     """Yield the modules of uvshim and its licences."""
-    for path in sorted((ROOT / "uvshim").glob("*.py")):
-        yield f"uvshim/{path.name}", path.read_bytes()
+    for path in sorted((ROOT / "uvshim").rglob("*.py")):
+        yield path.relative_to(ROOT).as_posix(), path.read_bytes()
     for path in sorted(ROOT.glob("LICENSE*")):
         yield f"licenses/uvshim/{path.name}", path.read_bytes()
 

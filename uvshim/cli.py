@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
 from uvshim import __version__
 from uvshim.errors import UvshimError
-from uvshim.messages import Messages
 from uvshim.uv import process
+
+TYPE_CHECKING = False  # see uv/process.py
+if TYPE_CHECKING:
+    import argparse
+    from typing import NoReturn
+
+    from uvshim.messages import Messages
 
 _ENVIRONMENTS = """\
 ENV is a virtual environment, a Python interpreter, a site-packages directory, or the root of a
@@ -19,13 +24,20 @@ file system, such as a mounted image. Without one it is the environment that `uv
 
 def main() -> int:
     """Run the command line of `uvshim` and return its exit code."""
+    if sys.argv[1:2] == ["pip"]:  # before anything that uvpip does not need is imported
+        from uvshim import uvpip
+
+        del sys.argv[1]
+        return uvpip.main()
     if sys.platform == "win32":
         sys.stderr.write("error: uvshim does not work on Windows\n")
         return UvshimError.exit_code
     process.open_standard_streams()
     process.leave_throwaway_environment()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    options = _parser().parse_args()
+    from uvshim.messages import Messages
+
+    options = _parsed(sys.argv[1:])
     messages = Messages(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
     try:
         return int(options.run(options, messages))
@@ -42,12 +54,30 @@ def main() -> int:
         return 130
 
 
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """Return the options in `words`; end with the usage of the command where they are wrong."""
+    options, unknown = _parser().parse_known_args(words)
+    if unknown:
+        _refuse(options.parser, unknown)
+    return options
+
+
+def _refuse(parser: argparse.ArgumentParser, unknown: list[str]) -> NoReturn:
+    """End with the usage of a command, and the option that was probably meant by `unknown`."""
+    formats = {"--json": "--format json", "--html": "--format html"}
+    meant = [formats[word] for word in unknown if word in formats]
+    hint = f" (did you mean `{meant[0]}`?)" if meant else ""
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of the command line.
 
     Each command has its function in `run`, and in `failure` its exit code where the operating
     system refuses something.
     """
+    import argparse
+
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-q", "--quiet", action="count", default=0, help="say less")
     common.add_argument("-v", "--verbose", action="count", default=0, help="say all there is")
@@ -60,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, summary: str, more: str) -> argparse.ArgumentParser:
-        return commands.add_parser(
+        found = commands.add_parser(
             name,
             parents=[common],
             help=summary,
@@ -68,7 +98,10 @@ def _parser() -> argparse.ArgumentParser:
             epilog=more,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        found.set_defaults(parser=found)
+        return found
 
+    commands.add_parser("pip", help="what `uvpip` does: run `uv pip`, and rename what it installs")
     check = command("check", "say what is broken, and what breaks because of it", _ENVIRONMENTS)
     check.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
     check.add_argument(

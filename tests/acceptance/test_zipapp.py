@@ -1,4 +1,4 @@
-"""`make zipapp`: one file each, that does what the installed commands do."""
+"""`make zipapp`: one file that does what the installed commands do."""
 
 from __future__ import annotations
 
@@ -51,13 +51,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def uvpip(built: Path) -> Path:
-    return built / "uvpip.pyz"
+def uvpip(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file under its other name, as the recipes make it."""
+    link = tmp_path_factory.mktemp("bin") / "uvpip"
+    link.symlink_to(built / zipapp.NAME)
+    return link
 
 
 @pytest.fixture
 def uvshim(built: Path) -> Path:
-    return built / "uvshim.pyz"
+    return built / zipapp.NAME
 
 
 def names(paths: Sequence[Path]) -> list[str]:
@@ -71,9 +74,8 @@ def test_it_is_the_same_byte_for_byte_wherever_it_is_built(built: Path, tmp_path
         again = build(tmp_path / "elsewhere", **elsewhere)
     finally:
         os.umask(mask)
-    for name in ("uvpip.pyz", "uvshim.pyz"):
-        assert (again / name).read_bytes() == (built / name).read_bytes()
-        assert stat.S_IMODE((again / name).stat().st_mode) == 0o755
+    assert (again / zipapp.NAME).read_bytes() == (built / zipapp.NAME).read_bytes()
+    assert stat.S_IMODE((again / zipapp.NAME).stat().st_mode) == 0o755
 
 
 def test_it_holds_what_it_needs_and_the_licences_and_nothing_else(uvpip: Path) -> None:
@@ -84,18 +86,21 @@ def test_it_holds_what_it_needs_and_the_licences_and_nothing_else(uvpip: Path) -
     modules = {member for member in members if not member.startswith("licenses/")}
     assert {member.partition("/")[0] for member in modules} == {
         "__main__.py",
+        "installer",
         "packaging",
         "tomli",
         "uvshim",
     }
     assert all(member.endswith(".py") for member in modules)
-    of_ours = {f"uvshim/{path.name}" for path in (zipapp.ROOT / "uvshim").glob("*.py")}
+    package = (zipapp.ROOT / "uvshim").rglob("*.py")
+    of_ours = {path.relative_to(zipapp.ROOT).as_posix() for path in package}
     assert {member for member in modules if member.startswith("uvshim/")} == of_ours
     licences = {member for member in members if member not in modules}
     assert {re.sub(r"-[0-9.]+/", "/", member) for member in licences} == {
         "licenses/uvshim/LICENSE",
         "licenses/uvshim/LICENSE-APACHE",
         "licenses/uvshim/LICENSE-MIT",
+        "licenses/installer/LICENSE",
         "licenses/packaging/LICENSE",
         "licenses/packaging/LICENSE.APACHE",
         "licenses/packaging/LICENSE.BSD",
@@ -103,13 +108,37 @@ def test_it_holds_what_it_needs_and_the_licences_and_nothing_else(uvpip: Path) -
     }
 
 
-def test_it_runs_as_a_program_under_any_name(run: Run, uvpip: Path, tmp_path: Path) -> None:
-    program = shutil.copy(uvpip, tmp_path / "uvpip")
-    done = run(program, "--version")
+def test_it_is_uvpip_where_it_is_called_so_and_uvshim_otherwise(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    for name in ("uvpip", "uvpip.pyz", "uvshim", "uvshim.pyz", "anything"):
+        program = shutil.copy(uvshim, tmp_path / name)
+        done = run(program, "--version")
+        assert done.returncode == 0, done.stderr
+        ours, *uvs = done.stdout.splitlines()
+        assert ours == f"uvshim {__version__}"
+        assert bool(uvs) == name.startswith("uvpip")
+        assert run(sys.executable, program, "--version").stdout == done.stdout
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "uvpip").symlink_to(tmp_path / "uvshim.pyz")
+    assert "\nuv " in run(tmp_path / "bin" / "uvpip", "--version").stdout
+
+
+def test_its_pip_is_uvpip(run: Run, uvshim: Path, venv: Venv, wheels: Path) -> None:
+    done = run(uvshim, "pip", "install", "--no-index", "--find-links", wheels, "simple")
     assert done.returncode == 0, done.stderr
-    ours, uvs = done.stdout.splitlines()
-    assert ours == f"uvshim {__version__}"
-    assert uvs.startswith("uv ")
+    assert " ~ zope.deferred==1.2\n" in done.stderr
+
+
+def test_uv_runs_it_where_the_only_python_is_one_of_uv(
+    run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path
+) -> None:
+    through = (uv, "run", "--no-project", "--python", sys.executable, uvshim)
+    wanted = ("--python", venv.path, "--no-index", "--find-links", wheels, "simple")
+    done = run(*through, "pip", *wanted)
+    assert done.returncode == 0, done.stderr
+    assert " ~ zope.deferred==1.2\n" in done.stderr
+    assert run(*through, "check", "--verify", venv.path).returncode == 0
 
 
 @pytest.mark.parametrize("python", NEWER, ids=names(NEWER))
@@ -133,7 +162,7 @@ def test_it_installs_and_checks_and_mends_under_every_python(
     assert done.returncode == 0, done.stderr
     assert " ~ zope.deferred==1.2\n" in done.stderr
     assert venv.requires("simple")
-    assert run(python, "-I", uvshim, "check", venv.path).returncode == 0
+    assert run(python, "-I", uvshim, "check", "--verify", venv.path).returncode == 0
 
     broken = make_venv("broken")
     assert run(uv, "pip", "install", "--python", broken.path, *wanted[2:]).returncode == 0
@@ -156,11 +185,19 @@ def test_it_reads_the_configuration_under_every_python(
 
 @pytest.mark.skipif(not OLDER, reason="there is no Python older than 3.10 here")
 @pytest.mark.parametrize("python", OLDER, ids=names(OLDER))
-def test_an_older_python_is_told_what_to_do(run: Run, uvpip: Path, python: Path) -> None:
-    done = run(python, uvpip, "simple")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: uvpip needs Python 3.10 or later, and this is 3.")
-    assert done.stderr.count("\n") == 2
+def test_an_older_python_is_told_what_to_do(
+    run: Run, uvpip: Path, uvshim: Path, python: Path
+) -> None:
+    said: list[tuple[list[str | Path], str]] = [
+        ([uvpip, "simple"], "uvpip --python ENV ..."),
+        ([uvshim, "check", "x"], "uvshim.pyz check ENV"),
+    ]
+    for words, meant in said:
+        done = run(python, *words)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: uvshim needs Python 3.10 or later, and this is 3.")
+        assert done.stderr.count("\n") == 2
+        assert done.stderr.endswith(f"{meant}\n")
 
 
 def test_it_works_from_a_directory_that_nobody_may_write_to_and_leaves_nothing(

@@ -1,6 +1,6 @@
-"""The single files pass the tests that the installed commands pass.
+"""The single file passes the tests that the installed commands pass.
 
-What follows are those tests, collected once more: the commands they run are the files here.
+What follows are those tests, collected once more: the commands they run are the file here, under both names.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.index
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The two files under the names of the commands, run by the Python that runs the tests."""
+    """The file under the names of the commands, run by the Python that runs the tests."""
     directory = build(tmp_path_factory.mktemp("bin"))
     interpreter = f"#!{sys.executable}\n".encode()
-    for name in zipapp.MODULES:
-        archive = (directory / f"{name}.pyz").read_bytes()
-        (directory / name).write_bytes(archive.replace(zipapp.SHEBANG, interpreter, 1))
-        (directory / name).chmod(0o755)
+    archive = (directory / zipapp.NAME).read_bytes()
+    (directory / "uvshim").write_bytes(archive.replace(zipapp.SHEBANG, interpreter, 1))
+    (directory / "uvshim").chmod(0o755)
+    (directory / "uvpip").symlink_to("uvshim")
     return directory
 
 
