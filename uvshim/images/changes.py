@@ -120,7 +120,7 @@ def _holds_metadata(directory: str) -> bool:
 
 
 _METADATA = 1024 * 1024
-_LONG = 16 * 1024 * 1024
+_LONG = 8 * 1024 * 1024
 
 _METADATA_FILES = {
     "METADATA": _METADATA,

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 # As in the Linux kernel: the most symbolic links on the way to one file.
 _MOST_LINKS = 40
 
+# How many parts of paths are looked up in one layer, or in one tree. Real images take some hundred
+# thousand; long paths through long links could take for ever.
+_MOST_STEPS = 30_000_000
+
 
 class Directory:
     """A directory in the layers that were put together so far.
@@ -101,7 +105,9 @@ class _Application:
         self.root = below.copy()
         self._own = {id(self.root)}
         self._name = tar.called(changed.identity)
-        self._added: set[tuple[str, ...]] | None = set() if changed.removes else None
+        self._steps = _Steps(self._name)
+        self._added: set[tuple[str, ...]] | None = {()} if changed.removes else None
+        self._cleared: set[tuple[str, ...]] = set()
         for directory, entries in changed.groups:
             place = self._directory(directory, only_removed=all(map(_removes, entries)))
             if place is not None:
@@ -111,12 +117,18 @@ class _Application:
     def _apply(self, directory: Directory, path: tuple[str, ...], name: str, entry: Entry) -> None:
         """Change `name` in `directory`, which lies at `path`, as `entry` says."""
         if isinstance(entry, Whiteout):
-            for each in list(directory.children) if entry.opaque else [name]:
-                self._remove(directory, (*path, each))
+            if entry.opaque and path not in self._cleared:
+                self._cleared.add(path)
+                for each in list(directory.children):
+                    self._remove(directory, (*path, each))
+            elif not entry.opaque:
+                self._remove(directory, (*path, name))
         elif name:
             if self._added is not None:
-                self._added.update(path[:end] for end in range(1, len(path) + 1))
                 self._added.add((*path, name))
+                while path not in self._added:
+                    self._added.add(path)
+                    path = path[:-1]
             self._add(directory, name, entry)
         elif isinstance(entry, Folder):
             self.root.layer, self.root.number = entry
@@ -147,7 +159,8 @@ class _Application:
             found = directory.children.get(path[-1])
             if path not in (self._added or ()):
                 directory.children.pop(path[-1], None)
-            elif isinstance(found, Directory):
+            elif isinstance(found, Directory) and path not in self._cleared:
+                self._cleared.add(path)
                 found = self._changeable(directory, path[-1], found)
                 waiting.extend((found, (*path, name)) for name in found.children)
 
@@ -167,7 +180,7 @@ class _Application:
         """
         here = [self.root]
         names: list[str] = []
-        waiting = path.split("/")[::-1]
+        waiting = self._steps.of(path)
         links = 0
         while waiting:
             name = waiting.pop()
@@ -186,7 +199,7 @@ class _Application:
                 if found.target.startswith("/"):
                     del here[1:]
                     names.clear()
-                waiting.extend(found.target.split("/")[::-1])
+                waiting += self._steps.of(found.target)
                 continue
             if isinstance(found, Directory):
                 found = self._changeable(here[-1], name, found)
@@ -217,8 +230,29 @@ def _removes(change: tuple[str, Entry]) -> bool:
     return isinstance(change[1], Whiteout)
 
 
+class _Steps:
+    """The parts of the paths that are looked up, and a limit to how many these may be."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._left = _MOST_STEPS
+
+    def of(self, path: str) -> list[str]:
+        """Return the parts of `path`, the last one first. Raises `ImageError` at the limit."""
+        parts = path.split("/")
+        parts.reverse()
+        self._left -= len(parts)
+        if self._left < 0:
+            message = f"{self._name} has too many long paths and links"
+            raise ImageError(message)
+        return parts
+
+
 class ImageTree:
-    """The files of an image, as the processes in a container would see them."""
+    """The files of an image, as the processes in a container would see them.
+
+    Unlike any other tree it raises `ImageError`, if looking things up takes too long.
+    """
 
     root = None
     """It lies nowhere on this machine."""
@@ -227,6 +261,7 @@ class ImageTree:
         """Take `directory` for the root; `contents` has what files do not have themselves."""
         self._directory = directory
         self._contents = contents or {}
+        self._steps = _Steps("it")
 
     def with_layer(self, changed: Changes) -> ImageTree:
         """Return the tree with one more layer, which has `changed`. Raises `ImageError`."""
@@ -280,7 +315,7 @@ class ImageTree:
         """Return what `path` leads to, and its path without links (path_resolution(7))."""
         nodes: list[Node] = [self._directory]
         names: list[str] = []
-        waiting = path.split("/")[::-1]
+        waiting = self._steps.of(path)
         links = 0
         while waiting:
             name = waiting.pop()
@@ -301,7 +336,7 @@ class ImageTree:
                 if found.target.startswith("/"):
                     del nodes[1:]
                     names.clear()
-                waiting.extend(found.target.split("/")[::-1])
+                waiting += self._steps.of(found.target)
                 continue
             nodes.append(found)
             names.append(name)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uvshim.images import layout
 
 # How many entries a layer may have. Real ones have some ten thousand.
-_MOST_ENTRIES = 2_000_000
+_MOST_ENTRIES = 1_000_000
 
 # What a tar may spend on one header: names, extended attributes, the map of a sparse file.
 _HEADER_LIMIT = 1024 * 1024
@@ -68,7 +68,7 @@ class Header(tarfile.TarInfo):
             kind in _COMMON
             and size.isdigit()
             and checksum.isdigit()
-            and buf[257:263] == b"ustar\0"
+            and (buf[257:263] == _USTAR or not buf[345])  # others mean something else by a prefix
             and sum(buf) - sum(buf[148:156]) + 8 * 32 == int(checksum, 8)  # as if of spaces
         ):
             header = cls(_until_null(buf[:100]))
@@ -84,6 +84,7 @@ class Header(tarfile.TarInfo):
         return header
 
 
+_USTAR = b"ustar\0"
 _COMMON = frozenset({tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE})
 _LINKS = frozenset({tarfile.SYMTYPE, tarfile.LNKTYPE})
 

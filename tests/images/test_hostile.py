@@ -1,0 +1,321 @@
+"""Images that somebody made to do harm: a clear error or the right answer, in bounds."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import resource
+import subprocess
+import tarfile
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from isal import igzip
+
+from tests.corpus import installed, metadata, under
+from tests.images.making import Link, Making, layout, tar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SITE = "opt/app/lib/python3.11/site-packages"
+BASE: dict[str, Any] = {
+    **under(SITE, installed("setuptools-75.8.0", "setuptools")),
+    **under(SITE, installed("a_b-1.0", "a.b")),
+    "opt/app/pyvenv.cfg": "home = /usr/bin\n",
+}
+INFO = f"{SITE}/x_y-1.0.dist-info"
+
+# What each may take: address space, processor time, and memory.
+_SPACE = 4 << 30
+_SECONDS = 20
+_MEMORY = 400 << 20
+
+
+def header(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def empty_file(number: int) -> bytes:
+    """Return the header of one of many files, quicker than tarfile does."""
+    block = bytearray(_EMPTY)
+    block[:13] = b"d%03d/f%07d" % (number % 999, number)
+    block[148:156] = b"%06o\0 " % (sum(block) - sum(block[148:156]) + 256)
+    return bytes(block)
+
+
+def filled(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 512)
+
+
+def entry(name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
+    return header(name, len(content), kind) + filled(content)
+
+
+def pax(records: bytes, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    return entry("pax", records, kind)
+
+
+def record(key: str, value: bytes) -> bytes:
+    body = b" " + key.encode() + b"=" + value + b"\n"
+    length = len(body)
+    while len(str(length).encode() + body) != length:
+        length = len(str(length).encode() + body)
+    return str(length).encode() + body
+
+
+def old_gnu_sparse(chained: int) -> bytes:
+    """Return a sparse file whose map goes on for `chained` blocks."""
+    info = bytearray(header("s.pth", 0, tarfile.GNUTYPE_SPARSE))
+    info[386:482] = b"00000000000\0" * 8
+    info[482] = 1
+    info[483:495] = b"77777777777\0"
+    info[148:156] = b" " * 8
+    info[148:156] = b"%06o\0 " % sum(info)
+    block = b"00000000000\0" * 42 + b"\1" + bytes(7)
+    return bytes(info) + block * chained
+
+
+def many_distributions(count: int) -> Iterator[bytes]:
+    text = metadata("x.y")
+    for number in range(count):
+        yield entry(f"{SITE}/x_y{number}-1.0.dist-info/METADATA", text.encode())
+
+
+def links_through_links() -> bytes:
+    """Forty links, each with a long target that goes through the next one."""
+    detour = "/".join(["a", ".."] * 800)
+    chain = {f"l{n}": Link(f"{detour}/l{n + 1}") for n in range(39)}
+    rows = "".join(f"../../../../../l0/{n},,\n" for n in range(20_000))
+    return tar(
+        {"a/": "", **chain, f"{INFO}/METADATA": metadata("x.y"), f"{INFO}/RECORD": rows},
+        form=tarfile.PAX_FORMAT,
+    )
+
+
+def opaque_over_and_over() -> bytes:
+    files = b"".join(entry(f"d/e/{n}", b"") for n in range(20_000))
+    return files + (entry("d/e/.wh..wh..opq", b"") + entry("d/.wh.e", b"")) * 10_000
+
+
+_EMPTY = header("d000/f0000000")
+
+# A layer on top of BASE, by what it is, and what is said of it; None: the right answer.
+LAYERS: dict[str, tuple[Callable[[], bytes], str | None]] = {
+    "400 MB of zeros": (lambda: bytes(400_000_000), None),
+    "a file of 400 MB": (lambda: entry("zeros", bytes(400_000_000)), None),
+    "METADATA of 300 MB": (
+        lambda: entry(f"{INFO}/METADATA", metadata("x.y").encode() + b"x" * 300_000_000),
+        None,
+    ),
+    "RECORD of 300 MB": (
+        lambda: (
+            entry(f"{INFO}/METADATA", metadata("x.y").encode())
+            + entry(f"{INFO}/RECORD", b"code.py,,\n" * 30_000_000)
+        ),
+        None,
+    ),
+    "a .pth of 300 MB": (lambda: entry(f"{SITE}/x.pth", b"/no\n" * 75_000_000), None),
+    "200,000 files": (lambda: b"".join(map(empty_file, range(200_000))), None),
+    "a million files": (lambda: entry("f", b"") * 1_000_001, "more than 1000000 entries"),
+    "a megabyte of metadata in each of 200 distributions": (
+        lambda: b"".join(
+            entry(
+                f"{SITE}/x{n}-1.0.dist-info/METADATA", metadata("x.y").encode() + b" " * 1_100_000
+            )
+            for n in range(200)
+        ),
+        "bytes of metadata",
+    ),
+    "20,000 distributions": (lambda: b"".join(many_distributions(20_000)), None),
+    "a long name": (lambda: entry("n" * 300_000_000, b"", tarfile.GNUTYPE_LONGNAME), "too long"),
+    "a name of 300 MB": (
+        lambda: entry("././@LongLink", b"n" * 300_000_000, tarfile.GNUTYPE_LONGNAME),
+        "headers is too long",
+    ),
+    "extended headers of 300 MB": (
+        lambda: pax(record("comment", b"x" * 300_000_000)) + entry("f", b""),
+        "headers is too long",
+    ),
+    "10,000 extended headers in a row": (
+        lambda: pax(record("comment", b"x")) * 10_000 + entry("f", b""),
+        "is not a tar that can be read",
+    ),
+    "10,000 global headers": (
+        lambda: b"".join(
+            pax(record(f"c{n}", b"x" * 1000), tarfile.XGLTYPE) + entry("f", b"")
+            for n in range(10_000)
+        ),
+        "too many global headers",
+    ),
+    "a sparse map without an end": (lambda: old_gnu_sparse(1_000_000), "headers is too long"),
+    "a sparse file of 8 GB": (lambda: old_gnu_sparse(0), ""),
+    "a sparse map of pax without an end": (
+        lambda: (
+            pax(record("GNU.sparse.major", b"1") + record("GNU.sparse.minor", b"0"))
+            + entry("s.pth", b"999999999\n" + b"1\n" * 20_000_000)
+        ),
+        "headers is too long",
+    ),
+    "a negative size": (
+        lambda: pax(record("size", b"-1000")) + entry("f", b""),
+        "",
+    ),
+    "a size that is not one": (lambda: pax(record("size", b"x")) + entry("f", b""), ""),
+    "a path that no file can have": (lambda: pax(record("path", b"a\0b")) + entry("f", b""), ""),
+    "a path of 5,000": (
+        lambda: pax(record("path", b"a/" * 2500)) + entry("f", b""),
+        "no file can have",
+    ),
+    "names that are not UTF-8": (
+        lambda: entry(
+            os.fsdecode(f"{SITE}/".encode() + b"\xff\xfe-1.0.dist-info/METADATA"), b"\xff"
+        ),
+        None,
+    ),
+    "whiteouts of nothing": (
+        lambda: tar(
+            dict.fromkeys([".wh.no", "no/.wh.no", ".wh.", ".wh..", ".wh...", "no/.wh..wh..opq"], "")
+        ),
+        None,
+    ),
+    "the whiteout of the root": (lambda: tar({".wh..": "", "x/.wh...": ""}), None),
+    "circles of links": (
+        lambda: tar(
+            {f"{SITE}2": Link(f"{SITE}2"), "a": Link("b"), "b": Link("/a"), INFO: Link(INFO)}
+        ),
+        None,
+    ),
+    "links through links": (links_through_links, ""),
+    "the same whiteouts over and over": (opaque_over_and_over, None),
+    "noise": (lambda: random.Random(0).randbytes(1_000_000), "is not a tar that can be read"),
+    "noise after a header": (
+        lambda: header("f", 1 << 33) + random.Random(0).randbytes(1_000_000),
+        "is not a tar that can be read",
+    ),
+    "deep directories": (lambda: pax(record("path", b"a/" * 2047)) + entry("f", b""), None),
+}
+
+
+def check(
+    uvshim: Path, image: Path | str, tmp_path: Path, *more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `uvshim check` in bounds, and make sure that it stays in them and ends as it should."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (_SPACE, _SPACE))
+        resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begin = time.monotonic()
+    done = subprocess.run(
+        [uvshim, "check", "--no-cache", *more, image],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=200,
+        preexec_fn=limit,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode in {0, 1, 2}, (done.returncode, done.stderr, time.monotonic() - begin)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert peak <= max(before.ru_maxrss, _MEMORY // 1024)
+    return done
+
+
+@pytest.mark.parametrize("what", LAYERS)
+def test_a_layer_that_is_made_to_do_harm_is_read_in_bounds(
+    what: str, uvshim: Path, tmp_path: Path
+) -> None:
+    make, said = LAYERS[what]
+    upper = make()
+    if upper[-1024:].strip(b"\0"):
+        upper += bytes(1024)
+    path = layout(tmp_path / "layout", [tar(BASE), upper], igzip.compress)
+    del upper
+    done = check(uvshim, path, tmp_path)
+    if said is None:
+        assert done.returncode == 1, done.stderr
+        assert "a.b" in done.stdout
+    elif said:
+        assert done.returncode == 2
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "level", [b"\x28\xb5\x2f\xfd" + bytes(100), b"\x28\xb5\x2f\xfd\xa4" + b"\xff" * 1000]
+)
+def test_zstd_that_is_damaged_is_an_error(level: bytes, uvshim: Path, tmp_path: Path) -> None:
+    done = check(uvshim, layout(tmp_path / "x", [tar(BASE)], lambda _: level), tmp_path)
+    assert done.returncode == 2
+
+
+def test_zstd_with_a_huge_window_is_read_in_bounds(uvshim: Path, tmp_path: Path) -> None:
+    zstd = pytest.importorskip("backports.zstd")
+
+    def compress(content: bytes) -> bytes:
+        parameters = {zstd.CompressionParameter.window_log: 31}
+        return bytes(zstd.compress(content, options=parameters))
+
+    path = layout(tmp_path / "x", [tar({**BASE, "z": bytes(50_000_000)})], compress)
+    check(uvshim, path, tmp_path)
+
+
+def test_an_image_of_many_layers_is_answered(uvshim: Path, tmp_path: Path) -> None:
+    tars = [tar(BASE), *(tar({f"f{n}": ""}) for n in range(1000))]
+    assert check(uvshim, layout(tmp_path / "x", tars), tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_an_image_with_flipped_bits_is_an_error_or_answered(number: int, tmp_path: Path) -> None:
+    """Damage that the digests do not show, because they were taken afterwards."""
+    import uvshim
+
+    chance = random.Random(number)
+    damaged = bytearray(tar(BASE, form=chance.choice([0, 1, 2])))
+    for _ in range(chance.randint(1, 20)):
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+    cut = damaged[: chance.randrange(len(damaged))] if number % 4 == 0 else damaged
+    (answer,) = uvshim.survey([layout(tmp_path / "x", [bytes(cut)])], cache=None)
+    assert answer.error is None or "layer sha256:" in answer.error
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_json_with_other_types_is_an_error_or_answered(number: int, tmp_path: Path) -> None:
+    import uvshim
+
+    chance = random.Random(number)
+
+    def changed(value: Any) -> Any:
+        if chance.random() < 0.15:
+            return chance.choice([None, 7, -1, 1e99, "", "../x", [], {}, [[]], True, {"a": 1}])
+        if isinstance(value, dict):
+            return {key: changed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [changed(each) for each in value]
+        return value
+
+    making = Making(tmp_path / "x")
+    manifest = making.manifest([tar(BASE)])
+    blobs = making.path / "blobs/sha256"
+    content = json.loads((blobs / manifest["digest"].partition(":")[2]).read_bytes())
+    config = json.loads((blobs / content["config"]["digest"].partition(":")[2]).read_bytes())
+    content["config"] = making.described(content["config"]["mediaType"], changed(config))
+    making.add(changed(making.described(manifest["mediaType"], changed(content))))
+    (answer,) = uvshim.survey([making.path], cache=None)
+    if answer.error is not None:
+        assert not answer.error.split("`: ", 1)[1].startswith(
+            ("TypeError", "KeyError", "AttributeError", "ValueError", "IndexError")
+        )
+
+
+def test_a_tar_in_which_nothing_is_a_tar_is_an_error(uvshim: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(io.BytesIO(b"\0" * 10_000).getvalue())
+    assert check(uvshim, f"docker-archive:{tmp_path}/x.tar", tmp_path).returncode == 2
