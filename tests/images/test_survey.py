@@ -106,6 +106,16 @@ def test_a_layer_that_images_share_is_read_once(tmp_path: Path, read: list[str])
     assert len(read) == len(set(read)) == 5
 
 
+def test_several_threads_give_the_same_answer(tmp_path: Path, cache: Path) -> None:
+    path = layout(tmp_path / "x", [BASE, *(tar({f"f{n}": ""}) for n in range(9)), MORE, MORE])
+    one, two, three = (
+        next(survey.in_processes([path], jobs, Options(cache=kept)))
+        for jobs, kept in ((1, None), (4, None), (4, str(cache)))
+    )
+    assert one == two == three
+    assert names(one) == [["oslo.cache", "zope.interface"]]
+
+
 def test_what_was_learnt_is_kept_for_the_next_run(
     tmp_path: Path, cache: Path, read: list[str]
 ) -> None:

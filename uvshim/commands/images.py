@@ -68,11 +68,18 @@ def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[A
         if options.scheduler is not None:
             found = survey.on_cluster(names, options.scheduler, asked)
         else:
-            jobs = min(options.jobs or os.cpu_count() or 1, len(names))
-            found = survey.in_processes(names, jobs, asked)
+            found = survey.in_processes(names, options.jobs or _processors(), asked)
         shown = _with_progress(found, len(names), quiet=options.quiet > 0)
         by_name = {each.reference: each for each in shown}
     return [by_name[name] for name in names]
+
+
+def _processors() -> int:
+    """Return how many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -105,18 +105,17 @@ def wanted(directory: str, name: str) -> int:
 
     This is what the diagnosis and the search for installations read, and no more than they read.
     """
-    above = posixpath.basename(directory)
+    above = directory[directory.rfind("/") + 1 :]
     if _holds_metadata(above):
         return _METADATA_FILES.get(name, 0)
-    return (
-        _BY_NAME.get(name, 0)
-        or _BY_PLACE.get((above, name), 0)
-        or _BY_SUFFIX.get(posixpath.splitext(name)[1].lower(), 0)
-    )
+    dot = name.rfind(".")
+    if dot >= 0 and (limit := _BY_SUFFIX.get(name[dot:].lower())):
+        return limit
+    return _BY_NAME.get(name, 0) or _BY_PLACE.get((above, name), 0)
 
 
 def _holds_metadata(directory: str) -> bool:
-    return directory.lower().endswith((".dist-info", ".egg-info")) or directory == "EGG-INFO"
+    return directory[-10:].lower().endswith((".dist-info", ".egg-info")) or directory == "EGG-INFO"
 
 
 _METADATA = 1024 * 1024
@@ -170,7 +169,7 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
     with tar.LayerTar(layer) as archive:
         for number, header in archive:
             path = _checked(header.name)
-            directory, name = posixpath.split(path)
+            directory, _, name = path.rpartition("/")
             if name.startswith(_WHITEOUT):
                 if name.startswith(_RESERVED) and name != _OPAQUE:
                     continue
@@ -205,7 +204,7 @@ def _entry(
         if keeper is not None:
             keeper.add(key, path, header, b"")
         return _other(*key, header)
-    directory, name = posixpath.split(path)
+    directory, _, name = path.rpartition("/")
     limit = wanted(directory, name)
     if keeper is not None:
         limit = max(limit, keeper.limit(directory))

@@ -8,6 +8,7 @@ of them is reading, the others wait for, after they have read what they can.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from uvshim.images import changes, layers
 from uvshim.images.changes import Changes, File, Folder, HardLink, Link, Special, Whiteout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from uvshim.images.layers import Directory, ImageTree
     from uvshim.images.layout import Layer
@@ -44,8 +45,13 @@ def usual_directory() -> str:
 class Store:
     """What is known of layers and images."""
 
-    def __init__(self, directory: str | None) -> None:
-        """Keep things in `directory` as well, which is made when it is needed; None: only here."""
+    def __init__(self, directory: str | None, threads: int = 1) -> None:
+        """Keep things in `directory` as well, which is made when it is needed; None: only here.
+
+        The layers of one image are read by as many as `threads` at once: most of the time goes
+        into libraries that let others run meanwhile.
+        """
+        self._threads = threads
         self._directory = None if directory is None else os.path.join(directory, _FORM)
         self._known: dict[str, Changes] = {}
         self._roots: dict[tuple[str, ...], Directory] = {}
@@ -81,12 +87,24 @@ class Store:
 
     def _changes(self, image_layers: Sequence[Layer]) -> list[Changes]:
         """Return what each layer changes. What another process is reading comes last."""
-        known: dict[int, Changes] = {}
+        known: dict[Layer, Changes] = {}
         for wait in (False, True):
-            for number, layer in enumerate(image_layers):
-                if number not in known and (found := self._of_layer(layer, wait=wait)):
-                    known[number] = found
-        return [known[number] for number in range(len(image_layers))]
+            missing = [layer for layer in dict.fromkeys(image_layers) if layer not in known]
+            missing.sort(key=lambda layer: layer.size or 0, reverse=True)
+            found = self._each(missing, wait=wait)
+            known.update((layer, one) for layer, one in found if one is not None)
+        return [known[layer] for layer in image_layers]
+
+    def _each(
+        self, image_layers: list[Layer], *, wait: bool
+    ) -> Iterable[tuple[Layer, Changes | None]]:
+        read = functools.partial(self._of_layer, wait=wait)
+        if self._threads == 1 or len(image_layers) <= 1:
+            return ((layer, read(layer)) for layer in image_layers)
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(self._threads) as executor:
+            return list(zip(image_layers, executor.map(read, image_layers), strict=True))
 
     def _of_layer(self, layer: Layer, *, wait: bool) -> Changes | None:
         """Return what `layer` changes; None if another process is reading it and not to `wait`."""

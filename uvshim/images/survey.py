@@ -69,6 +69,8 @@ class Options(NamedTuple):
     gate: Gate = Gate()
     cache: str | None = USUAL
     """The directory where what was learnt is kept; None: nowhere."""
+    threads: int = 1
+    """How many read the layers of one image at once."""
 
 
 def survey(
@@ -137,7 +139,7 @@ def on_cluster(
 def in_processes(
     images: Iterable[str | os.PathLike[str]], jobs: int, options: Options
 ) -> Iterator[Answer]:
-    """Yield the answers of `survey`, from `jobs` processes.
+    """Yield the answers of `survey`, from `jobs` processes; of one image, from so many threads.
 
     Where one dies, such as for lack of memory, what it was to do is tried once more, each alone.
     """
@@ -145,7 +147,8 @@ def in_processes(
     from concurrent.futures.process import BrokenProcessPool
 
     named = [_parsed(os.fspath(each)) for each in images]
-    if jobs == 1:
+    if jobs == 1 or len(named) == 1:
+        options = options._replace(threads=jobs)
         yield from (answer(one, options) for one in named)
         return
     again = []
@@ -190,7 +193,9 @@ def answer(named: Reference | str, options: Options) -> Answer:
     cache = usual_directory() if options.cache == USUAL else options.cache
     try:
         with reference.opened(named) as images:
-            found = tuple(_examined(image, _store(cache), options) for image in images)
+            found = tuple(
+                _examined(image, _store(cache, options.threads), options) for image in images
+            )
     except ImageError as error:
         return Answer(text, (), _of(text, str(error)))
     # One of hundreds, whatever is in it, must not stop the others.
@@ -209,9 +214,9 @@ def _text(named: Reference | str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _store(directory: str | None) -> Store:
+def _store(directory: str | None, threads: int) -> Store:
     """Return what this process knows, so that the next image has it."""
-    return Store(directory)
+    return Store(directory, threads)
 
 
 def _examined(image: Image, store: Store, options: Options) -> DiagnosedImage:
