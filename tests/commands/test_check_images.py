@@ -184,6 +184,24 @@ def test_what_was_learnt_is_kept_where_one_says_or_nowhere(
     assert run(uvshim, "check", broken).returncode == 2
 
 
+def test_the_files_of_an_image_are_verified(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    record = "code.py,sha256=LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ,5\n{0}/RECORD,,\n{0}/METADATA,,\n"
+    files: dict[str, str | bytes] = {}
+    for name, content in (("good", "hello"), ("bad", "hullo"), ("short", "hell")):
+        own = f"{name}-1.0.dist-info"
+        files[f"{SITE}/{own}/METADATA"] = f"Name: {name}\nVersion: 1.0\n"
+        files[f"{SITE}/{own}/RECORD"] = record.format(own).replace("code", name)
+        files[f"{SITE}/{name}.py"] = content
+    image = layout(tmp_path / "x", [tar(files), tar({"later": ""})])
+    for _ in range(2):  # what is in the cache was not verified
+        assert run(uvshim, "check", image).returncode == 0
+        done = run(uvshim, "check", "--verify", "--format", "json", image)
+        assert done.returncode == 1, done.stderr
+        (found,) = json.loads(done.stdout)["environments"]
+        differing = {each["name"]: each["changed"] for each in found["differences"]}
+        assert differing == {"bad": ["bad.py"], "short": ["short.py"]}
+
+
 def test_the_html_page_needs_nothing_from_elsewhere(
     run: Run, uvshim: Path, broken: Path, fine: Path
 ) -> None:

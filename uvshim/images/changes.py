@@ -15,7 +15,7 @@ from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     import tarfile
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from typing import TypeAlias
 
     from uvshim.images import layout
@@ -251,6 +251,19 @@ def entries(
             if number in limits:
                 content = archive.content(header, limits[number]) if header.isreg() else b""
                 yield number, header, content
+
+
+def digests(
+    layer: layout.Layer, numbers: Collection[int], algorithm: str
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the digest of the regular files of `layer` that have these `numbers`.
+
+    The layer is read, and verified, once more. Raises `ImageError`.
+    """
+    with tar.LayerTar(layer) as archive:
+        for number, header in archive:
+            if number in numbers and header.isreg():
+                yield number, archive.hashed(header, algorithm)
 
 
 def _checked(name: str) -> str:

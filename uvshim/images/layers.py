@@ -6,6 +6,8 @@ Image Format Specification, "Applying Changesets"). Nothing is unpacked or writt
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import posixpath
 from typing import TYPE_CHECKING
 
@@ -79,7 +81,7 @@ def tree(
             if sum(map(len, contents.values())) > changes.KEPT_LIMIT:
                 message = "it has too much metadata of distributions behind links"
                 raise ImageError(message)
-    return ImageTree(root, contents)
+    return ImageTree(root, contents, layers)
 
 
 def put_together(changed: Iterable[Changes], below: Directory | None = None) -> Directory:
@@ -257,15 +259,26 @@ class ImageTree:
     root = None
     """It lies nowhere on this machine."""
 
-    def __init__(self, directory: Directory, contents: Contents | None = None) -> None:
-        """Take `directory` for the root; `contents` has what files do not have themselves."""
+    def __init__(
+        self,
+        directory: Directory,
+        contents: Contents | None = None,
+        layers: Sequence[Layer] = (),
+    ) -> None:
+        """Take `directory` for the root; `contents` has what files do not have themselves.
+
+        `layers` are where the files are read from when all of them matter.
+        """
         self._directory = directory
         self._contents = contents or {}
+        self._layers = layers
+        self._digests: dict[str, Contents] = {}
         self._steps = _Steps("it")
 
     def with_layer(self, changed: Changes) -> ImageTree:
         """Return the tree with one more layer, which has `changed`. Raises `ImageError`."""
-        return ImageTree(put_together([changed], self._directory), self._contents)
+        root = put_together([changed], self._directory)
+        return ImageTree(root, self._contents, self._layers)
 
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in `directory`, as `Tree.names` says."""
@@ -296,6 +309,40 @@ class ImageTree:
         if content is None:
             content = self._contents.get(found[:2], None if found.size else b"")
         return None if content is None else content[:limit]
+
+    def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
+        """Return the digest and the length of a file, as `HashedTree.digest` says.
+
+        The first question has all layers read once more. Raises `ImageError`.
+        """
+        if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+            message = f"there is no hash algorithm called {algorithm}"
+            raise ValueError(message)
+        found = self.node(path)
+        if not isinstance(found, File):
+            return None
+        if algorithm not in self._digests:
+            self._digests[algorithm] = self._all_digests(algorithm)
+        value = self._digests[algorithm].get(found[:2], b"")
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode(), found.size
+
+    def _all_digests(self, algorithm: str) -> Contents:
+        """Return the digest of every file that is in the image."""
+        numbers: dict[str, set[int]] = {}
+        waiting = [self._directory]
+        while waiting:
+            for node in waiting.pop().children.values():
+                if isinstance(node, Directory):
+                    waiting.append(node)
+                elif isinstance(node, File):
+                    numbers.setdefault(node.layer, set()).add(node.number)
+        return {
+            (layer.identity or "", number): value
+            for layer in dict.fromkeys(self._layers)
+            for number, value in changes.digests(
+                layer, numbers.get(layer.identity or "", ()), algorithm
+            )
+        }
 
     def real(self, path: str) -> str | None:
         """Return `path` without links, as `SearchableTree.real` says."""

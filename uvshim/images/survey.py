@@ -228,23 +228,28 @@ def _examined(image: Image, store: Store, options: Options) -> DiagnosedImage:
         sys.version,
         *os.uname(),  # markers of requirements ask for these
     )
-    found = None if image.digest is None else _restored(store.result(*key))
+    about = (image.reference, image.digest, image.platform)
+    kept = image.digest is not None and not options.gate.verify
+    found = _restored(store.result(*key)) if kept else None
     if found is None:
-        found = [
-            (place, report.examine(place, options.gate).diagnosis)
+        reports = [
+            report.examine(place, options.gate)
             for place in installation.in_image(store.tree(image.layers))
         ]
-        if image.digest is not None:
-            store.keep_result([(*place[:3], diagnosis) for place, diagnosis in found], *key)
-    about = (image.reference, image.digest, image.platform)
-    reports = (
-        Report(place._replace(tree=_NOWHERE), diagnosis, options.gate, *about)
-        for place, diagnosis in found
-    )
-    return DiagnosedImage(*about, tuple(reports))
+        if kept:
+            store.keep_result([(*each.place[:3], each.diagnosis) for each in reports], *key)
+    else:
+        reports = [Report(place, diagnosis, options.gate) for place, diagnosis in found]
+    return DiagnosedImage(*about, tuple(_apart(each, about) for each in reports))
 
 
-# What was found out crosses processes without the tree that it was found out about.
+def _apart(one: Report, about: tuple[str, str | None, str | None]) -> Report:
+    """Return the report `one` without the tree, which is too large to cross processes."""
+    reference, digest, platform = about
+    place = one.place._replace(tree=_NOWHERE)
+    return one._replace(place=place, image=reference, digest=digest, platform=platform)
+
+
 _NOWHERE = ImageTree(Directory({}, None, 0))
 
 

@@ -161,6 +161,21 @@ class LayerTar:
             self._fail("it ends in the middle of a file")
         return content
 
+    def hashed(self, header: tarfile.TarInfo, algorithm: str) -> bytes:
+        """Return the digest of the regular file whose `header` was the last one."""
+        digest = hashlib.new(algorithm)
+        try:
+            file = self._archive.extractfile(header)
+            while file is not None:
+                self._stream.allow(_PIECE + _HEADER_LIMIT)
+                piece = file.read(_PIECE)
+                if not piece:
+                    break
+                digest.update(piece)
+        except self._errors as error:
+            self._fail(error)
+        return digest.digest()
+
     def close(self) -> None:
         """Close the layer."""
         self._blob.close()

@@ -1,0 +1,115 @@
+"""A survey on a cluster that exists already: a real Dask scheduler, and workers that die."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+import uvshim
+from tests.corpus import installed, under
+from tests.images.making import layout, tar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Run
+
+pytestmark = pytest.mark.index
+
+SITE = "opt/app/lib/python3.11/site-packages"
+BASE = tar(
+    {
+        **under(
+            SITE,
+            installed("setuptools-75.8.0", "setuptools"),
+            installed("zope_interface-1.0", "zope.interface"),
+        ),
+        "opt/app/pyvenv.cfg": "home = /usr/bin\n",
+    }
+)
+
+
+class Cluster:
+    """A scheduler and two workers, each a process of its own, on this machine."""
+
+    def __init__(self, stack: ExitStack, directory: Path) -> None:
+        self._stack = stack
+        self._directory = directory
+        command = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        scheduler = self._start(*command)
+        self.address = self._said(scheduler, r"Scheduler at: +(tcp://[0-9.:]+)")
+        self.workers = [self._worker() for _ in range(2)]
+
+    def _worker(self) -> subprocess.Popen[str]:
+        worker = self._start(
+            "worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard"
+        )
+        self._said(worker, r"Registered to: +(tcp)")
+        return worker
+
+    def _start(self, *words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_" + words[0], *words[1:]],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self._directory,
+            env={**os.environ, "XDG_CACHE_HOME": str(self._directory / "cache")},
+        )
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        return process
+
+    def _said(self, process: subprocess.Popen[str], pattern: str) -> str:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if found := re.search(pattern, line):
+                threading.Thread(target=process.stderr.read, daemon=True).start()
+                return found[1]
+        pytest.fail(f"a process of the cluster has ended: {process.args!r}")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        yield Cluster(stack, tmp_path)
+
+
+def images(directory: Path, count: int) -> list[Path]:
+    return [layout(directory / str(n), [BASE, tar({f"file{n}": ""})]) for n in range(count)]
+
+
+def test_a_scheduler_s_workers_give_the_answers(
+    cluster: Cluster, run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    paths = images(tmp_path, 4)
+    here = run(uvshim, "check", "--format", "json", *paths, "oci:no")
+    there = run(
+        uvshim, "check", "--format", "json", "--scheduler", cluster.address, *paths, "oci:no"
+    )
+    assert there.returncode == 2
+    assert there.stdout == here.stdout.replace("`no` does", f"`{tmp_path}/no` does")
+
+
+def test_a_worker_that_is_killed_costs_no_answer(cluster: Cluster, tmp_path: Path) -> None:
+    from distributed import Client
+
+    paths = images(tmp_path, 40)
+    with Client(cluster.address) as client, client.get_executor(pure=False) as executor:  # type: ignore[no-untyped-call]
+        answers = uvshim.survey(paths, executor, cache=None)
+        first = [next(answers)]
+        cluster.workers[0].send_signal(signal.SIGKILL)
+        rest = list(answers)
+    assert {answer.reference for answer in first + rest} == set(map(str, paths))
+    assert all(answer.error is None for answer in first + rest)
+    assert all(answer.images[0].broken for answer in first + rest)
+    assert cluster.workers[0].wait() == -signal.SIGKILL
+    assert cluster.workers[1].poll() is None
