@@ -314,6 +314,7 @@ def test_what_cannot_be_put_right_is_named_and_ends_in_an_error(
     run: Run, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
     (venv.site_packages / "zope.deferred-1.2.dist-info").mkdir()
+    (venv.site_packages / "zope.deferred-1.2.dist-info" / "mine").touch()
     done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred", "--reinstall")
     assert done.returncode == 3
     assert (
@@ -322,3 +323,43 @@ def test_what_cannot_be_put_right_is_named_and_ends_in_an_error(
     assert f"hint: `uvshim fix {venv.path}" in done.stderr
     assert NORMALIZED in venv.dist_infos()
     assert "XStatic_JQuery.TableSorter-2.14.5.3.dist-info" in venv.dist_infos()
+
+
+@pytest.mark.parametrize(
+    ("option", "place"),
+    [
+        ("--target", "./t"),
+        ("--target", "."),
+        ("--target", "a/../t"),
+        ("--target", "t"),
+        ("--prefix", "./p"),
+        ("--prefix", "a/../p"),
+    ],
+)
+def test_installing_again_into_a_relative_place_leaves_one_directory(
+    option: str,
+    place: str,
+    run: Run,
+    uv: Path,
+    uvpip: Path,
+    uvshim: Path,
+    venv: Venv,
+    wheels: Path,
+    tmp_path: Path,
+) -> None:
+    desk = tmp_path / "desk"
+    (desk / "a").mkdir(parents=True)
+    offline = ("--no-index", "-f", wheels, "zope.deferred==1.2")
+    command = (uvpip, "-p", venv.python, *offline, option, place)
+    for more in ((), ("--reinstall",), ("--reinstall", "--no-deps")):
+        done = run(*command, *more, cwd=desk)
+        assert done.returncode == 0, done.stderr
+        assert "left alone" not in done.stderr
+        (info,) = desk.rglob("*deferred*.dist-info")
+        assert info.name == DOTTED
+        assert record_faults(info) == []
+    plain = run(uv, "pip", "install", *command[1:], "--reinstall", cwd=desk)
+    assert plain.returncode == 0
+    done = run(uvshim, "fix", info.parent)  # as an earlier uvshim has left it
+    assert done.returncode == 0, done.stderr
+    assert [each.name for each in desk.rglob("*deferred*.dist-info")] == [DOTTED]

@@ -127,6 +127,35 @@ def test_what_stands_beside_already_is_not_overwritten(tmp_path: Path) -> None:
         assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_earlier_installation_of_the_same_version_makes_way(
+    tmp_path: Path,
+    killed: bool,  # noqa: FBT001
+) -> None:
+    old = distribution(tmp_path, "a.b-1.0", "a.b")
+    (old / "more").touch()
+    new = distribution(tmp_path, "a_b-1.0", "a.b")
+    os.utime(new / "RECORD", ns=(0, os.lstat(old / "RECORD").st_mtime_ns + 1))
+    if killed:  # when it was put aside
+        old.rename(f"{old}.uvshim")
+    outcome = renamed(new)
+    assert outcome.left_alone == []
+    assert [each.path for each in outcome.renamed] == [str(old)]
+    assert [each for each in os.listdir(tmp_path) if "-1.0" in each] == ["a.b-1.0.dist-info"]
+    assert record_faults(old) == []
+    assert not (old / "more").exists()
+
+
+def test_an_empty_directory_with_the_right_name_is_in_nobodys_way(tmp_path: Path) -> None:
+    empty = tmp_path / "a.b-1.0.dist-info"
+    empty.mkdir()
+    assert renamed(empty) == Outcome([], [])
+    new = distribution(tmp_path, "a_b-1.0", "a.b")
+    assert renamed(empty, new).left_alone == []
+    assert dist_infos(tmp_path) == [empty.name]
+    assert record_faults(empty) == []
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -72,6 +73,11 @@ class _Disk(DiskTree):
 
 _DISK = _Disk()
 
+# What may stand where a directory is to be: what a killed run has made of it, or the same version,
+# installed earlier.
+_ITSELF = "itself"
+_EARLIER = "earlier"
+
 
 def rename(
     paths: Iterable[str], concerns: Callable[[str], bool], *, dry_run: bool = False
@@ -89,11 +95,11 @@ def rename(
             wanted = _plan(path, concerns)
             if wanted is None or not wanted.wrong:
                 continue
-            is_remnant = _check(wanted)
+            beside = _check(wanted)
             if dry_run:
                 _check_rights(wanted)
             else:
-                _carry_out(wanted, is_remnant=is_remnant)
+                _carry_out(wanted, beside)
         except _CannotError as reason:
             left_alone.append(LeftAlone(path, str(reason)))
         except OSError as error:
@@ -114,7 +120,7 @@ def _plan(path: str, concerns: Callable[[str], bool]) -> Plan | None:
     try:
         wanted = plan.make(_DISK, path, concerns)
     except names.MetadataError as error:
-        if plan.is_beyond_doubt(os.path.basename(path)):
+        if plan.is_beyond_doubt(os.path.basename(path)) or _is_husk(path):
             return None  # broken, but not in its name
         wanted = _plan_of_heir(path, concerns)
         if wanted is None:
@@ -131,22 +137,51 @@ def _plan_of_heir(path: str, concerns: Callable[[str], bool]) -> Plan | None:
     return plan.make(_DISK, path, concerns, described_in=heir) if heir else None
 
 
-def _check(wanted: Plan) -> bool:
+def _is_husk(path: str) -> bool:
+    """Say whether `path` is an empty directory with a dotted name.
+
+    uv leaves one where it has uninstalled from a target that was named by ``./`` or ``..``.
+    """
+    dotted = "." in names.split(os.path.basename(path))[0]
+    return dotted and not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)
+
+
+def _check(wanted: Plan) -> str:
     """Raise `_CannotError` if something forbids what the plan `wanted` says.
 
-    Returns whether the directory is what a killed run has left of the one at the destination.
+    Returns what stands at the destination: nothing, `_ITSELF` or `_EARLIER`.
     """
     if wanted.obstacle:
         raise _CannotError(wanted.obstacle)
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise _CannotError(message)
-    if not _stands_beside(wanted):
+    if not _stands_beside(wanted) or _is_husk(wanted.destination):
+        return ""
+    if overlay.is_remnant(wanted.path, wanted.destination):
+        return _ITSELF
+    if _is_later(wanted):
+        return _EARLIER
+    message = f"`{wanted.directory}` stands beside it already"
+    raise _CannotError(message)
+
+
+def _is_later(wanted: Plan) -> bool:
+    """Say whether the directory is a later installation of the version that has its name.
+
+    Where uv takes the files of that one for foreign ones (a target that was named by ``./`` or
+    ``..``), it does not uninstall it, and would have written over it if both had one name.
+    """
+    try:
+        earlier = plan.make(_DISK, wanted.destination)
+        written, before = (
+            os.lstat(os.path.join(path, "RECORD")).st_mtime_ns
+            for path in (wanted.path, wanted.destination)
+        )
+    except (names.MetadataError, OSError):
         return False
-    if not overlay.is_remnant(wanted.path, wanted.destination):
-        message = f"`{wanted.directory}` stands beside it already"
-        raise _CannotError(message)
-    return True
+    is_its_own = not os.path.islink(wanted.destination)
+    return is_its_own and earlier is not None and earlier.name == wanted.name and written > before
 
 
 def _check_rights(wanted: Plan) -> None:
@@ -163,12 +198,17 @@ def _check_rights(wanted: Plan) -> None:
             raise OSError(code, os.strerror(code), each)
 
 
-def _carry_out(wanted: Plan, *, is_remnant: bool) -> None:
-    """Do what the plan `wanted` says, so that a kill at any moment loses nothing."""
-    if is_remnant:
+def _carry_out(wanted: Plan, beside: str) -> None:
+    """Do what the plan `wanted` says, so that a kill at any moment loses nothing.
+
+    `beside` is what stands at the destination, as `_check` says it.
+    """
+    if beside == _ITSELF:
         overlay.remove(wanted.path)
     else:
         record.append(wanted.path, wanted.rows_meanwhile())
+        if beside == _EARLIER:
+            _make_way(wanted)
         if wanted.destination != wanted.path:
             _move(wanted)
     record.replace(wanted.destination, wanted.listed_afterwards())
@@ -181,6 +221,29 @@ def _stands_beside(wanted: Plan) -> bool:
     except FileNotFoundError:
         return False
     return not os.path.samestat(there, os.lstat(wanted.path))
+
+
+def _make_way(wanted: Plan) -> None:
+    """Remove the earlier installation that stands at the destination.
+
+    Before that, the RECORD of the later one lists its files, whatever they are called meanwhile.
+    """
+    overlay.discard(wanted.destination)
+    aside = wanted.destination + plan.BUILDING
+    listed = {row.path for row in record.read(wanted.path).infos}
+    found = [
+        posixpath.join(directory, os.path.relpath(os.path.join(parent, name), wanted.destination))
+        for parent, _, filenames in os.walk(wanted.destination)
+        for name in filenames
+        for directory in (wanted.directory, os.path.basename(aside))
+    ]
+    record.append(wanted.path, [record.Row(path, "", "") for path in found if path not in listed])
+    try:
+        os.rename(wanted.destination, aside)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        overlay.remove(wanted.destination)
 
 
 def _move(wanted: Plan) -> None:
