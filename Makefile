@@ -14,7 +14,7 @@ help:
 	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
 	@echo 'make bench       uvpip beside uv, the snippet and pip: times and ratios'
 	@echo 'make lint        ruff, mypy and the layers of the package'
-	@echo 'make zipapp      dist/uvpip.pyz and dist/uvshim.pyz'
+	@echo 'make zipapp      one file with all that uvshim needs: dist/uvshim.pyz'
 	@echo 'make docs        the documentation, in site/'
 	@echo 'make dist        all that a release consists of, checked'
 
@@ -48,7 +48,7 @@ image-test: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python tools/bench.py
 
-# One file each, with all that it needs: dist/uvpip.pyz and dist/uvshim.pyz.
+# One file with all that it needs: dist/uvshim.pyz.
 zipapp: $(VENV)/ready
 	$(BIN)/python tools/zipapp.py
 

@@ -9,5 +9,6 @@ def tests(session: nox.Session) -> None:
     install = ["uvpip", "--python", session.virtualenv.location]
     wanted = ["--constraint", "constraints.txt", "--requirement", "requirements.txt"]
     session.run_install(*install, *wanted, external=True)
-    session.run("uvshim", "check", session.virtualenv.location, external=True)
+    # --strict: a requirement that is missing or in conflict is a failure too.
+    session.run("uvshim", "check", "--strict", session.virtualenv.location, external=True)
     session.run("python", "-c", "import pkg_resources; pkg_resources.require('oslo.cache')")

@@ -29,6 +29,7 @@ CACHE = zipapp.ROOT / ".cache" / "image"
 
 DOCKERFILE = (RECIPES / "Dockerfile").read_text()
 WITH_PLAIN_UV = DOCKERFILE.replace("\nRUN uvpip ", "\nRUN uv pip install ")
+MEND = (RECIPES / "Dockerfile.mend").read_text()
 GATE = "RUN uvshim check ${VIRTUAL_ENV}\n"
 WITH_PLAIN_UV_AND_NO_GATE = WITH_PLAIN_UV.replace(GATE, "")
 
@@ -161,6 +162,7 @@ class Builder:
         return self.buildah(
             *("build", "--isolation", "chroot", "--volume", f"{self._wheels}:/wheels:ro"),
             *("--build-arg", "BASE=localhost/base", "--build-arg", "UV=localhost/uv"),
+            *("--build-arg", "BROKEN=localhost/plain"),
             *("--file", file, "--tag", name, self._context),
         )
 
@@ -249,3 +251,16 @@ def test_an_image_that_was_built_already_is_diagnosed_and_mended_from_outside(
     )
     assert mended.returncode == 0, mended.stderr
     assert image.ask().stdout == "oslo.cache 3.10.2\n"
+
+
+def test_an_image_that_cannot_be_built_again_is_mended_by_a_dockerfile_alone(
+    builder: Builder, plain: Image
+) -> None:
+    done = builder.build(MEND, "localhost/mended")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert "Renormalized 8 distributions" in said
+    assert "/opt/app: ok (31 distributions, setuptools 75.8.0)" in said
+    mended = builder.open("localhost/mended")
+    assert mended.ask().stdout == "oslo.cache 3.10.2\n"
+    assert not [path for path in mended.root.rglob("uvshim*") if path.stat().st_size]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import yaml
 
+from tools import zipapp
 from tools.zipapp import ROOT
 
 if TYPE_CHECKING:
@@ -28,12 +29,29 @@ COMMANDS = Path(sys.executable).parent
 THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-class Project:
-    """A directory with the recipe in it, on a machine where a release of uvshim can be had."""
+# What the pages begin with, to be run in a checkout; how else the commands or the file are had.
+GET_FILE = "make zipapp"
+GET_COMMANDS = "uv tool install ."
 
-    def __init__(self, directory: Path, release: Path) -> None:
+# The programs that a person has who follows a page.
+PROGRAMS = ("uv", "tox", "nox", "pre-commit", "check-jsonschema")
+
+
+class Project:
+    """A directory with what the page of a recipe says, and nothing else of uvshim in reach."""
+
+    def __init__(self, directory: Path, tools: Path | None) -> None:
         self.directory = directory
-        links = f"{release} {os.environ.get('PIP_FIND_LINKS', '')}"
+        programs = directory.parent / f"{directory.name}-programs"
+        programs.mkdir()
+        for name in PROGRAMS:
+            (programs / name).symlink_to(COMMANDS / name)
+        others = [
+            each
+            for each in os.environ["PATH"].split(os.pathsep)
+            if Path(each) != COMMANDS and not Path(each, "uvshim").exists()
+        ]
+        path = [programs, *([tools] if tools else []), *others]
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -41,9 +59,7 @@ class Project:
         }
         self.variables = {
             **kept,
-            "PATH": f"{COMMANDS}{os.pathsep}{kept['PATH']}",
-            "PIP_FIND_LINKS": links.strip(),
-            "UV_FIND_LINKS": str(release),
+            "PATH": os.pathsep.join(map(str, path)),
             "UV_PYTHON_DOWNLOADS": "never",
             "PRE_COMMIT_HOME": str(directory / "pre-commit"),
         }
@@ -70,6 +86,8 @@ class Project:
 class Recipe(NamedTuple):
     """A file in recipes/: what it is called in a project, and how it is run there."""
 
+    page: str
+    get: str
     file: str
     name: str
     run: Callable[[Project], subprocess.CompletedProcess[str]]
@@ -105,6 +123,12 @@ def earthly(project: Project) -> subprocess.CompletedProcess[str]:
     _, body = text.split("\nUVPIP:\n")
     function, app = body.split("\n\napp:\n")
     commands = re.findall(r"^    RUN (.*)$", function, re.MULTILINE)
+    for name in ("uvshim", "uvpip"):
+        saved = f"    SAVE ARTIFACT /uvshim{'' if name == 'uvshim' else ' /uvpip'}\n"
+        assert saved in text
+        shutil.copy(project.directory / "uvshim.pyz", project.directory / name)
+        (project.directory / name).chmod(0o755)
+    project.variables["PATH"] = f"{project.directory}{os.pathsep}{project.variables['PATH']}"
     assert len(commands) == 3
     (call,) = re.findall(r"^    DO \+UVPIP --(arguments=.*)$", app, re.MULTILINE)
     return project.shell("\n".join([f"env={project.directory}/opt/app", call, *commands]))
@@ -117,68 +141,103 @@ def commands(*command: str) -> Callable[[Project], subprocess.CompletedProcess[s
 PLAIN = "uv pip install "
 ALL = [
     Recipe(
+        "bootstraps.md",
+        GET_FILE,
         "bootstrap.sh",
         "bootstrap.sh",
         commands("sh", "bootstrap.sh", "app with a space"),
-        replacing("\nuvpip ", f"\n{PLAIN}"),
+        replacing('python3 "$here/uvshim.pyz" pip ', PLAIN),
     ),
     Recipe(
+        "local.md",
+        GET_COMMANDS,
         "tox.ini",
         "tox.ini",
         commands("tox", "run"),
         lambda text: text.replace("= uvpip ", f"= {PLAIN}").replace("  uvpip\n", "  uv\n"),
     ),
     Recipe(
+        "local.md",
+        GET_COMMANDS,
         "noxfile.py",
         "noxfile.py",
         commands("nox"),
         replacing('"uvpip"', '"uv", "pip", "install"'),
     ),
     Recipe(
+        "local.md",
+        GET_COMMANDS,
         "Makefile",
         "Makefile",
         commands("make", "run"),
         replacing("\tuvpip ", f"\t{PLAIN}"),
     ),
     Recipe(
+        "ci.md",
+        GET_FILE,
         "github-actions.yml",
         "tests.yml",
         github,
-        replacing("uvx --from uvshim uvpip ", PLAIN),
+        replacing("python3 uvshim.pyz pip ", PLAIN),
     ),
     Recipe(
+        "ci.md",
+        GET_FILE,
         "gitlab-ci.yml",
         ".gitlab-ci.yml",
         gitlab,
-        replacing("uvx --from uvshim uvpip ", PLAIN),
+        replacing("python3 uvshim.pyz pip ", PLAIN),
     ),
-    Recipe("Earthfile", "Earthfile", earthly, replacing("RUN uvpip ", f"RUN {PLAIN}")),
+    Recipe(
+        "earthly.md",
+        GET_FILE,
+        "Earthfile",
+        "Earthfile",
+        earthly,
+        replacing("RUN uvpip ", f"RUN {PLAIN}"),
+    ),
 ]
 each_recipe = pytest.mark.parametrize("recipe", ALL, ids=[recipe.file for recipe in ALL])
 
 
 @pytest.fixture(scope="session")
-def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the wheel of uvshim in it."""
-    directory = tmp_path_factory.mktemp("release")
-    build: list[str | Path] = [
-        COMMANDS / "uv",
-        "build",
-        "--quiet",
-        "--wheel",
-        "--out-dir",
-        directory,
-        ROOT,
-    ]
-    subprocess.run(build, check=True)
-    return directory
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make zipapp` builds."""
+    directory = tmp_path_factory.mktemp("file")
+    subprocess.run([sys.executable, zipapp.__file__, "--output", directory], check=True)
+    return directory / zipapp.NAME
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory that `uv tool install .` puts the commands into."""
+    directory = tmp_path_factory.mktemp("tools")
+    places = {"UV_TOOL_DIR": str(directory), "UV_TOOL_BIN_DIR": str(directory / "bin")}
+    command: list[str | Path] = [COMMANDS / "uv", *GET_COMMANDS.split()[1:]]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **places}, check=True)
+    return directory / "bin"
 
 
 @pytest.fixture
-def project(tmp_path: Path, release: Path) -> Iterator[Project]:
-    yield Project(tmp_path, release)
-    for environment in (".venv", ".tox", ".nox", "opt", "app with a space"):
-        shutil.rmtree(tmp_path / environment, ignore_errors=True)
+def project(
+    tmp_path: Path, request: pytest.FixtureRequest, file: Path, tools: Path
+) -> Iterator[Project]:
+    """A project as the page of the test's recipe says; without a recipe, with the commands."""
+    recipe = request.getfixturevalue("recipe") if "recipe" in request.fixturenames else None
+    directory = tmp_path / "project"
+    directory.mkdir()
+    if recipe and recipe.get == GET_FILE:
+        shutil.copyfile(file, directory / file.name)
+    yield Project(directory, None if recipe and recipe.get == GET_FILE else tools)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@each_recipe
+def test_its_page_begins_with_the_command_that_gets_what_it_needs(recipe: Recipe) -> None:
+    page = (ROOT / "docs" / recipe.page).read_text()
+    first = re.search(r"^```(\w+)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert first is not None
+    assert (first[1], first[2]) == ("sh", f"{recipe.get}\n")
 
 
 @each_recipe
@@ -236,6 +295,12 @@ def test_the_files_for_ci_are_what_their_services_read(
 
 
 def test_every_recipe_is_run() -> None:
-    elsewhere = {"Dockerfile", "pre-commit-config.yaml", "requirements.txt", "constraints.txt"}
+    elsewhere = {
+        "Dockerfile",
+        "Dockerfile.mend",
+        "pre-commit-config.yaml",
+        "requirements.txt",
+        "constraints.txt",
+    }
     files = {path.name for path in RECIPES.iterdir() if path.is_file()}
     assert files == elsewhere | {recipe.file for recipe in ALL}
