@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from uvshim.check import spelling
 from uvshim.environments import installation
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
@@ -27,4 +28,5 @@ def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = 
     with uv_lock(place.lock):
         now = Snapshot.take(place.site_packages)
         paths = sorted(now.states) if since is None else now.new_since(since)
-        return on_disk.rename(paths, lambda name: "." in name)
+        in_use = spelling.in_use(place.tree, place.visible)
+        return on_disk.rename(paths, lambda name: "." in name, in_use=in_use)

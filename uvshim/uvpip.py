@@ -12,6 +12,8 @@ from uvshim.uv.arguments import Arguments
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
@@ -37,6 +39,9 @@ All arguments are uv's own. What follows is its help.
 
 # The exit code where uv succeeded and a directory could not be renamed.
 NOT_RENAMED = 3
+
+# The first release of setuptools whose pkg_resources finds a name however it is spelled.
+_FINDS_EVERY_SPELLING = 62
 
 
 def main() -> int:
@@ -110,6 +115,7 @@ def _install(binary: str, arguments: Arguments) -> int:
     before = Snapshot.of(environment)
     if environment and environment.holds(__file__):
         load()  # now: uv may replace or remove these very modules
+        in_use(environment, before, before)
 
     supervisor.end_if_interrupted()
     uv_install = supervisor.start([binary, "pip", arguments.subcommand, *arguments.rest])
@@ -147,6 +153,7 @@ def rename_new(
     `exclude` are the patterns of the names that are left alone. Returns whether everything that
     was to be renamed was.
     """
+    from uvshim.environments.snapshot import Snapshot
     from uvshim.rename import on_disk
     from uvshim.uv.lock import LockInterruptedError, uv_lock
 
@@ -154,9 +161,11 @@ def rename_new(
     try:
         with uv_lock(environment.lock, supervisor.interrupted, messages.waiting):
             # Looked for once more: under the lock no other uv is half way through a directory.
+            now = Snapshot.of(environment)
             outcome = on_disk.rename(
-                before.new_in(environment),
+                now.new_since(before),
                 lambda name: "." in name and not is_excluded(name),
+                in_use=in_use(environment, before, now),
             )
     except LockInterruptedError:
         messages.warning("interrupted while another uv had the lock: nothing was renamed")
@@ -185,3 +194,18 @@ def load() -> None:
     from uvshim import messages  # noqa: F401
     from uvshim.rename import on_disk  # noqa: F401
     from uvshim.uv import lock  # noqa: F401
+
+
+def in_use(environment: Environment, before: Snapshot, now: Snapshot) -> Collection[str]:
+    """Return the keys that must remain findable, where one pkg_resources finds one spelling only.
+
+    That is one of setuptools before 62, as `check.spelling` says.
+    """
+    majors = [name.partition("-")[2].partition(".")[0] for name in now.setuptools]
+    if not majors and environment.is_alone():
+        return ()
+    if majors and all(each.isdigit() and int(each) >= _FINDS_EVERY_SPELLING for each in majors):
+        return ()
+    from uvshim.check import spelling
+
+    return spelling.in_use_after(environment, before, now)

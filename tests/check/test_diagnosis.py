@@ -26,9 +26,9 @@ from uvshim.check.diagnosis import (
     Finding,
     Unresolvable,
     diagnose,
-    python_of,
     site_packages_in,
 )
+from uvshim.check.interpreter import python_of
 from uvshim.environments.tree import DiskTree
 
 if TYPE_CHECKING:

@@ -7,19 +7,24 @@ pkg_resources that would stumble over one, is told from its listing alone.
 
 from __future__ import annotations
 
+import functools
 import posixpath
-import re
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from uvshim.check import interpreter
+from uvshim.check.distributions import by_project_name, metadata_in
+from uvshim.check.interpreter import FINDS_EVERY_SPELLING
 from uvshim.environments import environment
 from uvshim.rename import names, plan, record
 from uvshim.rename.plan import NORMALIZED_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from uvshim.check.distributions import Installed
+    from uvshim.check.spelling import Spelling
+    from uvshim.check.working_set import WorkingSet
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
 
@@ -27,15 +32,11 @@ if TYPE_CHECKING:
 GHOST = "ghost"
 DUPLICATE = "duplicate"
 
-# The first release whose pkg_resources finds normalized names (pypa/setuptools issue 4856), and
-# the first one without a pkg_resources.
+# The first release whose pkg_resources finds normalized names (pypa/setuptools issue 4856).
 _FINDS_NORMALIZED = (75, 8, 2)
-_WITHOUT_PKG_RESOURCES = (82,)
 
 # What is read at most of a file that has no header to stop at. The longest real RECORD has a tenth.
 _FILE_LIMIT = 64 * 1024 * 1024
-
-_PATCH_UNKNOWN = "99"
 
 
 class Finding(NamedTuple):
@@ -122,6 +123,8 @@ class Diagnosis(NamedTuple):
     unreadable: tuple[Unreadable, ...]
     excluded: tuple[Finding, ...] = ()
     """What would be among `findings` if the names of its distributions were not excluded."""
+    spellings: tuple[Spelling, ...] = ()
+    """Names that are needed under a spelling by which they are not found: before setuptools 62."""
 
     @property
     def wrong(self) -> list[Finding]:
@@ -169,17 +172,14 @@ def diagnose(
     `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
     them those in the usual places of a virtual environment, a prefix or the tree itself are taken.
     `python` is the version of its Python, as in ``3.12.1``; without one it is read from the tree
-    (`python_of` says how). What is wrong with a directory whose project name is `excluded` is told
-    apart.
+    (`interpreter.python_of` says how). What is wrong with a directory whose project name is
+    `excluded` is told apart.
 
     Raises nothing for what is in the tree, whatever that is.
     """
-    diagnosis = diagnose_directories(tree, site_packages, excluded=excluded)
-    release = _release(tree, diagnosis)
-    if release is None:
-        return diagnosis
-    markers = _markers(python or python_of(tree, diagnosis.site_packages), diagnosis.site_packages)
-    return _with_consequences(tree, diagnosis, release, markers, excluded)
+    places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
+    model = _Model(tree, places, python)
+    return model.consequences(_diagnosis(tree, places, model, excluded), excluded)
 
 
 def diagnose_directories(
@@ -194,31 +194,41 @@ def diagnose_directories(
     `unresolvable` then, and there are no `failures`.
     """
     places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
+    return _diagnosis(tree, places, _Model(tree, places, None), excluded)
+
+
+def _diagnosis(
+    tree: Tree, places: tuple[str, ...], model: _Model, excluded: Callable[[str], bool]
+) -> Diagnosis:
+    """Return what the directories themselves tell."""
     unreadable: list[Unreadable] = []
     findings: list[Finding] = []
     left_out: list[Finding] = []
+    renames: dict[str, str] = {}
     for place in places:
-        for one in _directories(tree, place):
+        for one in _directories(tree, place, model.keys_in_use):
             if one.plan is None:
                 if one.fault:
                     unreadable.append(Unreadable(one.path, one.fault))
+            elif excluded(one.plan.name):
+                left_out += _findings(tree, one, one.plan)
             else:
-                told = left_out if excluded(one.plan.name) else findings
-                told += _findings(tree, one, one.plan)
-    diagnosis = Diagnosis(
+                findings += _findings(tree, one, one.plan)
+                renames[one.path] = one.plan.directory
+    installed = sum(1 for place in places for _ in metadata_in(tree, place))
+    return Diagnosis(
         site_packages=places,
-        distributions=sum(1 for place in places for _ in _installed(tree, place)) - len(unreadable),
-        setuptools=_setuptools(tree, places),
-        affected=False,
+        distributions=installed - len(unreadable),
+        setuptools=model.setuptools,
+        affected=model.release is not None and model.release < _FINDS_NORMALIZED,
         findings=tuple(sorted(findings, key=lambda one: one.path)),
         unresolvable=(),
         entry_points=(),
         failures=(),
         unreadable=tuple(unreadable),
         excluded=tuple(sorted(left_out, key=lambda one: one.path)),
+        spellings=model.spellings(renames),
     )
-    release = _release(tree, diagnosis)
-    return diagnosis._replace(affected=release is not None and release < _FINDS_NORMALIZED)
 
 
 # --- one directory --------------------------------------------------------------------------------
@@ -236,7 +246,7 @@ class _Directory(NamedTuple):
     """There is another directory of the same distribution beside it."""
 
 
-def _directories(tree: Tree, place: str) -> list[_Directory]:
+def _directories(tree: Tree, place: str, in_use: Collection[str]) -> list[_Directory]:
     """Return the dist-info directories in `place`, without what pip has put aside (``~``)."""
     listed = sorted(name for name in tree.names(place) if name.endswith(names.SUFFIX))
     directories = []
@@ -246,7 +256,7 @@ def _directories(tree: Tree, place: str) -> list[_Directory]:
             continue
         one, fault = None, ""
         try:
-            one = plan.make(tree, f"{place}/{own}")
+            one = plan.make(tree, f"{place}/{own}", in_use=in_use)
         except names.MetadataError as error:
             fault = str(error)
         project = names.normalized(one.name if one else names.split(own)[0])
@@ -288,10 +298,6 @@ def _is_ghost(tree: Tree, wanted: Plan) -> bool:
     return lists_code
 
 
-def _installed(tree: Tree, place: str) -> Iterator[str]:
-    return (name for name in tree.names(place) if name.endswith((names.SUFFIX, ".egg-info")))
-
-
 # --- the environment ------------------------------------------------------------------------------
 
 
@@ -304,144 +310,75 @@ def site_packages_in(tree: Tree) -> list[str]:
     ) or ["."]
 
 
-def _setuptools(tree: Tree, places: Iterable[str]) -> str | None:
-    """Return the version of the setuptools in `places`, or None."""
-    for place in places:
-        for name in sorted(_installed(tree, place)):
-            project, version = names.split(posixpath.splitext(name)[0])
-            if project.lower() == "setuptools":
-                return version.partition("-")[0]
-    return None
-
-
-def _release(tree: Tree, diagnosis: Diagnosis) -> tuple[int, ...] | None:
-    """Return the release of setuptools that the environment's pkg_resources is of.
-
-    None: it has got none. A pkg_resources without a setuptools, as Debian's package
-    python3-pkg-resources, is asked itself whether it tries the name with dashes.
-    """
-    if diagnosis.setuptools is not None:
-        match = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*", diagnosis.setuptools)
-        release = tuple(map(int, match[0].split("."))) if match else _WITHOUT_PKG_RESOURCES
-        return release if release < _WITHOUT_PKG_RESOURCES else None
-    for place in diagnosis.site_packages:
-        source = tree.read(f"{place}/pkg_resources/__init__.py", _FILE_LIMIT)
-        if source is not None:
-            fixed = b'.replace(".", "-")' in source
-            return _FINDS_NORMALIZED if fixed else (*_FINDS_NORMALIZED[:2], 1)
-    return None
-
-
-def python_of(tree: Tree, site_packages: Iterable[str]) -> str:
-    """Return the version of the Python that `site_packages` belong to, as in ``3.12.1``.
-
-    The first two numbers stand in their paths (``lib/python3.12/``), or beside ``lib/python3``;
-    all of them in a pyvenv.cfg, or in Python's own header files. Where the third is not known, it
-    is taken to be a late one. Where nothing is known, it is the running Python's.
-    """
-    for path in site_packages:
-        prefix, series = _series(tree, path)
-        config = tree.read(posixpath.join(prefix, "pyvenv.cfg"), _FILE_LIMIT) or b""
-        header = tree.read(posixpath.join(prefix, f"include/python{series}/patchlevel.h"), 65536)
-        for pattern, content in (
-            (rb"(?m)^version(?:_info)?\s*=\s*([0-9]+\.[0-9]+\.[0-9]+)", config),
-            (rb'(?m)^#define\s+PY_VERSION\s+"([0-9]+\.[0-9]+\.[0-9]+)', header or b""),
-        ):
-            match = re.search(pattern, content)
-            if match is not None:
-                return match[1].decode()
-        if series:
-            return f"{series}.{_PATCH_UNKNOWN}"
-    return ".".join(map(str, sys.version_info[:3]))
-
-
-def _series(tree: Tree, site_packages: str) -> tuple[str, str]:
-    """Return the prefix of the directory `site_packages`, and the Python's first two numbers."""
-    match = re.fullmatch(
-        r"(?:(.*)/)?lib(?:64)?/(?:python|pypy)([0-9.]+)t?/(?:site|dist)-packages/*", site_packages
-    )
-    if match is None:
-        return site_packages.removesuffix("/").removesuffix("Lib/site-packages"), ""
-    prefix, series = match[1] or ("/" if site_packages.startswith("/") else ""), match[2]
-    if series == "3":
-        beside = tree.names(posixpath.join(prefix, "lib"))
-        minors = [int(m[1]) for name in beside if (m := re.fullmatch("python3.([0-9]{1,3})", name))]
-        series = f"3.{max(minors)}" if minors else ""
-    return prefix, series
-
-
-def _markers(python: str, places: Iterable[str]) -> dict[str, str]:
-    """Return the variables of environment markers that follow from a version of Python.
-
-    PyPy is told by the paths `places`. Those of the platform are left to be the running Python's.
-    """
-    is_pypy = any("/pypy" in place for place in places)
-    return {
-        "implementation_name": "pypy" if is_pypy else "cpython",
-        "platform_python_implementation": "PyPy" if is_pypy else "CPython",
-        "python_version": ".".join(python.split(".")[:2]),
-        "python_full_version": python,
-        "implementation_version": python,
-    }
-
-
 # --- the consequences -----------------------------------------------------------------------------
 
 
-def _with_consequences(
-    tree: Tree,
-    diagnosis: Diagnosis,
-    release: tuple[int, ...],
-    markers: Mapping[str, str],
-    excluded: Callable[[str], bool],
-) -> Diagnosis:
-    """Return `diagnosis` with what `require` says of every distribution."""
-    from uvshim.check.distributions import search_path
-    from uvshim.check.working_set import NOT_FOUND, Dialect, WorkingSet
+class _Model:
+    """The pkg_resources of an environment. What it sees is looked for when it is asked for."""
 
-    dialect = Dialect.of(release)
-    path = search_path(tree, diagnosis.site_packages)
-    if dialect.vendored_path:
-        path += [f"{place}/setuptools/_vendor" for place in diagnosis.site_packages]
-    named = _by_project_name(tree, path)
-    working_set = WorkingSet(tree, path, dialect, markers)
-    installed = {names.normalized(name) for name in named}
-    unresolvable, failures = [], []
-    for name, (version, _) in named.items():
-        error, missing, reason = working_set.require(name)
-        if error == NOT_FOUND:
-            absent = tuple(one for one in missing if names.normalized(one) not in installed)
-            meant = tuple(one for one in missing if one not in absent and excluded(one))
-            unresolvable.append(Unresolvable(name, version, missing, absent, meant))
-        elif error is not None:
-            failures.append(Failure(name, version, error, reason))
-    return diagnosis._replace(
-        unresolvable=tuple(unresolvable),
-        entry_points=tuple(
-            EntryPoint(group, entry, one.name)
-            for one in unresolvable
-            for group, entry in _entry_points(tree, named[one.name][1])
-        ),
-        failures=tuple(failures),
-    )
+    def __init__(self, tree: Tree, places: Sequence[str], python: str | None) -> None:
+        """Find out which one it is; `python` is the version of its Python, if that is known."""
+        self._tree = tree
+        self._places = places
+        self._python = python
+        self.setuptools = interpreter.setuptools_version(tree, places)
+        self.release = interpreter.pkg_resources_release(tree, places, self.setuptools)
+        self._by_spelling = self.release is not None and self.release < FINDS_EVERY_SPELLING
 
+    @functools.cached_property
+    def _working_set(self) -> WorkingSet:
+        from uvshim.check.working_set import WorkingSet
 
-def _by_project_name(tree: Tree, path: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return the distributions on `path` by name as METADATA has it: version, and directory."""
-    named: dict[str, tuple[str, str]] = {}
-    for entry in path:
-        for own in sorted(_installed(tree, entry)):
-            directory = f"{entry}/{own}"
-            for file in ("/METADATA", "/PKG-INFO", ""):
-                metadata = tree.read(directory + file, names.HEADER_LIMIT)
-                if metadata is not None:
-                    break
-            try:
-                identity = names.parse_metadata(metadata or b"")
-            except names.MetadataError:
-                continue
-            named.setdefault(identity.name, (identity.version, directory))
-    return named
+        python = self._python or interpreter.python_of(self._tree, self._places)
+        return WorkingSet.in_environment(self._tree, self._places, self.release or (), python)
+
+    @functools.cached_property
+    def _projects(self) -> dict[str, Installed]:
+        return by_project_name(self._tree, self._working_set.entries)
+
+    @functools.cached_property
+    def keys_in_use(self) -> Collection[str]:
+        """The keys that a rename must leave findable, as `spelling.in_use` says."""
+        from uvshim.check import spelling
+
+        return spelling.keys_in_use(self._working_set, self._projects) if self._by_spelling else ()
+
+    def spellings(self, renames: Mapping[str, str]) -> tuple[Spelling, ...]:
+        """Return how names are spelled that are needed as they are not found.
+
+        `renames` are the names that the directories should have, by their paths.
+        """
+        from uvshim.check import spelling
+
+        if not self._by_spelling:
+            return ()
+        return tuple(spelling.told(self._working_set, self._projects, renames))
+
+    def consequences(self, diagnosis: Diagnosis, excluded: Callable[[str], bool]) -> Diagnosis:
+        """Return `diagnosis` with what `require` says of every distribution."""
+        from uvshim.check.working_set import NOT_FOUND
+
+        if self.release is None:
+            return diagnosis
+        installed = {names.normalized(name) for name in self._projects}
+        unresolvable, failures = [], []
+        for name, version, _ in self._projects.values():
+            error, missing, reason, _ = self._working_set.require(name)
+            if error == NOT_FOUND:
+                absent = tuple(one for one in missing if names.normalized(one) not in installed)
+                meant = tuple(one for one in missing if one not in absent and excluded(one))
+                unresolvable.append(Unresolvable(name, version, missing, absent, meant))
+            elif error is not None:
+                failures.append(Failure(name, version, error, reason))
+        return diagnosis._replace(
+            unresolvable=tuple(unresolvable),
+            entry_points=tuple(
+                EntryPoint(group, entry, one.name)
+                for one in unresolvable
+                for group, entry in _entry_points(self._tree, self._projects[one.name].metadata)
+            ),
+            failures=tuple(failures),
+        )
 
 
 def _entry_points(tree: Tree, directory: str) -> Iterator[tuple[str, str]]:

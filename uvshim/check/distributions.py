@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.rename.names import fields
+from uvshim.rename import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,16 +55,6 @@ class NoVersionError(RequireError):
         super().__init__(UNREADABLE)
 
 
-def safe_name(name: str) -> str:
-    """Return `name` as pkg_resources writes it: unlike in a normalized name, dots stay."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", name)
-
-
-def key_of(name: str) -> str:
-    """Return what pkg_resources looks for when it is asked for `name`."""
-    return safe_name(name).lower()
-
-
 class Distribution:
     """A distribution as pkg_resources sees it."""
 
@@ -81,7 +71,7 @@ class Distribution:
         self._tree = tree
         match = _FILE_NAME.match(stem)
         name, version, python = match.groups("") if match else ("Unknown", "", "")
-        self.key = key_of(name)
+        self.key = names.key_of(name)
         self.python = python
         self._version_in_name = version
         self._version: str | None = None
@@ -148,7 +138,7 @@ class Distribution:
         text = self.read("METADATA")
         if text is None:
             raise RequireError(FILE_NOT_FOUND)
-        return [value for name, value in fields(text) if name == field]
+        return [value for name, value in names.fields(text) if name == field]
 
 
 def lines(text: str) -> Iterator[str]:
@@ -166,6 +156,39 @@ def _safe_version(version: str) -> str:
         return str(Version(version))
     except InvalidVersion:
         return re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
+
+
+def metadata_in(tree: Tree, place: str) -> Iterator[str]:
+    """Yield the names of the metadata directories and files in `place`, without eggs."""
+    return (name for name in tree.names(place) if name.endswith((names.SUFFIX, ".egg-info")))
+
+
+class Installed(NamedTuple):
+    """A distribution as its METADATA or PKG-INFO describes it."""
+
+    name: str
+    """Its project name."""
+    version: str
+    metadata: str
+    """The path of the directory or file that describes it."""
+
+
+def by_project_name(tree: Tree, path: Iterable[str]) -> dict[str, Installed]:
+    """Return the distributions on `path` by their project names; of two the first."""
+    found: dict[str, Installed] = {}
+    for entry in path:
+        for own in sorted(metadata_in(tree, entry)):
+            metadata = f"{entry}/{own}"
+            for file in ("/METADATA", "/PKG-INFO", ""):
+                content = tree.read(metadata + file, names.HEADER_LIMIT)
+                if content is not None:
+                    break
+            try:
+                name, version = names.parse_metadata(content or b"")
+            except names.MetadataError:
+                continue
+            found.setdefault(name, Installed(name, version, metadata))
+    return found
 
 
 def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:

@@ -8,11 +8,12 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST, Unresolvable
+from uvshim.check.distributions import parsed_version
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from packaging.version import Version
 
@@ -24,6 +25,9 @@ SCHEMA = 1
 
 # How many lines of one kind are shown without -v.
 _SHOWN = 8
+
+# How many names stand in one line.
+_NAMED = 3
 
 # What can be put right, and so is no finding of its own after `uvshim fix`.
 _MENDABLE = (MISNAMED, NORMALIZED_NAME, STALE_RECORD)
@@ -68,6 +72,7 @@ def environment_as_json(report: Report) -> dict[str, Any]:
         "differences": None
         if report.differences is None
         else [{**one._asdict(), "path": report.outside(one.path)} for one in report.differences],
+        "spellings": [one._asdict() for one in found.spellings],
         "excluded": [
             {**plain(one), "by": report.gate.source_of(one.name)} for one in found.excluded
         ],
@@ -86,6 +91,7 @@ def as_text(report: Report, style: Style, *, everything: bool) -> str:
         _findings(report.diagnosis, style),
         _hidden(report.diagnosis, style),
         _entry_points(report.diagnosis, style),
+        _spellings(report.diagnosis, style),
         _refused(report.diagnosis, style),
         _unreadable(report),
         _differences(report, style),
@@ -154,6 +160,25 @@ def _entry_points(found: Diagnosis, style: Style) -> _Section:
 def _importance(group: str) -> tuple[bool, str]:
     """Return where a group stands: plugins before the scripts, which seldom ask pkg_resources."""
     return group in {"console_scripts", "gui_scripts"}, group
+
+
+def _spellings(found: Diagnosis, style: Style) -> _Section:
+    lines = [
+        f"{style.paint(BOLD, printable(each.name))} is {'' if each.found else 'not '}found as "
+        f"{printable(each.spelling)}, which is how {_listed(each.by)} "
+        + ("spells it" if len(each.by) == 1 else "spell it")
+        for each in found.spellings
+    ]
+    title = "No directory has two names, and setuptools before 62 finds each name one way only"
+    return title, lines
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return `names` for people; of many the first, and a count."""
+    shown = list(map(printable, names))
+    if len(shown) > _NAMED + 1:
+        shown[_NAMED:] = [f"{len(shown) - _NAMED} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _refused(found: Diagnosis, style: Style) -> _Section:
@@ -247,10 +272,12 @@ def _remedies(report: Report, style: Style) -> Iterator[str]:
 
 
 def reinstalls(report: Report) -> list[str]:
-    """Return the commands that resolve duplicates and ghosts, and bring back what was changed.
+    """Return the commands that help where no rename does.
 
-    Only an installer can: the code has to come back, or one of two has to go with its code. In an
-    image they are to be run inside of it.
+    They resolve duplicates, ghosts and spellings of which one is not found, and bring back what was
+    changed. Only an installer can: the code has to come back, or one of two has to go with its
+    code, or a pkg_resources is needed that finds every spelling. In an image they are to be run
+    inside of it.
     """
     place = report.place
     option = "--target" if place.path in place.site_packages else "--python"
@@ -260,21 +287,19 @@ def reinstalls(report: Report) -> list[str]:
             versions.setdefault(finding.name, []).append(finding.version)
     for each in report.differences or ():
         versions.setdefault(each.name, []).append(each.version)
-    return [
-        f"uvpip install {option} {quote(place.path)} --no-deps --reinstall "
-        + quote(f"{name}=={max(found, key=_age)}")
+    command = f"uvpip install {option} {quote(place.path)}"
+    newer = [f"{command} 'setuptools>=62,<82'"] if report.diagnosis.spellings else []
+    return newer + [
+        f"{command} --no-deps --reinstall " + quote(f"{name}=={max(found, key=_age)}")
         for name, found in versions.items()
     ]
 
 
 def _age(version: str) -> Version:
     """Return what versions are compared by; one that is none counts as the oldest."""
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
-    try:
-        return Version(version)
-    except InvalidVersion:
-        return Version("0.dev0")
+    return parsed_version(version) or Version("0.dev0")
 
 
 def _named(each: Finding | Unresolvable | Failure | Difference, style: Style) -> str:

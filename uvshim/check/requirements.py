@@ -13,8 +13,8 @@ from uvshim.check.distributions import (
     INVALID_REQUIREMENT,
     UNKNOWN_EXTRA,
     RequireError,
-    key_of,
 )
+from uvshim.rename.names import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,17 +80,17 @@ class Requirements:
 
         Raises `RequireError` if that cannot be read, or if it has not got such an extra.
         """
-        if distribution not in self._by_distribution:
-            is_dist_info = distribution.kind == ".dist-info"
-            read = self._of_dist_info if is_dist_info else self._of_egg
-            self._by_distribution[distribution] = read(distribution)
-        by_extra = self._by_distribution[distribution]
+        by_extra = self._by_extra(distribution)
         required = list(by_extra.get(None, ()))
         for extra in extras:
             if extra not in by_extra:
                 raise RequireError(UNKNOWN_EXTRA)
             required += by_extra[extra]
         return required
+
+    def extras_of(self, distribution: Distribution) -> list[str]:
+        """Return the extras that `distribution` has. Raises `RequireError`, as `of` does."""
+        return [extra for extra in self._by_extra(distribution) if extra]
 
     def applies(self, requirement: Requirement, extras: tuple[str, ...]) -> bool:
         """Say whether the marker of `requirement` holds for one of `extras`, or for none."""
@@ -106,6 +106,13 @@ class Requirements:
             if self._lenient and (plain := _without_specifier(line)):
                 return self._parsed(plain)
             raise RequireError(INVALID_REQUIREMENT) from None
+
+    def _by_extra(self, distribution: Distribution) -> ByExtra:
+        if distribution not in self._by_distribution:
+            is_dist_info = distribution.kind == ".dist-info"
+            read = self._of_dist_info if is_dist_info else self._of_egg
+            self._by_distribution[distribution] = read(distribution)
+        return self._by_distribution[distribution]
 
     def _of_dist_info(self, distribution: Distribution) -> ByExtra:
         requirements = [self.parse(line) for _, line in distribution.requirement_lines()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
+from uvshim.check import interpreter
 from uvshim.check.distributions import (
     INVALID_VERSION,
     VERSION_CONFLICT,
@@ -16,13 +17,13 @@ from uvshim.check.distributions import (
     RequireError,
     find,
     parsed_version,
-    safe_name,
+    search_path,
 )
 from uvshim.check.requirements import Requirements
-from uvshim.rename.names import normalized
+from uvshim.rename.names import normalized, safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from packaging.version import Version
 
@@ -52,6 +53,9 @@ class Dialect(NamedTuple):
     all_versions_valid: bool
     """It can only look past the active distributions if all versions are valid: 66.0 to 67.5.0."""
 
+    short_python_version: bool
+    """To its markers, Python 3.10 is Python 3.1: before 49.0.0."""
+
     @classmethod
     def of(cls, release: tuple[int, ...]) -> Dialect:
         """Return the dialect of the setuptools `release`, as in ``(75, 8, 0)``."""
@@ -62,6 +66,7 @@ class Dialect(NamedTuple):
             any_version=release < (67,),
             newest_first=release < (66,),
             all_versions_valid=(66,) <= release < (67, 5, 1),
+            short_python_version=release < (49,),
         )
 
 
@@ -77,6 +82,8 @@ class Resolution(NamedTuple):
     """
     reason: str = ""
     """What leads to another error, as a clause, where more can be said than its name."""
+    found: tuple[str, ...] = ()
+    """Without an error, the keys of all requirements that were met."""
 
 
 class WorkingSet:
@@ -95,7 +102,9 @@ class WorkingSet:
         self._tree = tree
         self._dialect = dialect
         self._python = markers["python_version"]
-        self._requirements = Requirements(markers, lenient=dialect.any_version)
+        if dialect.short_python_version:
+            markers = {**markers, "python_version": self._python[:3]}
+        self.requirements = Requirements(markers, lenient=dialect.any_version)
         self._canonical: dict[str, str] = {}
         self._available: dict[str, list[Distribution]] | None = None
         self._answers: dict[tuple[Distribution, Requirement], bool] = {}
@@ -104,22 +113,44 @@ class WorkingSet:
                 self.active[distribution.key] = distribution
                 self._canonical[normalized(distribution.key)] = distribution.key
 
+    @classmethod
+    def in_environment(
+        cls, tree: Tree, site_packages: Sequence[str], release: tuple[int, ...], python: str
+    ) -> WorkingSet:
+        """Return what the pkg_resources of setuptools `release` has in an environment.
+
+        `site_packages` are the directories that its Python imports from, `python` the version of
+        that.
+        """
+        dialect = Dialect.of(release)
+        path = search_path(tree, site_packages)
+        if dialect.vendored_path:
+            path += [f"{place}/setuptools/_vendor" for place in site_packages]
+        markers = interpreter.markers(python, site_packages)
+        return cls(tree, path, dialect, markers)
+
     def require(self, name: str) -> Resolution:
-        """Say what `pkg_resources.require` of the project `name` would do."""
+        """Say what `pkg_resources.require` of `name`, perhaps with extras, would do."""
         missing: dict[str, str] = {}
+        found = []
         try:
-            for requirement in self._unmet(self._requirements.parse(name)):
-                missing.setdefault(requirement.key, requirement.name)
+            for requirement, distribution in self._resolved(self.requirements.parse(name)):
+                if distribution is None:
+                    missing.setdefault(requirement.key, requirement.name)
+                else:
+                    found.append(requirement.key)
         except RequireError as error:
             if not missing:
                 return Resolution(str(error), reason=error.reason)
-        return Resolution(NOT_FOUND if missing else None, tuple(missing.values()))
+        if missing:
+            return Resolution(NOT_FOUND, tuple(missing.values()))
+        return Resolution(None, found=tuple(found))
 
-    def _unmet(self, root: Requirement) -> Iterator[Requirement]:
-        """Yield the requirements of `root` and below that cannot be found, as they come up.
+    def _resolved(self, root: Requirement) -> Iterator[tuple[Requirement, Distribution | None]]:
+        """Yield `root` and the requirements below it as they come up, each with what meets it.
 
-        pkg_resources stops at the first one. Raises `RequireError` for anything else that it
-        would stop at.
+        pkg_resources stops at the first that nothing meets. Raises `RequireError` for anything
+        else that it would stop at.
         """
         waiting = [root]
         processed: set[Requirement] = set()
@@ -128,14 +159,14 @@ class WorkingSet:
             extras = demanded_with.get(requirement.first, ())
             if requirement.first in processed:
                 continue
-            if not self._requirements.applies(requirement, extras):
+            if not self.requirements.applies(requirement, extras):
                 continue
             processed.add(requirement.first)
             distribution = self._best(requirement)
+            yield requirement, distribution
             if distribution is None:
-                yield requirement
                 continue
-            required = self._requirements.of(distribution, requirement.extras)[::-1]
+            required = self.requirements.of(distribution, requirement.extras)[::-1]
             waiting += required
             demanded_with.update((one.first, requirement.extras) for one in required)
 

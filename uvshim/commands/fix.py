@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim import config
+from uvshim.check import spelling
 from uvshim.check.diagnosis import DUPLICATE, GHOST, diagnose_directories
 from uvshim.check.output import SCHEMA, left_out, reinstalls
 from uvshim.check.report import Gate, Report
@@ -107,7 +108,12 @@ def _fix(place: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
         for name in sorted(os.listdir(directory))
         if name.endswith(".dist-info") and name[0] != "~"  # which pip has put aside
     ]
-    outcome = on_disk.rename(paths, lambda name: not gate.excludes(name), dry_run=dry_run)
+    outcome = on_disk.rename(
+        paths,
+        lambda name: not gate.excludes(name),
+        in_use=spelling.in_use(place.tree, place.visible),
+        dry_run=dry_run,
+    )
     diagnosis = diagnose_directories(place.tree, place.site_packages, excluded=gate.excludes)
     return Fixed(outcome, Report(place, diagnosis, gate))
 

@@ -53,6 +53,18 @@ class Environment:
             candidates = self._directories
         return existing(candidates, os.path.isdir, os.path.realpath)
 
+    def is_alone(self) -> bool:
+        """Say whether its Python imports from no other site-packages directories than its own.
+
+        So it is with a target, and with a virtual environment unless its pyvenv.cfg says otherwise.
+        """
+        try:
+            with open(os.path.join(self.path, "pyvenv.cfg"), "rb") as file:
+                settings = file.read().lower().replace(b" ", b"")
+        except OSError:
+            return self.path in (self._directories or ())
+        return b"include-system-site-packages=true" not in settings
+
     def holds(self, file: str) -> bool:
         """Say whether `file` is installed here."""
         real = os.path.realpath(file)

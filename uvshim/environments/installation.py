@@ -28,6 +28,8 @@ _NOT_SEARCHED = frozenset(
     {"/boot", "/dev", "/proc", "/run", "/sys", "/tmp", "/usr/include", "/usr/share"}  # noqa: S108
 )
 
+_SERIES = re.compile(r"(?:python|pypy|graalpy)(\d+\.\d+)[^/]*(?:/(?:site|dist)-packages/*)?$")
+
 # How deep below the root of an image a site-packages directory may lie.
 _DEEPEST = 12
 
@@ -127,7 +129,23 @@ def of_program(path: str) -> Installation | None:
         root = os.path.dirname(os.path.dirname(program))
         if tree.is_file(os.path.join(root, _CONFIGURATION)):
             return _virtual(tree, root)
-    return _prefix(tree, root, _series(os.path.basename(program)))
+    return _prefix(tree, root, series(os.path.basename(program)))
+
+
+def visible(environment: Environment) -> list[str]:
+    """Return all directories that the Python of `environment` imports from, its own first.
+
+    A directory that `--target` names has no Python of its own, and nothing but itself.
+    """
+    own = environment.site_packages()
+    tree = DiskTree()
+    around: tuple[str, ...] = ()
+    if tree.is_file(os.path.join(environment.path, _CONFIGURATION)):
+        around = _virtual(tree, environment.path).inherited
+    elif environment.path not in own:
+        found = _prefix(tree, environment.path, series(*own))
+        around = found.site_packages if found else ()
+    return existing([*own, *around], os.path.isdir, os.path.realpath)
 
 
 def _of_interpreter(path: str, word: str) -> Installation:
@@ -143,7 +161,7 @@ def _virtual(tree: SearchableTree, root: str) -> Installation:
     """Return the virtual environment at `root`, a path in `tree`."""
     settings = _settings(tree, os.path.join(root, _CONFIGURATION))
     own = _existing(tree, usual_site_packages(root, tree.names))
-    python = _series(*own) or _series("python" + settings.get("version_info", ""))
+    python = series(*own) or series("python" + settings.get("version_info", ""))
     inherited: tuple[str, ...] = ()
     if settings.get("include-system-site-packages", "").lower() == "true" and "home" in settings:
         base = _prefix(tree, os.path.dirname(settings["home"]), python)
@@ -162,8 +180,8 @@ def _settings(tree: SearchableTree, path: str) -> dict[str, str]:
 def _prefix(tree: SearchableTree, root: str, python: str | None) -> Installation | None:
     """Return the Python that is installed below `root`, or None; `python` is its version."""
     found = _existing(tree, usual_site_packages(root, tree.names))
-    python = python or _newest(found)
-    own = tuple(path for path in found if _series(path) in {None, python})
+    python = python or newest(found)
+    own = tuple(path for path in found if series(path) in {None, python})
     return Installation(root, own, (), None, tree) if own else None
 
 
@@ -190,11 +208,11 @@ def _is_image(path: str) -> bool:
 def in_image(tree: SearchableTree) -> Iterator[Installation]:
     """Yield every installation in the file system that `tree` is."""
     seen: set[str | None] = set()
-    for prefix in sorted({_root_of(path) for path in _search(tree, "/", _DEEPEST)}):
+    for prefix in sorted({root_of(path) for path in _search(tree, "/", _DEEPEST)}):
         if tree.is_file(os.path.join(prefix, _CONFIGURATION)):
             yield _virtual(tree, prefix)._replace(lock=None)
             continue
-        versions = {_series(path) for path in usual_site_packages(prefix, tree.names)}
+        versions = {series(path) for path in usual_site_packages(prefix, tree.names)}
         for python in sorted(versions - {None}, key=_order) or [None]:
             found = _prefix(tree, prefix, python)
             if found and (key := tree.real(found.site_packages[0])) not in seen:
@@ -213,7 +231,7 @@ def _search(tree: SearchableTree, directory: str, depth: int) -> Iterator[str]:
             yield from _search(tree, path, depth - 1)
 
 
-def _root_of(site_packages: str) -> str:
+def root_of(site_packages: str) -> str:
     """Return the root of the installation that a site-packages directory belongs to.
 
     Debian's local directory belongs to the Python in /usr.
@@ -236,17 +254,20 @@ def _rank(path: str) -> int:
     return 0 if "/local/" in path else 1
 
 
-def _series(*texts: str) -> str | None:
-    """Return the first Python version, such as ``3.12``, that a path or a file name tells."""
+def series(*texts: str) -> str | None:
+    """Return the first Python version, such as ``3.12``, that a path or a file name ends in.
+
+    What comes after the version (``python3.13t``), and ``site-packages`` after that, may follow.
+    """
     for text in texts:
-        if version := re.search(r"(?:python|pypy|graalpy)(\d+\.\d+)", text):
+        if version := _SERIES.search(text):
             return version.group(1)
     return None
 
 
-def _newest(paths: Iterable[str]) -> str | None:
+def newest(paths: Iterable[str]) -> str | None:
     """Return the newest Python version that `paths` tell."""
-    return max(filter(None, map(_series, paths)), key=_order, default=None)
+    return max(filter(None, map(series, paths)), key=_order, default=None)
 
 
 def _order(version: str | None) -> tuple[int, ...]:

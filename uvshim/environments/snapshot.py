@@ -7,7 +7,7 @@ import time
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from uvshim.environments.environment import Environment
 
@@ -20,18 +20,25 @@ class Snapshot:
 
     `states` maps the path of each to its inode number, mtime and ctime (nanoseconds). Where nobody
     could look before, `moment` says when nothing was new yet (nanoseconds of `_steady_clock`), and
-    the ctime decides.
+    the ctime decides. `setuptools` are the names of its metadata directories.
     """
 
-    def __init__(self, states: dict[str, State], moment: int | None = None) -> None:
+    def __init__(
+        self,
+        states: dict[str, State],
+        moment: int | None = None,
+        setuptools: Sequence[str] = (),
+    ) -> None:
         """Hold `states`, or with `moment` their stand-in; `take` and `of` make one."""
         self.states = states
         self.moment = moment
+        self.setuptools = setuptools
 
     @classmethod
     def take(cls, site_packages: Iterable[str]) -> Snapshot:
         """Look into the directories `site_packages`. One that cannot be listed counts as empty."""
         states: dict[str, State] = {}
+        setuptools = []
         for directory in site_packages:
             try:
                 entries = os.scandir(directory)
@@ -45,7 +52,9 @@ class Snapshot:
                         except OSError:  # gone meanwhile
                             continue
                         states[entry.path] = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
-        return cls(states)
+                    elif entry.name.startswith("setuptools-"):
+                        setuptools.append(entry.name)
+        return cls(states, setuptools=setuptools)
 
     @classmethod
     def of(cls, environment: Environment | None) -> Snapshot:

@@ -13,6 +13,7 @@ import tarfile
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from uvshim.check import spelling
 from uvshim.check.diagnosis import diagnose
 from uvshim.check.report import Report
 from uvshim.environments import installation
@@ -24,7 +25,7 @@ from uvshim.rename import names, plan, record
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from uvshim.check.report import Gate
     from uvshim.environments.installation import Installation
@@ -81,11 +82,12 @@ def _carry_out(
     """Rename what is to be renamed in `place`, in none of the directories that were `seen`."""
     renamed: dict[str, Renamed] = {}
     left_alone = []
+    in_use = spelling.in_use(place.tree, place.visible)
     for directory in place.own:
         if (real := place.tree.real(directory)) in seen:
             continue
         seen.add(real)
-        for each in _plans(building.tree, directory, gate.excludes):
+        for each in _plans(building.tree, directory, gate.excludes, in_use):
             if isinstance(each, LeftAlone):
                 left_alone.append(each)
                 continue
@@ -128,7 +130,7 @@ class _Meanwhile:
 
 
 def _plans(
-    tree: ImageTree, directory: str, excluded: Callable[[str], bool]
+    tree: ImageTree, directory: str, excluded: Callable[[str], bool], in_use: Collection[str]
 ) -> Iterator[Plan | LeftAlone]:
     """Yield what is to be done with the dist-info directories in `directory`, or why it cannot be.
 
@@ -140,7 +142,7 @@ def _plans(
             continue
         path = posixpath.join(directory, own)
         try:
-            wanted = plan.make(meanwhile, path, lambda name: not excluded(name))
+            wanted = plan.make(meanwhile, path, lambda name: not excluded(name), in_use=in_use)
         except names.MetadataError as error:
             if not plan.is_beyond_doubt(own):
                 yield LeftAlone(path, str(error))

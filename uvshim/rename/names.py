@@ -79,6 +79,16 @@ def dotted(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "_", name)
 
 
+def safe_name(name: str) -> str:
+    """Return `name` as pkg_resources writes it: unlike in a normalized name, dots stay."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name)
+
+
+def key_of(name: str) -> str:
+    """Return what pkg_resources looks for when it is asked for `name`."""
+    return safe_name(name).lower()
+
+
 def fields(metadata: str) -> list[tuple[str, str]]:
     """Return the fields in the header of a METADATA file, each its name in lower case and value.
 

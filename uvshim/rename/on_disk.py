@@ -24,7 +24,7 @@ from uvshim.environments.tree import DiskTree
 from uvshim.rename import names, overlay, plan, record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from uvshim.rename.plan import Plan
 
@@ -80,11 +80,16 @@ _EARLIER = "earlier"
 
 
 def rename(
-    paths: Iterable[str], concerns: Callable[[str], bool], *, dry_run: bool = False
+    paths: Iterable[str],
+    concerns: Callable[[str], bool],
+    *,
+    in_use: Collection[str] = (),
+    dry_run: bool = False,
 ) -> Outcome:
     """Rename the dist-info directories `paths` of the distributions that `concerns` names.
 
-    `concerns` is asked with each project name as METADATA has it. With `dry_run`, what would be
+    `concerns` is asked with each project name as METADATA has it. What is found under one of
+    the keys `in_use` keeps its name (see `check.spelling`). With `dry_run`, what would be
     renamed is told and nothing is touched. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
@@ -92,7 +97,7 @@ def rename(
     left_alone = []
     for path in paths:
         try:
-            wanted = _plan(path, concerns)
+            wanted = _plan(path, concerns, in_use)
             if wanted is None or not wanted.wrong:
                 continue
             beside = _check(wanted)
@@ -112,29 +117,31 @@ def rename(
     return Outcome(list(renamed.values()), left_alone, time.monotonic() - begin)
 
 
-def _plan(path: str, concerns: Callable[[str], bool]) -> Plan | None:
+def _plan(path: str, concerns: Callable[[str], bool], in_use: Collection[str]) -> Plan | None:
     """Return what is to be done with the dist-info directory `path`; None, if that is nothing.
 
     Raises `_CannotError` where nothing can be known of it.
     """
     try:
-        wanted = plan.make(_DISK, path, concerns)
+        wanted = plan.make(_DISK, path, concerns, in_use=in_use)
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)) or _is_husk(path):
             return None  # broken, but not in its name
-        wanted = _plan_of_heir(path, concerns)
+        wanted = _plan_of_heir(path, concerns, in_use)
         if wanted is None:
             raise _CannotError(*error.args) from None
         return wanted
     if wanted and wanted.wrong and wanted.listed is record.NOTHING:
-        return _plan_of_heir(path, concerns) or wanted
+        return _plan_of_heir(path, concerns, in_use) or wanted
     return wanted
 
 
-def _plan_of_heir(path: str, concerns: Callable[[str], bool]) -> Plan | None:
+def _plan_of_heir(
+    path: str, concerns: Callable[[str], bool], in_use: Collection[str]
+) -> Plan | None:
     """Return what is to be done with what a killed run has left of the directory `path`."""
     heir = None if os.path.islink(path) else overlay.heir(path)
-    return plan.make(_DISK, path, concerns, described_in=heir) if heir else None
+    return plan.make(_DISK, path, concerns, in_use=in_use, described_in=heir) if heir else None
 
 
 def _is_husk(path: str) -> bool:

@@ -13,7 +13,7 @@ from uvshim.environments.snapshot import may_be_dotted
 from uvshim.rename import names, record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from uvshim.environments.tree import Tree
     from uvshim.rename.record import Record, Row
@@ -78,12 +78,15 @@ def make(
     path: str,
     concerns: Callable[[str], bool] = lambda _name: True,
     *,
+    in_use: Collection[str] = (),
     described_in: str | None = None,
 ) -> Plan | None:
     """Return what is to be done with the dist-info directory `path`, a path in `tree`.
 
     Where `concerns`, asked with the project name, says no, no more is read and None is returned.
-    METADATA and RECORD are read in the directory `described_in` if `path` has lost its own.
+    A directory keeps its name if pkg_resources would not find it any more under one of the keys
+    `in_use` (see `check.spelling`). METADATA and RECORD are read in the directory `described_in`
+    if `path` has lost its own.
 
     Raises `names.MetadataError` if METADATA is not there or does not say which distribution it
     describes: nothing can be known of such a directory.
@@ -98,6 +101,8 @@ def make(
     if not concerns(identity.name):
         return None
     directory = names.expected(own, identity)
+    if _is_in_use(own, directory, in_use):
+        directory = own
     wrong: tuple[str, ...] = ()
     if own != directory:  # nor is a version what follows a `-` too many
         wrong = (NORMALIZED_NAME if names.is_well_formed(own) else MISNAMED,)
@@ -116,6 +121,14 @@ def make(
         obstacle = "its RECORD lists its files by another path than the one from beside it"
     aliases |= {directory, directory + BUILDING}
     return Plan(identity.name, path, directory, wrong, obstacle, listed, aliases)
+
+
+def _is_in_use(own: str, directory: str, in_use: Collection[str]) -> bool:
+    """Say whether a key `in_use` finds the directory called `own`, and not if it is renamed."""
+    if not in_use or not names.is_well_formed(own):
+        return False
+    key = names.key_of(names.split(own)[0])
+    return key in in_use and key != names.key_of(names.split(directory)[0])
 
 
 def is_beyond_doubt(directory: str) -> bool:

@@ -1,0 +1,128 @@
+"""Before setuptools 62 pkg_resources finds a name under one spelling: what worked goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.wheels import build_wheel
+from uvshim import Snapshot, renormalize
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Run
+    from tests.places import Venv
+
+OLD, NEW = "59.6.0", "62.0.0"
+NORMALIZED = "zope_interface-7.0.dist-info"
+DOTTED = "zope.interface-7.0.dist-info"
+
+
+@pytest.fixture(autouse=True)
+def spelled(wheels: Path) -> None:
+    """Wheels that spell `zope.interface` in two ways, and an old and a newer setuptools."""
+    build_wheel(wheels, "zope.interface", "7.0")
+    build_wheel(wheels, "Twisted", "25.5.0", requires=["zope-interface>=5"])
+    build_wheel(wheels, "component", "1.0", requires=["zope.interface"])
+    for version in (OLD, NEW):
+        build_wheel(wheels, "setuptools", version)
+
+
+def interface(venv: Venv) -> str:
+    (found,) = (name for name in venv.dist_infos() if name.startswith("zope"))
+    return found
+
+
+@pytest.mark.parametrize(("version", "kept"), [(OLD, True), (NEW, False)])
+def test_what_works_as_it_is_spelled_keeps_its_name(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path, version: str, *, kept: bool
+) -> None:
+    done = run(uvpip, "twisted", "component", f"setuptools=={version}", "--no-index", "-f", wheels)
+    assert done.returncode == 0, done.stderr
+    assert interface(venv) == (NORMALIZED if kept else DOTTED)
+    assert ("Renormalized" in done.stderr) != kept
+
+
+def test_what_needs_the_dot_gets_it(run: Run, uvpip: Path, venv: Venv, wheels: Path) -> None:
+    run(uvpip, "component", f"setuptools=={OLD}", "--no-index", "-f", wheels)
+    assert interface(venv) == DOTTED
+
+
+def test_a_later_package_that_spells_otherwise_changes_nothing_that_worked(
+    run: Run, uvpip: Path, uvshim: Path, venv: Venv, wheels: Path
+) -> None:
+    run(uvpip, "component", f"setuptools=={OLD}", "--no-index", "-f", wheels)
+    run(uvpip, "twisted", "--no-index", "-f", wheels)
+    assert interface(venv) == DOTTED
+    assert run(uvpip, "--reinstall", "zope.interface", "--no-index", "-f", wheels).returncode == 0
+    assert interface(venv) == DOTTED
+    run(uvshim, "fix", venv.path)
+    assert interface(venv) == DOTTED
+    said = run(uvshim, "check", venv.path)
+    assert said.returncode == 1
+    assert (
+        "zope.interface is not found as zope-interface, which is how Twisted spells" in said.stdout
+    )
+    assert f"uvpip install --python {venv.path} 'setuptools>=62,<82'" in said.stdout
+
+
+def test_fix_leaves_what_works_and_says_what_would_help(
+    run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path
+) -> None:
+    words = ("twisted", "component", "zope.deferred", f"setuptools=={OLD}")
+    assert run(uv, "pip", "install", *words, "--no-index", "-f", wheels).returncode == 0
+    for _ in range(2):
+        done = run(uvshim, "fix", venv.path)
+        assert venv.dist_infos() == sorted(
+            [
+                "XStatic_JQuery.TableSorter-2.14.5.3.dist-info",
+                "component-1.0.dist-info",
+                f"setuptools-{OLD}.dist-info",
+                "twisted-25.5.0.dist-info",
+                "zope.deferred-1.2.dist-info",
+                NORMALIZED,
+            ]
+        )
+        assert "'setuptools>=62,<82'" in done.stderr
+    assert "Renormalized" not in done.stderr
+
+
+def test_the_care_is_the_same_for_any_command_and_for_programs(
+    run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path
+) -> None:
+    words = ("twisted", f"setuptools=={OLD}")
+    before = Snapshot.take([str(venv.site_packages)])
+    assert (
+        run(
+            uvshim, "run", "--", uv, "pip", "install", *words, "--no-index", "-f", wheels
+        ).returncode
+        == 0
+    )
+    assert interface(venv) == NORMALIZED
+    assert renormalize(venv.site_packages, since=before).renamed == []
+    assert renormalize(venv.site_packages).renamed == []
+    assert interface(venv) == NORMALIZED
+
+
+def test_the_setuptools_of_the_python_below_counts(
+    run: Run, uv: Path, uvpip: Path, tmp_path: Path, installation: Path, wheels: Path
+) -> None:
+    place = ("--python", installation / "bin/python", "--break-system-packages")
+    assert (
+        run(
+            uv, "pip", "install", *place, f"setuptools=={OLD}", "--no-index", "-f", wheels
+        ).returncode
+        == 0
+    )
+    assert run(uvpip, *place, "twisted", "--no-index", "-f", wheels).returncode == 0
+    for flags, kept in ((["--system-site-packages"], True), ([], False)):
+        environment = tmp_path / "e"
+        python = installation / "bin/python"
+        assert run(uv, "venv", "-q", "--clear", *flags, "-p", python, environment).returncode == 0
+        words = ("--reinstall", "twisted", "zope.interface")
+        done = run(uvpip, "-p", environment, *words, "--no-index", "-f", wheels)
+        assert done.returncode == 0, done.stderr
+        (site_packages,) = environment.glob("lib/*/site-packages")
+        assert (site_packages / (NORMALIZED if kept else DOTTED)).is_dir()
