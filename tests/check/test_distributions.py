@@ -9,6 +9,7 @@ import pytest
 from tests.corpus import Files, MemoryTree, metadata
 from uvshim.check import distributions
 from uvshim.check.distributions import Distribution, NoVersionError, RequireError
+from uvshim.rename import names
 
 
 def found(files: Files, *, newest_first: bool = False, nested: bool = False) -> list[Distribution]:
@@ -35,8 +36,8 @@ def only(files: Files) -> Distribution:
     ],
 )
 def test_a_key_keeps_dots_and_no_other_separator(name: str, key: str) -> None:
-    assert distributions.key_of(name) == key
-    assert distributions.safe_name(name).lower() == key
+    assert names.key_of(name) == key
+    assert names.safe_name(name).lower() == key
 
 
 @pytest.mark.parametrize(
@@ -157,11 +158,11 @@ def test_an_egg_link_leads_to_a_directory_and_never_in_a_circle() -> None:
 
 def test_of_two_versions_older_releases_of_setuptools_see_the_newer_one_first() -> None:
     ten, nine = "a-1.10.dist-info/METADATA", "a-1.9.dist-info/METADATA"
-    names = {"a-2.0.dist-info/METADATA": "", "a-10.0.dist-info/METADATA": ""}
-    assert [each.version for each in found(names)] == ["10.0", "2.0"]  # as the alphabet has it
-    names = {ten: "", nine: "", "a-2.0.dist-info/METADATA": ""}
-    assert [each.version for each in found(names)] == ["1.10", "1.9", "2.0"]
-    assert [each.version for each in found(names, newest_first=True)] == ["2.0", "1.10", "1.9"]
+    eggs = {"a-2.0.dist-info/METADATA": "", "a-10.0.dist-info/METADATA": ""}
+    assert [each.version for each in found(eggs)] == ["10.0", "2.0"]  # as the alphabet has it
+    eggs = {ten: "", nine: "", "a-2.0.dist-info/METADATA": ""}
+    assert [each.version for each in found(eggs)] == ["1.10", "1.9", "2.0"]
+    assert [each.version for each in found(eggs, newest_first=True)] == ["2.0", "1.10", "1.9"]
 
 
 def test_the_search_path_is_site_packages_and_what_pth_files_name() -> None:
