@@ -128,6 +128,15 @@ def test_openstack_nothing_fails_and_uv_can_check_repeat_and_uninstall_it(
     assert dist_infos(both.ours.site_packages) == []
 
 
+def test_plone_most_names_have_a_dot_and_nothing_fails(
+    run: Run, uv: Path, uvpip: Path, make_venv: MakeVenv
+) -> None:
+    both = install("plone-6.2.txt", run, uv, uvpip, make_venv)
+    assert len(failures(both.plain)) == 193
+    assert failures(both.ours) == {}
+    assert "Renormalized 177 distributions in " in both.said
+
+
 def states(directory: Path) -> dict[str, tuple[int, int, int]]:
     """Return the inode, mtime and ctime of every file below `directory`, by its path."""
     return {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.places import dist_infos, record_faults, tree
+from uvshim.rename import plan
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed, rename
 
 if TYPE_CHECKING:
@@ -68,6 +69,19 @@ def test_a_record_that_speaks_of_another_name_is_put_right(tmp_path: Path, liste
     assert renamed(path) == Outcome([Renamed("a.b", "1.0", str(path), str(path))], [])
     assert record_faults(path) == []
     assert renamed(path) == Outcome([], [])
+
+
+def test_a_record_of_which_a_part_would_be_lost_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = distribution(tmp_path, "a_b-1.0", "a.b")
+    before = tree(tmp_path)
+    size = (path / "RECORD").stat().st_size
+    monkeypatch.setattr(plan, "_RECORD_LIMIT", size)
+    assert renamed(path) == Outcome([], [LeftAlone(str(path), "its RECORD is too long")])
+    assert tree(tmp_path) == before
+    monkeypatch.setattr(plan, "_RECORD_LIMIT", size + 1)
+    assert renamed(path).left_alone == []
 
 
 def test_a_record_that_lists_the_files_of_another_directory_there_is_left_so(

@@ -1,7 +1,7 @@
 """The RECORD of one distribution: read, told of a directory's other names, written anew.
 
-The format is that of the "Recording installed projects" specification: CSV, a row a file (path,
-hash, size), paths relative to site-packages. uv sorts the rows and ends them with a line feed.
+The rules quoted below are those of "Recording installed projects" (packaging.python.org), section
+"The RECORD file". uv sorts the rows by path and ends each with a line feed; so does this module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import csv
 import errno
 import functools
 import io
-import operator
+import itertools
 import os
 import posixpath
 import stat
@@ -26,27 +26,28 @@ if TYPE_CHECKING:
 # The name under which a RECORD is written before it takes its place.
 UNFINISHED = "RECORD.uvshim"
 
-_BORDERS = operator.methodcaller("count", "\0")
-
 
 class Row(NamedTuple):
-    """A file of a distribution, as one row of its RECORD has it: each field as it is written."""
+    """One installed file, as a row of RECORD has it: "path, hash, size", each as it is written."""
 
     path: str
-    """Its path, relative to site-packages, with ``/`` between the parts."""
+    """Absolute, or relative to the directory that holds the dist-info directory."""
     hash_: str
-    """``ALGORITHM=DIGEST``, or nothing: of RECORD itself, and of what was made later."""
+    """``ALGORITHM=DIGEST``, or empty, as for RECORD itself and for what was compiled later."""
     size: str
-    """Its length in bytes, or nothing."""
+    """In bytes, or empty."""
 
 
 class Record(NamedTuple):
-    """What a RECORD lists: few rows that the rename of a directory may concern, and the rest."""
+    """What a RECORD lists: the few rows that the rename of a directory may change, and the rest."""
 
     infos: list[Row]
-    """The rows whose path has ``.dist-info`` in it, wherever; in their order."""
+    """The rows that have ``.dist-info`` anywhere in them, in their order."""
     rest: list[str]
-    """The others, each as its three fields with NUL between them: so they sort as their paths."""
+    """The others, each as its fields with NUL between them, so that they sort as their paths do.
+
+    Nine rows in ten are of this kind, and are not taken apart.
+    """
 
     def paths(self) -> Iterator[str]:
         """Yield the paths of all rows, code first."""
@@ -56,6 +57,7 @@ class Record(NamedTuple):
             yield info.path
 
 
+# Stands for a RECORD that is not there or cannot be read.
 NOTHING = Record([], [])
 
 
@@ -66,8 +68,8 @@ class RecordError(ValueError):
 def read(directory: str) -> Record:
     """Return what the RECORD in the dist-info `directory` (a path) lists.
 
-    Bytes that are not UTF-8 survive a round trip. Raises `RecordError`, or OSError if the file
-    is there and cannot be read.
+    Bytes that are not UTF-8 survive a round trip. Raises `RecordError` if there is no RECORD, which
+    no tool may uninstall, nor does this one rename it; OSError if it cannot be read.
     """
     content = files.read(os.path.join(directory, "RECORD"))
     if content is None:
@@ -77,24 +79,32 @@ def read(directory: str) -> Record:
 
 
 def parse(content: bytes) -> Record:
-    """Return what a RECORD with `content` lists. Raises `RecordError`."""
+    """Return what a RECORD with `content` lists.
+
+    Raises `RecordError` if it is not "readable with the default `reader` of Python's `csv` module",
+    or a row does not have three elements and a path.
+    """
     text = content[: _complete(content)].decode("utf-8", "surrogateescape")
-    rows = _plain_rows(text) or _quoted_rows(text)
-    return Record(
-        [Row(*row.split("\0")) for row in rows if names.SUFFIX in row],
-        [row for row in rows if names.SUFFIX not in row],
-    )
+    found = Record([], [])
+    for row in _plain_rows(text) or _quoted_rows(text):
+        if names.SUFFIX in row:
+            found.infos.append(Row(*row.split("\0")))
+        else:
+            found.rest.append(row)
+    return found
 
 
 def _plain_rows(text: str) -> list[str] | None:
-    """Return the rows in the `text` of a RECORD, NUL between the fields; None if that takes csv.
+    """Return the rows in the `text` of a RECORD, NUL between the fields; None if that takes `csv`.
 
-    Hardly any RECORD has a quote in it. Without one, a row is a line, and a comma a border.
+    The delimiter is a comma, the quoting character a double quote, and a line ends with CR LF or
+    LF. Hardly any RECORD has a quote or a CR in it: without them, a row is a line.
     """
     if '"' in text or "\r" in text or "\0" in text:
         return None
     rows = text.removesuffix("\n").replace(",", "\0").split("\n")
-    whole = set(map(_BORDERS, rows)) == {2} and not text.startswith(",") and "\n," not in text
+    borders = set(map(str.count, rows, itertools.repeat("\0")))
+    whole = borders == {2} and not text.startswith(",") and "\n," not in text
     return rows if whole else None
 
 
@@ -135,7 +145,8 @@ def render(record: Record) -> bytes:
 def _text(rows: list[str]) -> bytes:
     """Return `rows`, which have NUL between their fields, as they stand in a RECORD.
 
-    (Up to Python 3.12, the module csv does not quote a carriage return, which ends a row for uv.)
+    What `csv` would do, but for a carriage return: up to Python 3.12 it leaves that without quotes,
+    and for uv it ends a row.
     """
     text = "\n".join([*rows, ""])
     if text.count("\n") > len(rows) or _needs_quotes(text):
@@ -156,7 +167,8 @@ def _quoted(field: str) -> str:
 def top(path: str) -> str:
     """Return the first component of the `path` in a row: for a distribution's own files, dist-info.
 
-    It is taken for what it means: ``./x/../y`` begins with ``y``.
+    The path is taken for what it means: ``./x/../y`` begins with ``y``. That of an absolute one is
+    empty.
     """
     return _split(path)[0]
 
@@ -170,8 +182,8 @@ def moved(row: Row, directory: str) -> Row:
 def _split(path: str) -> tuple[str, str]:
     """Return the first component of `path`, and the rest.
 
-    Installers on Windows have written backslashes, which separate if the first one does; after a
-    slash they are a part of a name.
+    "On Windows, directories may be separated either by forward- or back-slashes": backslashes
+    do where one comes before any slash. After a slash, a backslash is a part of a name.
     """
     if "/" not in path.partition("\\")[0]:
         path = path.replace("\\", "/")
@@ -184,7 +196,8 @@ def _split(path: str) -> tuple[str, str]:
 def relocated(record: Record, aliases: Collection[str], directory: str) -> Record:
     """Return `record` with every file under one of `aliases` listed once, under `directory`.
 
-    What is not under one of the directories named `aliases` is not changed.
+    "There is one record per installed file": of two rows for one, that with a hash stays. What is
+    not under one of the directories named `aliases` is not changed.
     """
     elsewhere = []
     own: dict[str, Row] = {}
