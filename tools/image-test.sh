@@ -1,6 +1,7 @@
 #!/bin/sh
-# Build the documented Dockerfile for real. Needs root, and buildah and debootstrap of Debian,
-# which are installed where they are missing. Where that cannot be, say so and do nothing.
+# Build the documented Dockerfile for real, and mend images of real sets of packages. Needs root, and
+# some packages of Debian, which are installed where they are missing. Where that cannot be, say so
+# and do nothing.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,10 +12,14 @@ skip() {
 }
 
 [ "$(id -u)" = 0 ] || skip 'it needs root'
-if ! { command -v buildah && command -v debootstrap; } >/dev/null; then
-    command -v apt-get >/dev/null || skip 'there is neither buildah and debootstrap, nor apt-get'
+needed='buildah debootstrap docker-registry skopeo umoci'
+for each in $needed; do
+    command -v "$each" >/dev/null && continue
+    command -v apt-get >/dev/null || skip "there is neither $each nor apt-get"
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get -qq update && apt-get -qq install --no-install-recommends buildah debootstrap; } \
-        >/dev/null || skip "Debian's packages buildah and debootstrap cannot be had"
-fi
-exec .venv/bin/python -m pytest -m image tests/acceptance/test_image.py
+    # shellcheck disable=SC2086
+    { apt-get -qq update && apt-get -qq install --no-install-recommends $needed; } >/dev/null ||
+        skip "Debian's packages $needed cannot be had"
+    break
+done
+exec .venv/bin/python -m pytest -m image tests/acceptance

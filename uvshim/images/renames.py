@@ -1,8 +1,8 @@
 """What `uvshim fix` does in one image: the plans of all its environments, and the layer they make.
 
 The layer has a whiteout of each old dist-info directory, and the new one, complete. The directories
-above are in it as they are below: a container engine would otherwise make them up, with an owner
-and a mode of its own (the reason is in `docs/images.md`). There is nothing else in it.
+above are in it as they are below: umoci leaves a directory that a layer does not describe as it
+was, but buildah and podman give it to root, with the mode 755. There is nothing else in it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,329 @@
+"""Images of real sets of packages, mended with one layer, and judged by everybody's own tools."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.acceptance.corpus_images import PLACE, TAG, at_its_place, layout, output
+from tests.acceptance.test_corpora import DRIVERS, REQUIRE_EVERY_ONE
+from tests.acceptance.test_image import CACHE, base  # noqa: F401
+from tests.places import record_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Run
+
+pytestmark = [pytest.mark.index, pytest.mark.image]
+
+# What is in an image, in how many layers, what fails before, and how many directories are wrong.
+KINDS = {
+    "the incident in three layers": ("magnum-2025.1", 1000, 23, 4),
+    "the incident in many layers": ("magnum-2025.1", 20, 23, 4),
+    "OpenStack in three layers": ("openstack-2025.2", 1000, 62, 27),
+    "OpenStack in many layers": ("openstack-2025.2", 20, 62, 27),
+}
+
+
+class Pair(NamedTuple):
+    """An image in a layout, broken and mended."""
+
+    path: Path
+    failures: int
+    wrong: int
+
+    @property
+    def broken(self) -> str:
+        return f"oci:{self.path}:{TAG}"
+
+    @property
+    def mended(self) -> str:
+        return f"oci:{self.path}:mended"
+
+    def manifest(self, tag: str) -> dict[str, Any]:
+        """Return the manifest of `tag`."""
+        index = json.loads((self.path / "index.json").read_text())
+        (found,) = [
+            each
+            for each in index["manifests"]
+            if each["annotations"]["org.opencontainers.image.ref.name"] == tag
+        ]
+        return self.blob(found["digest"])
+
+    def blob(self, digest: str) -> dict[str, Any]:
+        """Return the JSON in the blob `digest`."""
+        path = self.path / "blobs" / digest.replace(":", "/")
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pair(
+    request: pytest.FixtureRequest,
+    base: Path,  # noqa: F811
+    uv: Path,
+    shared_cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pair]:
+    """One of the images."""
+    corpus, size, failures, wrong = KINDS[request.param]
+    original = layout(corpus, size, base, uv, (CACHE, shared_cache))
+    path = Path(shutil.copytree(original, tmp_path_factory.mktemp("pair") / "layout"))
+    yield Pair(path, failures, wrong)
+    shutil.rmtree(path.parent)
+
+
+@pytest.fixture
+def uvshim_here(uvshim: Path, run: Run) -> Any:
+    """Run uvshim."""
+    return lambda *words: run(uvshim, *words, SOURCE_DATE_EPOCH=None)
+
+
+def states(directory: Path) -> dict[str, str]:
+    """Return a digest of what is on the disk for every path below `directory`."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        status = path.lstat()
+        content: bytes = b""
+        if path.is_symlink():
+            content = os.readlink(path).encode()
+        elif path.is_file():
+            content = path.read_bytes()
+        about = (oct(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
+        found[str(path.relative_to(directory))] = f"{about} {hashlib.sha256(content).hexdigest()}"
+    return found
+
+
+def in_root(root: Path, code: str) -> Any:
+    """Return what `code` prints in the Python of the environment below `root`, as JSON."""
+    said = output(
+        *("chroot", root, f"{PLACE}/bin/python", "-BIW", "ignore", "-c", code),
+    )
+    return json.loads(said.splitlines()[-1])
+
+
+def test_nothing_fails_any_more_and_nothing_else_has_changed(
+    pair: Pair, uvshim_here: Any, uv: Path, tmp_path: Path
+) -> None:
+    before = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (pair.path / "blobs" / "sha256").iterdir()
+    }
+    done = uvshim_here("fix", pair.broken, "--output", pair.mended)
+    assert done.returncode == 0, done.stderr
+    assert f"Renormalized {pair.wrong} distributions in " in done.stderr
+
+    # One layer more, and everything that was there is there as it was.
+    old, new = pair.manifest(TAG), pair.manifest("mended")
+    assert new["layers"][:-1] == old["layers"]
+    assert new["layers"][-1]["mediaType"] == old["layers"][-1]["mediaType"]
+    assert new["layers"][-1]["size"] < 0.01 * sum(each["size"] for each in old["layers"])
+    configs = [pair.blob(each["config"]["digest"]) for each in (old, new)]
+    assert configs[1]["rootfs"]["diff_ids"][:-1] == configs[0]["rootfs"]["diff_ids"]
+    assert configs[1]["history"][:-1] == configs[0]["history"]
+    others = [
+        {key: value for key, value in each.items() if key not in {"rootfs", "history"}}
+        for each in configs
+    ]
+    assert others[0] == others[1]
+    for name, digest in before.items():
+        assert digest == name
+        assert hashlib.sha256((pair.path / "blobs/sha256" / name).read_bytes()).hexdigest() == name
+
+    # The same again, elsewhere.
+    again = uvshim_here("fix", pair.broken, "--output", f"oci:{tmp_path / 'again'}:mended")
+    assert again.returncode == 0, again.stderr
+    assert Pair(tmp_path / "again", 0, 0).manifest("mended") == new
+    shutil.rmtree(tmp_path / "again")
+
+    checked = uvshim_here("check", "--no-cache", pair.mended)
+    assert checked.returncode == 0, checked.stdout
+    assert f"{pair.mended} {PLACE}: ok (" in checked.stdout
+
+    # Unpacked by others.
+    roots = []
+    for tag in (TAG, "mended"):
+        roots.append(tmp_path / tag / "rootfs")
+        output("umoci", "unpack", "--image", f"{pair.path}:{tag}", tmp_path / tag)
+    unpacked = [states(root) for root in roots]
+    different = {
+        path.partition(".dist-info")[0]
+        for path in unpacked[0].keys() | unpacked[1].keys()
+        if unpacked[0].get(path) != unpacked[1].get(path)
+    }
+    assert all("/site-packages/" in path for path in different)
+    assert len(different) == 2 * pair.wrong
+
+    assert len(in_root(roots[0], REQUIRE_EVERY_ONE)[1]) == pair.failures
+    assert in_root(roots[1], REQUIRE_EVERY_ONE)[1] == {}
+    app = roots[1] / PLACE.lstrip("/")
+    (site_packages,) = app.glob("lib/*/site-packages")
+    dotted = {
+        path
+        for path in site_packages.glob("*.dist-info")
+        if path.name in {Path(f"{each}.dist-info").name for each in different}
+    }
+    assert len(dotted) == pair.wrong
+    assert {path: faults for path in dotted if (faults := record_faults(path))} == {}
+
+    # An uninstall leaves no file, neither of what was renamed nor of the rest.
+    options = ("--python", PLACE, "--format", "json")
+    names = [each["name"] for each in json.loads(at_its_place(app, uv, "pip", "list", *options))]
+    at_its_place(app, uv, "pip", "uninstall", "--python", PLACE, *names)
+    left = [path for path in site_packages.rglob("*") if not path.is_dir()]
+    assert [path.name for path in left] in ([], ["_virtualenv.pth", "_virtualenv.py"])
+
+
+# --- everybody's own tools ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def incident(
+    base: Path,  # noqa: F811
+    uv: Path,
+    uvshim: Path,
+    shared_cache: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pair]:
+    """The image of the incident, mended."""
+    original = layout("magnum-2025.1", 20, base, uv, (CACHE, shared_cache))
+    path = Path(shutil.copytree(original, tmp_path_factory.mktemp("incident") / "layout"))
+    pair = Pair(path, 23, 4)
+    output(uvshim, "fix", pair.broken, "--output", pair.mended)
+    yield pair
+    shutil.rmtree(path.parent)
+
+
+@pytest.fixture
+def registry(
+    tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A registry of Docker's own make on this machine: its host and port."""
+    if not shutil.which("docker-registry"):
+        pytest.skip("NOT TRIED: docker-registry is not installed")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    where = f"127.0.0.1:{port}"
+    configuration = tmp_path / "registry.yml"
+    configuration.write_text(
+        json.dumps(
+            {
+                "version": 0.1,
+                "log": {"level": "error"},
+                "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}},
+                "http": {"addr": where},
+            }
+        )
+    )
+    settings = tmp_path / "home" / ".config" / "containers" / "registries.conf"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(f'[[registry]]\nlocation = "{where}"\ninsecure = true\n')
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    process = subprocess.Popen(
+        ["docker-registry", "serve", configuration],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(200):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield where
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+
+
+def test_in_a_container_all_five_drivers_are_found(incident: Pair, tmp_path: Path) -> None:
+    storage = ("--root", tmp_path / "root", "--runroot", tmp_path / "run")
+
+    def buildah(*words: str | Path) -> str:
+        return output("buildah", *storage, *words, STORAGE_DRIVER="vfs").strip()
+
+    found = {}
+    for image in (incident.broken, incident.mended):
+        container = buildah("from", "--quiet", image)
+        command = ("python", "-W", "ignore", "-c", DRIVERS)
+        said = buildah("run", "--isolation", "chroot", container, "--", *command)
+        found[image] = json.loads(said.splitlines()[-1])
+        buildah("rm", container)
+        buildah("rmi", "--all")
+    assert found[incident.broken] == ["k8s_fedora_coreos_v1"]
+    assert found[incident.mended] == [
+        "k8s_cluster_api_flatcar",
+        "k8s_cluster_api_rockylinux",
+        "k8s_cluster_api_ubuntu",
+        "k8s_cluster_api_ubuntu_focal",
+        "k8s_fedora_coreos_v1",
+    ]
+
+
+def test_skopeo_takes_it_to_every_format_and_to_a_registry(
+    incident: Pair, registry: str, tmp_path: Path, uvshim_here: Any
+) -> None:
+    told = json.loads(output("skopeo", "inspect", incident.mended))
+    manifest = incident.manifest("mended")
+    assert told["Layers"] == [each["digest"] for each in manifest["layers"]]
+    for target in (
+        f"oci:{tmp_path}/oci:x",
+        f"oci-archive:{tmp_path}/oci.tar:x",
+        f"docker-archive:{tmp_path}/docker.tar:app:x",
+        f"dir:{tmp_path}/dir",
+        f"docker://{registry}/app:x",
+    ):
+        output("skopeo", "copy", "--quiet", incident.mended, target)
+        checked = uvshim_here("check", "--no-cache", target)
+        assert checked.returncode == 0, (target, checked.stdout, checked.stderr)
+        name = target.partition(":")[2]
+        shutil.rmtree(name, ignore_errors=True)
+    told = json.loads(output("skopeo", "inspect", f"docker://{registry}/app:x"))
+    assert told["Layers"] == [each["digest"] for each in manifest["layers"]]
+
+
+def test_from_a_registry_to_the_registry_one_layer_is_added_and_a_tag(
+    incident: Pair, registry: str, tmp_path: Path, uvshim_here: Any
+) -> None:
+    broken, mended = (f"docker://{registry}/app:{tag}" for tag in ("1", "1-mended"))
+    output("skopeo", "copy", "--quiet", incident.broken, broken)
+    blobs = tmp_path / "registry" / "docker" / "registry" / "v2" / "blobs" / "sha256"
+    before = {path.name for path in blobs.glob("*/*")}
+    inspected = output("skopeo", "inspect", broken)
+    done = uvshim_here("fix", "--format", "json", broken, "--output", "{repository}:{tag}-mended")
+    assert done.returncode == 0, done.stderr
+    assert len({path.name for path in blobs.glob("*/*")} - before) == 3  # layer, config, manifest
+    (result,) = json.loads(done.stdout)["images"][0]["results"]
+    told = json.loads(output("skopeo", "inspect", mended))
+    assert told["Digest"] == result["digest"]
+    assert told["Layers"] == [each["digest"] for each in incident.manifest("mended")["layers"]]
+    assert (
+        json.loads(output("skopeo", "inspect", broken))["Layers"] == json.loads(inspected)["Layers"]
+    )
+    assert uvshim_here("check", "--no-cache", mended).returncode == 0
+
+
+@pytest.mark.parametrize("form", ["oci-archive:{}/x.tar:1", "docker-archive:{}/x.tar:app:1"])
+def test_an_archive_is_mended_in_its_own_format(
+    incident: Pair, form: str, tmp_path: Path, uvshim_here: Any
+) -> None:
+    broken = form.format(tmp_path)
+    output("skopeo", "copy", "--quiet", incident.broken, broken)
+    mended = broken[:-1] + "2"
+    done = uvshim_here("fix", broken, "--output", mended)
+    assert done.returncode == 0, done.stderr
+    assert uvshim_here("check", "--no-cache", broken).returncode == 1
+    assert uvshim_here("check", "--no-cache", mended).returncode == 0
+    output("skopeo", "copy", "--quiet", mended, f"oci:{tmp_path}/copy:x")
+    output("umoci", "unpack", "--image", f"{tmp_path}/copy:x", tmp_path / "unpacked")
+    assert len(in_root(tmp_path / "unpacked" / "rootfs", DRIVERS)) == 5

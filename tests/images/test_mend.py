@@ -1,0 +1,244 @@
+"""A mended image: everything but the new layer is as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.corpus import installed, under
+from tests.images.making import CONFIG, DOCKER, INDEX, MANIFEST, OCI, Making, digest, gzipped, plain
+from tests.images.making import tar as tar_of
+from tests.images.unpacking import blob, index, manifest, pointed_to, tars, unpacked
+from uvshim.check.report import Gate
+from uvshim.errors import ImageError, UvshimError
+from uvshim.images import destination, mend, reference, tar
+from uvshim.images.destination import Tagged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from uvshim.images.mend import Result
+
+SITE = "opt/app/lib/python3.12/site-packages"
+WRONG = tar_of(under(SITE, installed("oslo_cache-1.0", "oslo.cache")))
+RIGHT = tar_of(under(SITE, installed("oslo.cache-1.0", "oslo.cache")))
+PLAIN = tar_of({"etc/": "", "etc/motd": "hello"})
+CREATED = "2026-11-22T19:31:12.882700412Z"
+
+
+def fix(path: Path, old: str = "old", new: str = "new") -> Result:
+    """Mend the image `old` of the layout at `path` as `new`."""
+    target = destination.parse(f"oci:{path}:{new}")
+    with contextlib.ExitStack() as stack:
+        (result,) = mend.mend(reference.place(target, stack), str(path), old, Gate())
+        if result.new is not None:
+            destination.write(target, [Tagged(result.new, new, old)])
+    return result
+
+
+def image(
+    making: Making,
+    *layers: bytes,
+    compress: Callable[[bytes], bytes] = gzipped,
+    kinds: tuple[str, str, str] = (MANIFEST, CONFIG, f"{OCI}.layer.v1.tar+gzip"),
+    config: dict[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Add an image whose config and manifest have more keys; return its descriptor."""
+    described = making.described(
+        kinds[1],
+        {
+            "os": "linux",
+            "architecture": "amd64",
+            "created": CREATED,
+            "rootfs": {"type": "layers", "diff_ids": [digest(each) for each in layers], "x": 1},
+            "history": [{"created_by": "ADD"} for _ in layers],
+            **(config or {}),
+        },
+        annotations={"of": "config"},
+    )
+    listed = [making.described(kinds[2], compress(each), annotations={"n": "1"}) for each in layers]
+    raw = {"schemaVersion": 2, "mediaType": kinds[0], "config": described, "layers": listed, **more}
+    return making.described(kinds[0], raw)
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> Making:
+    return Making(tmp_path / "layout")
+
+
+def test_every_other_key_stays_as_it_was(making: Making) -> None:
+    strange = {
+        "Config": {"Env": ["A=é\ud800"]},
+        "big": 12345678901234567890,
+        "null": None,
+        "f": 1.5,
+    }
+    more: dict[str, Any] = {"annotations": {"a": "b", "é": "ü"}, "subject": {"any": ["thing"]}}
+    making.add(image(making, PLAIN, WRONG, config=strange, **more), "old")
+    fix(making.path)
+    old, new = manifest(making.path, "old"), manifest(making.path, "new")
+    assert list(new) == list(old)
+    changed = {"config", "layers"}
+    assert {k: new[k] for k in new if k not in changed} == {
+        k: old[k] for k in old if k not in changed
+    }
+    assert new["layers"][:2] == old["layers"]
+    assert new["config"]["annotations"] == old["config"]["annotations"]
+    configs = [pointed_to(making.path, each["config"]) for each in (old, new)]
+    assert list(configs[0]) == list(configs[1])
+    changed = {"rootfs", "history"}
+    assert {k: v for k, v in configs[0].items() if k not in changed} == {
+        k: v for k, v in configs[1].items() if k not in changed
+    }
+    assert configs[1]["rootfs"]["x"] == 1
+    assert configs[1]["rootfs"]["diff_ids"] == [digest(each) for each in tars(making.path, "new")]
+    assert configs[1]["history"][:2] == configs[0]["history"]
+    assert configs[1]["history"][2] == {
+        "created": CREATED,
+        "created_by": "uvshim 0.1.0 fix",
+        "comment": "renormalized 1 distribution",
+    }
+
+
+def test_the_same_image_gives_the_same_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = []
+    for name in ("one", "two"):
+        making = Making(tmp_path / name)
+        making.add(image(making, WRONG), "old")
+        fix(making.path)
+        digests.append(index(making.path)["new"]["digest"])
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    fix(making.path, new="dated")
+    dated = manifest(making.path, "dated")
+    assert digests[0] == digests[1] != index(making.path)["dated"]["digest"]
+    assert (
+        pointed_to(making.path, dated["config"])["history"][-1]["created"] == "1970-01-02T00:00:00Z"
+    )
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "tomorrow")
+    with pytest.raises(UvshimError, match="SOURCE_DATE_EPOCH is not a number of seconds"):
+        fix(making.path)
+
+
+@pytest.mark.parametrize("created", [None, "yesterday", 5, "2026-13-01T00:00:00Z"])
+def test_an_image_without_a_date_is_mended_all_the_same(making: Making, created: object) -> None:
+    making.add(image(making, WRONG, config={"created": created, "history": None}), "old")
+    fix(making.path)
+    config = pointed_to(making.path, manifest(making.path, "new")["config"])
+    assert config["created"] == created
+    assert len(config["history"]) == 1
+
+
+KINDS = {
+    "OCI, gzip": (MANIFEST, CONFIG, f"{OCI}.layer.v1.tar+gzip"),
+    "OCI, zstd": (MANIFEST, CONFIG, f"{OCI}.layer.v1.tar+zstd"),
+    "OCI, plain": (MANIFEST, CONFIG, f"{OCI}.layer.v1.tar"),
+    "OCI, not to be distributed": (MANIFEST, CONFIG, f"{OCI}.layer.nondistributable.v1.tar+gzip"),
+    "Docker": (
+        f"{DOCKER}.distribution.manifest.v2+json",
+        f"{DOCKER}.container.image.v1+json",
+        f"{DOCKER}.image.rootfs.diff.tar.gzip",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_new_layer_is_like_its_neighbours(making: Making, tmp_path: Path, kind: str) -> None:
+    kinds = KINDS[kind]
+    compress = gzipped if kinds[2].endswith("gzip") else plain
+    if kinds[2].endswith("zstd"):
+        pytest.importorskip("backports.zstd")
+        compress = tar.zstd_compressed
+    making.add(image(making, WRONG, kinds=kinds, compress=compress), "old")
+    fix(making.path)
+    new = manifest(making.path, "new")
+    assert index(making.path)["new"]["mediaType"] == new["mediaType"] == kinds[0]
+    assert new["config"]["mediaType"] == kinds[1]
+    kind_of_layer = kinds[2].replace("nondistributable.", "")
+    assert [each["mediaType"] for each in new["layers"]] == [kinds[2], kind_of_layer]
+    heads = {content[:2] for content in (blob(making.path, one["digest"]) for one in new["layers"])}
+    assert len(heads) == 1 or kinds[2].endswith(".tar")
+    root = unpacked(making.path, "new", tmp_path / "new")
+    assert (root / SITE / "oslo.cache-1.0.dist-info" / "RECORD").exists()
+
+
+def test_a_layer_that_lies_elsewhere_need_not_be_there_to_be_listed(making: Making) -> None:
+    making.add(image(making, WRONG, config={"rootfs": {"type": "layers"}}), "old")
+    with pytest.raises(ImageError, match="does not list its layers"):
+        fix(making.path)
+
+
+# --- several platforms ----------------------------------------------------------------------------
+
+
+def attestation(making: Making, of: dict[str, Any]) -> dict[str, Any]:
+    annotations = {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": of["digest"],
+    }
+    statement = [making.described("application/vnd.in-toto+json", {"of": of["digest"]})]
+    raw = {"schemaVersion": 2, "config": making.described(CONFIG, {}), "layers": statement}
+    return {**making.described(MANIFEST, raw), "annotations": annotations}
+
+
+def test_each_platform_is_mended_and_what_attests_the_old_one_is_left_out(making: Making) -> None:
+    wrong = {**image(making, WRONG), "platform": {"os": "linux", "architecture": "amd64"}}
+    other = {**image(making, PLAIN, WRONG), "platform": {"architecture": "arm64"}, "x": "y"}
+    right = {**image(making, RIGHT), "platform": {"architecture": "s390x"}}
+    parts = [wrong, other, right, *(attestation(making, each) for each in (wrong, other, right))]
+    raw = {"schemaVersion": 2, "annotations": {"a": "b"}, "manifests": parts, "more": [1]}
+    making.add(making.described(INDEX, raw), "old")
+    result = fix(making.path)
+    assert result.dropped == 2
+    assert [each.layer is not None for each in result.platforms] == [True, True, False]
+    new = manifest(making.path, "new")
+    assert (new["annotations"], new["more"]) == ({"a": "b"}, [1])
+    assert new["manifests"][2:] == [right, parts[5]]
+    for old, mended in zip(parts[:2], new["manifests"], strict=False):
+        assert mended["digest"] != old["digest"]
+        assert {**mended, "digest": 0, "size": 0} == {**old, "digest": 0, "size": 0}
+        layers = [pointed_to(making.path, each)["layers"] for each in (old, mended)]
+        assert layers[1][:-1] == layers[0]
+
+
+def test_what_is_not_an_image_stays_in_the_index(making: Making) -> None:
+    config = making.described("application/vnd.dev.cosign.simplesigning.v1+json", {})
+    signature = making.described(MANIFEST, {"schemaVersion": 2, "config": config, "layers": []})
+    nested = making.described(INDEX, {"schemaVersion": 2, "manifests": [image(making, WRONG)]})
+    making.add(
+        making.described(INDEX, {"schemaVersion": 2, "manifests": [signature, nested]}), "old"
+    )
+    fix(making.path)
+    new = manifest(making.path, "new")["manifests"]
+    assert new[0] == signature
+    assert (
+        len(pointed_to(making.path, pointed_to(making.path, new[1])["manifests"][0])["layers"]) == 2
+    )
+
+
+def test_nothing_to_fix_is_nothing_new(making: Making) -> None:
+    making.add(image(making, RIGHT), "old")
+    result = fix(making.path)
+    assert result.new is None
+    assert list(index(making.path)) == ["old"]
+
+
+def test_another_name_that_containerd_gave_it_is_not_that_of_the_new_one(making: Making) -> None:
+    making.add(image(making, WRONG), "old")
+    listed = json.loads((making.path / "index.json").read_text())
+    listed["manifests"][0]["annotations"] |= {
+        "io.containerd.image.name": "docker.io/a:old",
+        "x": "y",
+    }
+    making.index(listed)
+    fix(making.path)
+    assert index(making.path)["new"]["annotations"] == {
+        "x": "y",
+        "org.opencontainers.image.ref.name": "new",
+    }

@@ -1,0 +1,267 @@
+"""The layer that mends an image does what `uvshim fix` does in its unpacked root."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.corpus import installed, metadata, under
+from tests.images.making import Hard, Link, Making, tar
+from tests.images.unpacking import members, states, tars, unpacked
+from uvshim.check.report import Gate
+from uvshim.environments import installation
+from uvshim.errors import ImageError
+from uvshim.images import destination, materials, mend, reference
+from uvshim.images.destination import Tagged
+from uvshim.rename import on_disk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from uvshim.images.mend import Result
+
+SITE = "opt/app/lib/python3.12/site-packages"
+OLD, NEW = f"{SITE}/oslo_cache-1.0.dist-info", f"{SITE}/oslo.cache-1.0.dist-info"
+CACHE = under(SITE, installed("oslo_cache-1.0", "oslo.cache"))
+EXCLUDED = Gate([("UVSHIM_EXCLUDE", ["zope.*"])])
+
+
+def mended(tmp_path: Path, layers: Sequence[bytes], gate: Gate = EXCLUDED) -> tuple[Path, Result]:
+    """Mend an image of `layers`, `old` in a layout that is returned, as `new`."""
+    path = tmp_path / "layout"
+    making = Making(path)
+    making.add(making.manifest(layers), "old")
+    return path, mend_again(path, "new", gate)
+
+
+def mend_again(path: Path, tag: str, gate: Gate = EXCLUDED) -> Result:
+    target = destination.parse(f"oci:{path}:{tag}")
+    with contextlib.ExitStack() as stack:
+        (result,) = mend.mend(reference.place(target, stack), str(path), "old", gate)
+    if result.new is not None:
+        assert destination.write(target, [Tagged(result.new, tag, "old")]) is None
+    return result
+
+
+def entry(name: str, content: bytes | None = None, **fields: object) -> tuple[bytes, str]:
+    """Return a tar of one entry with the header `fields`, and its name."""
+    header = tarfile.TarInfo(name)
+    for field, value in fields.items():
+        setattr(header, field, value)
+    header.size = len(content or b"")
+    file = io.BytesIO()
+    with tarfile.open(
+        fileobj=file, mode="w", format=tarfile.PAX_FORMAT, errors="surrogateescape"
+    ) as archive:
+        archive.addfile(header, io.BytesIO(content or b""))
+    return file.getvalue(), name
+
+
+def record_of(*names: str, directory: str) -> str:
+    return "".join(f"{directory}/{name},,\n" for name in [*names, "METADATA", "RECORD"])
+
+
+MESSES: dict[str, list[Mapping[str, Any]]] = {
+    "a normalized name": [CACHE],
+    "a name in several layers": [
+        under(SITE, installed("oslo_cache-1.0", "oslo.cache", entry_points="[x]\na = b\n")),
+        {f"{OLD}/licenses/LICENSE": "Apache", f"{OLD}/INSTALLER": "uv"},
+        {f"{OLD}/.wh.entry_points.txt": "", f"{OLD}/INSTALLER": "pip"},
+    ],
+    "the damage of the snippet": [under(SITE, installed("oslo.cache-info", "oslo.cache"))],
+    "a name that would end in a -": [
+        under(SITE, installed("XStatic-JQuery.TableSorter-2.1", "XStatic-JQuery.TableSorter"))
+    ],
+    "a RECORD that was left alone": [
+        under(SITE, installed("oslo.cache-1.0", "oslo.cache", record="oslo_cache-1.0"))
+    ],
+    "a RECORD of no dots that was left alone": [
+        under(SITE, installed("oslo_cache-1.0", "oslo_cache", record="oslo-cache-1.0"))
+    ],
+    "two of one distribution, both wrong": [
+        CACHE,
+        under(SITE, installed("oslo.cache-info", "oslo.cache")),
+    ],
+    "two that want the same name": [
+        CACHE,
+        under(SITE, installed("oslo.cache-1.0", "oslo.cache")),
+    ],
+    "one whose RECORD names another that is renamed": [
+        CACHE,
+        under(SITE, installed("oslo_cache-2.0", "oslo.cache", record="oslo_cache-1.0")),
+    ],
+    "a symbolic link in its place": [
+        {key.replace("oslo_cache-1.0.dist-info", "elsewhere"): text for key, text in CACHE.items()},
+        {OLD: Link("elsewhere")},
+    ],
+    "no METADATA": [{f"{OLD}/RECORD": record_of(directory="oslo_cache-1.0.dist-info")}],
+    "a METADATA of another name": [{**CACHE, f"{OLD}/METADATA": metadata("zope.interface")}],
+    "no RECORD": [{f"{OLD}/METADATA": metadata("oslo.cache")}],
+    "a RECORD that makes no sense": [{**CACHE, f"{OLD}/RECORD": "a,b\n"}],
+    "a RECORD with detours": [
+        {**CACHE, f"{OLD}/RECORD": f"../site-packages/{OLD.rpartition('/')[2]}/METADATA,,\n"}
+    ],
+    "what a killed run has left": [
+        {**CACHE, f"{OLD}/RECORD.uvshim": "half", f"{NEW}.uvshim/METADATA": "half"},
+    ],
+    "what is excluded": [under(SITE, installed("zope_interface-1.0", "zope.interface"))],
+    "what pip has put aside": [under(SITE, installed("~slo_cache-1.0", "oslo.cache"))],
+    "links in it": [
+        {**CACHE, f"{OLD}/a": Link("../x"), f"{OLD}/b": Link("METADATA")},
+    ],
+    "a name through lib64": [CACHE, {"opt/app/lib64": Link("lib")}],
+    "several environments": [
+        CACHE,
+        under(
+            "usr/local/lib/python3.11/dist-packages", installed("zc_lockfile-1.0", "zc.lockfile")
+        ),
+        {"srv/pyvenv.cfg": "home = /usr/bin\n"},
+        under("srv/lib/python3.11/site-packages", installed("zc_lockfile-1.0", "zc.lockfile")),
+    ],
+}
+
+
+@pytest.mark.parametrize("mess", MESSES)
+def test_the_image_is_mended_as_its_unpacked_root_would_be(tmp_path: Path, mess: str) -> None:
+    layers = [tar(each) for each in MESSES[mess]]
+    path, result = mended(tmp_path, layers)
+    root = unpacked(path, "old", tmp_path / "old")
+    (root / "usr").mkdir(exist_ok=True)
+    (root / "etc").mkdir()
+    outcomes = [
+        on_disk.rename(
+            [
+                os.path.join(directory, name)
+                for directory in place.environment().site_packages()
+                for name in sorted(os.listdir(directory))
+                if name.endswith(".dist-info") and name[0] != "~"
+            ],
+            lambda name: not EXCLUDED.excludes(name),
+        )
+        for place in installation.find(str(root))
+    ]
+    (root / "etc").rmdir()
+    if not os.listdir(root / "usr"):
+        (root / "usr").rmdir()
+    ours = [outcome for outcome, _ in result.platforms[0].repair.environments]
+    for on_the_disk, in_the_image in zip(outcomes, ours, strict=True):
+        assert [
+            each._replace(before=each.before[len(str(root)) :], path=each.path[len(str(root)) :])
+            for each in on_the_disk.renamed
+        ] == in_the_image.renamed
+        assert [
+            each._replace(path=each.path[len(str(root)) :]) for each in on_the_disk.left_alone
+        ] == in_the_image.left_alone
+    tag = "new" if result.new else "old"
+    assert (result.new is not None) == any(each.renamed for each in outcomes)
+    assert states(unpacked(path, tag, tmp_path / "new")) == states(root)
+
+
+def test_the_layer_holds_what_is_renamed_and_the_directories_above_it(tmp_path: Path) -> None:
+    base = {"opt/": "", "opt/app/": "", f"{SITE}/": "", "opt/other": "x", **CACHE}
+    path, _ = mended(tmp_path, [tar(base)])
+    above = [SITE.rsplit("/", number)[0] for number in range(SITE.count("/"), 0, -1)]
+    assert [member.name for member in members(tars(path, "new")[-1])] == [
+        *above,
+        SITE,
+        f"{SITE}/.wh.oslo_cache-1.0.dist-info",
+        NEW,
+        f"{NEW}/METADATA",
+        f"{NEW}/RECORD",
+    ]
+
+
+def test_where_only_record_is_wrong_the_layer_holds_nothing_but_record(tmp_path: Path) -> None:
+    stale = under(SITE, installed("oslo.cache-1.0", "oslo.cache", record="oslo_cache-1.0"))
+    path, _ = mended(tmp_path, [tar(stale)])
+    files = [member.name for member in members(tars(path, "new")[-1]) if not member.isdir()]
+    assert files == [f"{NEW}/RECORD"]
+
+
+def test_whatever_the_headers_say_is_kept(tmp_path: Path) -> None:
+    attributes = {
+        "mtime": "1700000000.123456789",
+        "SCHILY.xattr.user.note": "a\udcff",
+        "SCHILY.xattr.security.capability": "\x01\x00\udc80",
+    }
+    parts = [
+        entry("opt/app", type=tarfile.DIRTYPE, mode=0o2750, uid=7, gid=8, mtime=5),
+        entry(OLD, type=tarfile.DIRTYPE, mode=0o700, uid=1000, gid=1001, mtime=77, uname="web"),
+        entry(f"{OLD}/note", b"x", mode=0o4640, uid=1000, gid=3_000_000, pax_headers=attributes),
+        entry(f"{OLD}/RECORD", str(CACHE[f"{OLD}/RECORD"]).encode(), mode=0o600, uid=9, mtime=99),
+        entry(f"{OLD}/{'long' * 50}/{'é' * 30}", b"long", mtime=-1),
+    ]
+    path, _ = mended(tmp_path, [tar(CACHE), *(content for content, _ in parts)])
+    found = {member.name: member for member in members(tars(path, "new")[-1])}
+    for content, name in parts:
+        (before,) = members(content)
+        after = found[name.replace(OLD, NEW)]
+        for field in ("mode", "uid", "gid", "mtime", "uname", "gname", "type"):
+            assert getattr(after, field) == getattr(before, field), (name, field)
+        assert extended(after) == extended(before)
+
+
+def extended(header: tarfile.TarInfo) -> dict[str, str]:
+    """Return what the extended header says of more than this one entry's name."""
+    own = {"path", "hdrcharset"}
+    return {key: value for key, value in header.pax_headers.items() if key not in own}
+
+
+def test_a_hard_link_becomes_a_file_wherever_its_content_lies(tmp_path: Path) -> None:
+    content = CACHE[f"{OLD}/METADATA"]
+    cache = {"root/.cache/uv/blob": content, "root/.cache/licence": "L" * 3_000_000}
+    linked = {
+        **CACHE,
+        f"{OLD}/METADATA": Hard("root/.cache/uv/blob"),
+        f"{OLD}/LICENSE": Hard("root/.cache/licence"),
+    }
+    path, _ = mended(tmp_path, [tar(cache), tar(linked)])
+    root = unpacked(path, "new", tmp_path / "new")
+    assert (root / NEW / "METADATA").read_text() == content
+    assert (root / NEW / "LICENSE").read_bytes() == b"L" * 3_000_000
+    assert all(not member.islnk() for member in members(tars(path, "new")[-1]))
+
+
+def test_a_directory_that_no_layer_describes_gets_the_time_of_the_image(tmp_path: Path) -> None:
+    path, _ = mended(tmp_path, [tar({f"{SITE}/": "", **CACHE})])
+    found = {member.name: member for member in members(tars(path, "new")[-1])}
+    assert (found["opt"].mode, found["opt"].uid, found["opt"].mtime) == (0o755, 0, 0)
+
+
+def test_a_file_too_long_to_be_held_leaves_its_directory_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(materials, "LIMIT", 10_000)
+    path, result = mended(tmp_path, [tar({**CACHE, f"{OLD}/sbom": "x" * 10_001})])
+    ((outcome, _),) = result.platforms[0].repair.environments
+    assert [each.reason for each in outcome.left_alone] == ["it has a file that is too long"]
+    assert result.new is None
+    assert len(list((path / "blobs" / "sha256").iterdir())) == 3
+
+
+def test_a_long_file_is_read_once_more(tmp_path: Path) -> None:
+    path, _ = mended(tmp_path, [tar({**CACHE, f"{OLD}/sbom": "x" * 2_000_000})])
+    assert (unpacked(path, "new", tmp_path / "new") / NEW / "sbom").stat().st_size == 2_000_000
+
+
+def test_a_damaged_header_is_an_error(tmp_path: Path) -> None:
+    content = bytearray(tar({f"{OLD}/METADATA": CACHE[f"{OLD}/METADATA"]}))
+    content[100:107] = b"garbage"  # the mode
+    content[148:156] = b" " * 8
+    content[148:156] = f"{sum(content[:512]):06o}\0 ".encode()
+    rest = tar({f"{OLD}/RECORD": CACHE[f"{OLD}/RECORD"]})
+    with pytest.raises(ImageError, match=r"damaged header|not a tar that can be read"):
+        mended(tmp_path, [bytes(content), rest])
+
+
+def test_a_layer_that_is_in_an_image_twice_is_no_trouble(tmp_path: Path) -> None:
+    path, result = mended(tmp_path, [tar(CACHE), tar({"a": ""}), tar(CACHE)])
+    assert [each.name for each in result.platforms[0].repair.renamed] == ["oslo.cache"]
+    names = os.listdir(unpacked(path, "new", tmp_path / "new") / SITE)
+    assert sorted(names) == ["module_of_oslo_cache_1_0.py", "oslo.cache-1.0.dist-info"]
