@@ -287,7 +287,7 @@ def _docker_members(archive: tarfile.TarFile, old: Layout | Archive | None, tagg
     entries: list[Json] = []
     written: set[str] = set()
     if isinstance(old, Archive):
-        entries = [_without(one, tagged.tag) for one in layout.saved(old)]
+        entries = [kept for one in layout.saved(old) if (kept := _without(one, tagged.tag))]
         written = _kept(archive, old, {_DOCKERS, *_OTHER_LISTS})
     names = []
     diff_ids = json.loads(content)["rootfs"]["diff_ids"]
@@ -300,7 +300,8 @@ def _docker_members(archive: tarfile.TarFile, old: Layout | Archive | None, tagg
     if name not in written:
         _member(archive, name, content)
     tags = [] if tagged.tag is None else [tagged.tag]
-    entries.append({"Config": name, "RepoTags": tags, "Layers": names})
+    entry = {"Config": name, "RepoTags": tags, "Layers": names}
+    entries = [*(one for one in entries if one != entry), entry]
     _member(archive, _DOCKERS, _dumped(entries))
 
 
@@ -324,11 +325,16 @@ def _parts(image: New) -> tuple[Layer, list[Layer]]:
     return blobs[config.digest], [blobs[layer.digest] for layer in layers]
 
 
-def _without(raw: Json, tag: str | None) -> Json:
-    """Return the entry `raw` of a manifest.json without `tag`, which another image gets."""
+def _without(raw: Json, tag: str | None) -> Json | None:
+    """Return the entry `raw` of a manifest.json without `tag`, which another image gets.
+
+    None: it had no other name.
+    """
     tags = raw.get("RepoTags")
-    kept = [one for one in tags if one != tag] if isinstance(tags, list) else []
-    return {**raw, "RepoTags": kept}
+    if not isinstance(tags, list) or tag not in tags:
+        return raw
+    kept = [one for one in tags if one != tag]
+    return {**raw, "RepoTags": kept} if kept else None
 
 
 def _kept(archive: tarfile.TarFile, old: Archive, left_out: set[str]) -> set[str]:
