@@ -53,6 +53,18 @@ class Stage:
             message = f"`{command[0]}` ended with {done.returncode}"
             raise DemoError(message)
 
+    def gate(self, environment: str) -> bool:
+        """Show what `uvshim check` says of an environment, and return whether the gate is open."""
+        command = ("uvshim", "check", environment)
+        show(command)
+        done = subprocess.run(
+            command, cwd=self.directory, env=self._variables, check=False, stderr=subprocess.STDOUT
+        )
+        insist(on=done.returncode in {0, 1}, otherwise="the environment cannot be examined")
+        state = "open" if done.returncode == 0 else "shut"
+        say(f"\n   Exit code {done.returncode}: the gate is {state}.\n")
+        return done.returncode == 0
+
     def make(self, environment: str) -> None:
         """Make a virtual environment of the Python that runs this file."""
         self.run("uv", "venv", "--quiet", "--python", sys.executable, environment, hidden=True)
@@ -110,7 +122,8 @@ def demonstrate(stage: Stage) -> None:
     stage.names("plain")
     answer = stage.ask("plain")
     insist(on=FAULT in answer, otherwise="plain uv: pkg_resources finds the project all the same")
-    say("\n   It is installed, and pkg_resources does not find it.\n")
+    say("\n   It is installed, and pkg_resources does not find it. A build would end here:\n")
+    insist(on=not stage.gate("plain"), otherwise="the gate is open for the broken environment")
 
     say("2. The cure: the same with uvpip.\n")
     stage.make("cured")
@@ -118,7 +131,8 @@ def demonstrate(stage: Stage) -> None:
     stage.names("cured")
     answer = stage.ask("cured")
     insist(on=answer.startswith(PROJECT), otherwise="uvpip: pkg_resources does not find it")
-    say("\n   pkg_resources finds it, and all that it needs.\n")
+    say("\n   pkg_resources finds it, and all that it needs. A build would go on:\n")
+    insist(on=stage.gate("cured"), otherwise="the gate is shut for the cured environment")
 
     say("3. uv still knows what it installed.\n")
     stage.run("uv", "pip", "check", "--python", "cured")
@@ -130,7 +144,8 @@ def demonstrate(stage: Stage) -> None:
     stage.run("uvshim", "fix", "plain")
     answer = stage.ask("plain")
     insist(on=answer.startswith(PROJECT), otherwise="uvshim fix: pkg_resources does not find it")
-    say("\n   Mended in place.\n")
+    insist(on=stage.gate("plain"), otherwise="the gate is shut for the mended environment")
+    say("   Mended in place.\n")
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -32,6 +33,11 @@ def test_it_shows_the_fault_and_the_cure() -> None:
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("pkg_resources.DistributionNotFound") == 1
     assert done.stdout.count("\n  oslo.cache 3.10.2\n") == 2  # made with uvpip, and mended
+    assert re.findall(r"Exit code ([01]): the gate is (\w+)", done.stdout) == [
+        ("1", "shut"),
+        ("0", "open"),
+        ("0", "open"),
+    ]
     assert " - oslo-cache==3.10.2\n" in done.stdout
     assert done.stdout.endswith("The fault showed, and the cure held.\n")
 
