@@ -47,6 +47,7 @@ image-test: $(VENV)/ready
 # How long it takes, beside what it stands for. See docs/benchmarks.md.
 bench: $(VENV)/ready
 	$(BIN)/python tools/bench.py
+	$(BIN)/python tools/bench_images.py
 
 # One file with all that it needs: dist/uvshim.pyz.
 zipapp: $(VENV)/ready
