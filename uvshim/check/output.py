@@ -266,9 +266,15 @@ def _remedies(report: Report, style: Style) -> Iterator[str]:
     own = [place.path] if mendable - set(inherited) else []
     commands = [f"uvshim fix {quote(report.outside(path))}" for path in own + inherited]
     if report.image is not None:
-        commands = []  # its layers are not changed
+        commands = list(_mending(report.image)) if mendable else []
     for command in commands + reinstalls(report):
         yield f"  {style.label(CYAN, 'hint')} {command}"
+
+
+def _mending(image: str) -> Iterator[str]:
+    """Yield the command that mends `image`, if it has a tag beside which there can be another."""
+    if "@" not in image and ":" in image.partition(":")[2].rpartition("/")[2]:
+        yield f"uvshim fix {quote(image)} --output {quote(f'{image}-mended')}"
 
 
 def reinstalls(report: Report) -> list[str]:
