@@ -76,11 +76,10 @@ def test_of_two_pythons_below_one_root_an_interpreter_has_its_own_directories(
 ) -> None:
     older, newer = "lib/python3.9/site-packages", "lib/python3.10/site-packages"
     root = made(tmp_path / "usr", [older, newer], ["bin/python3.9", "bin/python3.10"])
-    for word, own in (
-        (root / "bin" / "python3.9", older),
-        (root / "bin" / "python3.10", newer),
-        (root, newer),  # of which 10 is the newer one, not 9
-    ):
+    assert paths(installation.find(str(root))) == [
+        (str(root), (f"{root}/{site}",)) for site in (older, newer)
+    ]
+    for word, own in ((root / "bin" / "python3.9", older), (root / "bin" / "python3.10", newer)):
         (found,) = installation.find(str(word))
         assert found.site_packages == (f"{root}/{own}",)
 
@@ -184,6 +183,61 @@ def test_a_program_belongs_to_the_environment_of_its_directory_else_of_where_it_
     )
 
 
+def test_what_is_inherited_is_found_through_a_link_to_the_python_below(tmp_path: Path) -> None:
+    base = made(tmp_path / "base", [SITE], ["bin/python3.11", "lib/python3.11/os.py"])
+    links = made(tmp_path / "elsewhere", ["links", SITE]) / "links"
+    (links / "python3.11").symlink_to(base / "bin" / "python3.11")
+    settings = f"home = {links}\ninclude-system-site-packages = true\nversion_info = 3.11.2\n"
+    root = virtual(tmp_path / "venv", settings)
+    (found,) = installation.find(str(root))
+    assert found.inherited == (f"{base}/{SITE}",)
+    made(links.parent, files=["lib/python3.11/os.py"])  # now it is a Python of its own
+    assert installation.find(str(root))[0].inherited == (f"{links.parent}/{SITE}",)
+
+
+@pytest.mark.parametrize("key", ["version_info", "version"])
+def test_an_environment_made_again_for_another_python_has_the_directories_of_that(
+    tmp_path: Path, key: str
+) -> None:
+    root = virtual(tmp_path / "venv", f"home = /nowhere\n{key} = 3.11.7\n")
+    made(root, ["lib/python3.10/site-packages", "lib/python3.12/site-packages"])
+    (found,) = installation.find(str(root))
+    assert found.site_packages == (f"{root}/{SITE}",)
+
+
+def test_a_virtual_environment_with_etc_and_usr_is_not_the_root_of_a_file_system(
+    tmp_path: Path,
+) -> None:
+    base = made(tmp_path / "base", [SITE], ["bin/python3.11"])
+    settings = f"home = {base}/bin\ninclude-system-site-packages = true\n"
+    root = made(virtual(tmp_path / "venv", settings), ["etc", "usr"])
+    (found,) = installation.find(str(root))
+    assert (found.path, found.inherited) == (str(root), (f"{base}/{SITE}",))
+    assert found.lock == str(root / ".lock")
+
+
+def test_a_prefix_has_the_lock_that_uv_takes_and_is_named_by_its_own_option(tmp_path: Path) -> None:
+    prefix = made(tmp_path / "prefix", [SITE], [".lock"])
+    (found,) = installation.find(str(prefix))
+    assert (found.lock, found.option) == (str(prefix / ".lock"), "--prefix")
+    made(prefix, files=["bin/python3.11"])
+    (found,) = installation.find(str(prefix))
+    assert (found.lock, found.option) == (None, "--python")
+    (found,) = installation.find(str(virtual(tmp_path / "venv")))
+    assert found.option == "--python"
+    (found,) = installation.find(str(prefix / SITE))
+    assert found.option == "--target"
+
+
+def test_a_site_packages_directory_of_an_environment_sees_what_that_inherits(
+    tmp_path: Path,
+) -> None:
+    base = made(tmp_path / "base", [SITE], ["bin/python3.11"])
+    settings = f"home = {base}/bin\ninclude-system-site-packages = true\n"
+    (found,) = installation.find(f"{virtual(tmp_path / 'venv', settings)}/{SITE}")
+    assert found.inherited == (f"{base}/{SITE}",)
+
+
 # --- images -------------------------------------------------------------------------------------
 
 
@@ -234,3 +288,21 @@ def test_places_without_a_python_and_those_too_deep_are_not_searched(tmp_path: P
     virtual(root / "usr" / "sharing")
     found = [each.path for each in installation.in_image(DiskTree(str(root)))]
     assert sorted(found) == ["/", "/usr/sharing"]
+
+
+def test_caches_in_an_image_are_nobodys_environment(tmp_path: Path) -> None:
+    root = made(tmp_path / "root", ["etc", "usr/" + SITE])
+    caches = ["/opt/conda/pkgs", "/root/.cache/pip", "/root/.local/pipx/shared", "/root/.uv"]
+    virtual(root / "root/.local/pipx/shared")
+    for cache in caches:
+        virtual(root / f".{cache}" / "inside")
+        made(root / f".{cache}", [f"as-it-is/{SITE}", SITE])
+    made(root, ["pkgs/" + SITE], ["opt/conda/pkgs/urls.txt", "root/.uv/CACHEDIR.TAG"])
+    assert "/root/.uv" in {each.path for each in installation.find(str(root))}  # no cache yet
+    tag = "Signature: 8a477f597d28d172789f06886806bc55\n"
+    (root / "root/.uv/CACHEDIR.TAG").write_text(tag)
+    (virtual(root / "opt/app") / "CACHEDIR.TAG").write_text(tag)  # as uv does
+    skipped: list[str] = []
+    found = installation.find(str(root), skipped.append)
+    assert [each.path for each in found] == ["/opt/app", "/pkgs", "/usr"]
+    assert skipped == caches

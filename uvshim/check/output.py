@@ -286,14 +286,13 @@ def reinstalls(report: Report) -> list[str]:
     inside of it.
     """
     place = report.place
-    option = "--target" if place.path in place.site_packages else "--python"
     versions: dict[str, list[str]] = {}
     for finding in report.diagnosis.findings:
         if finding.kind in {DUPLICATE, GHOST}:
             versions.setdefault(finding.name, []).append(finding.version)
     for each in report.differences or ():
         versions.setdefault(each.name, []).append(each.version)
-    command = f"uvpip install {option} {quote(place.path)}"
+    command = f"uvpip install {place.option} {quote(place.path)}"
     newer = [f"{command} 'setuptools>=62,<82'"] if report.diagnosis.spellings else []
     return newer + [
         f"{command} --no-deps --reinstall " + quote(f"{name}=={max(found, key=_age)}")

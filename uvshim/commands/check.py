@@ -28,7 +28,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     exclusions = config.exclusions(process.working_directory())
     gate = report.Gate(exclusions, strict=options.strict, verify=options.verify)
     words, names = images.apart(options)
-    reports = [] if names and not words else _environments(words, gate)
+    reports = [] if names and not words else _environments(words, gate, messages)
     answers = images.answers(names, gate, options) if names else []
     everything = reports + images.reports(answers)
     if options.format == "json":
@@ -46,10 +46,10 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     return images.end(answers, messages) or (BROKEN if any(r.broken for r in everything) else 0)
 
 
-def _environments(words: list[str], gate: Gate) -> list[Report]:
+def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:
     """Return what is found out about each environment that `words` name."""
     reports = []
-    for place in named.installations(words):
+    for place in named.installations(words, messages):
         for directory in place.mendable:
             os.listdir(directory)  # what cannot be looked at is not an environment without faults
         reports.append(report.examine(place, gate))

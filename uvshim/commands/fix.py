@@ -62,7 +62,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     words, names = images.apart(options)
     if names or options.output is not None:
         return _fix_images(words, names, options, messages)
-    found = named.installations(words)
+    found = named.installations(words, messages)
     gate = Gate(config.exclusions(process.working_directory()))
     supervisor = Supervisor()
     done: list[Fixed] = []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from uvshim.environments import installation
 from uvshim.errors import EnvironmentUnknownError, UvNotFoundError
+from uvshim.messages import printable
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
 from uvshim.uv.question import Question
@@ -13,15 +14,22 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from uvshim.environments.installation import Installation
+    from uvshim.messages import Messages
 
 
-def installations(words: list[str]) -> list[Installation]:
+def installations(words: list[str], messages: Messages) -> list[Installation]:
     """Return the installations that `words` name; without any, the one uv would install into.
+
+    With ``-v``, `messages` says what is not looked into.
 
     Raises `EnvironmentUnknownError` or `UvNotFoundError`.
     """
     if words:
-        return [found for word in words for found in installation.find(word)]
+
+        def skipped(path: str) -> None:
+            messages.detail(f"`{printable(path)}` is a cache, and not looked into")
+
+        return [found for word in words for found in installation.find(word, skipped)]
     supervisor = Supervisor()
     answer = Question(process.find_uv(), Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()

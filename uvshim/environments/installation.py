@@ -15,7 +15,7 @@ from uvshim.environments.tree import DiskTree
 from uvshim.errors import EnvironmentUnknownError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from uvshim.environments.tree import SearchableTree
 
@@ -69,6 +69,14 @@ class Installation(NamedTuple):
         """Those of its `own` directories that lie on this machine, as paths on it."""
         return [on_disk for path in self.own if (on_disk := self.tree.on_disk(path))]
 
+    @property
+    def option(self) -> str:
+        """The option of `uv pip` by which its path is named."""
+        if self.path in self.site_packages:
+            return "--target"
+        virtual = self.tree.is_file(os.path.join(self.path, _CONFIGURATION))
+        return "--python" if virtual or _has_interpreter(self.tree, self.path) else "--prefix"
+
     def belongs_to_system(self, path: str) -> bool:
         """Say whether the dist-info directory `path` is none of those that are mended here."""
         return os.path.dirname(path) not in self.own
@@ -78,8 +86,11 @@ class Installation(NamedTuple):
         return Environment(self.path, self.lock, self.mendable)
 
 
-def find(word: str) -> list[Installation]:
+def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list[Installation]:
     """Return what `word`, given by a person, names; more than one if it is a file system's root.
+
+    A prefix with several Pythons is more than one, too. `skipped` hears of the caches in a file
+    system, which are not looked into.
 
     Raises `EnvironmentUnknownError` if that is nothing, or nothing with a site-packages directory.
     """
@@ -90,20 +101,20 @@ def find(word: str) -> list[Installation]:
         raise EnvironmentUnknownError(message)
     if os.path.isfile(path):
         return [_of_interpreter(path, word)]
-    if _is_image(path):
-        if found := list(in_image(DiskTree(path))):
-            return found
-        message = f"There is no site-packages directory in the file system below `{word}`"
-        raise EnvironmentUnknownError(message)
     if tree.is_file(os.path.join(path, _CONFIGURATION)):
         if (virtual := _virtual(tree, path)).site_packages:
             return [virtual]
         message = f"The virtual environment `{word}` has no site-packages directory to be read"
         raise EnvironmentUnknownError(message)
+    if _is_image(path):
+        if found := list(in_image(DiskTree(path), skipped)):
+            return found
+        message = f"There is no site-packages directory in the file system below `{word}`"
+        raise EnvironmentUnknownError(message)
     if _is_site_packages(tree, path):
         return [_bare(tree, path)]
-    if found_in_prefix := _prefix(tree, path, None):
-        return [found_in_prefix]
+    if found := list(_pythons(tree, path)):
+        return found
     message = (
         f"`{word}` is no virtual environment, Python interpreter, site-packages directory or "
         "root of a file system"
@@ -158,15 +169,35 @@ def _of_interpreter(path: str, word: str) -> Installation:
 
 
 def _virtual(tree: SearchableTree, root: str) -> Installation:
-    """Return the virtual environment at `root`, a path in `tree`."""
+    """Return the virtual environment at `root`, a path in `tree`.
+
+    Of several Pythons there, it is the one that pyvenv.cfg names: the others are left from before.
+    """
     settings = _settings(tree, os.path.join(root, _CONFIGURATION))
-    own = _existing(tree, usual_site_packages(root, tree.names))
-    python = series(*own) or series("python" + settings.get("version_info", ""))
+    found = _existing(tree, usual_site_packages(root, tree.names))
+    python = series("python" + (settings.get("version_info") or settings.get("version", "")))
+    own = tuple(path for path in found if python and series(path) in {None, python}) or found
     inherited: tuple[str, ...] = ()
     if settings.get("include-system-site-packages", "").lower() == "true" and "home" in settings:
-        base = _prefix(tree, os.path.dirname(settings["home"]), python)
+        base = _below(tree, settings["home"], series(*own) or python)
         inherited = base.site_packages if base else ()
     return Installation(root, own, inherited, os.path.join(root, ".lock"), tree)
+
+
+def _below(tree: SearchableTree, home: str, python: str | None) -> Installation | None:
+    """Return the Python in the directory `home`, as a pyvenv.cfg names it.
+
+    Like Python itself, we look for the standard library beside `home`, and if it is not there,
+    where the interpreter in `home` really lies (CPython, Modules/getpath.py).
+    """
+    beside = os.path.dirname(home)
+    if not tree.is_file(os.path.join(beside, f"lib/python{python}/os.py")):
+        for name in (f"python{python}", f"pypy{python}", "python3", "pypy3", "python"):
+            real = tree.real(os.path.join(home, name))
+            root = os.path.dirname(os.path.dirname(real or ""))
+            if real and root != tree.real(beside) and (found := _prefix(tree, root, python)):
+                return found
+    return _prefix(tree, beside, python)
 
 
 def _settings(tree: SearchableTree, path: str) -> dict[str, str]:
@@ -182,7 +213,15 @@ def _prefix(tree: SearchableTree, root: str, python: str | None) -> Installation
     found = _existing(tree, usual_site_packages(root, tree.names))
     python = python or newest(found)
     own = tuple(path for path in found if series(path) in {None, python})
-    return Installation(root, own, (), None, tree) if own else None
+    lock = os.path.join(root, ".lock")
+    # For a Python uv locks another file, and only uv knows which.
+    is_locked = tree.is_file(lock) and not _has_interpreter(tree, root)
+    return Installation(root, own, (), lock if is_locked else None, tree) if own else None
+
+
+def _has_interpreter(tree: SearchableTree, root: str) -> bool:
+    """Say whether a Python is installed below `root`, and not only for a Python elsewhere."""
+    return any(name.startswith(("python", "pypy")) for name in tree.names(f"{root}/bin"))
 
 
 def _bare(tree: SearchableTree, path: str) -> Installation:
@@ -190,7 +229,8 @@ def _bare(tree: SearchableTree, path: str) -> Installation:
     root = os.path.dirname(os.path.dirname(os.path.dirname(path)))
     virtual = tree.is_file(os.path.join(root, _CONFIGURATION))
     lock = os.path.join(root if virtual else path, ".lock")
-    return Installation(path, (path,), (), lock, tree)
+    inherited = _virtual(tree, root).inherited if virtual else ()
+    return Installation(path, (path,), inherited, lock, tree)
 
 
 def _is_site_packages(tree: SearchableTree, path: str) -> bool:
@@ -205,30 +245,63 @@ def _is_image(path: str) -> bool:
     return all(os.path.isdir(os.path.join(path, name)) for name in ("usr", "etc"))
 
 
-def in_image(tree: SearchableTree) -> Iterator[Installation]:
-    """Yield every installation in the file system that `tree` is."""
+def in_image(
+    tree: SearchableTree, skipped: Callable[[str], None] = lambda _path: None
+) -> Iterator[Installation]:
+    """Yield every installation in the file system that `tree` is.
+
+    `skipped` hears of every cache, whatever lies in it: it is nobody's environment.
+    """
     seen: set[str | None] = set()
-    for prefix in sorted({root_of(path) for path in _search(tree, "/", _DEEPEST)}):
+    for prefix in sorted({root_of(path) for path in _search(tree, "/", _DEEPEST, skipped)}):
         if tree.is_file(os.path.join(prefix, _CONFIGURATION)):
             yield _virtual(tree, prefix)._replace(lock=None)
             continue
-        versions = {series(path) for path in usual_site_packages(prefix, tree.names)}
-        for python in sorted(versions - {None}, key=_order) or [None]:
-            found = _prefix(tree, prefix, python)
-            if found and (key := tree.real(found.site_packages[0])) not in seen:
+        for found in _pythons(tree, prefix):
+            if (key := tree.real(found.site_packages[0])) not in seen:
                 seen.add(key)
-                yield found
+                yield found._replace(lock=None)
 
 
-def _search(tree: SearchableTree, directory: str, depth: int) -> Iterator[str]:
+def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Installation]:
+    """Yield every Python that is installed below `prefix`, the oldest first."""
+    versions = {series(path) for path in usual_site_packages(prefix, tree.names)}
+    for python in sorted(versions - {None}, key=_order) or [None]:
+        if found := _prefix(tree, prefix, python):
+            yield found
+
+
+def _search(
+    tree: SearchableTree, directory: str, depth: int, skipped: Callable[[str], None]
+) -> Iterator[str]:
     """Yield the site-packages directories below `directory`, not through symbolic links."""
+    listed = tree.names(directory)
+    if _is_cache(tree, directory, listed):
+        skipped(directory)
+        return
     own = set(tree.directories(directory))
-    for name in sorted(tree.names(directory)):
+    for name in sorted(listed):
         path = os.path.join(directory, name)
         if name in {"site-packages", "dist-packages"}:
             yield path
         elif depth > 1 and name in own and path not in _NOT_SEARCHED:
-            yield from _search(tree, path, depth - 1)
+            yield from _search(tree, path, depth - 1, skipped)
+
+
+def _is_cache(tree: SearchableTree, directory: str, listed: Collection[str]) -> bool:
+    """Say whether `directory`, with the names `listed`, is what tools keep for other environments.
+
+    uv and others mark theirs (Cache Directory Tagging Specification). pip, pipx (for the pip that
+    its environments share) and conda do not. uv marks each virtual environment, too.
+    """
+    if _CONFIGURATION in listed:
+        return directory.endswith("/pipx/shared")
+    tag = tree.read(f"{directory}/CACHEDIR.TAG", 64) if "CACHEDIR.TAG" in listed else None
+    return (
+        (tag or b"").startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
+        or directory.endswith(("/.cache/uv", "/.cache/pip", "/pipx/shared"))
+        or (directory.endswith("/pkgs") and "urls.txt" in listed)
+    )
 
 
 def root_of(site_packages: str) -> str:
