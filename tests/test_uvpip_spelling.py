@@ -126,3 +126,14 @@ def test_the_setuptools_of_the_python_below_counts(
         assert done.returncode == 0, done.stderr
         (site_packages,) = environment.glob("lib/*/site-packages")
         assert (site_packages / (NORMALIZED if kept else DOTTED)).is_dir()
+
+
+def test_what_keeps_its_name_is_not_hinted_at(
+    run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    index = ("--no-index", "-f", wheels)
+    for version, hinted in ((OLD, False), (NEW, True)):
+        words = ("twisted", f"setuptools=={version}")
+        assert run(uv, "pip", "install", *words, *index).returncode == 0
+        done = run(uvpip, "twisted", *index)
+        assert ("uvshim fix" in done.stderr) == hinted, done.stderr

@@ -183,10 +183,10 @@ def _hint_at_what_stood_there(
     """Say how to rename what stood there `before` under a name that pkg_resources does not find."""
     from uvshim.environments.snapshot import dotted_names
 
-    kept = in_use(environment, before, before)
     for name in dotted_names(before):
-        meant = name.lower().replace(".", "-").replace("_", "-") in kept
-        if not meant and not (exclude and config.matcher(exclude)(name)):
+        key = name.lower().replace(".", "-").replace("_", "-")
+        is_meant = exclude and config.matcher(exclude)(name)
+        if not is_meant and key not in in_use(environment, before, before):
             _messages(arguments).suggest_first_fix(environment.path, name)
             return
 
