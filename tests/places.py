@@ -52,14 +52,16 @@ class Venv(NamedTuple):
         return done.returncode == 0
 
 
-def copy_installation(root: Path) -> Path:
+def copy_installation(root: Path, python: Path | None = None) -> Path:
     """Make `root` an installation of the Python that runs the tests, with no packages in it.
 
     The interpreter is a copy, so that it takes `root` for its own; the standard library is that of
-    the original.
+    the original, which may also be that of another interpreter, `python`.
     """
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     original = Path(sys.base_prefix)
+    if python is not None:
+        name, original = python.name, python.resolve().parent.parent
     library = root / "lib" / name
     (library / "site-packages").mkdir(parents=True)
     for each in (original / "lib" / name).iterdir():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.places import Venv, bundled_pip, tree
+from tests.conftest import interpreters
+from tests.places import Venv, bundled_pip, copy_installation, tree
+from tests.wheels import build_wheel
 
 if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
@@ -119,3 +123,121 @@ def test_run_takes_what_pip_has_put_aside_for_no_distribution(
     done = run(uvshim, "run", "--env", venv.path, "--", "mkdir", stash)
     assert (done.returncode, done.stderr) == (0, "")
     assert stash.exists()
+
+
+@pytest.fixture
+def with_pip(run: Run, uv: Path, installation: Path) -> Path:
+    """A Python that is not a virtual one, with pip; a newer one has been in the same prefix."""
+    python = installation / "bin" / "python3"
+    choice = ("--python", python, "--break-system-packages", "--no-index")
+    assert run(uv, "pip", "install", *choice, bundled_pip()).returncode == 0
+    (installation / "lib" / "python3.99" / "site-packages").mkdir(parents=True)
+    return installation
+
+
+@pytest.mark.parametrize(
+    ("words", "more", "lands"),
+    [
+        ([], {}, "python/lib/python3.*/site-packages"),
+        (["--target", "t"], {}, "t"),
+        (["--target=./t"], {}, "t"),
+        (["-t", "t"], {}, "t"),
+        (["-tt"], {}, "t"),
+        (["--prefix", "p"], {}, "p/lib/python3.*/site-packages"),
+        (["--root", "r"], {}, "r/**/site-packages"),
+        (["--root=r", "--prefix=/p"], {}, "r/p/lib/python3.*/site-packages"),
+        (["--user"], {}, "home/.local/lib/python3.*/site-packages"),
+        ([], {"PIP_TARGET": "t"}, "t"),
+        ([], {"PIP_CONFIG_FILE": "pip.conf"}, "t"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("how", ["pip", "python -m pip"])
+def test_run_cares_for_what_a_pip_installs_wherever_it_is_told_to(
+    how: str,
+    words: list[str],
+    more: dict[str, Any],
+    lands: str,
+    run: Run,
+    uvshim: Path,
+    with_pip: Path,
+    wheels: Path,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pip.conf").write_text("[install]\ntarget = t\n")
+    version = f"3.{sys.version_info.minor}"
+    command: list[str | Path] = [with_pip / "bin" / f"pip{version}"]
+    if how != "pip":
+        command = [with_pip / "bin" / f"python{version}", "-m", "pip"]
+    command += ["install", "-q", "--no-warn-script-location", "--no-index", "-f", wheels, *words]
+    done = run(uvshim, "run", "--", *command, "zope.deferred", cwd=tmp_path, stdin="", **more)
+    assert done.returncode == 0, done.stderr
+    (found,) = (each for each in tmp_path.rglob("*deferred*.dist-info") if each.is_dir())
+    assert found.name == "zope.deferred-1.2.dist-info"
+    assert found in tmp_path.glob(f"{lands}/*")
+
+
+def test_run_tells_two_pythons_of_one_prefix_apart(
+    run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
+) -> None:
+    others = [each for each in interpreters() if each.name != f"python3.{sys.version_info.minor}"]
+    if not others:
+        pytest.skip("NOT TRIED: a second Python")
+    second = copy_installation(tmp_path / "second", others[-1])
+    name = others[-1].name
+    shutil.copy(second / "bin" / name, with_pip / "bin" / name)
+    (second / "lib" / name).rename(with_pip / "lib" / name)
+    for alias in ("python", "python3"):
+        (with_pip / "bin" / alias).unlink()
+        (with_pip / "bin" / alias).symlink_to(name)
+    first = with_pip / "bin" / f"python3.{sys.version_info.minor}"
+    command = (first, "-m", "pip", "install", "-q", "--no-index", "-f", wheels, "zope.deferred")
+    path = f"{with_pip / 'bin'}:{os.environ['PATH']}"
+    done = run(uvshim, "run", "--", *command, UV_SYSTEM_PYTHON="1", PATH=path)
+    assert done.returncode == 0, done.stderr
+    (found,) = with_pip.glob("lib/*/site-packages/*deferred*.dist-info")
+    assert found.name == "zope.deferred-1.2.dist-info"
+
+
+def test_run_cares_for_the_tools_that_uv_installs(
+    run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path, offline: dict[str, Any]
+) -> None:
+    build_wheel(wheels, "tool", entry_points="[console_scripts]\ntool = tool:main\n")
+    places: dict[str, Any] = {
+        "UV_TOOL_DIR": str(tmp_path / "tools"),
+        "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
+        **offline,
+    }
+    command = ("tool", "install", "-q", "-p", sys.executable, "--with", "zope.deferred", "tool")
+    done = run(uvshim, "run", "--", uv, "--no-config", *command, **places)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in Venv(tmp_path / "tools" / "tool").dist_infos()
+
+
+@pytest.mark.parametrize(
+    "before", [["-q"], ["--color", "never"], ["--directory", "."], ["--no-config", "--offline"]]
+)
+def test_run_finds_the_subcommand_of_a_uv_behind_its_options(
+    before: list[str], run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    words = ("--no-index", "-f", wheels, "--target", "t", "zope.deferred")
+    done = run(uvshim, "run", "--", uv, *before, "pip", "install", *words)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "zope.deferred-1.2.dist-info").is_dir()
+
+
+def test_run_says_where_it_looked_if_it_cannot_know_where_a_command_installs(
+    run: Run, uvshim: Path, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    done = run(uvshim, "run", "--", "sh", "-c", "true")
+    assert done.returncode == 0
+    assert done.stderr == (
+        f"It is not known where `sh` installs: nothing is new in `{venv.path}` (see --env)\n"
+    )
+    assert run(uvshim, "run", "-q", "--", "sh", "-c", "true").stderr == ""
+    assert run(uvshim, "run", "--env", venv.path, "--", "true").stderr == ""
+    assert run(uvshim, "run", "--", uv, "--version").stderr == ""
+    install = f"{uv} pip install -q --no-index -f {wheels} zope.deferred"
+    done = run(uvshim, "run", "--", "sh", "-c", install)
+    assert "Renormalized" in done.stderr
+    assert "not known" not in done.stderr

@@ -7,23 +7,23 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim import config
-from uvshim.commands import named
+from uvshim.commands import destinations, named
 from uvshim.environments import installation
-from uvshim.environments.environment import Environment
 from uvshim.environments.snapshot import Snapshot
-from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
+from uvshim.errors import EnvironmentUnknownError, UvshimError
 from uvshim.uv import process
-from uvshim.uv.arguments import Arguments
-from uvshim.uv.question import Question
 from uvshim.uv.supervisor import Supervisor
 from uvshim.uvpip import NOT_RENAMED, load, rename_new
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
 
-    from uvshim.environments.installation import Installation
+    from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
+
+    # What tells one place from another: its path, and its directories, of which a prefix with more
+    # than one Python has several.
+    _Key = tuple[str, ...]
 
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
@@ -42,8 +42,8 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     exclude = config.excluded(process.working_directory())
     command = [program, *words[1:]]
     places = {
-        os.path.realpath(place.path): (place, Snapshot.of(place))
-        for place in _installed_into(options.env, command, supervisor)
+        key: (place, Snapshot.of(place))
+        for key, place in _installed_into(options.env, command, supervisor).items()
     }
     if any(place.holds(__file__) for place, _ in places.values()):
         load()  # now: the command may replace or remove these very modules
@@ -52,66 +52,38 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     supervisor.end_if_interrupted()
     status = supervisor.wait(supervisor.start(command), meanwhile=load)
 
-    for place in _installed_into(options.env, command, supervisor):
-        places.setdefault(os.path.realpath(place.path), (place, nothing))
-    complete = True
-    for place, before in places.values():
-        if before.new_in(place):
-            complete = rename_new(place, before, exclude, supervisor, messages) and complete
+    known = {path for key in places for path in key}
+    for key, place in _installed_into(options.env, command, supervisor).items():
+        if not known.issuperset(key):
+            places[key] = (place, nothing)
+    changed = [(place, before) for place, before in places.values() if before.new_in(place)]
+    renamed = [rename_new(*each, exclude, supervisor, messages) for each in changed]
+    complete = all(renamed)
     if not places and status == 0:
         messages.warning("it is not known where that installs: nothing was renamed (see --env)")
         complete = False
+    elif not (changed or status or options.env or destinations.is_known(command)):
+        looked = ", ".join(f"`{place.path}`" for place, _ in places.values())
+        messages.note(
+            f"It is not known where `{words[0]}` installs: nothing is new in {looked} (see --env)"
+        )
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 
 
 def _installed_into(
     option: str | None, command: list[str], supervisor: Supervisor
-) -> Iterator[Environment]:
-    """Yield the environments, as far as they exist now, that `command` may install into.
-
-    It is the one that `option` names; without, that of a `pip` or `python` itself, the project's
-    of `uv sync`, and the one that `uv pip` would use, with the command's own options if it is one.
-    """
-    program, *words = command
-    name = os.path.basename(program)
-    if option is not None:
+) -> dict[_Key, Environment]:
+    """Return the places that `command` may install into, which `option` may name."""
+    if option is None:
+        found = list(destinations.of(command, supervisor))
+    else:
+        found = []
         with contextlib.suppress(EnvironmentUnknownError):  # not yet
-            yield from (
-                named.with_lock(found, supervisor).environment()
-                for found in installation.find(option)
-            )
-        return
-    if name.startswith(("pip", "python", "pypy", "graalpy")) and (
-        own := installation.of_program(program)
-    ):
-        yield named.with_lock(own, supervisor).environment()
-    arguments = Arguments(words if name == "uv" else [])
-    if project := _project_environment(arguments):
-        yield project.environment()
-    try:
-        binary = process.find_uv()
-    except UvNotFoundError:
-        return
-    chosen = Arguments(words[1:] if name == "uv" and words[:1] == ["pip"] else [])
-    if environment := Environment.of(Question(binary, chosen, supervisor).answer(), supervisor):
-        yield environment
-
-
-def _project_environment(arguments: Arguments) -> Installation | None:
-    """Return the environment that `uv sync` with `arguments` uses, if it is there."""
-    name = os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv"
-    directory = os.path.abspath(
-        os.path.join(
-            process.working_directory(), arguments.directory or "", arguments.project or ""
-        )
-    )
-    while True:
-        path = os.path.join(directory, name)
-        if os.path.isfile(os.path.join(path, "pyvenv.cfg")):
-            with contextlib.suppress(EnvironmentUnknownError):
-                return installation.find(path)[0]
-            return None
-        parent = os.path.dirname(directory)
-        if parent == directory:
-            return None
-        directory = parent
+            found = [
+                named.with_lock(each, supervisor).environment()
+                for each in installation.find(option)
+            ]
+    return {
+        (os.path.realpath(each.path), *map(os.path.realpath, each.site_packages())): each
+        for each in found
+    }

@@ -47,11 +47,13 @@ class Environment:
 
     def site_packages(self) -> list[str]:
         """Return the directories that exist now. One that is reached by two names counts once."""
+        return existing(self.candidates(), os.path.isdir, os.path.realpath)
+
+    def candidates(self) -> list[str]:
+        """Return the directories, existing or not."""
         if self._directories is None:
-            candidates: list[str] = list(usual_site_packages(self.path))
-        else:
-            candidates = self._directories
-        return existing(candidates, os.path.isdir, os.path.realpath)
+            return list(usual_site_packages(self.path))
+        return self._directories
 
     def is_alone(self) -> bool:
         """Say whether its Python imports from no other site-packages directories than its own.

@@ -112,6 +112,15 @@ class Arguments:
             self.version = True
 
 
+def split_subcommand(words: Sequence[str]) -> tuple[list[str], str, list[str]]:
+    """Return the options before the subcommand in the `words` of a `uv`, it, and those after it."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 2 if words[at] in WITH_VALUE else 1
+    subcommand = words[at] if at < len(words) else ""
+    return list(words[:at]), subcommand, list(words[at + 1 :])
+
+
 def _one_letter_apart(one: str, other: str) -> bool:
     """Say whether one letter more, another one, or two swapped make the difference."""
     if len(one) > len(other):
