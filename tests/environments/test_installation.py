@@ -138,9 +138,9 @@ def test_a_directory_that_two_names_lead_to_counts_once(tmp_path: Path) -> None:
     ("name", "reason"),
     [
         ("nowhere", "does not exist"),
-        ("file", "is no Python interpreter"),
-        ("bin/python3", "is no Python interpreter"),
-        ("empty", "is no virtual environment, Python interpreter, site-packages directory or"),
+        ("file", "is not a virtual environment, a Python interpreter"),
+        ("bin/python3", "is not a virtual environment, a Python interpreter"),
+        ("empty", "is not a virtual environment, a Python interpreter"),
         ("venv", "has no site-packages directory"),
         ("root", "There is no site-packages directory in the file system"),
     ],

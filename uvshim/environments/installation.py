@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _CONFIGURATION = "pyvenv.cfg"
 
+# What a person may name.
+_READABLE = (
+    "a virtual environment, a Python interpreter with a site-packages directory, such a directory, "
+    "the root of a file system, or an image: its layout, its archive, or a tar of its root"
+)
+
 _OF_DPKG = "lib/python3/dist-packages"
 
 # Where no Python is installed in an image, and much or something endless may lie.
@@ -115,10 +121,7 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
         return [_bare(tree, path)]
     if found := list(_pythons(tree, path)):
         return found
-    message = (
-        f"`{word}` is no virtual environment, Python interpreter, site-packages directory or "
-        "root of a file system"
-    )
+    message = f"`{word}` is not {_READABLE}"
     raise EnvironmentUnknownError(message)
 
 
@@ -128,7 +131,7 @@ def of_site_packages(path: str) -> Installation:
     Raises `EnvironmentUnknownError` if it is no directory.
     """
     if not os.path.isdir(path):
-        message = f"`{path}` is no directory"
+        message = f"`{path}` is not a directory"
         raise EnvironmentUnknownError(message)
     return _bare(DiskTree(), os.path.abspath(path))
 
@@ -164,7 +167,7 @@ def _of_interpreter(path: str, word: str) -> Installation:
     name = os.path.basename(path)
     if name.startswith(("python", "pypy", "graalpy")) and (found := of_program(path)):
         return found
-    message = f"`{word}` is no Python interpreter with a site-packages directory"
+    message = f"`{word}` is not {_READABLE}"
     raise EnvironmentUnknownError(message)
 
 
