@@ -77,11 +77,43 @@ def only_uv(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+# What macOS has not got of what is called on Linux; Python executes this when it starts.
+LIKE_MACOS = """
+import os, signal
+from importlib import import_module
+del os.memfd_create
+for module in (signal, import_module("_signal")):
+    del module.sigwaitinfo, module.sigtimedwait
+"""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of `uvpip` once more, without what macOS has not got."""
+    if getattr(metafunc.module, "ON_MACOS_TOO", False) and "variables" in metafunc.fixturenames:
+        metafunc.parametrize("system", ["linux", "like macOS"], indirect=True)
+
+
 @pytest.fixture
-def variables(tmp_path: Path, only_uv: Path, shared_cache: Path) -> dict[str, str]:
+def system(request: pytest.FixtureRequest) -> str:
+    """The operating system whose calls the commands find."""
+    return str(getattr(request, "param", "linux"))
+
+
+@pytest.fixture
+def variables(
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    only_uv: Path,
+    shared_cache: Path,
+    system: str,
+) -> dict[str, str]:
     """The environment variables of every command: nothing of the machine's uv, pip or Python."""
     home = tmp_path / "home"
     home.mkdir()
+    more = {}
+    if system != "linux":
+        more["PYTHONPATH"] = str(tmp_path_factory.mktemp("like-macos"))
+        Path(more["PYTHONPATH"], "sitecustomize.py").write_text(LIKE_MACOS)
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -94,6 +126,7 @@ def variables(tmp_path: Path, only_uv: Path, shared_cache: Path) -> dict[str, st
         "PATH": f"{only_uv}{os.pathsep}{os.environ['PATH']}",
         "UV_CACHE_DIR": str(shared_cache),
         "UV_PYTHON_DOWNLOADS": "never",
+        **more,
     }
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
     from tests.places import Venv
 
+ON_MACOS_TOO = True
+
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"]
 DOTTED = "zope.deferred-1.2.dist-info"
 

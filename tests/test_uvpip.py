@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Run
 
+ON_MACOS_TOO = True
+
 
 def test_a_dotted_name_is_found_by_pkg_resources_only_after_uvpip(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, old_setuptools: Path

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import MakeVenv, Run
 
+ON_MACOS_TOO = True
+
 
 def test_a_virtual_environment_with_system_site_packages_gets_it_and_the_system_keeps_what_it_has(
     run: Run, uv: Path, uvpip: Path, make_venv: MakeVenv, installation: Path, wheels: Path

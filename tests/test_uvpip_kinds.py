@@ -27,6 +27,8 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tests.wheels import build_wheel as build
 
+ON_MACOS_TOO = True
+
 def _build(directory, **more):
     return build(Path(directory), {name!r}, {version!r}, **more).name
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import MakeVenv, Run
 
+ON_MACOS_TOO = True
+
 SERIES = f"{sys.version_info.major}.{sys.version_info.minor}"
 HERE = "desk/.venv/lib/python*/site-packages"
 OTHER = "other/lib/python*/site-packages"

@@ -113,9 +113,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 def test_the_sdist_holds_what_builds_and_tests_it_and_nothing_else(release: Path) -> None:
     with tarfile.open(release / SDIST) as archive:
         members = {name.partition("/")[2] for name in archive.getnames()}
-    parts = ("docs/", "recipes/", "tests/", "tools/", "uvshim/")
+    parts = (".github/", "docs/", "recipes/", "tests/", "tools/", "uvshim/")
     single = {"Makefile", "CHANGELOG.md", "README.md", "pyproject.toml", ".gitignore", *LICENCES}
-    single |= {"mkdocs.yml"} & set(committed())
+    single |= {"CONTRIBUTING.md", ".pre-commit-config.yaml", "mkdocs.yml"}
     expected = {name for name in committed() if name.startswith(parts) or name in single}
     assert members == expected | {"PKG-INFO"}
 

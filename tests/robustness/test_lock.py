@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.places import Venv
     from tests.robustness.invariants import Tools
 
+ON_MACOS_TOO = True
+
 SAID = "Waiting for another uv to release its lock at `"
 
 

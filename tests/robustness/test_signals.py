@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tests.places import Venv
     from tests.robustness.invariants import Tools
 
+ON_MACOS_TOO = True
+
 NAMES = [f"Signal.{number}-x" for number in range(40)]
 TRIALS = 30
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WAITING_UV = """\
 #!{python} -IS
 import os, select, signal, sys, time
+
+ON_MACOS_TOO = True
 if "--dry-run" in sys.argv or "--version" in sys.argv:
     sys.exit()
 arrived, arriving = os.pipe()
