@@ -147,12 +147,19 @@ def test_what_cannot_be_started_is_told_and_ends_with_126(
         assert unread(run, uvpip, word, uv=no_program) == 126
 
 
-def test_only_what_is_uvs_own_fault_is_said_of_uv(
-    run: Run, uvpip: Path, venv: Venv, tmp_path: Path
+def test_where_no_file_can_be_opened_for_its_answer_uv_installs_and_that_is_not_said_of_uv(
+    run: Run, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:
-    """No file can be opened any more, where the answer of uv is to go."""
-    done = run(sys.executable, "-c", NO_FILES)
-    assert (done.returncode, done.stderr) == (2, "error: Too many open files\n")
+    done = run(
+        sys.executable, "-c", NO_FILES.format(words=["--no-index", "-f", str(wheels), "six"])
+    )
+    assert done.returncode == 1
+    assert "six was not found" in done.stderr
+    words = ["--no-index", "-f", str(wheels), "zope.deferred"]
+    done = run(sys.executable, "-c", NO_FILES.format(words=words))
+    assert done.returncode == 3
+    assert "there is no place for its answer: Too many open files" in done.stderr
+    assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
 
 
 NO_FILES = """
@@ -162,6 +169,6 @@ from uvshim.uv import process, question, supervisor
 def none():
     raise OSError(24, os.strerror(24))
 process._nameless_file = none
-sys.argv[1:] = ["x"]
+sys.argv[1:] = {words!r}
 sys.exit(uvpip.main())
 """

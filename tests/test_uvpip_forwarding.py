@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from tests.conftest import Run
 
+ON_MACOS_TOO = True
+
 RECORDER = """\
 #!{python} -IS
 import json, os, sys
-
-ON_MACOS_TOO = True
 seen = {{
     "argv": [os.fsencode(word).hex() for word in sys.argv[1:]],
     "environment": {{os.fsencode(k).hex(): os.fsencode(v).hex() for k, v in os.environ.items()}},

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
     from tests.places import Venv
 
+ON_MACOS_TOO = True
+
 DOTTED = "zope.deferred-1.2.dist-info"
 NORMALIZED = "zope_deferred-1.2.dist-info"
 
@@ -26,8 +28,6 @@ import shutil, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from tests.wheels import build_wheel as build
-
-ON_MACOS_TOO = True
 
 def _build(directory, **more):
     return build(Path(directory), {name!r}, {version!r}, **more).name

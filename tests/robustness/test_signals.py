@@ -163,12 +163,13 @@ def test_a_signal_while_uv_is_at_work_ends_all_and_installs_nothing(
         )
     )
     wrapper.chmod(0o755)
-    mark = f"work-{os.getpid()}"
+    mark = f"work-{os.getpid()}-{number}-{when}"
     started = subprocess.Popen(
         [tools.uvpip, "--python", bare.python, "--no-index", "--find-links", many, *NAMES],
         env={**tools.variables, MARK: mark, "UVSHIM_UV": str(wrapper)},
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # no terminal: what comes is not from its keys
     )
     while not (tmp_path / "asked").exists():
         assert started.poll() is None

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from tests.conftest import Run
     from tests.places import Venv
 
+ON_MACOS_TOO = True
+
 # It answers the question at once, and otherwise waits for signals, which it notes.
 WAITING_UV = """\
 #!{python} -IS
 import os, select, signal, sys, time
-
-ON_MACOS_TOO = True
 if "--dry-run" in sys.argv or "--version" in sys.argv:
     sys.exit()
 arrived, arriving = os.pipe()
@@ -263,6 +263,7 @@ def test_a_signal_while_uv_is_asked_ends_the_command_and_nothing_is_begun(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # no terminal: what comes is not from its keys
     )
     appears(tmp_path / "asked", started)
     started.send_signal(number)

@@ -39,7 +39,7 @@ class Supervisor:
     starts (nohup, a shell's background job) stays ignored.
 
     Where the operating system has no `sigwaitinfo` (macOS) nobody can tell who sent a signal: there
-    those that a key sends are left to the child.
+    those that a key sends are left to the child, if keys can reach it.
     """
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Supervisor:
 
         def pass_on(number: int, _frame: object) -> None:
             self._passed_on.append(number)
-            if number not in _KEYS:
+            if number not in _KEYS or not _in_the_foreground():
                 os.kill(child.pid, number)
 
         before = {number: signal.signal(number, pass_on) for number in self._held}
@@ -177,3 +177,17 @@ class Supervisor:
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
         return 128 - status
+
+
+def _in_the_foreground() -> bool:
+    """Say whether the keys of a terminal send signals to this process, and so to its child."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:  # there is none
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
