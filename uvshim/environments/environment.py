@@ -122,11 +122,7 @@ def _names(directory: str) -> list[str]:
 def _asked(root: str, version: str, supervisor: Supervisor) -> list[str] | None:
     """Return what the Python `version` below `root` says of its own scheme, or None."""
     series = ".".join(version.split(".")[:2])
-    for name in (
-        os.path.join("bin", f"python{series}"),
-        os.path.join("bin", "python3"),
-        "python.exe",
-    ):
+    for name in (os.path.join("bin", f"python{series}"), os.path.join("bin", "python3")):
         interpreter = os.path.join(root, name)
         if not os.access(interpreter, os.X_OK):
             continue

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 # Without waiting: a pipe in the place of METADATA must not stop us for ever.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK
 
 
 def read(path: str, limit: int | None = None) -> bytes | None:

@@ -200,7 +200,7 @@ def _check_rights(wanted: Plan) -> None:
     as_who_we_are = os.access in os.supports_effective_ids
     for each in written:
         if not os.access(each, os.W_OK, effective_ids=as_who_we_are):
-            read_only = hasattr(os, "statvfs") and os.statvfs(each).f_flag & os.ST_RDONLY
+            read_only = os.statvfs(each).f_flag & os.ST_RDONLY
             code = errno.EROFS if read_only else errno.EACCES
             raise OSError(code, os.strerror(code), each)
 

@@ -104,10 +104,9 @@ def _link(source: str, target: str) -> None:
 
 def _own_as(source: str, target: str) -> None:
     """Give `target` the owner of `source`, if we are allowed to."""
-    if hasattr(os, "chown"):
-        status = os.lstat(source)
-        with contextlib.suppress(PermissionError):
-            os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    status = os.lstat(source)
+    with contextlib.suppress(PermissionError):
+        os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
 
 
 def _equal(one: str, other: str) -> bool:

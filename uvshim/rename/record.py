@@ -292,7 +292,7 @@ def _new(path: str) -> int:
 def _look_like(wanted: os.stat_result, path: str, has: os.stat_result) -> None:
     """Give the file `path` the owner and the mode that are `wanted`, where it `has` others."""
     other_owner = (wanted.st_uid, wanted.st_gid) != (has.st_uid, has.st_gid)
-    if other_owner and hasattr(os, "chown"):
+    if other_owner:
         with contextlib.suppress(PermissionError):  # another user's file in our directory
             os.chown(path, wanted.st_uid, wanted.st_gid)
     if other_owner or wanted.st_mode != has.st_mode:
