@@ -160,7 +160,7 @@ def _add_image_options(check: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where what was learnt of layers is kept (default: ~/.cache/uvshim)",
     )
-    images.add_argument("--no-cache", action="store_true", help="keep nothing, and know nothing")
+    images.add_argument("--no-cache", action="store_true", help="neither read nor write it")
     images.add_argument(
         "--scheduler", metavar="ADDRESS", help="have the workers of a Dask scheduler do it"
     )
@@ -189,10 +189,10 @@ def _add_output_options(fix: argparse.ArgumentParser) -> None:
 
 
 def _positive(word: str) -> int:
-    number = int(word)
-    if number < 1:
-        raise ValueError
-    return number
+    if not word.isdecimal() or int(word) < 1:
+        message = f"`{word}` is not a number of processes (1 or more)"
+        raise argparse.ArgumentTypeError(message)
+    return int(word)
 
 
 # Each command has its own module, which only it imports.

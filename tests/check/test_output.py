@@ -185,8 +185,8 @@ def test_a_ghost_and_a_duplicate_are_for_an_installer_the_newest_version_of_each
     ]
     hints = [line for line in text(report(GHOST, *duplicates)).splitlines() if "hint" in line]
     assert hints == [
-        "  hint: uvpip install --python /opt/app --no-deps --reinstall g==1.0",
-        "  hint: uvpip install --python /opt/app --no-deps --reinstall d.e==1.10",
+        "  hint: uvpip install --prefix /opt/app --no-deps --reinstall g==1.0",
+        "  hint: uvpip install --prefix /opt/app --no-deps --reinstall d.e==1.10",
     ]
     target = Installation(SITE, (SITE,), (), None, DiskTree())
     (hint,) = [line for line in text(report(GHOST, place=target)).splitlines() if "hint" in line]

@@ -36,12 +36,15 @@ class Snapshot:
 
     @classmethod
     def take(cls, site_packages: Iterable[str]) -> Snapshot:
-        """Look into the directories `site_packages`. One that cannot be listed counts as empty."""
+        """Look into the directories `site_packages`. One that cannot be listed counts as empty.
+
+        The paths in the snapshot are absolute.
+        """
         states: dict[str, State] = {}
         setuptools = []
         for directory in site_packages:
             try:
-                entries = os.scandir(directory)
+                entries = os.scandir(os.path.abspath(directory))
             except OSError:
                 continue
             with entries:
