@@ -189,9 +189,11 @@ def _add_output_options(fix: argparse.ArgumentParser) -> None:
 
 
 def _positive(word: str) -> int:
+    from argparse import ArgumentTypeError
+
     if not word.isdecimal() or int(word) < 1:
         message = f"`{word}` is not a number of processes (1 or more)"
-        raise argparse.ArgumentTypeError(message)
+        raise ArgumentTypeError(message)
     return int(word)
 
 

@@ -54,7 +54,7 @@ class Messages:
     def detail(self, message: str) -> None:
         """Say what is of use to somebody who looks for a fault."""
         if self._verbose:
-            self._say(f"{self._style.paint(CYAN, 'DEBUG')} uvshim: {message}")
+            self._say(f"{self._style.paint(CYAN, 'DEBUG')} uvshim: {printable(message)}")
 
     def note(self, message: str) -> None:
         """Say what is worth knowing although nothing was done about it."""

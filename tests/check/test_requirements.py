@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from packaging.markers import Marker
+from packaging.version import InvalidVersion
 
 from tests.corpus import MemoryTree, metadata
 from uvshim.check import distributions
@@ -123,4 +125,18 @@ def test_a_marker_that_cannot_be_evaluated_ends_in_the_exception_of_packaging(
 ) -> None:
     one = requirements.parse("a; python_version ~= 'banana'")
     with pytest.raises(RequireError, match="UndefinedComparison"):
+        requirements.applies(one, ())
+
+
+def test_a_kernel_whose_release_is_not_a_version_is_no_traceback(
+    requirements: Requirements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As packaging before 26 has it, which may be the one beside uvshim."""
+
+    def refuse(*_: object) -> bool:
+        raise InvalidVersion
+
+    one = requirements.parse("a; platform_release >= '20.0'")
+    monkeypatch.setattr(Marker, "evaluate", refuse)
+    with pytest.raises(RequireError, match="InvalidVersion"):
         requirements.applies(one, ())

@@ -156,11 +156,16 @@ class Requirements:
         question = (marker, extra)
         if question not in self._evaluated:
             from packaging import markers
+            from packaging.version import InvalidVersion
 
             try:
                 parsed = self._parsed_markers[marker]
                 self._evaluated[question] = parsed.evaluate({**self._markers, "extra": extra})
-            except (markers.UndefinedComparison, markers.UndefinedEnvironmentName) as error:
+            except (
+                markers.UndefinedComparison,
+                markers.UndefinedEnvironmentName,
+                InvalidVersion,  # a kernel's release is not always one; packaging 26 compares it
+            ) as error:
                 raise RequireError(type(error).__name__) from None
         return self._evaluated[question]
 
