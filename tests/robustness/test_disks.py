@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.places import Venv, record_faults, tree
+from tests.places import Venv, dist_infos, record_faults, tree
 from tests.robustness.conftest import DOTTED, NAMES, NORMALIZED
 from tests.robustness.disks import mount, unmount
 from tests.robustness.invariants import checksum, remains
@@ -32,6 +32,33 @@ def small(tmp_path: Path, mounts: None, installed: Venv) -> Iterator[Venv]:
     subprocess.run(["cp", "-a", installed.path, memory / "venv"], check=True)
     yield Venv(memory / "venv")
     unmount(memory)
+
+
+@pytest.fixture
+def ignoring_case(tmp_path: Path, mounts: None) -> Iterator[Path]:
+    """A directory on a disk for which names that differ in case are one, as on macOS."""
+    here, image = tmp_path / "ignoring-case", tmp_path / "image"
+    here.mkdir()
+    made = "truncate -s 64M {image} && mkfs.{kind} {image} && mount -o loop {image} {here}"
+    attempts = [
+        "mount -t tmpfs -o size=20m,casefold tmpfs {here} && mkdir {here}/in && chattr +F {here}/in",
+        made.replace("{kind}", "ext4 -q -O casefold")
+        + " && mkdir {here}/in && chattr +F {here}/in",
+        made.replace("{kind}", "vfat") + " && mkdir {here}/in",
+    ]
+    for attempt in attempts:
+        script = attempt.format(here=here, image=image)
+        done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
+        if done.returncode == 0:
+            break
+        unmount(here)
+        image.unlink(missing_ok=True)
+    else:
+        pytest.skip("NOT TRIED: a file system that ignores case (tmpfs, ext4 or vfat can, as root)")
+    (here / "in" / "a").touch()
+    assert (here / "in" / "A").exists()
+    yield here / "in"
+    unmount(here)
 
 
 @pytest.fixture
@@ -116,6 +143,25 @@ def test_a_read_only_disk_is_said_and_loses_nothing(small: Venv, tools: Tools) -
     assert checksum(small.path) == before
     subprocess.run(["mount", "-o", "remount,rw", small.path.parent], check=True)
     fixed_by(tools, small)
+
+
+def test_names_are_put_right_where_case_does_not_matter(
+    ignoring_case: Path, prepared: Venv, tools: Tools
+) -> None:
+    site = ignoring_case / "site-packages"
+    shutil.copytree(prepared.site_packages, site, symlinks=True)
+    for stem, name in (("a.b-1.0", "A.B"), ("c_d-1.0", "C.d")):  # the first differs in case alone
+        info = site / f"{stem}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "RECORD").write_text(f"{info.name}/METADATA,,\n{info.name}/RECORD,,\n")
+    done = tools.run(tools.uvshim, "fix", site)
+    assert done.returncode == 0, done.stderr
+    assert dist_infos(site) == sorted([*DOTTED, "A.B-1.0.dist-info", "C.d-1.0.dist-info"])
+    for name in dist_infos(site):
+        assert record_faults(site / name) == []
+    done = tools.run(tools.uvshim, "fix", site)
+    assert (done.returncode, done.stderr) == (0, f"Nothing to fix in `{site}`\n")
 
 
 def test_the_directories_of_another_user_are_left_alone_without_the_right_to_them(
