@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = None) -> Outcome:
     """Rename the distributions with dotted names in the directory `site_packages`.
 
-    With a snapshot, only those that are new `since` it was taken. In a virtual environment or a
-    target no uv can install meanwhile: its lock is held. What could not be renamed is told in the
-    outcome's `left_alone`.
+    With a snapshot, only those that are new `since` it was taken. Meanwhile uv's lock is held,
+    where a lock file exists: in a virtual environment that uv has made or used, and in a target.
+    What could not be renamed is told in the outcome's `left_alone`.
 
     Raises `EnvironmentUnknownError` if there is no such directory.
     """

@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Read in this order, and only in the nearest directory that has one of them, as uv does it.
+# Read in this order, and only in the nearest directory that has one of them.
 _FILES = ("uvshim.toml", "pyproject.toml")
 
 _NO = frozenset({"", "0", "false", "no", "off"})

@@ -29,7 +29,7 @@ _SHOWN = 8
 # How many names stand in one line.
 _NAMED = 3
 
-# What can be put right, and so is no finding of its own after `uvshim fix`.
+# What `uvshim fix` fixes, and so is not a finding after it.
 _MENDABLE = (MISNAMED, NORMALIZED_NAME, STALE_RECORD)
 
 # --- for programs ---------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def left_out(report: Report) -> Iterator[str]:
 
 
 def _remedies(report: Report, style: Style) -> Iterator[str]:
-    """Yield the commands that put right what is wrong, `fix` first."""
+    """Yield the commands that fix what is wrong, `fix` first."""
     place = report.place
     mendable = {
         os.path.dirname(each.path) for each in report.diagnosis.wrong if each.kind in _MENDABLE

@@ -54,7 +54,7 @@ class Requirements:
     def __init__(self, markers: Mapping[str, str], *, lenient: bool) -> None:
         """Evaluate markers with the variables `markers` in place of the running Python's.
 
-        `lenient`: specifiers outside PEP 440 are no error, as in setuptools before 67.0.0.
+        `lenient`: specifiers outside PEP 440 are accepted, as in setuptools before 67.0.0.
         """
         self._markers = markers
         self._lenient = lenient

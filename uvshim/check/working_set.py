@@ -47,7 +47,7 @@ class Dialect(NamedTuple):
     vendored_path: bool
     """Importing it puts setuptools' vendored distributions on `sys.path`: since 71.0.0."""
     any_version: bool
-    """Versions and specifiers outside PEP 440 are no error: before 67.0.0."""
+    """Versions and specifiers outside PEP 440 are accepted: before 67.0.0."""
     newest_first: bool
     """Of two versions in one directory the newer one is active: before 66.0.0."""
     all_versions_valid: bool
@@ -213,7 +213,7 @@ class WorkingSet:
 
     @functools.cached_property
     def _any_version(self) -> bool:
-        """Whether a version outside PEP 440 is no error.
+        """Whether a version outside PEP 440 is accepted.
 
         It was none for the packaging that setuptools brought along before 67.0.0. From 71.0.0 on
         it takes the environment's own packaging if there is one, and since 26.0 it is none there.

@@ -53,7 +53,7 @@ class Fixed(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether all is well now; after a dry run, whether all can be put right."""
+        """Whether all is well now; after a dry run, whether all can be fixed."""
         return not self.outcome.left_alone and not self.rest
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-TYPE_CHECKING = False  # see uv.py
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from typing import IO
 

@@ -1,6 +1,6 @@
 """A Python installation or virtual environment, found by its files alone: on a disk or in an image.
 
-What `uvshim` is told to check or mend: a virtual environment, an interpreter, a site-packages
+What `uvshim` is told to check or fix: a virtual environment, an interpreter, a site-packages
 directory, or the root of a file system with any number of them.
 """
 
@@ -63,7 +63,7 @@ class Installation(NamedTuple):
     def own(self) -> list[str]:
         """Its own directories as paths in the tree, without those of the system's packages.
 
-        What lies in Debian's dist-packages outside of /usr/local belongs to dpkg, and is mended
+        What lies in Debian's dist-packages outside of /usr/local belongs to dpkg, and is fixed
         only if a person names that very directory.
         """
         return [
@@ -84,11 +84,11 @@ class Installation(NamedTuple):
         return "--python" if virtual or _has_interpreter(self.tree, self.path) else "--prefix"
 
     def belongs_to_system(self, path: str) -> bool:
-        """Say whether the dist-info directory `path` is none of those that are mended here."""
+        """Say whether the dist-info directory `path` lies outside what is fixed here."""
         return os.path.dirname(path) not in self.own
 
     def environment(self) -> Environment:
-        """Return it as a place to install into, and to put right."""
+        """Return it as an `Environment`, to be installed into and fixed."""
         return Environment(self.path, self.lock, self.mendable)
 
 
@@ -128,7 +128,7 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
 def of_site_packages(path: str) -> Installation:
     """Return the site-packages directory `path`, of a virtual environment or on its own.
 
-    Raises `EnvironmentUnknownError` if it is no directory.
+    Raises `EnvironmentUnknownError` if it is not a directory.
     """
     if not os.path.isdir(path):
         message = f"`{path}` is not a directory"

@@ -61,7 +61,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, environment: Environment | None) -> Snapshot:
-        """Look into `environment`; None, if it is not known or not there yet."""
+        """Look into `environment`. If it is None, whatever is made from now on counts as new."""
         if environment is None:
             return cls({}, _steady_clock())
         return cls.take(environment.site_packages())

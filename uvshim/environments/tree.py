@@ -30,7 +30,7 @@ class Tree(Protocol):
     """
 
     def names(self, directory: str) -> tuple[str, ...]:
-        """Return the names in `directory` in any order; none if it is no directory."""
+        """Return the names in `directory` in any order; none if it is not a directory."""
 
     def is_directory(self, path: str) -> bool:
         """Say whether `path` is a directory."""

@@ -104,7 +104,7 @@ def make(
     if _is_in_use(own, directory, in_use):
         directory = own
     wrong: tuple[str, ...] = ()
-    if own != directory:  # nor is a version what follows a `-` too many
+    if own != directory:  # in `X-1.0-info` the version part is not a version
         wrong = (NORMALIZED_NAME if names.is_well_formed(own) else MISNAMED,)
     try:
         listed = record.parse(_record(tree, described_in))

@@ -137,8 +137,10 @@ def start(
     """Start `command` (its first word is the path of the program) and return at once.
 
     It has our standard streams and open files, or with `keep_output` none but a file that
-    `Child.output` reads. `signals` is what `os.posix_spawn` is told of them. Raises
-    `CannotRunError` if the program cannot be started, OSError if there is no place for its output.
+    `Child.output` reads. `signals` is what `os.posix_spawn` is told of them.
+
+    Raises `CannotRunError` if the program cannot be started, OSError if no temporary file can be
+    made for its output.
     """
     environment = os.environ if environment is None else environment
     output = _nameless_file() if keep_output else None
@@ -170,7 +172,7 @@ def replace(command: list[str]) -> NoReturn:
 
 
 def working_directory() -> str:
-    """Return where we are, or an empty string if that directory is no more."""
+    """Return where we are, or an empty string if that directory no longer exists."""
     try:
         return os.getcwd()
     except FileNotFoundError:
@@ -180,7 +182,7 @@ def working_directory() -> str:
 def _nameless_file() -> int:
     """Return the descriptor of a new file that no name leads to and no kill can leave behind.
 
-    Raises OSError if there is no place for one.
+    Raises OSError if none can be made.
     """
     try:
         return os.memfd_create("uvshim")

@@ -1,4 +1,4 @@
-"""All that is known of uv: where its binary is, and how to ask it where it will install."""
+"""How uv is asked where it will install."""
 
 from __future__ import annotations
 
