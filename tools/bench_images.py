@@ -151,9 +151,9 @@ def packed(directory: Path, name: str) -> bytes:
     return file.getvalue()
 
 
-def one_image(making: Making, directory: Path, rounds: int) -> None:
+def one_image(making: Path, directory: Path, rounds: int) -> None:
     """Measure one image, beside its decompression and beside its unpacking."""
-    image = f"oci:{making.path}:openstack"
+    image = f"oci:{making}:openstack"
     blobs = layers(making, ["openstack"])
     check: Command = (BIN / "uvshim", "check", "--no-cache", image)
     runs = in_turn(
@@ -165,8 +165,8 @@ def one_image(making: Making, directory: Path, rounds: int) -> None:
         },
         rounds,
     )
-    entries = sum(size.stat().st_size for size in blobs) / 1e6
-    print(f"one image, {entries:.0f} MB in two layers of gzip")
+    megabytes = sum(blob.stat().st_size for blob in blobs) / 1e6
+    print(f"one image, {megabytes:.0f} MB in two layers of gzip")
     row("decompressing the layers, zlib", runs["zlib"], runs["isal"])
     row("decompressing the layers, isal", runs["isal"], runs["isal"])
     row("uvshim check --jobs 1", runs["one"], runs["isal"])
@@ -181,10 +181,10 @@ def one_image(making: Making, directory: Path, rounds: int) -> None:
         shutil.rmtree(bundle)
 
 
-def many_images(making: Making, directory: Path, rounds: int) -> None:
+def many_images(making: Path, directory: Path, rounds: int) -> None:
     """Measure images that share a base, without and with what was learnt before."""
     names = [f"many{number}" for number in range(MANY)]
-    images = [f"oci:{making.path}:{name}" for name in names]
+    images = [f"oci:{making}:{name}" for name in names]
     check: Command = (BIN / "uvshim", "check", *images)
     warm = ("--cache-dir", directory / "cache")
     measured(*check, *warm)
@@ -202,9 +202,9 @@ def many_images(making: Making, directory: Path, rounds: int) -> None:
     row("uvshim check, all of it known", runs["warm"], runs["isal"])
 
 
-def jobs(making: Making, rounds: int) -> None:
+def jobs(making: Path, rounds: int) -> None:
     """Measure two processes beside one, for images that share nothing."""
-    images = [f"oci:{making.path}:alone{number}" for number in range(4)]
+    images = [f"oci:{making}:alone{number}" for number in range(4)]
     check: Command = (BIN / "uvshim", "check", "--no-cache", *images)
     runs = in_turn({n: (*check, "--jobs", n) for n in ("1", "2")}, rounds)
     print("four images that share nothing")
@@ -213,44 +213,55 @@ def jobs(making: Making, rounds: int) -> None:
     print(f"  two jobs are {runs['1'].seconds / runs['2'].seconds:.2f} times as fast as one")
 
 
-def layers(making: Making, tags: Sequence[str]) -> list[Path]:
+def layers(making: Path, tags: Sequence[str]) -> list[Path]:
     """Return the distinct layers of the images called `tags`."""
     from uvshim.images import layout
 
-    found = layout.Layout(layout.Folder(str(making.path)), "oci")
+    found = layout.Layout(layout.Folder(str(making)), "oci")
     names = [layer.name for tag in tags for one in found.images(tag) for layer in one.layers]
-    return [making.path / name for name in dict.fromkeys(names)]
+    return [making / name for name in dict.fromkeys(names)]
 
 
 def main() -> None:
     """Make the images, and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    rounds: int = options.rounds
+    if options.make is not None:
+        make(options.make)
+        return
     if os.geteuid() != 0 or not shutil.which("debootstrap"):
         print("images: not measured, which takes root and debootstrap")
         return
     KEPT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
         directory = Path(scratch)
-        making = Making(directory / "layout")
-        lower, upper = base(), app()
-
-        def add(tag: str, *tars: bytes) -> None:
-            kind = f"{OCI}.layer.v1.tar+gzip"
-            making.add(making.manifest(tars, compressed, media_type=kind), tag)
-
-        add("openstack", lower, upper)
-        for number in range(MANY):
-            own = tar({f"opt/app/lib/python3.11/site-packages/own{number}.py": "x" * 100_000})
-            add(f"many{number}", lower, upper, own)
-        for number in range(4):
-            mark = tar({f"mark{number}": ""}).rstrip(b"\0")
-            other = mark + bytes(-len(mark) % 512) + upper
-            add(f"alone{number}", other)
+        # In a process of its own: the memory of those that are measured would begin with its.
+        subprocess.run([sys.executable, __file__, "--make", directory / "layout"], check=True)
+        making = directory / "layout"
         one_image(making, directory, rounds)
         many_images(making, directory, rounds)
         jobs(making, rounds)
+
+
+def make(path: Path) -> None:
+    """Write a layout with all images to `path`."""
+    making = Making(path)
+    lower, upper = base(), app()
+
+    def add(tag: str, *tars: bytes) -> None:
+        kind = f"{OCI}.layer.v1.tar+gzip"
+        making.add(making.manifest(tars, compressed, media_type=kind), tag)
+
+    add("openstack", lower, upper)
+    for number in range(MANY):
+        own = tar({f"opt/app/lib/python3.11/site-packages/own{number}.py": "x" * 100_000})
+        add(f"many{number}", lower, upper, own)
+    for number in range(4):
+        mark = tar({f"mark{number}": ""}).rstrip(b"\0")
+        add(f"alone{number}", mark + bytes(-len(mark) % 512) + upper)
 
 
 if __name__ == "__main__":

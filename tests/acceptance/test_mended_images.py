@@ -6,10 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -203,47 +199,6 @@ def incident(
     output(uvshim, "fix", pair.broken, "--output", pair.mended)
     yield pair
     shutil.rmtree(path.parent)
-
-
-@pytest.fixture
-def registry(
-    tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    """A registry of Docker's own make on this machine: its host and port."""
-    if not shutil.which("docker-registry"):
-        pytest.skip("NOT TRIED: docker-registry is not installed")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    where = f"127.0.0.1:{port}"
-    configuration = tmp_path / "registry.yml"
-    configuration.write_text(
-        json.dumps(
-            {
-                "version": 0.1,
-                "log": {"level": "error"},
-                "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}},
-                "http": {"addr": where},
-            }
-        )
-    )
-    settings = tmp_path / "home" / ".config" / "containers" / "registries.conf"
-    settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text(f'[[registry]]\nlocation = "{where}"\ninsecure = true\n')
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    process = subprocess.Popen(
-        ["docker-registry", "serve", configuration],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    for _ in range(200):
-        with socket.socket() as tried:
-            if tried.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield where
-    process.send_signal(signal.SIGTERM)
-    process.wait()
 
 
 def test_in_a_container_all_five_drivers_are_found(incident: Pair, tmp_path: Path) -> None:

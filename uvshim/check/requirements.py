@@ -6,6 +6,7 @@ It is imported by the first question that needs it: it takes longer than Python 
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -98,10 +99,10 @@ class Requirements:
         return not marker or any(self._holds(marker, extra) for extra in (*extras, ""))
 
     def _parsed(self, line: str) -> Parsed:
-        from packaging.requirements import InvalidRequirement, Requirement
+        from packaging.requirements import InvalidRequirement
 
         try:
-            return Requirement(line)
+            return _as_packaging_reads(line)
         except InvalidRequirement:
             if self._lenient and (plain := _without_specifier(line)):
                 return self._parsed(plain)
@@ -168,6 +169,17 @@ class Requirements:
             ) as error:
                 raise RequireError(type(error).__name__) from None
         return self._evaluated[question]
+
+
+@functools.lru_cache(maxsize=16_384)
+def _as_packaging_reads(line: str) -> Parsed:
+    """Return the requirement in `line`, which nobody changes.
+
+    One environment asks for a line once, but hundreds of images hold the same distributions.
+    """
+    from packaging.requirements import Requirement
+
+    return Requirement(line)
 
 
 def _without_specifier(line: str) -> str | None:
