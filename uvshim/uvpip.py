@@ -163,7 +163,7 @@ def rename_new(
             # Looked for once more: under the lock no other uv is half way through a directory.
             now = Snapshot.of(environment)
             outcome = on_disk.rename(
-                now.new_since(before),
+                before.new_in(environment, now),
                 lambda name: "." in name and not is_excluded(name),
                 in_use=in_use(environment, before, now),
             )

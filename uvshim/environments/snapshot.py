@@ -72,9 +72,12 @@ class Snapshot:
             path for path, state in self.states.items() if state != before.states.get(path)
         )
 
-    def new_in(self, environment: Environment) -> list[str]:
-        """Return the paths that are new in `environment` since this snapshot; sorted."""
-        now = Snapshot.of(environment)
+    def new_in(self, environment: Environment, now: Snapshot | None = None) -> list[str]:
+        """Return the paths that are new in `environment` since this snapshot; sorted.
+
+        `now` is what stands there, if somebody has looked already.
+        """
+        now = now or Snapshot.of(environment)
         if self.moment is None:
             return now.new_since(self)
         passed = _steady_clock() - self.moment
