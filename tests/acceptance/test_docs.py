@@ -105,6 +105,8 @@ def test_the_page_about_json_lists_the_keys_that_there_are(run: Run, uvshim: Pat
         *("error", "reason", "images", "environments", "by", "missing", "changed", "unlisted"),
         *("fault", "dry_run", "complete", "renamed", "before", "left_alone", "rest", "commands"),
         *("spelling", "found"),
+        *("output", "results", "tag", "digest_before", "attestations_dropped", "platforms"),
+        "written",
     }
     assert listed - keys(shown) <= elsewhere
 
