@@ -10,6 +10,8 @@ import pytest
 import uvshim
 from tests.corpus import installed, under
 from tests.images.making import Making, layout, tar
+from uvshim.check import diagnosis, report
+from uvshim.check.spelling import Spelling
 from uvshim.images import changes, store, survey
 from uvshim.images.survey import Options
 
@@ -128,6 +130,66 @@ def test_what_was_learnt_is_kept_for_the_next_run(
     (more,) = uvshim.survey([layout(tmp_path / "y", [BASE, MORE])], cache=cache)
     assert names(more) == [["oslo.cache", "zope.interface"]]
     assert len(read) == 2
+
+
+def kinds(value: object) -> object:
+    """Return the types of a value and of all that it is made of."""
+    return (type(value), [kinds(each) for each in value] if isinstance(value, tuple) else [])
+
+
+def test_what_was_kept_is_of_the_same_types(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tuple equals a NamedTuple, and lacks its names."""
+    text = [diagnosis.Finding("misnamed", "a", "1", "p", "e")]
+    full = diagnosis.Diagnosis(
+        site_packages=("/s",),
+        distributions=1,
+        setuptools="59.6.0",
+        affected=True,
+        findings=tuple(text),
+        unresolvable=(diagnosis.Unresolvable("a", "1", ("b",), ("b",)),),
+        entry_points=(diagnosis.EntryPoint("g", "n", "a"),),
+        failures=(diagnosis.Failure("a", "1", "VersionConflict"),),
+        unreadable=(diagnosis.Unreadable("/p", "why"),),
+        excluded=tuple(text),
+        spellings=(Spelling("a", "b", found=True, by=("c",)),),
+    )
+    assert all(full)
+    original = report.examine
+    monkeypatch.setattr(report, "examine", lambda *both: original(*both)._replace(diagnosis=full))
+    images = [layout(tmp_path / "x", [BASE])]
+    (first,) = uvshim.survey(images, cache=cache)
+    survey._store.cache_clear()
+    (second,) = uvshim.survey(images, cache=cache)
+    assert second == first
+    assert kinds(second.images[0].reports[0].diagnosis) == kinds(full)
+
+
+def test_an_image_elsewhere_that_is_known_is_not_copied(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making = Making(tmp_path / "x")
+    manifest = making.manifest([BASE])
+    blobs = making.path / "blobs/sha256"
+    raw = blobs / manifest["digest"].partition(":")[2]
+    raw.rename(blobs / "manifest.json")
+    skopeo = tmp_path / "bin" / "skopeo"
+    skopeo.parent.mkdir()
+    skopeo.write_text(
+        f"#!/bin/sh\necho $1 >>{tmp_path}/said\n"
+        f"if [ $1 = inspect ]; then exec cat {blobs}/manifest.json; fi\n"
+        f'for last; do :; done\ncp {blobs}/* "${{last#dir:}}"\n'
+    )
+    skopeo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    (first,) = uvshim.survey(["docker://x/y"], cache=cache)
+    assert names(first) == [["zope.interface"]]
+    assert (tmp_path / "said").read_text() == "inspect\ncopy\n"
+    assert list(uvshim.survey(["docker://x/y"], cache=cache)) == [first]
+    assert (tmp_path / "said").read_text() == "inspect\ncopy\ninspect\n"
+    list(uvshim.survey(["docker://x/y"], cache=None))
+    assert (tmp_path / "said").read_text() == "inspect\ncopy\ninspect\ncopy\n"
 
 
 def test_other_exclusions_are_another_question(tmp_path: Path, cache: Path) -> None:

@@ -498,6 +498,25 @@ def _called(descriptor: Descriptor, number: int, tag: str | None) -> bool:
     return tag is None or tag in {descriptor.tag, descriptor.digest, f"@{number}"}
 
 
+def images_in(content: bytes) -> list[Descriptor] | None:
+    """Return the descriptors of the images that a manifest or an index with `content` stands for.
+
+    None: that takes more than this. Raises `ImageError`.
+    """
+    what = "the manifest"
+    if len(content) > _JSON_LIMIT:
+        return None
+    raw = _json(content, what)
+    if "manifests" in raw:
+        listed = [one for one in all_described(raw, "manifests", what) if one.is_image]
+        return listed if all(one.media_type in MANIFEST_TYPES for one in listed) else None
+    config = described(raw.get("config"), what)
+    if config.media_type not in CONFIG_TYPES:
+        return None
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return [Descriptor(MANIFEST_TYPES[0], digest, len(content), raw)]
+
+
 # --- an archive of `docker save` ------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from uvshim.images import tar
 from uvshim.images.layout import (
     Archive,
     Copied,
+    Descriptor,
     Folder,
     Image,
     Layer,
@@ -29,6 +30,7 @@ from uvshim.images.layout import (
     Single,
     Verified,
     docker_archive,
+    images_in,
 )
 
 if TYPE_CHECKING:
@@ -192,6 +194,26 @@ def _decompressed(file: IO[bytes], path: str, stack: contextlib.ExitStack) -> IO
             raise ImageError(message) from None
         return cast("IO[bytes]", temporary)
     return file
+
+
+def remote_images(reference: Reference) -> list[Descriptor] | None:
+    """Return what the images are that skopeo finds under `reference`, without their layers.
+
+    None: `reference` is not read with skopeo, or more has to be looked at to tell.
+    """
+    skopeo = shutil.which("skopeo")
+    if reference.transport not in _THROUGH_SKOPEO or skopeo is None:
+        return None
+    done = subprocess.run(
+        [skopeo, "inspect", "--raw", reference.text],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    try:
+        return images_in(done.stdout) if done.returncode == 0 else None
+    except ImageError:
+        return None
 
 
 def skopeo_copy(source: str, target: str, failing: str, *options: str) -> None:

@@ -17,6 +17,7 @@ from uvshim.check.diagnosis import (
     Unresolvable,
 )
 from uvshim.check.report import Gate, Report
+from uvshim.check.spelling import Spelling
 from uvshim.environments import installation
 from uvshim.environments.installation import Installation
 from uvshim.errors import ImageError
@@ -192,10 +193,12 @@ def answer(named: Reference | str, options: Options) -> Answer:
         return Answer(text, (), reason)
     cache = usual_directory() if options.cache == USUAL else options.cache
     try:
+        store = _store(cache, options.threads)
+        known = _known(named, store, options)
+        if known is not None:
+            return Answer(text, known)
         with reference.opened(named) as images:
-            found = tuple(
-                _examined(image, _store(cache, options.threads), options) for image in images
-            )
+            found = tuple(_examined(image, store, options) for image in images)
     except ImageError as error:
         return Answer(text, (), _of(text, str(error)))
     # One of hundreds, whatever is in it, must not stop the others.
@@ -219,28 +222,58 @@ def _store(directory: str | None, threads: int) -> Store:
     return Store(directory, threads)
 
 
+def _known(named: Reference, store: Store, options: Options) -> tuple[DiagnosedImage, ...] | None:
+    """Return what was found out before of images that lie elsewhere, without copying them.
+
+    None: something is not known of one of them.
+    """
+    if _knows_nothing(options):
+        return None
+    found = []
+    for descriptor in reference.remote_images(named) or ():
+        one = _kept(descriptor.digest, named.text, store, options)
+        if one is None:
+            return None
+        found.append(one)
+    return tuple(found) or None
+
+
+def _knows_nothing(options: Options) -> bool:
+    """Say whether nothing can be known before."""
+    return options.cache is None or options.gate.verify
+
+
 def _examined(image: Image, store: Store, options: Options) -> DiagnosedImage:
     """Return what is found out about `image`, or what was found out before."""
-    key = (
-        image.digest,
-        [layer.identity for layer in image.layers],
-        [patterns for _, patterns in options.gate.exclusions],
-        sys.version,
-        *os.uname(),  # markers of requirements ask for these
-    )
+    digest = None if options.gate.verify else image.digest
+    if digest and (known := _kept(digest, image.reference, store, options)):
+        return known
+    reports = [
+        report.examine(place, options.gate)
+        for place in installation.in_image(store.tree(image.layers))
+    ]
+    if digest:
+        environments = [(*each.place[:3], each.diagnosis) for each in reports]
+        store.keep_result((image.platform, environments), *_key(digest, options))
     about = (image.reference, image.digest, image.platform)
-    kept = image.digest is not None and not options.gate.verify
-    found = _restored(store.result(*key)) if kept else None
-    if found is None:
-        reports = [
-            report.examine(place, options.gate)
-            for place in installation.in_image(store.tree(image.layers))
-        ]
-        if kept:
-            store.keep_result([(*each.place[:3], each.diagnosis) for each in reports], *key)
-    else:
-        reports = [Report(place, diagnosis, options.gate) for place, diagnosis in found]
     return DiagnosedImage(*about, tuple(_apart(each, about) for each in reports))
+
+
+def _kept(digest: str, called: str, store: Store, options: Options) -> DiagnosedImage | None:
+    """Return what was found out before about the image that has `digest`."""
+    found = _restored(store.result(*_key(digest, options)))
+    if found is None:
+        return None
+    platform, environments = found
+    about = (called, digest, platform)
+    reports = (Report(place, diagnosis, options.gate) for place, diagnosis in environments)
+    return DiagnosedImage(*about, tuple(_apart(each, about) for each in reports))
+
+
+def _key(digest: str, options: Options) -> tuple[object, ...]:
+    """Return what a diagnosis depends on: markers of requirements ask for the platform."""
+    patterns = [patterns for _, patterns in options.gate.exclusions]
+    return digest, patterns, sys.version, *os.uname()
 
 
 def _apart(one: Report, about: tuple[str, str | None, str | None]) -> Report:
@@ -256,12 +289,13 @@ _NOWHERE = ImageTree(Directory({}, None, 0))
 # --- what was kept as JSON ------------------------------------------------------------------------
 
 
-def _restored(kept: Any) -> list[tuple[Installation, Diagnosis]] | None:
-    """Return the environments that `kept` was made of, or None if it is something else."""
+def _restored(kept: Any) -> tuple[str | None, list[tuple[Installation, Diagnosis]]] | None:
+    """Return the platform and environments that `kept` was made of, or None if it is not such."""
     try:
-        return [
+        platform, environments = _tuples(kept)
+        return platform, [
             (Installation(path, own, inherited, None, _NOWHERE), _diagnosis(*diagnosis))
-            for path, own, inherited, diagnosis in _tuples(kept)
+            for path, own, inherited, diagnosis in environments
         ]
     except (TypeError, ValueError):
         return None
@@ -276,6 +310,7 @@ def _diagnosis(*fields: Any) -> Diagnosis:
         failures=tuple(Failure(*each) for each in bare.failures),
         unreadable=tuple(Unreadable(*each) for each in bare.unreadable),
         excluded=tuple(Finding(*each) for each in bare.excluded),
+        spellings=tuple(Spelling(*each) for each in bare.spellings),
     )
 
 
