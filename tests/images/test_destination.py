@@ -14,6 +14,9 @@ import pytest
 
 from tests.corpus import installed, under
 from tests.images.making import (
+    CONFIG,
+    MANIFEST,
+    OCI,
     Making,
     digest,
     docker_archive,
@@ -214,6 +217,39 @@ def test_an_archive_of_docker_save_becomes_a_layout(
     plain_kind = "application/vnd.oci.image.layer.v1.tar"
     assert kinds == [plain_kind + suffix, plain_kind + suffix, plain_kind]
     assert unpacked(tmp_path / "new", "1", tmp_path / "root").is_dir()
+
+
+def test_another_list_of_what_is_in_an_archive_does_not_stay(tmp_path: Path, source: str) -> None:
+    directory = layout(tmp_path / "other", [OTHER])
+    (config,) = [
+        path for path in (directory / "blobs/sha256").iterdir() if b'"rootfs"' in path.read_bytes()
+    ]
+    entry = {
+        "Config": f"blobs/sha256/{config.name}",
+        "RepoTags": ["app:1"],
+        "Layers": [f"blobs/sha256/{digest(gzipped(OTHER)).partition(':')[2]}"],
+    }
+    (directory / "manifest.json").write_text(json.dumps([entry]))
+    path = oci_archive(directory, tmp_path / "images.tar")  # as Docker 25 and later write it
+    fix(source, f"docker-archive:{path}:app:2")
+    with tarfile.open(path) as archive:
+        names = set(archive.getnames())
+    assert not names & {"index.json", "oci-layout"}
+    for tag in ("1", "2"):
+        with reference.opened(reference.parse(f"docker-archive:{path}:app:{tag}")) as images:  # type: ignore[arg-type]
+            assert len(images) == 1
+
+
+def test_a_layer_that_the_config_does_not_name_is_not_put_into_an_archive(tmp_path: Path) -> None:
+    making = Making(tmp_path / "from")
+    raw = json.loads(making.blob(b"{}").read_text())
+    rootfs = {"type": "layers", "diff_ids": [digest(OTHER)]}
+    config = making.described(CONFIG, {"rootfs": rootfs})
+    layers = [making.described(f"{OCI}.layer.v1.tar+gzip", gzipped(WRONG))]
+    making.add(making.described(MANIFEST, {**raw, "config": config, "layers": layers}), "x")
+    with pytest.raises(ImageError, match="that the config names"):
+        fix(f"oci:{making.path}:x", f"docker-archive:{tmp_path}/new.tar:app:1")
+    assert os.listdir(tmp_path) == ["from"]
 
 
 def test_several_platforms_do_not_fit_into_an_archive_of_docker_save(tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ def test_the_same_image_gives_the_same_digest(
         fix(making.path)
         digests.append(index(making.path)["new"]["digest"])
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    (*_, layer) = manifest(making.path, "new")["layers"]
+    assert blob(making.path, layer["digest"])[4:8] == bytes(4)  # gzip's own date
     fix(making.path, new="dated")
     dated = manifest(making.path, "dated")
     assert digests[0] == digests[1] != index(making.path)["dated"]["digest"]
@@ -168,7 +170,20 @@ def test_the_new_layer_is_like_its_neighbours(making: Making, tmp_path: Path, ki
     assert (root / SITE / "oslo.cache-1.0.dist-info" / "RECORD").exists()
 
 
-def test_a_layer_that_lies_elsewhere_need_not_be_there_to_be_listed(making: Making) -> None:
+def test_a_config_that_is_in_its_descriptor_is_not_the_one_of_the_new_image(
+    making: Making,
+) -> None:
+    described = image(making, WRONG)
+    raw = pointed_to(making.path, described)
+    raw["config"] |= {"data": "e30=", "urls": ["https://registry.example/config"]}
+    making.add(making.described(MANIFEST, raw), "old")
+    fix(making.path)
+    assert set(manifest(making.path, "new")["config"]) == {
+        *("mediaType", "digest", "size", "annotations"),
+    }
+
+
+def test_an_image_whose_config_lists_no_layers_is_an_error(making: Making) -> None:
     making.add(image(making, WRONG, config={"rootfs": {"type": "layers"}}), "old")
     with pytest.raises(ImageError, match="does not list its layers"):
         fix(making.path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
+import subprocess
 import tarfile
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from tests.images.unpacking import members, states, tars, unpacked
 from uvshim.check.report import Gate
 from uvshim.environments import installation
 from uvshim.errors import ImageError
-from uvshim.images import destination, materials, mend, reference
+from uvshim.images import changes, destination, materials, mend, reference
 from uvshim.images.destination import Tagged
 from uvshim.rename import on_disk
 
@@ -243,6 +245,35 @@ def test_a_file_too_long_to_be_held_leaves_its_directory_alone(
     assert [each.reason for each in outcome.left_alone] == ["it has a file that is too long"]
     assert result.new is None
     assert len(list((path / "blobs" / "sha256").iterdir())) == 3
+
+
+def test_a_record_too_long_to_be_kept_leaves_its_directory_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = str(CACHE[f"{OLD}/RECORD"])
+    monkeypatch.setitem(changes._METADATA_FILES, "RECORD", len(rows))
+    monkeypatch.setattr(materials, "_KEPT", 1)
+    _, result = mended(tmp_path, [tar({**CACHE, f"{OLD}/RECORD": f"{rows}z,,\n"})])
+    ((outcome, _),) = result.platforms[0].repair.environments
+    assert [each.reason for each in outcome.left_alone] == ["its RECORD is too long"]
+
+
+@pytest.mark.skipif(not shutil.which("tar"), reason="there is no tar here")
+def test_a_sparse_file_is_written_whole(tmp_path: Path) -> None:
+    holes = tmp_path / "root" / OLD / "holes"
+    holes.parent.mkdir(parents=True)
+    with holes.open("wb") as file:
+        file.seek(2_000_000)
+        file.write(b"end")
+    for form in ("gnu", "posix"):
+        command = ["tar", "-C", str(tmp_path / "root"), "-S", f"--format={form}", "-cf", "-", OLD]
+        sparse = subprocess.run(command, check=True, capture_output=True).stdout
+        assert len(sparse) < 100_000
+        path, _ = mended(tmp_path / form, [tar(CACHE), sparse])
+        written = unpacked(path, "new", tmp_path / f"new-{form}") / NEW / "holes"
+        assert written.read_bytes() == holes.read_bytes()
+        (member,) = [one for one in members(tars(path, "new")[-1]) if one.name == f"{NEW}/holes"]
+        assert (member.type, member.issparse()) == (tarfile.REGTYPE, False)
 
 
 def test_a_long_file_is_read_once_more(tmp_path: Path) -> None:

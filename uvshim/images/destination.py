@@ -191,7 +191,6 @@ def _remove(how: Callable[[str], None], path: str) -> None:
 
 def _begin_layout(path: str, undo: contextlib.ExitStack) -> None:
     """Make an empty layout of the directory `path`, where it is none."""
-    _remove(os.unlink, os.path.join(path, _UNFINISHED))
     undo.callback(_remove, os.unlink, os.path.join(path, _UNFINISHED))
     for name, content in ((_LAYOUT_FILE, _LAYOUT), (_INDEX, _NO_IMAGES)):
         if not os.path.lexists(os.path.join(path, name)):

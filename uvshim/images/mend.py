@@ -175,11 +175,7 @@ class _Mending:
         return blob
 
     def _walk(self, descriptor: Descriptor, manifests: dict[str, Json]) -> Iterator[Layer]:
-        """Yield the blobs below `descriptor`, and itself last; put manifests into `manifests`.
-
-        What need not be there and is not, such as layers that are fetched from elsewhere, is left
-        out.
-        """
+        """Yield the blobs below `descriptor`, and itself last; put manifests into `manifests`."""
         blob = self._new.get(descriptor.digest) or Layer(
             self._layout.source,
             self._layout.path(descriptor.digest),
@@ -197,8 +193,7 @@ class _Mending:
             parts += layout.all_described(raw, listed, descriptor.digest)
         for part in parts:
             yield from self._walk(part, manifests)
-        if not (descriptor.raw.get("urls") and not blob.source.has(blob.name)):
-            yield blob
+        yield blob
 
 
 # --- an archive of `docker save` ------------------------------------------------------------------
