@@ -82,8 +82,9 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 def _ours() -> Iterator[tuple[str, bytes]]:
     """Yield the modules of uvshim and its licences."""
-    for path in sorted((ROOT / "uvshim").rglob("*.py")):
-        yield path.relative_to(ROOT).as_posix(), path.read_bytes()
+    for path in sorted((ROOT / "uvshim").rglob("*")):
+        if path.suffix in {".py", ".j2"}:
+            yield path.relative_to(ROOT).as_posix(), path.read_bytes()
     for path in sorted(ROOT.glob("LICENSE*")):
         yield f"licenses/uvshim/{path.name}", path.read_bytes()
 

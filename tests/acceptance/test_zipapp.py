@@ -91,9 +91,13 @@ def test_it_holds_what_it_needs_and_the_licences_and_nothing_else(uvpip: Path) -
         "tomli",
         "uvshim",
     }
-    assert all(member.endswith(".py") for member in modules)
-    package = (zipapp.ROOT / "uvshim").rglob("*.py")
-    of_ours = {path.relative_to(zipapp.ROOT).as_posix() for path in package}
+    assert all(member.endswith((".py", ".j2")) for member in modules)
+    package = (zipapp.ROOT / "uvshim").rglob("*.*")
+    of_ours = {
+        path.relative_to(zipapp.ROOT).as_posix()
+        for path in package
+        if path.suffix in {".py", ".j2"}
+    }
     assert {member for member in modules if member.startswith("uvshim/")} == of_ours
     licences = {member for member in members if member not in modules}
     assert {re.sub(r"-[0-9.]+/", "/", member) for member in licences} == {
