@@ -7,16 +7,20 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import tarfile
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from tests.acceptance.corpus_images import layout as corpus_layout
 from tests.acceptance.corpus_images import output
 from tests.acceptance.test_image import CACHE, base  # noqa: F401
+from tests.corpus import installed, under
 from tests.images.making import Hard, Link, layout, tar
+from tools import zipapp
 from uvshim.errors import ImageError
 from uvshim.images import changes, layers, reference
 from uvshim.images.changes import Link as LinkInLayer
@@ -25,6 +29,8 @@ from uvshim.images.layers import Directory
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.conftest import Run
 
 pytestmark = [pytest.mark.index, pytest.mark.image]
 
@@ -116,6 +122,77 @@ def test_the_drivers_of_the_incident_are_named_from_the_archive_alone(
     (line,) = [one for one in done.stdout.splitlines() if one.strip().startswith("magnum.drivers:")]
     for driver in DRIVERS:
         assert f"k8s_cluster_api_{driver}" in line
+
+
+# --- the recipes ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_registry(registry: str, tmp_path: Path) -> Path:
+    """A directory with a list of two images in a registry: a broken one, and one without fault."""
+    site = "opt/app/lib/python3.11/site-packages"
+    files = {
+        "broken": under(
+            site,
+            installed("setuptools-75.8.0", "setuptools"),
+            installed("oslo_cache-1.0", "oslo.cache", entry_points="[plug.ins]\nmine = a:b\n"),
+        ),
+        "fine": under(site, installed("plain-1.0", "plain")),
+    }
+    directory = tmp_path / "project"
+    directory.mkdir()
+    names = []
+    for name, content in files.items():
+        path = layout(tmp_path / name, [tar(content)])
+        names.append(f"docker://{registry}/{name}:1")
+        output("skopeo", "copy", "--quiet", f"oci:{path}:latest", names[-1])
+    (directory / "images.txt").write_text("# nightly\n" + "\n".join(names))
+    return directory
+
+
+def test_the_recipe_of_a_survey_writes_a_page_and_json(
+    in_registry: Path, run: Run, uvshim: Path
+) -> None:
+    path = f"{uvshim.parent}:{os.environ['PATH']}"
+    done = run("sh", zipapp.ROOT / "recipes" / "survey.sh", cwd=in_registry, PATH=path)
+    assert done.returncode == 1, done.stderr
+    page = (in_registry / "survey.html").read_text()
+    assert "<h1>1 of 2 images broken</h1>" in page
+    found = json.loads((in_registry / "survey.json").read_text())
+    assert [each["broken"] for each in found["images"]] == [True, False]
+
+
+def test_the_nightly_recipe_fails_if_an_image_is_broken_and_knows_it_the_next_night(
+    in_registry: Path, run: Run, tmp_path: Path
+) -> None:
+    recipe = yaml.safe_load((zipapp.ROOT / "recipes" / "nightly-survey.yml").read_text())
+    steps = recipe["jobs"]["survey"]["steps"]
+    command = next(step["run"] for step in steps if "run" in step)
+    kept = next(step["with"]["path"] for step in steps if "path" in step.get("with", {}))
+    output(sys.executable, zipapp.__file__, "--output", in_registry)
+    for _ in range(2):
+        done = run("bash", "-e", "-c", command, cwd=in_registry, XDG_CACHE_HOME=None)
+        assert done.returncode == 1, done.stderr
+        assert "2 images: 1 broken" in done.stdout
+        assert (tmp_path / "home" / kept.removeprefix("~/")).is_dir()
+    for blobs in (tmp_path / "registry").rglob("blobs/sha256"):
+        for data in blobs.rglob("data"):
+            if data.read_bytes()[:2] == b"\x1f\x8b":  # no layer is asked for any more
+                data.unlink()
+    assert "2 images: 1 broken" in run("bash", "-c", command, cwd=in_registry).stdout
+
+
+def test_the_lines_for_one_image_work(in_registry: Path, run: Run, uvshim: Path) -> None:
+    """With skopeo in the place of `docker save`, which writes the same."""
+    page = (zipapp.ROOT / "docs" / "survey.md").read_text()
+    assert "\ndocker save app:1.0 --output app.tar\nuvshim check app.tar\n" in page
+    assert "\nuvshim check docker://registry.example.com/app:1.0\n" in page
+    name = (in_registry / "images.txt").read_text().splitlines()[1]
+    output("skopeo", "copy", "--quiet", name, f"docker-archive:{in_registry}/app.tar:app:1.0")
+    for image in ("app.tar", name):
+        done = run(uvshim, "check", image, cwd=in_registry)
+        assert done.returncode == 1, done.stderr
+        assert "plug.ins: mine" in done.stdout
 
 
 # --- beside umoci ---------------------------------------------------------------------------------
