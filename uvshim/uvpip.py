@@ -40,8 +40,10 @@ All arguments are uv's own. What follows is its help.
 # The exit code where uv succeeded and a directory could not be renamed.
 NOT_RENAMED = 3
 
-# The first release of setuptools whose pkg_resources finds a name however it is spelled.
+# The first releases of setuptools whose pkg_resources finds a name however it is spelled, and that
+# have none.
 _FINDS_EVERY_SPELLING = 62
+_WITHOUT_PKG_RESOURCES = 82
 
 
 def main() -> int:
@@ -204,9 +206,11 @@ def in_use(environment: Environment, before: Snapshot, now: Snapshot) -> Collect
     That is one of setuptools before 62, as `check.spelling` says.
     """
     majors = [name.partition("-")[2].partition(".")[0] for name in now.setuptools]
-    if not majors and environment.is_alone():
+    known = [int(each) for each in majors if each.isdigit()]
+    brought = [each for each in known if each < _WITHOUT_PKG_RESOURCES]
+    if brought and min(brought) >= _FINDS_EVERY_SPELLING:
         return ()
-    if majors and all(each.isdigit() and int(each) >= _FINDS_EVERY_SPELLING for each in majors):
+    if not brought and environment.is_alone():
         return ()
     from uvshim.check import spelling
 

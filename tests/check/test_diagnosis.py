@@ -371,6 +371,17 @@ def test_a_pkg_resources_without_setuptools_is_judged_by_its_source(
     assert bool(diagnosis.unresolvable) == affected
 
 
+def test_behind_a_setuptools_without_pkg_resources_that_of_another_directory_counts() -> None:
+    files = {k: v for k, v in INCIDENT.items() if not k.startswith("setuptools")}
+    newest = {"setuptools-84.2.1.dist-info/METADATA": metadata("setuptools", "84.2.1")}
+    tree = MemoryTree({**under("own", files, newest), **under("below", AFFECTED)})
+    diagnosis = diagnose(tree, ["own", "below"])
+    assert (diagnosis.setuptools, diagnosis.affected) == ("75.8.0", True)
+    assert diagnosis.unresolvable
+    assert diagnose(tree, ["own"]).setuptools == "84.2.1"
+    assert not diagnose(tree, ["own"]).affected
+
+
 def test_an_egg_info_says_the_version_of_setuptools_too() -> None:
     files = {k: v for k, v in INCIDENT.items() if not k.startswith("setuptools")}
     diagnosis = examine(files, {"setuptools-66.1.1.egg-info/PKG-INFO": metadata("setuptools")})
@@ -386,6 +397,22 @@ def test_what_setuptools_brings_along_counts_where_pkg_resources_counts_it() -> 
     assert examine(files, AFFECTED).unresolvable == ()
     older = {"setuptools-70.3.0.dist-info/METADATA": ""}
     assert [each.name for each in examine(files, older).unresolvable] == ["a", "jaraco.text"]
+
+
+def test_eggs_that_are_directories_are_asked_for_on_the_path_and_beside_it() -> None:
+    files = {
+        "easy-install.pth": "./on.path-1.0-py3.11.egg\n",
+        "on.path-1.0-py3.11.egg/EGG-INFO/PKG-INFO": metadata("on.path", "1.0"),
+        "on.path-1.0-py3.11.egg/EGG-INFO/requires.txt": "oslo.service\n",
+        "on.path-1.0-py3.11.egg/EGG-INFO/entry_points.txt": "[drivers]\nx = y:z\n",
+        "beside-2.0-py3.11.egg/EGG-INFO/PKG-INFO": metadata("beside", "2.0"),
+        "beside-2.0-py3.11.egg/EGG-INFO/requires.txt": "missing\n",
+    }
+    diagnosis = examine(INCIDENT, files)
+    missing = {each.name: each.missing for each in diagnosis.unresolvable}
+    assert missing["on.path"] == ("oslo.service",)
+    assert missing["beside"] == ("missing",)
+    assert EntryPoint("drivers", "x", "on.path") in diagnosis.entry_points
 
 
 def test_what_a_pth_file_leads_to_counts() -> None:

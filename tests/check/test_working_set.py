@@ -295,6 +295,21 @@ def test_all_missing_names_are_told_in_the_order_they_come_up(tmp_path: Path) ->
     assert set(model(tmp_path).require("a").missing) == {"oslo.one", "oslo.two", "oslo.three"}
 
 
+@pytest.mark.parametrize(
+    ("packaging", "error"),
+    [("21.3", None), ("22.0", "InvalidRequirement"), ("25.0", "InvalidRequirement"), ("", "InvalidRequirement")],
+)  # fmt: skip
+def test_an_old_packaging_of_the_environment_takes_any_specifier(
+    tmp_path: Path, packaging: str, error: str | None
+) -> None:
+    files = {**installed("a-1.0", "a", ["pytz (>dev)"]), **installed("pytz-2020.1", "pytz")}
+    if packaging:
+        files |= installed(f"packaging-{packaging}", "packaging")
+    write(files, tmp_path)
+    assert model(tmp_path).require("a").error == error
+    assert model(tmp_path, dialect=Dialect.of((70, 3, 0))).require("a").error is not None
+
+
 def test_an_egg_link_that_leads_to_itself_ends(tmp_path: Path) -> None:
     write({"a.egg-link": ".", "b/c.egg-link": "..", "d.egg-link": "b"}, tmp_path)
     assert model(tmp_path).require("absent").error == NOT_FOUND

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +16,6 @@ from uvshim.errors import EnvironmentUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 SITE = "lib/python3.11/site-packages"
 
@@ -236,6 +239,47 @@ def test_a_site_packages_directory_of_an_environment_sees_what_that_inherits(
     settings = f"home = {base}/bin\ninclude-system-site-packages = true\n"
     (found,) = installation.find(f"{virtual(tmp_path / 'venv', settings)}/{SITE}")
     assert found.inherited == (f"{base}/{SITE}",)
+
+
+def test_the_users_own_site_packages_are_seen_where_the_systems_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = made(tmp_path / "base", [SITE], ["bin/python3.11"])
+    home = made(tmp_path / "home", [f".local/{SITE}"])
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("PYTHONUSERBASE", raising=False)
+    monkeypatch.delenv("PYTHONNOUSERSITE", raising=False)
+    settings = f"home = {base}/bin\ninclude-system-site-packages = "
+    alone = virtual(tmp_path / "alone", settings + "false\n")
+    assert installation.find(str(alone))[0].inherited == ()
+    root = virtual(tmp_path / "venv", settings + "true\n")
+    (found,) = installation.find(str(root))
+    assert found.inherited == (f"{home}/.local/{SITE}", f"{base}/{SITE}")
+    monkeypatch.setenv("PYTHONNOUSERSITE", "1")
+    assert installation.find(str(root))[0].inherited == (f"{base}/{SITE}",)
+
+
+@pytest.mark.parametrize("make", ["uv", "venv"])
+def test_what_an_environment_sees_is_what_its_python_imports_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uv: Path, make: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    made(tmp_path, ["links", f".local/lib/{name}/site-packages"])
+    link = tmp_path / "links" / name
+    link.symlink_to(Path(sys.base_prefix) / "bin" / name)
+    words: list[str | Path] = [uv, "venv", "-q", "-p", link]
+    if make == "venv":
+        words = [link, "-m", "venv", "--without-pip"]
+    subprocess.run([*words, "--system-site-packages", tmp_path / "e"], check=True)
+    code = "import sys; print(*[p for p in sys.path if p.endswith('-packages')], sep='\\n')"
+    done = subprocess.run(
+        [tmp_path / "e/bin/python", "-c", code], capture_output=True, text=True, check=True
+    )
+    (found,) = installation.find(str(tmp_path / "e"))
+    assert [os.path.realpath(each) for each in found.visible] == [
+        os.path.realpath(each) for each in done.stdout.split()
+    ]
 
 
 # --- images -------------------------------------------------------------------------------------

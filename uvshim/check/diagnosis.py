@@ -321,8 +321,7 @@ class _Model:
         self._tree = tree
         self._places = places
         self._python = python
-        self.setuptools = interpreter.setuptools_version(tree, places)
-        self.release = interpreter.pkg_resources_release(tree, places, self.setuptools)
+        self.setuptools, self.release = interpreter.pkg_resources_of(tree, places)
         self._by_spelling = self.release is not None and self.release < FINDS_EVERY_SPELLING
 
     @functools.cached_property

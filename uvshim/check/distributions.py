@@ -177,8 +177,7 @@ def by_project_name(tree: Tree, path: Iterable[str]) -> dict[str, Installed]:
     """Return the distributions on `path` by their project names; of two the first."""
     found: dict[str, Installed] = {}
     for entry in path:
-        for own in sorted(metadata_in(tree, entry)):
-            metadata = f"{entry}/{own}"
+        for metadata in (*_eggs_at(tree, entry), *_metadata_at(tree, entry)):
             for file in ("/METADATA", "/PKG-INFO", ""):
                 content = tree.read(metadata + file, names.HEADER_LIMIT)
                 if content is not None:
@@ -189,6 +188,20 @@ def by_project_name(tree: Tree, path: Iterable[str]) -> dict[str, Installed]:
                 continue
             found.setdefault(name, Installed(name, version, metadata))
     return found
+
+
+def _metadata_at(tree: Tree, entry: str) -> list[str]:
+    return [f"{entry}/{name}" for name in sorted(metadata_in(tree, entry))]
+
+
+def _eggs_at(tree: Tree, entry: str) -> list[str]:
+    """Return where the metadata lie of the egg `entry`, and of the eggs that are directories in it.
+
+    A zipped one is not looked into.
+    """
+    eggs = [entry, *(f"{entry}/{name}" for name in sorted(tree.names(entry)))]
+    metadata = [f"{egg}/EGG-INFO" for egg in eggs if egg.lower().endswith(".egg")]
+    return [path for path in metadata if tree.is_file(f"{path}/PKG-INFO")]
 
 
 def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:

@@ -35,32 +35,37 @@ _FILE_LIMIT = 16 * 1024 * 1024
 _PATCH_UNKNOWN = "99"
 
 
-def setuptools_version(tree: Tree, places: Iterable[str]) -> str | None:
-    """Return the version of the setuptools in `places`, or None."""
-    for place in places:
-        for name in sorted(metadata_in(tree, place)):
-            project, version = names.split(posixpath.splitext(name)[0])
-            if project.lower() == "setuptools":
-                return version.partition("-")[0]
-    return None
+def pkg_resources_of(
+    tree: Tree, places: Iterable[str]
+) -> tuple[str | None, tuple[int, ...] | None]:
+    """Return the version of the setuptools in `places`, and the release of their pkg_resources.
 
-
-def pkg_resources_release(
-    tree: Tree, places: Iterable[str], setuptools: str | None
-) -> tuple[int, ...] | None:
-    """Return the release of setuptools that the pkg_resources in `places` is of, or None.
-
-    `setuptools` is the version of the setuptools there. A pkg_resources without one, as in
-    Debian's package python3-pkg-resources, is told by what stands in its source.
+    They are the first that `places`, in the order of `sys.path`, have; where a setuptools comes
+    without a pkg_resources, the pkg_resources is one of those behind it, and its version counts. A
+    pkg_resources without a setuptools, as in Debian's package python3-pkg-resources, is told by
+    what stands in its source.
     """
-    if setuptools is not None:
-        match = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*", setuptools)
-        release = tuple(map(int, match[0].split("."))) if match else _WITHOUT_PKG_RESOURCES
-        return release if release < _WITHOUT_PKG_RESOURCES else None
+    first = None
     for place in places:
-        source = tree.read(f"{place}/pkg_resources/__init__.py", _FILE_LIMIT)
-        if source is not None:
-            return next((since for since, mark in _MARKS if mark in source), _OLDEST)
+        version = _setuptools_in(tree, place)
+        first = first or version
+        match = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*", version or "")
+        release = tuple(map(int, match[0].split("."))) if match else _WITHOUT_PKG_RESOURCES
+        if release < _WITHOUT_PKG_RESOURCES:
+            return version, release
+        source = f"{place}/pkg_resources/__init__.py"
+        if tree.is_file(source):
+            code = tree.read(source, _FILE_LIMIT) or b""
+            return first, next((since for since, mark in _MARKS if mark in code), _OLDEST)
+    return first, None
+
+
+def _setuptools_in(tree: Tree, place: str) -> str | None:
+    """Return the version of the setuptools in the directory `place`, or None."""
+    for name in sorted(metadata_in(tree, place)):
+        project, version = names.split(posixpath.splitext(name)[0])
+        if project.lower() == "setuptools":
+            return version.partition("-")[0]
     return None
 
 

@@ -65,8 +65,7 @@ def in_use(
     and those that more of the installed distributions use than use the name as METADATA has it.
     Not so for a project that was found before, if something needs it, under a key that `stood`.
     """
-    setuptools = interpreter.setuptools_version(tree, site_packages)
-    release = interpreter.pkg_resources_release(tree, site_packages, setuptools)
+    _, release = interpreter.pkg_resources_of(tree, site_packages)
     if release is None or release >= interpreter.FINDS_EVERY_SPELLING:
         return frozenset()
     python = python or interpreter.python_of(tree, site_packages)

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 NOT_FOUND = "DistributionNotFound"
 
-# The first release of packaging that compares an invalid version instead of raising an error.
+# The first releases of packaging that refuse versions and specifiers outside PEP 440, and that
+# compare an invalid version again instead of raising an error.
+_STRICT_PACKAGING = 22
 _LENIENT_PACKAGING = 26
 
 
@@ -104,7 +106,6 @@ class WorkingSet:
         self._python = markers["python_version"]
         if dialect.short_python_version:
             markers = {**markers, "python_version": self._python[:3]}
-        self.requirements = Requirements(markers, lenient=dialect.any_version)
         self._canonical: dict[str, str] = {}
         self._available: dict[str, list[Distribution]] | None = None
         self._answers: dict[tuple[Distribution, Requirement], bool] = {}
@@ -112,6 +113,8 @@ class WorkingSet:
             if distribution.key not in self.active:
                 self.active[distribution.key] = distribution
                 self._canonical[normalized(distribution.key)] = distribution.key
+        lenient = dialect.any_version or self._own_packaging < _STRICT_PACKAGING
+        self.requirements = Requirements(markers, lenient=lenient)
 
     @classmethod
     def in_environment(
@@ -215,14 +218,22 @@ class WorkingSet:
     def _any_version(self) -> bool:
         """Whether a version outside PEP 440 is accepted.
 
-        It was none for the packaging that setuptools brought along before 67.0.0. From 71.0.0 on
-        it takes the environment's own packaging if there is one, and since 26.0 it is none there.
+        It was none for packaging before 22, and since 26.0 it is none there.
         """
-        if self._dialect.any_version or not self._dialect.vendored_path:
-            return self._dialect.any_version
-        own = self.active.get("packaging")
+        if self._dialect.any_version:
+            return True
+        return not _STRICT_PACKAGING <= self._own_packaging < _LENIENT_PACKAGING
+
+    @functools.cached_property
+    def _own_packaging(self) -> int:
+        """The first number of the version of packaging that pkg_resources imports.
+
+        Before 71.0.0 it was the one that setuptools brings along, always; from then on it is the
+        environment's own if there is one.
+        """
+        own = self.active.get("packaging") if self._dialect.vendored_path else None
         version = None if own is None else parsed_version(own.version)
-        return version is not None and version.major >= _LENIENT_PACKAGING
+        return _STRICT_PACKAGING if version is None else version.major
 
     def _found(self, *, nested: bool) -> Iterator[Distribution]:
         newest_first = self._dialect.newest_first

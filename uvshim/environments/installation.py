@@ -81,7 +81,8 @@ class Installation(NamedTuple):
         if self.path in self.site_packages:
             return "--target"
         virtual = self.tree.is_file(os.path.join(self.path, _CONFIGURATION))
-        return "--python" if virtual or _has_interpreter(self.tree, self.path) else "--prefix"
+        locked_itself = self.lock == os.path.join(self.path, ".lock")
+        return "--prefix" if locked_itself and not virtual else "--python"
 
     def belongs_to_system(self, path: str) -> bool:
         """Say whether the dist-info directory `path` lies outside what is fixed here."""
@@ -183,8 +184,23 @@ def _virtual(tree: SearchableTree, root: str) -> Installation:
     inherited: tuple[str, ...] = ()
     if settings.get("include-system-site-packages", "").lower() == "true" and "home" in settings:
         base = _below(tree, settings["home"], series(*own) or python)
-        inherited = base.site_packages if base else ()
+        inherited = _of_user(tree, series(*own) or python) + (base.site_packages if base else ())
     return Installation(root, own, inherited, os.path.join(root, ".lock"), tree)
+
+
+def _of_user(tree: SearchableTree, python: str | None) -> tuple[str, ...]:
+    """Return the site-packages directory of the user who runs this, for the Python `python`.
+
+    It is imported from after an environment's own, where the system's are at all (documentation of
+    the module `site`). Of an image nobody knows whose that would be.
+    """
+    if not isinstance(tree, DiskTree) or tree.root is not None:
+        return ()
+    if os.environ.get("PYTHONNOUSERSITE"):
+        return ()
+    base = os.environ.get("PYTHONUSERBASE") or os.path.expanduser("~/.local")
+    path = os.path.join(base, f"lib/python{python}/site-packages")
+    return (path,) if tree.is_directory(path) else ()
 
 
 def _below(tree: SearchableTree, home: str, python: str | None) -> Installation | None:
