@@ -54,7 +54,7 @@ def report(
         "unreadable": (),
     }
     if place is None:
-        place = Installation(ROOT, (SITE,), (BASE,), None, DiskTree())
+        place = Installation(ROOT, (SITE,), (BASE,), f"{ROOT}/.lock", DiskTree())
     diagnosis = Diagnosis(findings=findings, **{**known, **facts})
     return Report(place, diagnosis, gate or Gate(), image)
 
