@@ -14,6 +14,8 @@ import pytest
 from tests.acceptance.corpus_images import PLACE, TAG, at_its_place, layout, output
 from tests.acceptance.test_corpora import DRIVERS, REQUIRE_EVERY_ONE
 from tests.acceptance.test_image import CACHE, base  # noqa: F401
+from tests.corpus import installed, under
+from tests.images.making import INDEX, Making, tar
 from tests.places import record_faults
 
 if TYPE_CHECKING:
@@ -266,6 +268,36 @@ def test_from_a_registry_to_the_registry_one_layer_is_added_and_a_tag(
         json.loads(output("skopeo", "inspect", broken))["Layers"] == json.loads(inspected)["Layers"]
     )
     assert uvshim_here("check", "--no-cache", mended).returncode == 0
+
+
+def test_manifests_of_docker_and_of_several_platforms_stay_what_they_are_in_a_registry(
+    registry: str, tmp_path: Path, uvshim_here: Any
+) -> None:
+    files = under(f"{PLACE}/lib/python3.12/site-packages", installed("a_b-1.0", "a.b"))
+    making = Making(tmp_path / "small")
+    parts = [
+        {
+            **making.manifest([tar(files)], architecture=each),
+            "platform": {"os": "linux", "architecture": each},
+        }
+        for each in ("amd64", "arm64")
+    ]
+    making.add(making.described(INDEX, {"schemaVersion": 2, "manifests": parts}), "all")
+    making.add(parts[0], "one")
+    docker = f"docker://{registry}/app:docker"
+    output("skopeo", "copy", "--format", "v2s2", f"oci:{making.path}:one", docker)
+    for image, several in ((docker, False), (f"oci:{making.path}:all", True)):
+        target = f"docker://{registry}/app:mended"
+        done = uvshim_here("fix", image, "--output", target)
+        assert done.returncode == 0, done.stderr
+        assert ("/arm64)" in done.stderr) is several
+        raw = json.loads(output("skopeo", "inspect", "--raw", target))
+        assert ("docker" in raw.get("mediaType", "")) is not several
+        assert len(raw.get("manifests", [])) == 2 * several
+        checked = uvshim_here("check", "--no-cache", target)
+        assert checked.returncode == 0, checked.stdout
+        again = uvshim_here("fix", target, "--output", f"oci:{tmp_path}/none:1")
+        assert again.stderr == f"Nothing to fix in `{target}`: nothing was written\n"
 
 
 @pytest.mark.parametrize("form", ["oci-archive:{}/x.tar:1", "docker-archive:{}/x.tar:app:1"])

@@ -173,6 +173,8 @@ def _environments(mended: Mended) -> list[Fixed]:
 def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
     """Say what was done in one image, what is left in it, and where it is now."""
     told = [each for each in done.environments if each.outcome.renamed or not each.complete]
+    if len({each.report.platform for each in told}) > 1:
+        told = [_with_platform(each) for each in told]
     for each in told:
         say(each, messages, dry_run=dry_run, among_others=len(told) > 1)
     name = printable(done.name)
@@ -189,8 +191,14 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
         messages.note(f"{verb}{place} ({digest}): {layers} more, {_amount(size)}")
         if result.dropped:
             number = counted(result.dropped, "attestation")
-            messages.note(f"Left out {number}, which speak of the digests before")
+            messages.note(f"Left out {number} of the digests before")
         messages.note("Signatures do not hold for the new digest: sign it again")
+
+
+def _with_platform(fixed: Fixed) -> Fixed:
+    """Return `fixed` with its platform behind the name of its image."""
+    report = fixed.report
+    return fixed._replace(report=report._replace(image=f"{report.image} ({report.platform})"))
 
 
 def _amount(size: int) -> str:
