@@ -43,7 +43,9 @@ events = []
 def hook(event, arguments):
     if event in ("open", "os.scandir", "os.listdir", "os.posix_spawn", "subprocess.Popen"):
         events.append((event, str(arguments[0])))
-from uvshim.uvpip import main
+from uvshim import uvpip
+# What is loaded while uv takes long is a matter of the machine: here only what is needed is.
+uvpip.load = lambda: None
 def leave(status):
     with open({told!r}, "w") as file:
         new = sorted(set(sys.modules) - modules)
@@ -52,7 +54,7 @@ def leave(status):
 left, os._exit = os._exit, leave
 sys.argv[1:] = {arguments!r}
 sys.addaudithook(hook)
-sys.exit(main())
+sys.exit(uvpip.main())
 """
 
 
