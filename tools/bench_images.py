@@ -144,10 +144,15 @@ def compressed(content: bytes) -> bytes:
 
 
 def packed(directory: Path, name: str) -> bytes:
-    """Return what lies at `name` in `directory` as a tar."""
+    """Return what lies at `name` in `directory` as a tar, with whole seconds as engines do it."""
+
+    def whole(header: tarfile.TarInfo) -> tarfile.TarInfo:
+        header.mtime = int(header.mtime)
+        return header
+
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
-        archive.add(directory / name, name)
+        archive.add(directory / name, name, filter=whole)
     return file.getvalue()
 
 
