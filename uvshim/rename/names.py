@@ -111,7 +111,7 @@ def parse_metadata(metadata: bytes) -> Identity:
     Raises `MetadataError` if there is no Name, more than one, or one that is not a valid
     project name (core metadata specification).
     """
-    header = metadata.partition(b"\n\n")[0].decode("utf-8", "replace")
+    header = metadata.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
     projects, versions = [], []
     for field, value in fields(header):
         if field == "name":

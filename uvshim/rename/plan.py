@@ -167,10 +167,12 @@ def _lists_by_detour(path: str, listed: Record) -> bool:
 
     Such rows would still name the old directory after a rename.
     """
+    detours = [row.path for row in listed.infos if record.top(row.path) in {"", ".."}]
+    if not detours:
+        return False
     site_packages = posixpath.abspath(posixpath.dirname(path))
     own = posixpath.join(site_packages, posixpath.basename(path), "")
     return any(
-        posixpath.normpath(posixpath.join(site_packages, row.path)).startswith(own)
-        for row in listed.infos
-        if record.top(row.path) in {"", ".."}
+        posixpath.normpath(posixpath.join(site_packages, detour)).startswith(own)
+        for detour in detours
     )
