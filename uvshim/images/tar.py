@@ -183,6 +183,8 @@ class LayerTar:
     def _following(self) -> tarfile.TarInfo | None:
         """Return the next header, or None at the end."""
         stream = self._stream
+        if self._archive.offset == 0:  # there is no first one; Python 3.10 would go back to look
+            return None
         stream.allow(_HEADER_LIMIT)
         try:
             header = self._archive.next()
