@@ -320,11 +320,6 @@ def the_new_name_is_taken_by_a_link_outside(site: Path, outside: Path) -> None:
     (site / "a.b-1.0.dist-info").symlink_to(outside / "empty")
 
 
-def the_new_name_is_taken_by_an_empty_directory(site: Path, outside: Path) -> None:
-    a_directory_with(site)
-    (site / "a.b-1.0.dist-info").mkdir()
-
-
 def the_new_name_is_taken_by_the_like(site: Path, outside: Path) -> None:
     a_directory_with(site)
     a_directory_with(site, "a.b-1.0.dist-info")
@@ -383,7 +378,6 @@ SHAPES = [
     a_record_with_a_second_name,
     the_new_name_is_taken_by_a_file,
     the_new_name_is_taken_by_a_link_outside,
-    the_new_name_is_taken_by_an_empty_directory,
     the_new_name_is_taken_by_the_like,
     a_link_where_a_layer_is_built,
     names_that_differ_only_in_case,
@@ -410,7 +404,19 @@ def test_hostile_directories_do_no_harm(
     tried("hostile inputs", 1)
 
 
-def test_site_packages_may_be_a_link_and_is_put_right_where_it_leads(
+def test_an_empty_directory_where_the_new_name_goes_is_in_nobodys_way(
+    hostile: Venv, outside: Path, tools: Tools, tried: Callable[[str, int], None]
+) -> None:
+    """uv leaves one behind in a target that was named by ``./``; nothing is lost with it."""
+    a_directory_with(hostile.site_packages)
+    (hostile.site_packages / "a.b-1.0.dist-info").mkdir()
+    count = len(list(hostile.site_packages.iterdir()))
+    is_survived(tools, hostile, outside, ("a_b-", "a.b-"))
+    assert len(list(hostile.site_packages.iterdir())) == count - 1
+    tried("hostile inputs", 1)
+
+
+def test_site_packages_may_be_a_link_and_is_fixed_where_it_leads(
     hostile: Venv, outside: Path, tools: Tools, tried: Callable[[str, int], None]
 ) -> None:
     real = outside / "real"

@@ -305,3 +305,31 @@ def test_a_key_between_the_question_and_the_start_of_uv_ends_uvpip_and_uv_is_not
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGINT
     os.close(terminal)
     assert venv.dist_infos() == []
+
+
+LATE = """
+import os, signal, _signal
+for name in ("sigwaitinfo", "sigtimedwait"):
+    for module in (signal, _signal):
+        if hasattr(module, name):
+            delattr(module, name)
+from uvshim.uv.supervisor import Supervisor
+supervisor = Supervisor()
+child = supervisor.start(["/bin/true"])
+really = os.waitpid
+def ends_as_a_signal_comes(*arguments):
+    ended = really(*arguments)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return ended
+os.waitpid = ends_as_a_signal_comes
+status = supervisor.wait(child)
+print("waited for it", status, flush=True)
+supervisor.finish(status)
+"""
+
+
+def test_a_signal_that_comes_as_uv_has_just_ended_is_for_us_where_nobody_tells_who_sent_it() -> (
+    None
+):
+    done = subprocess.run([sys.executable, "-c", LATE], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "waited for it 0\n", "")

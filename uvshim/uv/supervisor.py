@@ -126,10 +126,15 @@ class Supervisor:
     def _wait_with_handlers(self, child: Child) -> int:
         """Wait for `child` where there is no `sigwaitinfo`, and return its exit code."""
 
+        late = []
+
         def pass_on(number: int, _frame: object) -> None:
             self._passed_on.append(number)
             if number not in _KEYS or not _in_the_foreground():
-                os.kill(child.pid, number)
+                try:
+                    os.kill(child.pid, number)
+                except ProcessLookupError:  # it has just ended: this one is for us
+                    late.append(number)
 
         before = {number: signal.signal(number, pass_on) for number in self._held}
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._held)
@@ -139,6 +144,8 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_BLOCK, self._held)
             for number, handler in before.items():
                 signal.signal(number, handler)
+            for number in late:
+                os.kill(os.getpid(), number)
 
     def _waiting(self) -> set[int]:
         """Return the held signals that wait to be heard."""
