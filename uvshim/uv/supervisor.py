@@ -125,7 +125,6 @@ class Supervisor:
 
     def _wait_with_handlers(self, child: Child) -> int:
         """Wait for `child` where there is no `sigwaitinfo`, and return its exit code."""
-
         late = []
 
         def pass_on(number: int, _frame: object) -> None:
