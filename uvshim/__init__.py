@@ -25,13 +25,13 @@ if TYPE_CHECKING:
         Unresolvable,
         diagnose,
     )
+    from uvshim.check.report import Report
     from uvshim.environments.snapshot import Snapshot
     from uvshim.environments.tree import DiskTree, Tree
-    from uvshim.images.survey import Answer, DiagnosedImage, survey
+    from uvshim.images.survey import DiagnosedImage, Surveyed, survey
     from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
 __all__ = [
-    "Answer",
     "DiagnosedImage",
     "Diagnosis",
     "DiskTree",
@@ -41,7 +41,9 @@ __all__ = [
     "LeftAlone",
     "Outcome",
     "Renamed",
+    "Report",
     "Snapshot",
+    "Surveyed",
     "Tree",
     "Unreadable",
     "Unresolvable",
@@ -55,7 +57,6 @@ __version__ = "0.1.0"
 
 # Where each name is to be found. `uvpip` needs none of it to begin.
 _MODULES = {
-    "Answer": "uvshim.images.survey",
     "DiagnosedImage": "uvshim.images.survey",
     "Diagnosis": "uvshim.check.diagnosis",
     "DiskTree": "uvshim.environments.tree",
@@ -65,7 +66,9 @@ _MODULES = {
     "LeftAlone": "uvshim.rename.on_disk",
     "Outcome": "uvshim.rename.on_disk",
     "Renamed": "uvshim.rename.on_disk",
+    "Report": "uvshim.check.report",
     "Snapshot": "uvshim.environments.snapshot",
+    "Surveyed": "uvshim.images.survey",
     "Tree": "uvshim.environments.tree",
     "Unreadable": "uvshim.check.diagnosis",
     "Unresolvable": "uvshim.check.diagnosis",

@@ -21,7 +21,7 @@ from tests.images.making import (
     tar,
 )
 from uvshim.errors import ImageError
-from uvshim.images import changes
+from uvshim.images import changes, reference
 from uvshim.images.layout import Folder, Layout
 
 if TYPE_CHECKING:
@@ -243,8 +243,6 @@ def test_a_missing_layer_is_an_error(making: Making) -> None:
 
 
 def test_an_archive_of_docker_save_verifies_layers_by_what_they_unpack_to(tmp_path: Path) -> None:
-    from uvshim.images import reference
-
     path = docker_archive(tmp_path / "saved.tar", [LAYER])
     named = reference.parse(f"docker-archive:{path}")
     assert named is not None
@@ -265,3 +263,15 @@ def test_the_json_of_an_image_is_kept_as_it_is(tmp_path: Path) -> None:
     index, (descriptor,) = Layout(Folder(str(path)), "x").index()
     assert index == json.loads((path / "index.json").read_text())
     assert descriptor.raw == index["manifests"][0]  # type: ignore[index]
+
+
+def test_a_layer_of_docker_save_that_is_named_by_no_string_is_an_error(tmp_path: Path) -> None:
+    described = json.dumps({"rootfs": {"diff_ids": [digest(LAYER)]}}).encode()
+    name = digest(described).partition(":")[2] + ".json"
+    manifest = json.dumps([{"Config": name, "RepoTags": ["a:1"], "Layers": [7]}])
+    path = tmp_path / "saved.tar"
+    path.write_bytes(tar([(name, described), ("manifest.json", manifest)]))
+    named = reference.parse(f"docker-archive:{path}")
+    assert named is not None
+    with pytest.raises(ImageError, match="other than a string"), reference.opened(named):
+        pass

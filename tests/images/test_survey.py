@@ -54,7 +54,7 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def names(answer: uvshim.Answer) -> list[list[str]]:
+def names(answer: uvshim.Surveyed) -> list[list[str]]:
     """Return the names that are wrong in each environment of each image of an answer."""
     return [
         [one.name for one in report.diagnosis.wrong]
@@ -292,7 +292,7 @@ def test_an_executor_that_breaks_is_told(tmp_path: Path) -> None:
     assert answer.error == f"`{tmp_path}/x`: whoever examined it failed: no worker is left"
 
 
-def die_once(named: Any, options: Options) -> uvshim.Answer:
+def die_once(named: Any, options: Options) -> uvshim.Surveyed:
     """Die in place of the first answer, and of every one about `poison`."""
     text = survey._text(named)
     mark = os.path.join(str(options.cache), "died")
@@ -300,7 +300,7 @@ def die_once(named: Any, options: Options) -> uvshim.Answer:
         with open(mark, "w"):
             pass
         os._exit(9)
-    return survey.Answer(text, ())
+    return survey.Surveyed(text, ())
 
 
 def test_what_a_process_that_died_was_to_do_is_done_by_another(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from uvshim.check.report import Gate, Report
-    from uvshim.images.survey import Answer, DiagnosedImage
+    from uvshim.images.survey import DiagnosedImage, Surveyed
     from uvshim.messages import Messages, Style
 
 
@@ -53,7 +53,7 @@ def _listed(path: str) -> list[str]:
     return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
 
 
-def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[Answer]:
+def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[Surveyed]:
     """Return what there is to say of the images called `names`, in their order.
 
     Raises `UvshimError` if there is no such scheduler, or the library for it is missing.
@@ -92,7 +92,7 @@ def _kept_for_this_run(names: list[str]) -> Iterator[str | None]:
         yield directory
 
 
-def _with_progress(found: Iterable[Answer], total: int, *, quiet: bool) -> Iterable[Answer]:
+def _with_progress(found: Iterable[Surveyed], total: int, *, quiet: bool) -> Iterable[Surveyed]:
     """Return `found`, with a bar on standard error while it comes if a person is looking on."""
     if quiet or total == 1 or not sys.stderr.isatty():
         return found
@@ -100,16 +100,16 @@ def _with_progress(found: Iterable[Answer], total: int, *, quiet: bool) -> Itera
         from tqdm import tqdm
     except ImportError:
         return found
-    bar: Iterable[Answer] = tqdm(found, total=total, unit="image", leave=False)
+    bar: Iterable[Surveyed] = tqdm(found, total=total, unit="image", leave=False)
     return bar
 
 
-def reports(found: Iterable[Answer]) -> list[Report]:
+def reports(found: Iterable[Surveyed]) -> list[Report]:
     """Return what is said of each environment in all images."""
     return [report for answer in found for image in answer.images for report in image.reports]
 
 
-def as_json(found: Iterable[Answer]) -> list[dict[str, Any]]:
+def as_json(found: Iterable[Surveyed]) -> list[dict[str, Any]]:
     """Return an object for each image, whether it holds environments or cannot be examined."""
     listed: list[dict[str, Any]] = []
     for answer in found:
@@ -129,12 +129,12 @@ def as_json(found: Iterable[Answer]) -> list[dict[str, Any]]:
     return listed
 
 
-def as_html(found: list[Answer]) -> str:
+def as_html(found: list[Surveyed]) -> str:
     """Return a page about all images. Raises `UvshimError` if the library for it is missing."""
     return page.as_html(found)
 
 
-def as_text(found: list[Answer], style: Style, options: argparse.Namespace) -> Iterator[str]:
+def as_text(found: list[Surveyed], style: Style, options: argparse.Namespace) -> Iterator[str]:
     """Yield what is said to people: of one image all that matters, of several a line of each."""
     images = [image for answer in found for image in answer.images]
     alone = len(found) == len(images) == 1
@@ -149,7 +149,7 @@ def as_text(found: list[Answer], style: Style, options: argparse.Namespace) -> I
         yield summary(found)
 
 
-def end(found: Iterable[Answer], messages: Messages) -> int:
+def end(found: Iterable[Surveyed], messages: Messages) -> int:
     """Say which images could not be examined, and return the exit code for that; 0 if none."""
     failed = [answer.error for answer in found if answer.error is not None]
     for error in failed:
@@ -157,7 +157,7 @@ def end(found: Iterable[Answer], messages: Messages) -> int:
     return UvshimError.exit_code if failed else 0
 
 
-def as_table(found: Iterable[Answer], style: Style, *, only_broken: bool) -> str:
+def as_table(found: Iterable[Surveyed], style: Style, *, only_broken: bool) -> str:
     """Return a line for each image, for people, under a line with titles."""
     rows = [
         _row(image)
@@ -195,7 +195,7 @@ def _line(row: Iterable[str], widths: list[int]) -> str:
     return "  ".join([first, *others])
 
 
-def summary(found: list[Answer]) -> str:
+def summary(found: list[Surveyed]) -> str:
     """Return how many images there were, and how many of them are broken or were not examined."""
     images = [image for answer in found for image in answer.images]
     failed = sum(answer.error is not None for answer in found)

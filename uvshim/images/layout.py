@@ -565,11 +565,18 @@ def _docker_image(archive: Archive, raw: Json, reference: str) -> Image:
         message = f"it has {len(names)} layers, and {len(diff_ids)} digests of layers"
         raise ImageError(message)
     layers = tuple(
-        Layer(archive, one, None, diff_id, None)
+        Layer(archive, _name(one), None, diff_id, None)
         for one, diff_id in zip(names, diff_ids, strict=True)
-        if isinstance(one, str)
     )
     return Image(reference, digest, _platform(config), layers, None, config)
+
+
+def _name(value: object) -> str:
+    """Return `value` as the name of a file. Raises `ImageError` if it is not a string."""
+    if not isinstance(value, str):
+        message = f"it names a layer by something other than a string: {shown(str(value))}"
+        raise ImageError(message)
+    return value
 
 
 def _familiar(name: str) -> str:

@@ -12,12 +12,12 @@ from uvshim.messages import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from uvshim.images.survey import Answer, DiagnosedImage
+    from uvshim.images.survey import DiagnosedImage, Surveyed
 
 _SCRIPTS = ("console_scripts", "gui_scripts")
 
 
-def as_html(answers: Sequence[Answer]) -> str:
+def as_html(answers: Sequence[Surveyed]) -> str:
     """Return the page about `answers`.
 
     Whatever stands in an image is escaped. Raises `UvshimError` if the library for it is missing.

@@ -54,7 +54,7 @@ class DiagnosedImage(NamedTuple):
         return any(each.broken for each in self.reports)
 
 
-class Answer(NamedTuple):
+class Surveyed(NamedTuple):
     """What there is to say of one reference."""
 
     reference: str
@@ -80,7 +80,7 @@ def survey(
     *,
     exclude: Iterable[str] = (),
     cache: str | os.PathLike[str] | None = USUAL,
-) -> Iterator[Answer]:
+) -> Iterator[Surveyed]:
     """Diagnose `images` and yield an answer for each, as they come.
 
     `images` are references as skopeo writes them, or paths of layouts and archives. With an
@@ -114,7 +114,7 @@ def _absolute(named: Reference | str) -> Reference | str:
 
 def on_cluster(
     images: Iterable[str | os.PathLike[str]], scheduler: str, options: Options
-) -> Iterator[Answer]:
+) -> Iterator[Surveyed]:
     """Yield the answers of `survey`, from the workers of the Dask `scheduler` at an address.
 
     These need uvshim, and must reach the images. What a worker that dies was to do, another one
@@ -139,7 +139,7 @@ def on_cluster(
 
 def in_processes(
     images: Iterable[str | os.PathLike[str]], jobs: int, options: Options
-) -> Iterator[Answer]:
+) -> Iterator[Surveyed]:
     """Yield the answers of `survey`, from `jobs` processes; of one image, from so many threads.
 
     Where one dies, such as for lack of memory, what it was to do is tried once more, each alone.
@@ -168,7 +168,7 @@ def in_processes(
 
 def _completed(
     executor: Executor, named: list[Reference | str], options: Options
-) -> Iterator[tuple[Reference | str, Future[Answer]]]:
+) -> Iterator[tuple[Reference | str, Future[Surveyed]]]:
     """Yield each of `named` with its future, as `executor` is done with them."""
     from concurrent.futures import as_completed
 
@@ -176,35 +176,35 @@ def _completed(
     return ((futures[future], future) for future in as_completed(futures))
 
 
-def _outcome(named: Reference | str, future: Future[Answer]) -> Answer:
+def _outcome(named: Reference | str, future: Future[Surveyed]) -> Surveyed:
     """Return the answer in `future`, or why there is none."""
     error = future.exception()
     if error is None:
         return future.result()
     reason = str(error) or type(error).__name__
-    return Answer(_text(named), (), _of(_text(named), f"whoever examined it failed: {reason}"))
+    return Surveyed(_text(named), (), _of(_text(named), f"whoever examined it failed: {reason}"))
 
 
-def answer(named: Reference | str, options: Options) -> Answer:
+def answer(named: Reference | str, options: Options) -> Surveyed:
     """Examine what is `named`: a reference, or what should have been one. Raises nothing."""
     text = _text(named)
     if isinstance(named, str):
         reason = f"`{named}` is not an image: not a known transport, nor a layout, nor a tar"
-        return Answer(text, (), reason)
+        return Surveyed(text, (), reason)
     cache = usual_directory() if options.cache == USUAL else options.cache
     try:
         store = _store(cache, options.threads)
         known = _known(named, store, options)
         if known is not None:
-            return Answer(text, known)
+            return Surveyed(text, known)
         with reference.opened(named) as images:
             found = tuple(_examined(image, store, options) for image in images)
     except ImageError as error:
-        return Answer(text, (), _of(text, str(error)))
+        return Surveyed(text, (), _of(text, str(error)))
     # One of hundreds, whatever is in it, must not stop the others.
     except Exception as error:  # noqa: BLE001
-        return Answer(text, (), _of(text, f"{type(error).__name__}: {error}"))
-    return Answer(text, found)
+        return Surveyed(text, (), _of(text, f"{type(error).__name__}: {error}"))
+    return Surveyed(text, found)
 
 
 def _of(text: str, reason: str) -> str:
