@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.places import found_below
+from uvshim.environments import snapshot
 from uvshim.errors import UvshimError
 from uvshim.uv import question
 
@@ -90,6 +91,9 @@ def test_a_uv_that_says_only_afterwards_where_it_installs_is_enough(
     """A script stands in for a uv that fails on the first question, and on that alone."""
     offline = ("--no-index", "-f", wheels)
     assert run(uv, "pip", "install", *offline, "XStatic-JQuery.TableSorter").returncode == 0
+    installed = next(venv.site_packages.glob("xstatic*")).stat().st_ctime_ns
+    while snapshot._time_of_disk(str(venv.site_packages), None) <= installed:
+        """So young that it could be new: a file system tells no finer time."""
     asked = tmp_path / "asked"
     answer = f'if [ -e "{asked}" ]; then exec {uv} "$@"; fi; touch "{asked}"; exit 1'
     program.write_text(SILENT_UV.format(answer=answer, uv=uv))
