@@ -35,6 +35,9 @@ def test_a_name_that_works_as_it_is_spelled_is_not_wrong(version: str) -> None:
     assert "zope-interface" in in_use(INTERFACE, TWISTED, setuptools(version))
     assert diagnosis.findings == ()
     assert [each.name for each in diagnosis.unresolvable] == ["zope.interface"]  # by itself
+    assert diagnosis.spellings == (  # which says why it is not found, and what would help
+        Spelling("zope.interface", "zope-interface", found=True, by=("Twisted",)),
+    )
 
 
 @pytest.mark.parametrize("version", ["62.0.0", "62.6.0", "75.8.0", "80.9.0"])

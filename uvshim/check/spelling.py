@@ -98,7 +98,9 @@ def keys_in_use(
 def told(
     working_set: WorkingSet, projects: Mapping[str, Installed], renames: Mapping[str, str]
 ) -> Iterator[Spelling]:
-    """Yield the spellings of names that are needed under one which is not found.
+    """Yield the spellings of names of which one, or the name itself, is not found.
+
+    The name itself, as METADATA has it, is one that a person or a plugin loader asks for.
 
     `renames` are the names that dist-info directories should have, by their paths: what a rename
     helps is not told.
@@ -112,7 +114,7 @@ def told(
     spelled = _spelled(working_set, projects)
     for name in sorted(projects):
         ways = spelled.get(names.normalized(name), {})
-        if not found.issuperset(ways):
+        if ways and not found.issuperset({names.key_of(name), *ways}):
             for key, by in sorted(ways.items()):
                 yield Spelling(name, key, key in found, tuple(sorted(by)))
 
