@@ -127,12 +127,12 @@ def _install(binary: str, arguments: Arguments) -> int:
         answer = Question(binary, arguments, supervisor).answer()
         environment = Environment.of(answer, supervisor)
     if environment is not None:
-        new = before.new_in(environment)
-        complete = not new or rename_new(
+        now = Snapshot.of(environment)
+        complete = not before.new_in(environment, now) or rename_new(
             environment, before, exclude, supervisor, _messages(arguments)
         )
         if complete and status == 0 and not arguments.quiet:
-            _hint_at_what_stood_there(environment, before, exclude, arguments)
+            _hint_at_what_stood_there(environment, before, now, exclude, arguments)
     else:
         complete = status != 0
         if not complete:
@@ -180,12 +180,16 @@ def rename_new(
 
 
 def _hint_at_what_stood_there(
-    environment: Environment, before: Snapshot, exclude: list[str], arguments: Arguments
+    environment: Environment,
+    before: Snapshot,
+    now: Snapshot,
+    exclude: list[str],
+    arguments: Arguments,
 ) -> None:
     """Say how to rename what stood there `before` under a name that pkg_resources does not find."""
     from uvshim.environments.snapshot import dotted_names
 
-    for name in dotted_names(before):
+    for name in dotted_names(before, now):
         key = name.lower().replace(".", "-").replace("_", "-")
         is_meant = exclude and config.matcher(exclude)(name)
         if not is_meant and key not in in_use(environment, before, before):
@@ -205,7 +209,8 @@ def in_use(environment: Environment, before: Snapshot, now: Snapshot) -> Collect
 
     That is one of setuptools before 62, as `check.spelling` says.
     """
-    majors = [name.partition("-")[2].partition(".")[0] for name in now.setuptools]
+    names = map(os.path.basename, now.setuptools)
+    majors = [name.partition("-")[2].partition(".")[0] for name in names]
     known = [int(each) for each in majors if each.isdigit()]
     brought = [each for each in known if each < _WITHOUT_PKG_RESOURCES]
     if brought and min(brought) >= _FINDS_EVERY_SPELLING:

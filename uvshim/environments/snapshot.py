@@ -20,7 +20,7 @@ class Snapshot:
 
     `states` maps the path of each to its inode number, mtime and ctime (nanoseconds). Where nobody
     could look before, `moment` says when nothing was new yet (nanoseconds of `_steady_clock`), and
-    the ctime decides. `setuptools` are the names of its metadata directories.
+    the ctime decides. `setuptools` are the paths of its metadata directories.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Snapshot:
                             continue
                         states[entry.path] = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
                     elif entry.name.startswith("setuptools-"):
-                        setuptools.append(entry.name)
+                        setuptools.append(entry.path)
         return cls(states, setuptools=setuptools)
 
     @classmethod
@@ -92,39 +92,30 @@ class Snapshot:
         )
 
 
-def dotted_names(before: Snapshot) -> Iterator[str]:
+def dotted_names(before: Snapshot, now: Snapshot) -> Iterator[str]:
     """Yield the project names whose dots the directories in `before` lack, as METADATA has them.
 
-    They are asked for once uv has run: what was renamed or removed meanwhile is passed over. Where
-    the setuptools beside a directory finds it all the same, no METADATA is read.
+    What was renamed or removed meanwhile is passed over. Where the setuptools that is beside a
+    directory `now` finds it all the same, no METADATA is read.
     """
-    affected: dict[str, bool] = {}
+    affected = {os.path.dirname(path) for path in now.setuptools if _needs_dots(path)}
     for path in before.states:
         site_packages, directory = os.path.split(path)
         if "." in directory.partition("-")[0]:
             continue
-        if site_packages not in affected:
-            affected[site_packages] = _needs_dots(site_packages)
-        if affected[site_packages] and "." in (name := _name_in(path)):
+        if site_packages in affected and "." in (name := _name_in(path)):
             yield name
 
 
-def _needs_dots(site_packages: str) -> bool:
-    """Say whether the pkg_resources in `site_packages` finds a dotted name by its dots alone.
+def _needs_dots(setuptools: str) -> bool:
+    """Say whether the pkg_resources of `setuptools` finds a dotted name by its dots alone.
 
     It does up to setuptools 75.8.1. Before 62 it depends on how those that are installed spell
     their requirements, which takes more than a glance.
     """
-    try:
-        names = os.listdir(site_packages)
-    except OSError:
-        return False
-    for name in names:
-        if name.startswith("setuptools-") and name.endswith(".dist-info"):
-            version = name[len("setuptools-") : -len(".dist-info")].split(".")[:3]
-            numbers = tuple(int(part) for part in version if part.isdigit())
-            return (62,) <= numbers < (75, 8, 2)
-    return False
+    version = os.path.basename(setuptools).removesuffix(".dist-info").partition("-")[2]
+    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
+    return (62,) <= numbers < (75, 8, 2)
 
 
 def _name_in(path: str) -> str:
