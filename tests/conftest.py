@@ -88,8 +88,13 @@ for module in (signal, import_module("_signal")):
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of `uvpip` once more, without what macOS has not got."""
-    if getattr(metafunc.module, "ON_MACOS_TOO", False) and "variables" in metafunc.fixturenames:
+    """Run what is marked so once more, without what macOS has not got.
+
+    Those are the tests whose commands come to the code that is another there, each in a way of its
+    own: a signal, a stream or a working directory that is not there, one more question.
+    """
+    is_marked = metafunc.definition.get_closest_marker("on_macos_too") is not None
+    if is_marked and "variables" in metafunc.fixturenames:
         metafunc.parametrize("system", ["linux", "like macOS"], indirect=True)
 
 
@@ -155,16 +160,28 @@ def run(variables: dict[str, str], tmp_path: Path) -> Run:
     return command
 
 
+@pytest.fixture(scope="session")
+def new_venv(uv: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment as uv makes it, for all tests of one process: they take copies."""
+    path = tmp_path_factory.mktemp("new") / ".venv"
+    command: list[str | Path] = [uv, "venv", "--quiet", "--no-config", "--python", sys.executable]
+    cache = {"UV_CACHE_DIR": str(shared_cache), "UV_PYTHON_DOWNLOADS": "never"}
+    subprocess.run([*command, path], env=cache, check=True)
+    return path
+
+
 @pytest.fixture
-def make_venv(run: Run, uv: Path, tmp_path: Path) -> MakeVenv:
+def make_venv(run: Run, uv: Path, new_venv: Path, tmp_path: Path) -> MakeVenv:
     """Make a virtual environment: a path relative to the test's own directory, and options."""
 
     def make(name: str = ".venv", *options: str, python: str | Path = sys.executable) -> Venv:
-        done = run(
-            uv, "venv", "--quiet", "--no-config", "--python", python, *options, tmp_path / name
-        )
-        assert done.returncode == 0, done.stderr
-        return Venv(tmp_path / name)
+        path = tmp_path / name
+        if options or python != sys.executable:
+            done = run(uv, "venv", "--quiet", "--no-config", "--python", python, *options, path)
+            assert done.returncode == 0, done.stderr
+        else:
+            shutil.copytree(new_venv, path, symlinks=True)
+        return Venv(path)
 
     return make
 
@@ -217,8 +234,11 @@ def broken(run: Run, uv: Path, venv: Venv, wheels: Path, old_setuptools: Path) -
 
 @pytest.fixture
 def offline(wheels: Path) -> dict[str, Any]:
-    """The variables with which uv and uvpip find the test's own wheels and nothing else."""
-    return {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels)}
+    """The variables with which uv and uvpip find the test's own wheels and nothing else.
+
+    No variable stands for ``--no-index``: uv goes without one because it may not ask any.
+    """
+    return {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(wheels)}
 
 
 def interpreters() -> list[Path]:
@@ -235,7 +255,8 @@ def interpreters() -> list[Path]:
                 [candidate, "-c", "import venv"], check=False, capture_output=True
             )
             if works.returncode == 0:
-                found.setdefault(name, Path(candidate))
+                found[name] = Path(candidate)
+                break
     return list(found.values())
 
 

@@ -55,8 +55,8 @@ class Venv(NamedTuple):
 def copy_installation(root: Path, python: Path | None = None) -> Path:
     """Make `root` an installation of the Python that runs the tests, with no packages in it.
 
-    The interpreter is a copy, so that it takes `root` for its own; the standard library is that of
-    the original, which may also be that of another interpreter, `python`.
+    The interpreter has a name of its own there, so that it takes `root` for its own; the standard
+    library is that of the original, which may also be that of another interpreter, `python`.
     """
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     original = Path(sys.base_prefix)
@@ -64,11 +64,15 @@ def copy_installation(root: Path, python: Path | None = None) -> Path:
         name, original = python.name, python.resolve().parent.parent
     library = root / "lib" / name
     (library / "site-packages").mkdir(parents=True)
-    for each in (original / "lib" / name).iterdir():
-        if each.name not in {"site-packages", "EXTERNALLY-MANAGED", "__pycache__"}:
-            (library / each.name).symlink_to(each)
+    with os.scandir(original / "lib" / name) as found:
+        for each in found:
+            if each.name not in {"site-packages", "EXTERNALLY-MANAGED"}:
+                os.symlink(each.path, library / each.name)
     (root / "bin").mkdir()
-    shutil.copy(original / "bin" / name, root / "bin" / name)
+    try:
+        os.link(original / "bin" / name, root / "bin" / name)
+    except OSError:  # it lies on another disk
+        shutil.copy(original / "bin" / name, root / "bin" / name)
     for alias in ("python", "python3"):
         (root / "bin" / alias).symlink_to(name)
     return root

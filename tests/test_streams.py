@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
     from tests.places import Venv
 
-ON_MACOS_TOO = True
-
 CLOSED = ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"]
 DOTTED = "zope.deferred-1.2.dist-info"
 
@@ -25,6 +23,7 @@ def shell(run: Run, script: str, *words: str | Path) -> subprocess.CompletedProc
     return run("bash", "-c", script, "-", *words)
 
 
+@pytest.mark.on_macos_too
 @pytest.mark.parametrize("closed", CLOSED)
 def test_with_a_closed_stream_uvpip_renames(
     closed: str, run: Run, uvpip: Path, venv: Venv, wheels: Path
@@ -37,6 +36,7 @@ def test_with_a_closed_stream_uvpip_renames(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.on_macos_too
 @pytest.mark.parametrize("closed", CLOSED)
 def test_with_a_closed_stream_uvshim_run_renames_and_check_checks(
     closed: str, run: Run, uv: Path, uvshim: Path, make_venv: MakeVenv, wheels: Path
@@ -71,6 +71,7 @@ with open({log!r}, "a") as log:
 """
 
 
+@pytest.mark.on_macos_too
 def test_uv_finds_nowhere_in_the_place_of_a_closed_stream(
     run: Run, uvpip: Path, venv: Venv, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def unread(run: Run, *words: str | Path, uv: Path | None = None) -> int:
     return run(sys.executable, "-c", UNREAD, *words, UVSHIM_UV=str(uv) if uv else None).returncode
 
 
+@pytest.mark.on_macos_too
 def test_where_nobody_reads_what_is_said_the_exit_code_is_the_same(
     run: Run, uv: Path, uvpip: Path, uvshim: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_where_nobody_reads_what_is_said_the_exit_code_is_the_same(
     assert unread(run, uvshim, "check", tmp_path / "none") == 2
 
 
+@pytest.mark.on_macos_too
 @pytest.mark.parametrize("more", [[], ["PYTHONUNBUFFERED=1"]], ids=str)
 def test_where_standard_output_cannot_be_written_uv_says_so(
     more: list[str], run: Run, uv: Path, uvpip: Path
@@ -134,6 +137,7 @@ def no_program(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.on_macos_too
 @pytest.mark.parametrize("disabled", ["0", "1"])
 def test_what_cannot_be_started_is_told_and_ends_with_126(
     disabled: str, run: Run, uvpip: Path, uvshim: Path, venv: Venv, no_program: Path
@@ -147,6 +151,7 @@ def test_what_cannot_be_started_is_told_and_ends_with_126(
         assert unread(run, uvpip, word, uv=no_program) == 126
 
 
+@pytest.mark.on_macos_too
 def test_where_no_file_can_be_opened_for_its_answer_uv_installs_and_that_is_not_said_of_uv(
     run: Run, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:

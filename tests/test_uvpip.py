@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.places import Venv, record_faults
 
 if TYPE_CHECKING:
@@ -11,9 +13,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Run
 
-ON_MACOS_TOO = True
 
-
+@pytest.mark.on_macos_too
 def test_a_dotted_name_is_found_by_pkg_resources_only_after_uvpip(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, old_setuptools: Path
 ) -> None:

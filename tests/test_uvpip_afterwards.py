@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
     from tests.places import Venv
 
-ON_MACOS_TOO = True
-
 DOTTED = [
     "XStatic_JQuery.TableSorter-2.14.5.3.dist-info",
     "plain_name-3.0.dist-info",

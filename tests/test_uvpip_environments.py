@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import MakeVenv, Run
 
-ON_MACOS_TOO = True
-
 
 def test_a_virtual_environment_with_system_site_packages_gets_it_and_the_system_keeps_what_it_has(
     run: Run, uv: Path, uvpip: Path, make_venv: MakeVenv, installation: Path, wheels: Path
@@ -147,6 +145,7 @@ def test_uvshim_in_one_environment_installs_into_another(
     assert tools.dist_infos() == ["uvshim-9.9.dist-info"]
 
 
+@pytest.mark.on_macos_too
 @pytest.mark.usefixtures("wheel_of_uvshim")
 @pytest.mark.parametrize(
     ("words", "remaining"),
@@ -184,6 +183,7 @@ def debian(run: Run, uv: Path) -> Iterator[Path]:
     assert not list(Path("/usr/local/lib").glob("python3*/*-packages/uvshim?test*"))
 
 
+@pytest.mark.on_macos_too
 def test_debians_system_python_gets_it_in_dist_packages(
     run: Run, uvpip: Path, debian: Path, wheels: Path
 ) -> None:

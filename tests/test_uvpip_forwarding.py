@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Run
 
-ON_MACOS_TOO = True
-
 RECORDER = """\
 #!{python} -IS
 import json, os, sys
@@ -135,6 +133,7 @@ def test_every_subcommand_that_this_uv_has_is_known(run: Run, uv: Path) -> None:
     assert set(listed) <= SUBCOMMANDS | {"help"}
 
 
+@pytest.mark.on_macos_too
 def test_uv_gets_the_environment_the_directory_and_the_streams_as_they_are(
     uvpip: Path, venv: Venv, variables: dict[str, str], recorder: Recorder, tmp_path: Path
 ) -> None:
@@ -168,6 +167,7 @@ def test_uv_gets_the_environment_the_directory_and_the_streams_as_they_are(
     assert call["open"] == [0, 1, 2]
 
 
+@pytest.mark.on_macos_too
 def test_requirements_are_read_from_standard_input(
     run: Run, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:
@@ -176,6 +176,7 @@ def test_requirements_are_read_from_standard_input(
     assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
 
 
+@pytest.mark.on_macos_too
 def test_a_requirements_file_may_be_a_process_substitution(
     run: Run, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:
@@ -191,6 +192,7 @@ def test_standard_output_is_uvs_alone(run: Run, uvpip: Path, venv: Venv, wheels:
     assert " ~ zope.deferred==1.2\n" in done.stderr
 
 
+@pytest.mark.on_macos_too
 def test_exit_codes_are_uvs(run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path) -> None:
     for words in (["no-such-thing"], ["--no-such-option"], [], ["simple"]):
         arguments = ["--no-index", "-f", str(wheels), *words]
@@ -269,6 +271,7 @@ def in_a_terminal(command: list[str | Path], cwd: Path, environment: dict[str, s
     return written
 
 
+@pytest.mark.on_macos_too
 def test_in_a_terminal_uv_draws_its_progress_and_both_speak_in_colour(
     uvpip: Path, venv: Venv, wheels: Path, variables: dict[str, str]
 ) -> None:
@@ -356,6 +359,7 @@ def test_a_variable_that_says_no_does_not_disable_it(
     assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
 
 
+@pytest.mark.on_macos_too
 @pytest.mark.parametrize("options", [[], ["--directory", "/"]], ids=str)
 def test_in_a_directory_that_is_no_more_uv_says_what_is_wrong(
     options: list[str], uvpip: Path, uv: Path, variables: dict[str, str], tmp_path: Path

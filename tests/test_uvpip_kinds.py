@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
     from tests.places import Venv
 
-ON_MACOS_TOO = True
-
 DOTTED = "zope.deferred-1.2.dist-info"
 NORMALIZED = "zope_deferred-1.2.dist-info"
 
@@ -298,6 +296,7 @@ def test_a_record_that_names_another_directory_is_put_right(
     assert found_below(venv.site_packages, "*ruamel*") == []
 
 
+@pytest.mark.on_macos_too
 def test_what_a_failed_install_has_completed_is_put_right_all_the_same(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tests.conftest import Run
     from tests.places import Venv
 
-ON_MACOS_TOO = True
-
 OLD, NEW = "59.6.0", "62.0.0"
 NORMALIZED = "zope_interface-7.0.dist-info"
 DOTTED = "zope.interface-7.0.dist-info"

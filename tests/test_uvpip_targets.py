@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import MakeVenv, Run
 
-ON_MACOS_TOO = True
-
 SERIES = f"{sys.version_info.major}.{sys.version_info.minor}"
 HERE = "desk/.venv/lib/python*/site-packages"
 OTHER = "other/lib/python*/site-packages"
@@ -35,8 +33,8 @@ PROJECT = (
 class Case(NamedTuple):
     """One way to choose an environment. `{here}` stands for the test's directory.
 
-    There are virtual environments at `desk/.venv` and `other`, an installation of Python without
-    packages at `python`, and one that uv manages. The command is run in `desk/a/b`, or in `cwd`.
+    There are virtual environments at `desk/.venv` and `other`; where it is spoken of, there is an
+    installation of Python without packages at `python`, and one that uv manages at `managed`. The command is run in `desk/a/b`, or in `cwd`.
     `lands` is the pattern of the directory, relative to the test's, that it installs into; `since`
     is the first minor release of uv of which every one knows this way.
     """
@@ -47,6 +45,10 @@ class Case(NamedTuple):
     files: Mapping[str, str] = {}
     cwd: str = "desk/a/b"
     since: tuple[int, int] = (0, 4)
+
+    def speaks_of(self, place: str) -> bool:
+        """Say whether a word, a variable or a file is about that place."""
+        return any(place in each for each in (*self.words, *self.variables.values(), *self.files))
 
 
 CASES = {
@@ -320,15 +322,37 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+# One of each kind, as far as the calls that macOS has not got are concerned: whom uvpip asks for
+# the place of it, how often, and from where.
+ON_MACOS_TOO = [
+    "VIRTUAL_ENV",
+    "--python EXECUTABLE of an installation",
+    "--target, new",
+    "--prefix, new",
+    "all extras, configured",
+    "--directory",
+]
+
+
+@pytest.mark.parametrize(
+    ("case", "system"),
+    [
+        *(pytest.param(case, "linux", id=name) for name, case in CASES.items()),
+        *(
+            pytest.param(CASES[name], "like macOS", id=f"{name}, like macOS")
+            for name in ON_MACOS_TOO
+        ),
+    ],
+    indirect=["system"],
+)
 def test_what_uv_installs_gets_its_dotted_name_where_uv_puts_it(
     case: Case,
+    system: str,
     run: Run,
     uv_version: tuple[int, ...],
     uvpip: Path,
     only_uv: Path,
     make_venv: MakeVenv,
-    installation: Path,
     wheels: Path,
     tmp_path: Path,
 ) -> None:
@@ -353,8 +377,10 @@ def test_what_uv_installs_gets_its_dotted_name_where_uv_puts_it(
     (tmp_path / "linked" / ".venv").symlink_to("../other")
     for name in ("there", "desk/a/b/--target", "desk/a/b/-tnew"):
         (tmp_path / name).mkdir()
-    copy_installation(tmp_path / "managed" / MANAGED)
-    (installation / "conda-meta").mkdir()
+    if case.speaks_of("{here}/python"):
+        (copy_installation(tmp_path / "python") / "conda-meta").mkdir()
+    if case.speaks_of("{here}/managed"):
+        copy_installation(tmp_path / "managed" / MANAGED)
     for name, content in case.files.items():
         path = tmp_path / filled(name)
         path.parent.mkdir(parents=True, exist_ok=True)

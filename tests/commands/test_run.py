@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from tests.places import Venv, bundled_pip, copy_installation, tree
 from tests.wheels import build_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import MakeVenv, Run
 
 
@@ -35,11 +38,15 @@ def test_run_cares_for_an_environment_that_the_command_creates(
 
 
 def test_run_cares_for_the_environment_of_a_pip_whatever_uv_would_use(
-    run: Run, uv: Path, uvshim: Path, make_venv: MakeVenv, venv: Venv, wheels: Path
+    run: Run,
+    uvshim: Path,
+    make_venv: MakeVenv,
+    venv: Venv,
+    wheels: Path,
+    install_pip: Callable[[Path], None],
 ) -> None:
     other = make_venv("other")
-    pip = ("--no-index", "--python", other.python, bundled_pip())
-    assert run(uv, "pip", "install", *pip).returncode == 0
+    install_pip(other.python)
     wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
     done = run(uvshim, "run", "--", other.path / "bin/pip", "install", "-q", *wanted)
     assert done.returncode == 0, done.stderr
@@ -98,6 +105,32 @@ def test_run_keeps_the_exit_code_whatever_becomes_of_the_place_that_was_named(
     assert (tmp_path / "empty" / "zope.deferred-1.2.dist-info").is_dir()
 
 
+@pytest.fixture(scope="session")
+def compiled_pip(uv: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a pip that Python has compiled: that takes longer than all pip does here."""
+    directory = tmp_path_factory.mktemp("pip")
+    command: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-config", "--no-index"]
+    place = ("--python", sys.executable, "--target", directory, "--compile-bytecode")
+    cache = {"UV_CACHE_DIR": str(shared_cache)}
+    subprocess.run([*command, *place, bundled_pip()], env=cache, check=True)
+    return directory
+
+
+@pytest.fixture
+def install_pip(run: Run, uv: Path, compiled_pip: Path) -> Callable[[Path], None]:
+    """Install pip into the environment of a Python, with links to what is compiled already."""
+
+    def install(python: Path) -> None:
+        choice = ("--python", python, "--break-system-packages", "--no-index")
+        assert run(uv, "pip", "install", *choice, bundled_pip()).returncode == 0
+        (site_packages,) = python.parent.parent.glob("lib/*/site-packages")
+        for each in compiled_pip.rglob("__pycache__"):
+            there = site_packages / each.relative_to(compiled_pip)
+            shutil.copytree(each, there, copy_function=os.link)
+
+    return install
+
+
 LIBFAKETIME = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
@@ -126,11 +159,9 @@ def test_run_takes_what_pip_has_put_aside_for_no_distribution(
 
 
 @pytest.fixture
-def with_pip(run: Run, uv: Path, installation: Path) -> Path:
+def with_pip(install_pip: Callable[[Path], None], installation: Path) -> Path:
     """A Python that is not a virtual one, with pip; a newer one has been in the same prefix."""
-    python = installation / "bin" / "python3"
-    choice = ("--python", python, "--break-system-packages", "--no-index")
-    assert run(uv, "pip", "install", *choice, bundled_pip()).returncode == 0
+    install_pip(installation / "bin" / "python3")
     (installation / "lib" / "python3.99" / "site-packages").mkdir(parents=True)
     return installation
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.places import Venv
     from tests.robustness.invariants import Tools
 
-ON_MACOS_TOO = True
+pytestmark = pytest.mark.on_macos_too
 
 NAMES = [f"Signal.{number}-x" for number in range(40)]
 TRIALS = 30

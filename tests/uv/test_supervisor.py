@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import Run
     from tests.places import Venv
 
-ON_MACOS_TOO = True
+pytestmark = pytest.mark.on_macos_too
 
 # It answers the question at once, and otherwise waits for signals, which it notes.
 WAITING_UV = """\
