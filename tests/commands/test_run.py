@@ -166,24 +166,32 @@ def with_pip(install_pip: Callable[[Path], None], installation: Path) -> Path:
     return installation
 
 
+# How a pip is told where to install, by words and by variables, and where that is.
+TOLD: list[tuple[list[str], dict[str, Any], str]] = [
+    ([], {}, "python/lib/python3.*/site-packages"),
+    (["--target", "t"], {}, "t"),
+    (["--target=./t"], {}, "t"),
+    (["-t", "t"], {}, "t"),
+    (["-tt"], {}, "t"),
+    (["--prefix", "p"], {}, "p/lib/python3.*/site-packages"),
+    (["--root", "r"], {}, "r/**/site-packages"),
+    (["--root=r", "--prefix=/p"], {}, "r/p/lib/python3.*/site-packages"),
+    (["--user"], {}, "home/.local/lib/python3.*/site-packages"),
+    ([], {"PIP_TARGET": "t"}, "t"),
+    ([], {"PIP_CONFIG_FILE": "pip.conf"}, "t"),
+]
+# The same is read from the words of `python -m pip`: from the right one on, by the right Python.
+TOLD_TO_PYTHON = [TOLD[0], TOLD[1], TOLD[9]]
+
+
 @pytest.mark.parametrize(
-    ("words", "more", "lands"),
+    ("how", "words", "more", "lands"),
     [
-        ([], {}, "python/lib/python3.*/site-packages"),
-        (["--target", "t"], {}, "t"),
-        (["--target=./t"], {}, "t"),
-        (["-t", "t"], {}, "t"),
-        (["-tt"], {}, "t"),
-        (["--prefix", "p"], {}, "p/lib/python3.*/site-packages"),
-        (["--root", "r"], {}, "r/**/site-packages"),
-        (["--root=r", "--prefix=/p"], {}, "r/p/lib/python3.*/site-packages"),
-        (["--user"], {}, "home/.local/lib/python3.*/site-packages"),
-        ([], {"PIP_TARGET": "t"}, "t"),
-        ([], {"PIP_CONFIG_FILE": "pip.conf"}, "t"),
+        *(("pip", *each) for each in TOLD),
+        *(("python -m pip", *each) for each in TOLD_TO_PYTHON),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("how", ["pip", "python -m pip"])
 def test_run_cares_for_what_a_pip_installs_wherever_it_is_told_to(
     how: str,
     words: list[str],

@@ -109,17 +109,25 @@ class Making:
         media_type: str | None = None,
     ) -> dict[str, Any]:
         """Add an image of layers that are `tars`, and return the descriptor of its manifest."""
+        kind = media_type or f"{OCI}.layer.v1.tar{'+gzip' if compress is gzipped else ''}"
+        layers = [(digest(each), compress(each)) for each in tars]
+        return self.image(layers, kind, architecture=architecture)
+
+    def image(
+        self, layers: Sequence[tuple[str, bytes]], media_type: str, *, architecture: str = "amd64"
+    ) -> dict[str, Any]:
+        """Add an image of `layers`, the digest of the tar and the blob of each, as `manifest`."""
         config = {
             "architecture": architecture,
             "os": "linux",
-            "rootfs": {"type": "layers", "diff_ids": [digest(each) for each in tars]},
+            "rootfs": {"type": "layers", "diff_ids": [of_tar for of_tar, _ in layers]},
         }
-        kind = media_type or f"{OCI}.layer.v1.tar{'+gzip' if compress is gzipped else ''}"
-        layers = [self.described(kind, compress(each)) for each in tars]
-        return self.described(
-            MANIFEST,
-            {"schemaVersion": 2, "config": self.described(CONFIG, config), "layers": layers},
-        )
+        content = {
+            "schemaVersion": 2,
+            "config": self.described(CONFIG, config),
+            "layers": [self.described(media_type, blob) for _, blob in layers],
+        }
+        return self.described(MANIFEST, content)
 
     def add(self, descriptor: dict[str, Any], tag: str | None = None) -> None:
         """Add `descriptor` to the index, as `tag`."""

@@ -308,3 +308,12 @@ def test_the_root_of_the_tree_knows_its_entry(tmp_path: Path) -> None:
     assert isinstance(node, Directory)
     assert node.number == 1
     assert node.layer is not None
+
+
+def test_more_entries_than_the_limit_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uvshim.images.tar._MOST_ENTRIES", 10)
+    assert len(listed(tree_of(tmp_path / "nine", tar({f"f{n}": "" for n in range(9)})))) == 9
+    with pytest.raises(ImageError, match="has more than 10 entries"):
+        tree_of(tmp_path / "eleven", tar({f"f{n}": "" for n in range(11)}))
