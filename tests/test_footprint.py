@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MODULES = {
     "__future__",
     "_signal",
+    "gc",
     "uvshim",
     "uvshim.environments",
     "uvshim.uv",
@@ -171,6 +172,17 @@ def test_of_what_is_new_only_what_may_be_dotted_is_read(
         "xstatic_jquery_tablesorter-2.14.5.3.dist-info",
         "zope_deferred-1.2.dist-info",
     ]
+
+
+@pytest.mark.parametrize("command", ["check", "fix"])
+def test_for_an_environment_what_is_for_images_alone_is_not_loaded(
+    run: Run, satisfied: Venv, command: str
+) -> None:
+    done = run(sys.executable, "-X", "importtime", "-m", "uvshim", command, satisfied.path)
+    loaded = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    assert f"uvshim.commands.{command}" in loaded
+    assert not [name for name in loaded if name.startswith("uvshim.images")]
+    assert not {"tarfile", "hashlib", "zipfile", "packaging"} & set(loaded)
 
 
 def test_uvpip_takes_no_more_memory_than_forty_mebibytes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -32,6 +33,7 @@ def main() -> int:
     if sys.platform == "win32":
         sys.stderr.write("error: uvshim does not work on Windows\n")
         return UvshimError.exit_code
+    gc.disable()  # of one environment nothing goes before the end: many images turn it on again
     process.open_standard_streams()
     process.leave_throwaway_environment()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

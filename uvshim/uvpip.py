@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -50,6 +51,7 @@ def main() -> int:
     """Run the command line of `uvpip` and return its exit code."""
     if sys.platform == "win32":
         return _run_uv_alone()
+    gc.disable()  # nothing that is made here goes before the end
     process.open_standard_streams()
     process.leave_throwaway_environment()
     arguments = Arguments(sys.argv[1:])

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.places import dist_infos, record_faults, tree
+from uvshim.environments.tree import DiskTree
 from uvshim.rename import plan
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed, rename
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DIGEST = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"  # of nothing
 
@@ -105,6 +103,32 @@ def test_what_is_right_or_has_no_dot_is_not_touched(
     before = {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")}
     assert renamed(path) == Outcome([], [])
     assert {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_what_is_known_at_the_end_is_what_a_new_look_finds(
+    tmp_path: Path, *, dry_run: bool
+) -> None:
+    distribution(tmp_path, "a_b-1.0", "a.b")
+    distribution(tmp_path, "c.d-1.0", "c.d", listed_as="c_d-1.0")
+    distribution(tmp_path, "plain-1.0", "plain")
+    (distribution(tmp_path, "left.alone-1.0", "left.alone") / "RECORD").unlink()
+    (distribution(tmp_path, "damaged-1.0", "damaged") / "METADATA").unlink()
+    paths = [str(path) for path in tmp_path.glob("*.dist-info")]
+    known: dict[str, plan.Plan] = {}
+    rename(paths, lambda _name: True, dry_run=dry_run, known=known)
+
+    assert {Path(path).name for path in known} == {
+        f"{'a_b' if dry_run else 'a.b'}-1.0.dist-info",
+        "c.d-1.0.dist-info",
+        "left.alone-1.0.dist-info",
+        "plain-1.0.dist-info",
+    }
+    for path, one in known.items():
+        found = plan.make(DiskTree(), path)
+        assert found is not None
+        assert one._replace(listed=found.listed) == found
+        assert sorted(one.listed.paths()) == sorted(found.listed.paths())
 
 
 def test_what_is_of_no_concern_is_not_touched(tmp_path: Path) -> None:

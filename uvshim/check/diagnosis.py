@@ -187,26 +187,33 @@ def diagnose_directories(
     site_packages: Sequence[str] | None = None,
     *,
     excluded: Callable[[str], bool] = lambda _: False,
+    known: Mapping[str, Plan] | None = None,
 ) -> Diagnosis:
     """Examine the dist-info directories as `diagnose` does, and them alone.
 
     What pkg_resources makes of them, which takes most of the time, is not looked at: nothing is
-    `unresolvable` then, and there are no `failures`.
+    `unresolvable` then, and there are no `failures`. Directories whose plan is `known` by their
+    path are not read again, unless names depend on how others spell them.
     """
     places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
-    return _diagnosis(tree, places, _Model(tree, places, None), excluded)
+    return _diagnosis(tree, places, _Model(tree, places, None), excluded, known)
 
 
 def _diagnosis(
-    tree: Tree, places: tuple[str, ...], model: _Model, excluded: Callable[[str], bool]
+    tree: Tree,
+    places: tuple[str, ...],
+    model: _Model,
+    excluded: Callable[[str], bool],
+    known: Mapping[str, Plan] | None = None,
 ) -> Diagnosis:
     """Return what the directories themselves tell."""
     unreadable: list[Unreadable] = []
     findings: list[Finding] = []
     left_out: list[Finding] = []
     renames: dict[str, str] = {}
+    in_use = model.keys_in_use
     for place in places:
-        for one in _directories(tree, place, model.keys_in_use):
+        for one in _directories(tree, place, in_use, {} if in_use else known or {}):
             if one.plan is None:
                 if one.fault:
                     unreadable.append(Unreadable(one.path, one.fault))
@@ -246,7 +253,9 @@ class _Directory(NamedTuple):
     """There is another directory of the same distribution beside it."""
 
 
-def _directories(tree: Tree, place: str, in_use: Collection[str]) -> list[_Directory]:
+def _directories(
+    tree: Tree, place: str, in_use: Collection[str], known: Mapping[str, Plan]
+) -> list[_Directory]:
     """Return the dist-info directories in `place`, without what pip has put aside (``~``)."""
     listed = sorted(name for name in tree.names(place) if name.endswith(names.SUFFIX))
     directories = []
@@ -254,9 +263,10 @@ def _directories(tree: Tree, place: str, in_use: Collection[str]) -> list[_Direc
     for own in listed:
         if own[0] == "~":
             continue
-        one, fault = None, ""
+        path, fault = f"{place}/{own}", ""
+        one = known.get(path)
         try:
-            one = plan.make(tree, f"{place}/{own}", in_use=in_use)
+            one = one or plan.make(tree, path, in_use=in_use)
         except names.MetadataError as error:
             fault = str(error)
         project = names.normalized(one.name if one else names.split(own)[0])

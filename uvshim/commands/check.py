@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from uvshim import config
 from uvshim.check import report
 from uvshim.check.output import as_json, as_text
-from uvshim.commands import images, named
+from uvshim.commands import named
 from uvshim.messages import Style
 from uvshim.uv import process
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from uvshim.check.report import Gate, Report
     from uvshim.messages import Messages
@@ -27,23 +28,50 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     """Diagnose every environment and image, and print the result to standard output."""
     exclusions = config.exclusions(process.working_directory())
     gate = report.Gate(exclusions, strict=options.strict, verify=options.verify)
-    words, names = images.apart(options)
+    words, names = named.apart(options)
     reports = [] if names and not words else _environments(words, gate, messages)
-    answers = images.answers(names, gate, options) if names else []
+    if names:
+        return _with_images(reports, names, gate, options, messages)
+    sys.stdout.writelines(
+        [as_json(reports)] if options.format == "json" else _told(reports, options)
+    )
+    sys.stdout.flush()
+    return _exit_code(reports)
+
+
+def _with_images(
+    reports: list[Report],
+    names: list[str],
+    gate: Gate,
+    options: argparse.Namespace,
+    messages: Messages,
+) -> int:
+    """Diagnose the images called `names` as well, and print all of it."""
+    from uvshim.commands import images
+
+    answers = images.answers(names, gate, options)
     everything = reports + images.reports(answers)
     if options.format == "json":
-        more = {"images": images.as_json(answers)} if names else {}
-        sys.stdout.write(as_json(everything, **more))
+        sys.stdout.write(as_json(everything, images=images.as_json(answers)))
     elif options.format == "html":
         sys.stdout.write(images.as_html(answers))
     else:
-        style = Style(options.color, sys.stdout)
-        for each in reports:
-            if each.broken or each.diagnosis.refused or not options.quiet:
-                sys.stdout.write(as_text(each, style, everything=options.verbose > 0))
-        sys.stdout.writelines(images.as_text(answers, style, options))
+        sys.stdout.writelines(_told(reports, options))
+        sys.stdout.writelines(images.as_text(answers, Style(options.color, sys.stdout), options))
     sys.stdout.flush()
-    return images.end(answers, messages) or (BROKEN if any(r.broken for r in everything) else 0)
+    return images.end(answers, messages) or _exit_code(everything)
+
+
+def _told(reports: list[Report], options: argparse.Namespace) -> Iterator[str]:
+    """Yield what is said to people of each environment."""
+    style = Style(options.color, sys.stdout)
+    for each in reports:
+        if each.broken or each.diagnosis.refused or not options.quiet:
+            yield as_text(each, style, everything=options.verbose > 0)
+
+
+def _exit_code(reports: list[Report]) -> int:
+    return BROKEN if any(each.broken for each in reports) else 0
 
 
 def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:

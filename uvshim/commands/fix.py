@@ -12,7 +12,7 @@ from uvshim.check import spelling
 from uvshim.check.diagnosis import DUPLICATE, GHOST, diagnose_directories
 from uvshim.check.output import SCHEMA, left_out, reinstalls
 from uvshim.check.report import Gate, Report
-from uvshim.commands import images, named
+from uvshim.commands import named
 from uvshim.errors import UvshimError
 from uvshim.messages import printable
 from uvshim.rename import on_disk
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from uvshim.environments.installation import Installation
     from uvshim.messages import Messages
     from uvshim.rename.on_disk import Outcome
+    from uvshim.rename.plan import Plan
 
 
 class Fixed(NamedTuple):
@@ -59,7 +60,7 @@ class Fixed(NamedTuple):
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
     """Rename what has a wrong name in every environment, one after the other."""
-    words, names = images.apart(options)
+    words, names = named.apart(options)
     if names or options.output is not None:
         return _fix_images(words, names, options, messages)
     found = named.installations(words, messages)
@@ -108,13 +109,21 @@ def _fix(place: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
         for name in sorted(os.listdir(directory))
         if name.endswith(".dist-info") and name[0] != "~"  # which pip has put aside
     ]
+    known: dict[str, Plan] = {}
     outcome = on_disk.rename(
         paths,
         lambda name: not gate.excludes(name),
         in_use=spelling.in_use(place.tree, place.visible),
         dry_run=dry_run,
+        known=known,
     )
-    diagnosis = diagnose_directories(place.tree, place.site_packages, excluded=gate.excludes)
+    # Only a tree without a root has the paths of this machine, by which plans are known.
+    diagnosis = diagnose_directories(
+        place.tree,
+        place.site_packages,
+        excluded=gate.excludes,
+        known=known if place.tree.root is None else None,
+    )
     return Fixed(outcome, Report(place, diagnosis, gate))
 
 

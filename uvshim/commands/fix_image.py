@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,6 +63,7 @@ class _Done(NamedTuple):
 
 def main(names: list[str], options: argparse.Namespace, messages: Messages) -> int:
     """Mend the images called `names`, one after the other; what fails does not stop the others."""
+    gc.enable()  # one image after the other goes
     gate = Gate(config.exclusions(process.working_directory()))
     done = []
     for number, (name, output) in enumerate(zip(names, _outputs(names, options), strict=True), 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvshim.check import output
 from uvshim.errors import UvshimError
-from uvshim.images import page, reference, survey
+from uvshim.images import page, survey
 from uvshim.messages import BOLD, GREEN, RED, counted, printable
 
 if TYPE_CHECKING:
@@ -22,42 +23,12 @@ if TYPE_CHECKING:
     from uvshim.messages import Messages, Style
 
 
-def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Return those words that name environments, and those that name images.
-
-    Raises `UvshimError` if a file of names cannot be read, or names none.
-    """
-    listed = [name for path in options.images for name in _listed(path)]
-    images = [word for word in options.environments if reference.parse(word)]
-    environments = [word for word in options.environments if word not in images]
-    if options.images and not listed:
-        message = f"`{options.images[0]}` names no images"
-        raise UvshimError(message)
-    if options.format == "html" and (environments or not images + listed):
-        message = "--format html is for images. Name one, as in: uvshim check --format html oci:DIR"
-        raise UvshimError(message)
-    return environments, list(dict.fromkeys(images + listed))
-
-
-def _listed(path: str) -> list[str]:
-    """Return the names in the file at `path`: one a line, without blank lines and comments."""
-    try:
-        if path == "-":
-            lines = sys.stdin.read().splitlines()
-        else:
-            with open(path, encoding="utf-8") as file:
-                lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise UvshimError(message) from None
-    return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
-
-
 def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[Surveyed]:
     """Return what there is to say of the images called `names`, in their order.
 
     Raises `UvshimError` if there is no such scheduler, or the library for it is missing.
     """
+    gc.enable()  # one image after the other goes
     with contextlib.ExitStack() as stack:
         cache: str | None = survey.USUAL
         if options.no_cache:

@@ -1,11 +1,13 @@
-"""What a person names on the command line of `uvshim`, as installations to be looked at."""
+"""What a person names on the command line of `uvshim`: environments, and images."""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from uvshim.environments import installation
-from uvshim.errors import EnvironmentUnknownError, UvNotFoundError
+from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
 from uvshim.messages import printable
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
@@ -13,8 +15,50 @@ from uvshim.uv.question import Question
 from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    import argparse
+
     from uvshim.environments.installation import Installation
     from uvshim.messages import Messages
+
+
+def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Return those words that name environments, and those that name images.
+
+    Raises `UvshimError` if a file of names cannot be read, or names none.
+    """
+    listed = [name for path in options.images for name in _listed(path)]
+    images = [word for word in options.environments if _is_image(word)]
+    environments = [word for word in options.environments if word not in images]
+    if options.images and not listed:
+        message = f"`{options.images[0]}` names no images"
+        raise UvshimError(message)
+    if options.format == "html" and (environments or not images + listed):
+        message = "--format html is for images. Name one, as in: uvshim check --format html oci:DIR"
+        raise UvshimError(message)
+    return environments, list(dict.fromkeys(images + listed))
+
+
+def _is_image(word: str) -> bool:
+    """Say whether `word` names an image. For a directory that is none, their wing is not loaded."""
+    if os.path.isdir(word) and not os.path.isfile(os.path.join(word, "index.json")):
+        return False
+    from uvshim.images import reference
+
+    return reference.parse(word) is not None
+
+
+def _listed(path: str) -> list[str]:
+    """Return the names in the file at `path`: one a line, without blank lines and comments."""
+    try:
+        if path == "-":
+            lines = sys.stdin.read().splitlines()
+        else:
+            with open(path, encoding="utf-8") as file:
+                lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise UvshimError(message) from None
+    return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
 
 
 def installations(words: list[str], messages: Messages) -> list[Installation]:

@@ -223,7 +223,7 @@ class _Building:
         listed = self.tree.node(f"{wanted.path}/RECORD")
         assert isinstance(listed, File)  # noqa: S101  # or it would have been an obstacle
         self._copies[f"{target}/RECORD"] = listed
-        self._contents[f"{target}/RECORD"] = record.render(wanted.listed_afterwards())
+        self._contents[f"{target}/RECORD"] = record.render(wanted.afterwards().listed)
         while target := posixpath.dirname(target):
             node = self.tree.node(f"/{target}")
             if node is not None:

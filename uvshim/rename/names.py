@@ -21,6 +21,12 @@ _VERSION = re.compile(r"[0-9][A-Z0-9.!+_]*", re.ASCII | re.IGNORECASE)
 # searches take a quarter of the time of a look at each line.
 _FIELD = re.compile(r"^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _HEADER = re.compile(r"(?:[ \t].*\n)*(?:[!-9;-~]*:.*(?:\n[ \t].*)*\n?)*")
+_IDENTIFYING = re.compile(
+    r"^(name|version):[ \t]*(.*(?:\n[ \t].*)*)", re.ASCII | re.IGNORECASE | re.MULTILINE
+)
+
+# What PEP 503 takes for one `-`.
+_SEPARATORS = re.compile(r"[-_.]+")
 
 # Where a METADATA's header may end at the latest. Real ones need a few hundred bytes to `Name`.
 HEADER_LIMIT = 64 * 1024
@@ -42,7 +48,7 @@ class MetadataError(ValueError):
 
 def normalized(name: str) -> str:
     """Return `name` as PEP 503 compares names: lower case, runs of ``-_.`` as one ``-``."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return _SEPARATORS.sub("-", name).lower()
 
 
 def is_project_name(name: str) -> bool:
@@ -96,10 +102,14 @@ def fields(metadata: str) -> list[tuple[str, str]]:
     with white space continues a value, and the header ends at the first line that is neither that
     nor a field. The description after it, most of the file, is not looked at.
     """
+    return [(name.lower(), value) for name, value in _FIELD.findall(_header(metadata))]
+
+
+def _header(metadata: str) -> str:
+    """Return the header of a METADATA file, with line feeds alone at the ends of its lines."""
     header = metadata.partition("\n\n")[0].partition("\r\n\r\n")[0]
-    header = header.replace("\r\n", "\n").replace("\r", "\n")
-    found = _HEADER.match(header)
-    return [(name.lower(), value) for name, value in _FIELD.findall(found.group() if found else "")]
+    found = _HEADER.match(header.replace("\r\n", "\n").replace("\r", "\n"))
+    return found.group() if found else ""
 
 
 def parse_metadata(metadata: bytes) -> Identity:
@@ -112,12 +122,10 @@ def parse_metadata(metadata: bytes) -> Identity:
     project name (core metadata specification).
     """
     header = metadata.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
-    projects, versions = [], []
-    for field, value in fields(header):
-        if field == "name":
-            projects.append(value.strip())
-        elif field == "version":
-            versions.append(value.strip())
+    projects: list[str] = []
+    versions: list[str] = []
+    for field, value in _IDENTIFYING.findall(_header(header)):
+        (projects if field.lower() == "name" else versions).append(value.strip())
     if not projects:
         message = "its METADATA has no Name"
         raise MetadataError(message)

@@ -85,26 +85,33 @@ def rename(
     *,
     in_use: Collection[str] = (),
     dry_run: bool = False,
+    known: dict[str, Plan] | None = None,
 ) -> Outcome:
     """Rename the dist-info directories `paths` of the distributions that `concerns` names.
 
     `concerns` is asked with each project name as METADATA has it. What is found under one of
     the keys `in_use` keeps its name (see `check.spelling`). With `dry_run`, what would be
-    renamed is told and nothing is touched. The caller holds uv's lock on the environment.
+    renamed is told and nothing is touched. What is known of each directory at the end is put into
+    `known`, by its path. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
+    known = {} if known is None else known
     renamed: dict[str, Renamed] = {}
     left_alone = []
     for path in paths:
         try:
             wanted = _plan(path, concerns, in_use)
-            if wanted is None or not wanted.wrong:
+            if wanted is None:
+                continue
+            if not wanted.wrong:
+                known[path] = wanted
                 continue
             beside = _check(wanted)
             if dry_run:
                 _check_rights(wanted)
+                known[path] = wanted
             else:
-                _carry_out(wanted, beside)
+                known[wanted.destination] = _carry_out(wanted, beside)
         except _CannotError as reason:
             left_alone.append(LeftAlone(path, str(reason)))
         except OSError as error:
@@ -205,11 +212,13 @@ def _check_rights(wanted: Plan) -> None:
             raise OSError(code, os.strerror(code), each)
 
 
-def _carry_out(wanted: Plan, beside: str) -> None:
+def _carry_out(wanted: Plan, beside: str) -> Plan:
     """Do what the plan `wanted` says, so that a kill at any moment loses nothing.
 
-    `beside` is what stands at the destination, as `_check` says it.
+    `beside` is what stands at the destination, as `_check` says it. Returns what is to be done
+    with the directory now: nothing.
     """
+    done = wanted.afterwards()
     if beside == _ITSELF:
         overlay.remove(wanted.path)
     else:
@@ -218,7 +227,8 @@ def _carry_out(wanted: Plan, beside: str) -> None:
             _make_way(wanted)
         if wanted.destination != wanted.path:
             _move(wanted)
-    record.replace(wanted.destination, wanted.listed_afterwards())
+    record.replace(done.path, done.listed)
+    return done
 
 
 def _stands_beside(wanted: Plan) -> bool:

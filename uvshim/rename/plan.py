@@ -68,9 +68,18 @@ class Plan(NamedTuple):
         """Return the rows that RECORD lacks to list every file under the new name as well."""
         return record.also_listed(self.listed, self.aliases, self.directory)
 
-    def listed_afterwards(self) -> Record:
-        """Return what RECORD lists at the end: every file under the new name alone."""
-        return record.relocated(self.listed, self.aliases, self.directory)
+    def afterwards(self) -> Plan:
+        """Return what is to be done once this was: nothing. RECORD lists the new name alone."""
+        listed = record.relocated(self.listed, self.aliases, self.directory)
+        return Plan(
+            self.name,
+            self.destination,
+            self.directory,
+            (),
+            "",
+            listed,
+            frozenset({self.directory, self.directory + BUILDING}),
+        )
 
 
 def make(

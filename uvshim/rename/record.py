@@ -7,7 +7,6 @@ The rules quoted below are those of "Recording installed projects" (packaging.py
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import functools
 import io
@@ -85,13 +84,13 @@ def parse(content: bytes) -> Record:
     or a row does not have three elements and a path.
     """
     text = content[: _complete(content)].decode("utf-8", "surrogateescape")
-    found = Record([], [])
+    infos, rest = [], []
     for row in _plain_rows(text) or _quoted_rows(text):
         if names.SUFFIX in row:
-            found.infos.append(Row(*row.split("\0")))
+            infos.append(Row(*row.split("\0")))
         else:
-            found.rest.append(row)
-    return found
+            rest.append(row)
+    return Record(infos, rest)
 
 
 def _plain_rows(text: str) -> list[str] | None:
@@ -102,14 +101,17 @@ def _plain_rows(text: str) -> list[str] | None:
     """
     if '"' in text or "\r" in text or "\0" in text:
         return None
-    rows = text.removesuffix("\n").replace(",", "\0").split("\n")
+    rows = text.replace(",", "\0").split("\n")
+    if not rows[-1]:
+        del rows[-1]
     borders = set(map(str.count, rows, itertools.repeat("\0")))
-    whole = borders == {2} and not text.startswith(",") and "\n," not in text
-    return rows if whole else None
+    return rows if borders == {2} and not min(rows).startswith("\0") else None
 
 
 def _quoted_rows(text: str) -> list[str]:
     """Return the rows in the `text` of a RECORD, NUL between the fields. Raises `RecordError`."""
+    import csv
+
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error as error:
