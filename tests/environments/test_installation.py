@@ -308,6 +308,30 @@ def test_each_python_of_a_prefix_in_an_image_is_one_of_its_own(tmp_path: Path) -
     assert paths(installation.find(str(root))) == [("/usr/local", (site,)) for site in sites]
 
 
+def test_a_python_in_usr_local_and_that_of_the_system_are_two(tmp_path: Path) -> None:
+    """So it is in an image on top of Docker's `python`, on top of Debian's with its own Python."""
+    own = [f"usr/local/lib/python3.{minor}/site-packages" for minor in (11, 12)]
+    local, dpkg = "usr/local/lib/python3.11/dist-packages", "usr/lib/python3/dist-packages"
+    root = made(tmp_path / "root", ["etc", *own, local, dpkg], ["usr/lib/python3.11/os.py"])
+    for each in own:
+        (root / each).with_name("os.py").touch()
+    assert paths(installation.find(str(root))) == [
+        ("/usr", (f"/{local}", f"/{dpkg}")),
+        *(("/usr/local", (f"/{each}",)) for each in own),
+    ]
+
+
+def test_a_local_directory_without_a_python_of_its_own_belongs_to_the_python_in_usr(
+    tmp_path: Path,
+) -> None:
+    """So it is on Fedora, for what pip installs as root."""
+    local = [f"usr/local/{lib}/python3.12/site-packages" for lib in ("lib", "lib64")]
+    usr = "usr/lib/python3.12/site-packages"
+    made(tmp_path, [*local, usr], ["usr/bin/python3.12"])
+    (found,) = installation.find(str(tmp_path / "usr"))
+    assert found.site_packages == tuple(str(tmp_path / each) for each in (*local, usr))
+
+
 def test_debians_local_directory_in_an_image_belongs_to_the_python_in_usr(tmp_path: Path) -> None:
     local, dpkg = "usr/local/lib/python3.11/dist-packages", "usr/lib/python3/dist-packages"
     root = made(tmp_path / "root", ["etc", local, dpkg])

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # Run by the interpreter of an environment that is not a virtual one, isolated from its user.
 _WHERE = "import sysconfig as s; print(*map(s.get_path, ('purelib', 'platlib')), sep='\\n')"
 
+# By what a standard library is known.
+_LIBRARY = frozenset({"os.py", "os.pyc"})
+
 
 class Environment:
     """A place that distributions are installed into.
@@ -82,17 +85,34 @@ def usual_site_packages(
     """Yield the site-packages directories in the usual places below `root`, existing or not.
 
     Those are the installation schemes of CPython and PyPy for POSIX and Windows, lib64 of some
-    distributions (most often a link to lib), and Debian's dist-packages. `names` lists a
-    directory, and has nothing to say of one that is not there; without it the disk is read.
+    distributions (most often a link to lib), and the local ones of Debian and Fedora. `names` lists
+    a directory, and has nothing to say of one that is not there; without it the disk is read.
     """
     prefix = root and f"{root}/"
+    listed = names or _names
     yield f"{prefix}Lib/site-packages"
-    for lib in ("lib", "lib64", "local/lib"):
-        for name in sorted((names or _names)(prefix + lib)):
+    for lib in ("lib", "lib64", "local/lib", "local/lib64"):
+        for name in sorted(listed(prefix + lib)):
             # conda lays a link python3.1 beside python3.10 and later.
-            if name.startswith(("python", "pypy", "graalpy")) and name != "python3.1":
-                yield f"{prefix}{lib}/{name}/site-packages"
-                yield f"{prefix}{lib}/{name}/dist-packages"
+            if not name.startswith(("python", "pypy", "graalpy")) or name == "python3.1":
+                continue
+            path = f"{prefix}{lib}/{name}"
+            yield from (f"{path}/{own}" for own in _own(path, listed, lib))
+
+
+def _own(path: str, listed: Callable[[str], Iterable[str]], lib: str) -> Iterable[str]:
+    """Return the names of the site-packages directories in `path`, a Python's directory in `lib`.
+
+    /usr/local may hold a Python of its own, as in Docker's image `python`: beside its standard
+    library, site-packages is that Python's, and dist-packages of the one in /usr.
+    """
+    usual = ("site-packages", "dist-packages")
+    if "local/lib" not in path:
+        return usual
+    there = set(listed(path))
+    if there.isdisjoint(_LIBRARY):
+        return usual
+    return there.intersection(usual[1:] if lib.startswith("local") else usual[:1])
 
 
 def existing(
