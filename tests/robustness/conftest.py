@@ -96,7 +96,10 @@ def uvshim_ready(frozen: Path) -> Iterator[Ready]:
     """A Python that has loaded all of those commands."""
     found = pkgutil.walk_packages([str(frozen / "uvshim")], "uvshim.")
     modules = ", ".join(each.name for each in found if each.name != "uvshim.__main__")
-    load = f"sys.path.insert(0, {str(frozen)!r})\nimport {modules}"
+    load = (
+        f"sys.path.insert(0, {str(frozen)!r})\nimport {modules}\n"
+        "import argparse\nargparse.ArgumentParser()"  # for what that loads and compiles
+    )
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     ready = Ready(sys.executable, load=load, variables=kept)
     yield ready

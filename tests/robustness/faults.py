@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tests.places import Venv
     from tests.robustness.invariants import Tools
 
 # Every system call that changes a file or a directory; those that an architecture does not have
@@ -152,16 +151,16 @@ def trace(
     return _traced(done.returncode, done.stdout + done.stderr, directory)
 
 
-def trace_fix(
+def trace_uvshim(
     tools: Tools,
-    venv: Venv,
+    words: Sequence[str | Path],
     directory: Path,
     *,
     inject: str | None = None,
     calls: Sequence[str] = CHANGING,
 ) -> Traced:
-    """Trace `uvshim fix` of `venv` in the same way, in a Python that has started already."""
-    number = tools.fix_stopped(venv, directory)
+    """Trace `uvshim` with `words` in the same way, in a Python that has started already."""
+    number = tools.stopped_uvshim(*words, directory=directory)
     with subprocess.Popen(
         [*_strace(directory, inject, calls), "-p", str(number)], stderr=subprocess.PIPE, text=True
     ) as strace:

@@ -72,15 +72,19 @@ class Tools(NamedTuple):
             timeout=120,
         )
 
+    def run_uvshim(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run `uvshim` in the Python that has loaded it."""
+        return self.uvshim_ready.run(_UVSHIM, words, self.variables)
+
+    def stopped_uvshim(self, *words: str | Path, directory: Path) -> int:
+        """Begin that in the working directory `directory`, stopped; return its process number."""
+        return self.uvshim_ready.stopped(_UVSHIM, words, self.variables, directory)
+
     def check(self, venv: Venv, *options: str) -> subprocess.CompletedProcess[str]:
-        return self.uvshim_ready.run(_UVSHIM, ["check", *options, venv.path], self.variables)
+        return self.run_uvshim("check", *options, venv.path)
 
     def fix(self, venv: Venv) -> subprocess.CompletedProcess[str]:
-        return self.uvshim_ready.run(_UVSHIM, ["fix", venv.path], self.variables)
-
-    def fix_stopped(self, venv: Venv, directory: Path) -> int:
-        """Begin a fix in the working directory `directory`, stopped; return its process number."""
-        return self.uvshim_ready.stopped(_UVSHIM, ["fix", venv.path], self.variables, directory)
+        return self.run_uvshim("fix", venv.path)
 
     def uninstall(self, venv: Venv, names: list[str]) -> subprocess.CompletedProcess[str]:
         return self.run(self.uv, "pip", "uninstall", "--python", venv.python, *names)

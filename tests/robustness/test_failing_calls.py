@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.robustness.conftest import NAMES
-from tests.robustness.faults import CHANGING, LOOKING, points, trace, trace_fix
+from tests.robustness.faults import CHANGING, LOOKING, points, trace, trace_uvshim
 from tests.robustness.invariants import checksum, remains
 from tests.robustness.test_killed import are_found, fix, fixed_by, installing, without_files
 
@@ -126,7 +126,7 @@ def test_fix_says_which_look_failed_and_loses_nothing(
     place = plain(installed)
     calls = ("openat", "read", "getdents64", "lstat", "stat", "newfstatat", "statx", "fstat")
     venv = place.fresh()
-    whole = trace_fix(tools, venv, tmp_path, calls=calls)
+    whole = trace_uvshim(tools, ["fix", venv.path], tmp_path, calls=calls)
     looks = [
         call for call in whole.calls if str(venv.site_packages) in call.text and not call.changes
     ]
@@ -135,7 +135,8 @@ def test_fix_says_which_look_failed_and_loses_nothing(
         print("failed:", point.name, point.number)
         venv = place.fresh()
         inject = f"{point.name}:error={error}:when={point.number}"
-        traced = trace_fix(tools, venv, tmp_path, inject=inject, calls=calls)
+        command = ("fix", venv.path)
+        traced = trace_uvshim(tools, command, tmp_path, inject=inject, calls=calls)
         assert "(INJECTED)" in traced.log
         assert "Traceback" not in traced.output
         assert traced.status in {0, 2, 3}, traced.output

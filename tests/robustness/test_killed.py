@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.robustness.conftest import DOTTED, NAMES
-from tests.robustness.faults import Call, Traced, points, trace, trace_fix
+from tests.robustness.faults import Call, Traced, points, trace, trace_uvshim
 from tests.robustness.invariants import checksum, is_right, remains
 from tests.wheels import normalized as module
 
@@ -32,7 +32,7 @@ class Runs(Protocol):
 
 def fix(tools: Tools, venv: Venv, directory: Path, inject: str | None = None) -> Traced:
     """Run `uvshim fix`."""
-    return trace_fix(tools, venv, directory, inject=inject)
+    return trace_uvshim(tools, ["fix", venv.path], directory, inject=inject)
 
 
 def installing(wheels: Path) -> Runs:

@@ -13,7 +13,7 @@ from tests.corpus import installed, under
 from tests.images.making import digest, layout, oci_archive, tar
 from tests.images.unpacking import index, states, unpacked
 from tests.robustness.disks import mount, unmount
-from tests.robustness.faults import points, trace
+from tests.robustness.faults import points, trace_uvshim
 from tests.robustness.test_disks import fill
 from uvshim.images import changes, reference
 
@@ -81,10 +81,8 @@ def test_killed_before_any_call_that_changes_a_file_and_completed_by_a_second_ru
 ) -> None:
     here = prepared(tmp_path)
     output = TARGETS[target].format(tmp_path)
-    command: list[str | Path] = [
-        *(tools.uvshim, "fix", f"oci:{here}/source:latest", "--output", output)
-    ]
-    traced = trace(command, tools.variables, tmp_path)
+    words = ("fix", f"oci:{here}/source:latest", "--output", output)
+    traced = trace_uvshim(tools, words, tmp_path)
     assert traced.status == 0, traced.output
     wanted = finished(here)
     found = points(traced, here)
@@ -93,14 +91,14 @@ def test_killed_before_any_call_that_changes_a_file_and_completed_by_a_second_ru
         prepared(tmp_path)
         before = finished(here)
         inject = f"{point.name}:signal=KILL:when={point.number}"
-        killed = trace(command, tools.variables, tmp_path, inject=inject)
+        killed = trace_uvshim(tools, words, tmp_path, inject=inject)
         assert killed.status == -9, killed.output
         is_well(here)
         after = finished(here)
         assert {key for key in before if after[key] != before[key]} <= {
             f"{name}/index.json" for name in ("source", "other")
         } | {"images.tar"}
-        done = tools.run(*command)
+        done = tools.run_uvshim(*words)
         assert done.returncode == 0, done.stderr
         assert finished(here) == wanted
     tried("kills of a run that mends an image", len(found))
@@ -125,7 +123,7 @@ def test_a_full_disk_is_said_and_leaves_everything_as_it_was(
     for room in (0, 1, 2, 3, 5):
         os.truncate(filler, filler.stat().st_size - 4096 * room)
         before = states(here)
-        done = tools.run(tools.uvshim, "fix", f"oci:{here}/source:latest", "--output", output)
+        done = tools.run_uvshim("fix", f"oci:{here}/source:latest", "--output", output)
         if done.returncode == 0:
             assert room > 0
             break
@@ -135,7 +133,7 @@ def test_a_full_disk_is_said_and_leaves_everything_as_it_was(
         fill_up = fill(here)
         assert fill_up == filler
     filler.unlink()
-    done = tools.run(tools.uvshim, "fix", f"oci:{here}/source:latest", "--output", output)
+    done = tools.run_uvshim("fix", f"oci:{here}/source:latest", "--output", output)
     assert done.returncode == 0, done.stderr
     is_well(here)
     if output.startswith("oci:"):
