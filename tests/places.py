@@ -55,8 +55,8 @@ class Venv(NamedTuple):
 def copy_installation(root: Path, python: Path | None = None) -> Path:
     """Make `root` an installation of the Python that runs the tests, with no packages in it.
 
-    The interpreter has a name of its own there, so that it takes `root` for its own; the standard
-    library is that of the original, which may also be that of another interpreter, `python`.
+    The interpreter is a copy, so that it takes `root` for its own; the standard library is that of
+    the original, which may also be that of another interpreter, `python`.
     """
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     original = Path(sys.base_prefix)
@@ -69,10 +69,8 @@ def copy_installation(root: Path, python: Path | None = None) -> Path:
             if each.name not in {"site-packages", "EXTERNALLY-MANAGED"}:
                 os.symlink(each.path, library / each.name)
     (root / "bin").mkdir()
-    try:
-        os.link(original / "bin" / name, root / "bin" / name)
-    except OSError:  # it lies on another disk
-        shutil.copy(original / "bin" / name, root / "bin" / name)
+    # No hard link: that changes the original, and uv asks every environment made with it anew.
+    shutil.copy(original / "bin" / name, root / "bin" / name)
     for alias in ("python", "python3"):
         (root / "bin" / alias).symlink_to(name)
     return root

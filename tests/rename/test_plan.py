@@ -1,0 +1,235 @@
+"""What is wrong with one dist-info directory, and what to do about it: as a tree shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.corpus import Files, MemoryTree, installed, metadata, under, write
+from tests.places import tree
+from uvshim.environments.tree import DiskTree
+from uvshim.rename import names, plan, record
+from uvshim.rename.record import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+SITE = "lib/site-packages"
+DETOUR = "its RECORD lists its files by another path than the one from beside it"
+
+
+def planned(
+    root: Path, stem: str, *parts: Files, in_use: Collection[str] = (), by: str | None = None
+) -> plan.Plan:
+    """Return the plan for ``STEM.dist-info`` among the files of `parts`, on a disk at `root`.
+
+    `by` is the stem of the directory that describes it, if it does not do so itself.
+    """
+    write(under(SITE, *parts), root)
+    path = f"/{SITE}/{stem}.dist-info"
+    described_in = by and f"/{SITE}/{by}.dist-info"
+    before = tree(root)
+    wanted = plan.make(DiskTree(str(root)), path, in_use=in_use, described_in=described_in)
+    assert tree(root) == before
+    assert wanted is not None
+    assert (wanted.path, wanted.own) == (path, f"{stem}.dist-info")
+    return wanted
+
+
+def listing(*paths: str) -> dict[str, str]:
+    """Return the one file of `a.b` that says what it consists of."""
+    return {"a_b-1.0.dist-info/RECORD": "".join(f"{path},,\n" for path in paths)}
+
+
+A_B = installed("a_b-1.0", "a.b")
+OWN = "a_b-1.0.dist-info"
+RIGHT = "a.b-1.0.dist-info"
+MEANWHILE = {RIGHT, f"{RIGHT}.uvshim"}
+
+
+@pytest.mark.parametrize(
+    ("stem", "name", "right", "wrong"),
+    [
+        ("a.b-1.0", "a.b", "a.b-1.0", ()),
+        ("plain-1.0", "plain", "plain-1.0", ()),
+        ("a_b-1.0", "a-b", "a_b-1.0", ()),
+        ("a_b-1.0", "a.b", "a.b-1.0", (plan.NORMALIZED_NAME,)),
+        ("a_b_c-1.0", "A-B.c", "A_B.c-1.0", (plan.NORMALIZED_NAME,)),
+        ("A.B-1.0", "a.b", "a.b-1.0", (plan.NORMALIZED_NAME,)),
+        ("a.b", "a.b", "a.b-1.0", (plan.MISNAMED,)),
+        ("a-b-1.0", "a.b", "a.b-1.0", (plan.MISNAMED,)),
+        ("a.b-info", "a.b", "a.b-1.0", (plan.MISNAMED,)),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_told_with_the_right_one(
+    tmp_path: Path, stem: str, name: str, right: str, wrong: tuple[str, ...]
+) -> None:
+    wanted = planned(tmp_path, stem, installed(stem, name))
+    assert (wanted.name, wanted.version) == (name, "1.0")
+    assert wanted.directory == f"{right}.dist-info"
+    assert wanted.destination == f"/{SITE}/{right}.dist-info"
+    assert wanted.wrong == wrong
+    assert wanted.obstacle == ""
+
+
+def test_record_lists_both_names_meanwhile_and_the_right_one_in_the_end(tmp_path: Path) -> None:
+    wanted = planned(tmp_path, "a_b-1.0", A_B)
+    assert list(wanted.listed.paths()) == [
+        "module_of_a_b_1_0.py",
+        f"{OWN}/METADATA",
+        f"{OWN}/RECORD",
+    ]
+    assert wanted.aliases == {OWN} | MEANWHILE
+    assert wanted.rows_meanwhile() == [
+        Row(f"{RIGHT}/{name}", "", "") for name in ("METADATA", "RECORD", "RECORD.uvshim")
+    ]
+    assert list(wanted.afterwards().listed.paths()) == [
+        "module_of_a_b_1_0.py",
+        f"{RIGHT}/METADATA",
+        f"{RIGHT}/RECORD",
+    ]
+
+
+def test_what_is_right_has_nothing_to_be_listed_otherwise(tmp_path: Path) -> None:
+    wanted = planned(tmp_path, "a.b-1.0", installed("a.b-1.0", "a.b"))
+    assert wanted.wrong == ()
+    assert wanted.aliases == MEANWHILE
+    assert wanted.afterwards() == wanted
+
+
+@pytest.mark.parametrize("record", ["a_b-1.0", "a.b-1.0.dist-info.uvshim", "A-B", "a.b-0.9"])
+def test_a_record_that_names_a_directory_that_is_not_there_is_stale(
+    tmp_path: Path, record: str
+) -> None:
+    wanted = planned(tmp_path, "a.b-1.0", installed("a.b-1.0", "a.b", record=record))
+    assert wanted.directory == wanted.own
+    assert wanted.wrong == (plan.STALE_RECORD,)
+    assert wanted.aliases == {f"{record}.dist-info"} | MEANWHILE
+    assert f"{RIGHT}/METADATA" in list(wanted.afterwards().listed.paths())
+
+
+def test_a_name_and_a_record_can_be_wrong_at_once(tmp_path: Path) -> None:
+    wanted = planned(tmp_path, "a_b-1.0", installed("a_b-1.0", "a.b", record="a.b-1.0"))
+    assert wanted.wrong == (plan.NORMALIZED_NAME, plan.STALE_RECORD)
+
+
+@pytest.mark.parametrize("other", ["a.b-2.0", "c_d-1.0", "a_b_c-1.0"])
+def test_the_directory_of_another_version_or_project_is_no_other_name_of_this_one(
+    tmp_path: Path, other: str
+) -> None:
+    beside = installed(other, "a.b" if other == "a.b-2.0" else "c.d")
+    listed = listing(f"{OWN}/RECORD", f"{other}.dist-info/METADATA")
+    wanted = planned(tmp_path, "a_b-1.0", A_B, beside, listed)
+    assert wanted.wrong == (plan.NORMALIZED_NAME,)
+    assert wanted.aliases == {OWN} | MEANWHILE
+    assert f"{other}.dist-info/METADATA" in list(wanted.afterwards().listed.paths())
+
+
+@pytest.mark.parametrize("key", ["a-b", "other"])
+def test_a_directory_keeps_the_name_under_which_it_is_in_use(tmp_path: Path, key: str) -> None:
+    wanted = planned(tmp_path, "a_b-1.0", A_B, in_use={key})
+    assert wanted.directory == (OWN if key == "a-b" else RIGHT)
+    assert wanted.wrong == (() if key == "a-b" else (plan.NORMALIZED_NAME,))
+
+
+def test_a_name_that_no_requirement_can_spell_is_not_kept(tmp_path: Path) -> None:
+    wanted = planned(tmp_path, "a-b-1.0", installed("a-b-1.0", "a.b"), in_use={"a-b", "a-b-1.0"})
+    assert wanted.directory == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "it has no RECORD"),
+        ("", "its RECORD is empty"),
+        ("x,,\n" * 10, "its RECORD is too long"),
+        ("x\n", "its RECORD has a row that is not a path, a hash and a size"),
+    ],
+)
+def test_a_record_that_is_of_no_use_is_an_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, reason: str
+) -> None:
+    monkeypatch.setattr(plan, "_RECORD_LIMIT", 20)
+    files: Files = {f"{OWN}/METADATA": metadata("a.b")}
+    if content is not None:
+        files = {**files, f"{OWN}/RECORD": content}
+    wanted = planned(tmp_path, "a_b-1.0", files)
+    assert wanted.obstacle == reason
+    assert wanted.wrong == (plan.NORMALIZED_NAME,)
+    assert (wanted.listed, wanted.aliases) == (record.NOTHING, {OWN})
+
+
+@pytest.mark.parametrize(
+    ("path", "obstacle"),
+    [
+        (f"../site-packages/{OWN}/METADATA", DETOUR),
+        (f"x/../../site-packages/{OWN}/METADATA", DETOUR),
+        (f"/{SITE}/{OWN}/METADATA", DETOUR),
+        (f"x/../{OWN}/METADATA", ""),
+        ("../../bin/a.dist-info", ""),
+        (f"../site-packages/{OWN}-not/METADATA", ""),
+        ("/etc/a.dist-info", ""),
+    ],
+)
+def test_files_that_are_listed_by_a_detour_are_an_obstacle_if_they_are_its_own(
+    tmp_path: Path, path: str, obstacle: str
+) -> None:
+    assert planned(tmp_path, "a_b-1.0", A_B, listing(f"{OWN}/RECORD", path)).obstacle == obstacle
+
+
+def test_a_directory_that_has_lost_its_files_is_described_in_another(tmp_path: Path) -> None:
+    lost = {f"{OWN}/licenses/MIT": ""}
+    heir = installed("a.b-1.0", "a.b", record="a_b-1.0")
+    wanted = planned(tmp_path, "a_b-1.0", lost, heir, by="a.b-1.0")
+    assert (wanted.name, wanted.directory) == ("a.b", RIGHT)
+    assert f"{OWN}/METADATA" in list(wanted.listed.paths())
+
+
+def test_whom_nobody_is_concerned_with_is_not_read_further() -> None:
+    files = MemoryTree(A_B)
+    asked: list[str] = []
+    assert plan.make(files, OWN, lambda name: asked.append(name) is not None) is None
+    assert (asked, files.asked) == (["a.b"], [f"{OWN}/METADATA"])
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({f"{OWN}/RECORD": ""}, "it has no METADATA"),
+        ({OWN: "a file"}, "it is not a directory"),
+        ({}, "it is not a directory"),
+        ({f"{OWN}/METADATA": metadata("c.d")}, "its METADATA is that of another distribution"),
+    ],
+)
+def test_where_nothing_can_be_known_there_is_no_plan(files: Files, reason: str) -> None:
+    with pytest.raises(names.MetadataError, match=reason):
+        plan.make(MemoryTree(files), OWN)
+
+
+def test_a_plan_is_the_same_wherever_the_files_lie(tmp_path: Path) -> None:
+    files = under(SITE, A_B, installed("c_d-1.0", "c.d", record="c.d-1.0"))
+    write(files, tmp_path)
+    for own in (OWN, "c_d-1.0.dist-info"):
+        path = f"/{SITE}/{own}"
+        memory, disk = (
+            plan.make(files_, path) for files_ in (MemoryTree(files), DiskTree(str(tmp_path)))
+        )
+        assert memory is not None
+        assert memory == disk
+
+
+@pytest.mark.parametrize(
+    ("directory", "beyond"),
+    [
+        ("plain-1.0", True),
+        ("Plain-1.0", True),
+        ("a_b-1.0", False),
+        ("a.b-1.0", False),
+        ("plain", False),
+        ("a-b-1.0", False),
+    ],
+)
+def test_only_a_well_formed_name_of_one_word_is_beyond_doubt(directory: str, beyond: bool) -> None:  # noqa: FBT001
+    assert plan.is_beyond_doubt(f"{directory}.dist-info") == beyond
