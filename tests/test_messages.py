@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+import shutil
+import subprocess
 
-from uvshim.messages import Messages, printable
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from uvshim.messages import Messages, printable, quoted
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
 ONE = Renamed(
@@ -74,6 +80,19 @@ def test_foreign_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[st
     assert "`/s/a\\x1b[2J` was left alone: b\\nc\\x07 d\\u202e\n" in said
     assert printable("ünï 中") == "ünï 中"
     assert printable("\udcff") == "\\udcff"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash to read it")
+@settings(max_examples=20)
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+@example("two words")
+@example("it's \x1b[31mred\\x41\x07f")
+@example("\udcff é\x85\u2028")
+def test_what_is_to_be_pasted_is_printable_and_means_what_it_stands_for(text: str) -> None:
+    word = quoted(text)
+    assert word.isprintable()
+    shell = ["bash", "-c", f"printf %s {word}"]
+    assert subprocess.run(shell, check=True, capture_output=True).stdout == os.fsencode(text)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ import functools
 import hashlib
 import http.server
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import packaging
 import pytest
 
 import uvshim
@@ -128,7 +130,7 @@ def wheel_of_uvshim(wheels: Path) -> None:
             f"uvshim/{each.relative_to(package)}": each.read_text()
             for each in package.rglob("*.py")
         },
-        entry_points="[console_scripts]\nuvpip = uvshim.uvpip:main\n",
+        entry_points="[console_scripts]\nuvpip = uvshim.uvpip:main\nuvshim = uvshim.cli:main\n",
     )
 
 
@@ -166,6 +168,23 @@ def test_uvshim_in_its_own_environment_works_even_while_it_is_replaced_or_remove
     assert done.returncode == 0, done.stderr
     assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
     assert [name for name in venv.dist_infos() if name.startswith("uvshim")] == remaining
+
+
+@pytest.mark.usefixtures("wheel_of_uvshim")
+def test_what_uvshim_runs_may_remove_it_where_the_spelling_of_names_counts_too(
+    run: Run, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    build_wheel(wheels, "setuptools", "59.6.0")
+    offline = ("--no-index", "--find-links", wheels)
+    assert run(uv, "pip", "install", *offline, "uvshim", "setuptools").returncode == 0
+    shutil.copytree(Path(packaging.__file__).parent, venv.site_packages / "packaging")
+    script = (
+        f"{uv} pip uninstall uvshim && rm -r {venv.site_packages / 'packaging'} && "
+        f"{uv} pip install --no-index --find-links {wheels} zope.deferred"
+    )
+    done = run(venv.path / "bin" / "uvshim", "run", "--env", venv.path, "--", "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
 
 
 DEBIAN = Path("/usr/bin/python3")

@@ -64,13 +64,13 @@ class Messages:
     def waiting(self, lock: str) -> None:
         """Say that another uv has the lock on the environment."""
         if not self._quiet:
-            self._say(f"Waiting for another uv to release its lock at `{lock}`")
+            self._say(f"Waiting for another uv to release its lock at `{printable(lock)}`")
 
-    def os_error(self, error: OSError, place: str = "") -> None:
-        """Say what the operating system refused; `place`, where the error names no file."""
+    def os_error(self, error: OSError, where: str = "") -> None:
+        """Say what the operating system refused; `where`, if the error names no file."""
         if error.filename is not None:
-            place = f"`{printable(str(error.filename))}`"
-        self.error(f"{place}: {error.strerror}" if place else str(error.strerror))
+            where = f"`{printable(str(error.filename))}`"
+        self.error(f"{where}: {error.strerror}" if where else str(error.strerror))
 
     def outcome(self, outcome: Outcome, done: str = "Renormalized") -> None:
         """Say which distributions were renamed, in which time, and which were left alone."""
@@ -82,21 +82,17 @@ class Messages:
                 name = self._style.paint(BOLD, each.name)
                 version = self._style.paint(DIM, f"=={each.version}")
                 self._say(f" {self._style.paint(YELLOW, '~')} {name}{version}")
-                self.detail(f"`{each.before}` is now `{each.path}`")
+                self.detail(f"`{printable(each.before)}` is now `{printable(each.path)}`")
         for left in outcome.left_alone:
             self.warning(f"`{printable(left.path)}` was left alone: {printable(left.reason)}")
 
     def suggest_fix(self, environment: str) -> None:
         """Say which command renames what was left in `environment`, or says what else to do."""
-        from shlex import quote
-
-        self.hint(f"`uvshim fix {quote(environment)}` tries again")
+        self.hint(f"`uvshim fix {quoted(environment)}` tries again")
 
     def suggest_first_fix(self, environment: str, name: str) -> None:
         """Say which command renames what stands in `environment`, `name` among it."""
-        from shlex import quote
-
-        command = f"uvshim fix {quote(environment)}"
+        command = f"uvshim fix {quoted(environment)}"
         self.hint(
             f"`{command}` makes pkg_resources find what stood there, such as {printable(name)}"
         )
@@ -122,6 +118,23 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def quoted(text: str) -> str:
+    r"""Return `text` as a person may paste it into a shell.
+
+    What cannot be printed is written as in ``$'\x1b'``, which bash, zsh and busybox's shell read.
+    """
+    if text.isprintable():
+        from shlex import quote
+
+        return quote(text)
+    plain = (c if c.isprintable() and c not in "\\'" else _escaped(c) for c in text)
+    return f"$'{''.join(plain)}'"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def counted(number: int, noun: str, several: str = "") -> str:

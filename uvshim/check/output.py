@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST, Unresolvable
 from uvshim.check.distributions import parsed_version
-from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable
+from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable, quoted
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 
 if TYPE_CHECKING:
@@ -258,13 +257,13 @@ def left_out(report: Report) -> Iterator[str]:
 
 def _remedies(report: Report, style: Style) -> Iterator[str]:
     """Yield the commands that fix what is wrong, `fix` first."""
-    place = report.place
+    found = report.place
     mendable = {
         os.path.dirname(each.path) for each in report.diagnosis.wrong if each.kind in _MENDABLE
     }
-    inherited = sorted(mendable.intersection(place.inherited))
-    own = [place.path] if mendable - set(inherited) else []
-    commands = [f"uvshim fix {quote(report.outside(path))}" for path in own + inherited]
+    inherited = sorted(mendable.intersection(found.inherited))
+    own = [found.path] if mendable - set(inherited) else []
+    commands = [f"uvshim fix {quoted(report.outside(path))}" for path in own + inherited]
     if report.image is not None:
         commands = list(_mending(report.image)) if mendable else []
     for command in commands + reinstalls(report):
@@ -274,7 +273,7 @@ def _remedies(report: Report, style: Style) -> Iterator[str]:
 def _mending(image: str) -> Iterator[str]:
     """Yield the command that mends `image`, if it has a tag beside which there can be another."""
     if "@" not in image and ":" in image.partition(":")[2].rpartition("/")[2]:
-        yield f"uvshim fix {quote(image)} --output {quote(f'{image}-mended')}"
+        yield f"uvshim fix {quoted(image)} --output {quoted(f'{image}-mended')}"
 
 
 def reinstalls(report: Report) -> list[str]:
@@ -285,17 +284,16 @@ def reinstalls(report: Report) -> list[str]:
     code, or a pkg_resources is needed that finds every spelling. In an image they are to be run
     inside of it.
     """
-    place = report.place
     versions: dict[str, list[str]] = {}
     for finding in report.diagnosis.findings:
         if finding.kind in {DUPLICATE, GHOST}:
             versions.setdefault(finding.name, []).append(finding.version)
     for each in report.differences or ():
         versions.setdefault(each.name, []).append(each.version)
-    command = f"uvpip install {place.option} {quote(place.path)}"
+    command = f"uvpip install {report.place.option} {quoted(report.place.path)}"
     newer = [f"{command} 'setuptools>=62,<82'"] if report.diagnosis.spellings else []
     return newer + [
-        f"{command} --no-deps --reinstall " + quote(f"{name}=={max(found, key=_age)}")
+        f"{command} --no-deps --reinstall " + quoted(f"{name}=={max(found, key=_age)}")
         for name, found in versions.items()
     ]
 

@@ -122,17 +122,17 @@ def _project_environment(arguments: Arguments) -> Installation | None:
 def _of_pip(
     pip: list[str], interpreter: str | None, words: list[str], supervisor: Supervisor
 ) -> Iterator[Environment]:
-    """Yield the places of the command `pip` with `words`; `interpreter` is the one that runs it."""
+    """Yield where the command `pip` with `words` installs; `interpreter` runs it."""
     chosen = {**_configured(pip, words, supervisor), **_given(words)}
     if "--python" in chosen:
         interpreter = _python_at(chosen["--python"])
     root = os.path.abspath(chosen["--root"]) if "--root" in chosen else ""
     if "--target" in chosen:
-        place = root + os.path.abspath(chosen["--target"])
-        yield Environment(place, os.path.join(place, ".lock"), [place])
+        path = root + os.path.abspath(chosen["--target"])
+        yield Environment(path, os.path.join(path, ".lock"), [path])
     elif "--prefix" in chosen:
-        place = root + os.path.abspath(chosen["--prefix"])
-        yield Environment(place, os.path.join(place, ".lock"))
+        path = root + os.path.abspath(chosen["--prefix"])
+        yield Environment(path, os.path.join(path, ".lock"))
     elif interpreter and (own := _of_interpreter(interpreter, supervisor)):
         for each in own:
             yield _below(root, each) if root else each
@@ -140,9 +140,10 @@ def _of_pip(
         yield Environment(site_packages, None, [root + site_packages])
 
 
-def _below(root: str, place: Environment) -> Environment:
-    """Return `place` as it is if the file system begins at `root`."""
-    return Environment(root + place.path, None, [root + each for each in place.candidates()])
+def _below(root: str, environment: Environment) -> Environment:
+    """Return `environment` as it is if the file system begins at `root`."""
+    directories = [root + each for each in environment.candidates()]
+    return Environment(root + environment.path, None, directories)
 
 
 def _given(words: list[str]) -> dict[str, str]:

@@ -11,9 +11,10 @@ from uvshim.commands import destinations, named
 from uvshim.environments import installation
 from uvshim.environments.snapshot import Snapshot
 from uvshim.errors import EnvironmentUnknownError, UvshimError
+from uvshim.messages import printable
 from uvshim.uv import process
 from uvshim.uv.supervisor import Supervisor
-from uvshim.uvpip import NOT_RENAMED, load, rename_new
+from uvshim.uvpip import NOT_RENAMED, in_use, load, rename_new
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
 
-    # What tells one place from another: its path, and its directories, of which a prefix with more
+    # What tells one environment from another: its path and directories, of which a prefix with more
     # than one Python has several.
     _Key = tuple[str, ...]
 
@@ -41,39 +42,40 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     supervisor = Supervisor()
     exclude = config.excluded(process.working_directory())
     command = [program, *words[1:]]
-    places = {
-        key: (place, Snapshot.of(place))
-        for key, place in _installed_into(options.env, command, supervisor).items()
+    environments = {
+        key: (environment, Snapshot.of(environment))
+        for key, environment in _installed_into(options.env, command, supervisor).items()
     }
-    if any(place.holds(__file__) for place, _ in places.values()):
-        load()  # now: the command may replace or remove these very modules
+    for environment, before in environments.values():
+        if environment.holds(__file__):
+            load()  # now: the command may replace or remove these very modules
+            in_use(environment, before, before)
     nothing = Snapshot.of(None)
 
     supervisor.end_if_interrupted()
     status = supervisor.wait(supervisor.start(command), meanwhile=load)
 
-    known = {path for key in places for path in key}
-    for key, place in _installed_into(options.env, command, supervisor).items():
+    known = {path for key in environments for path in key}
+    for key, environment in _installed_into(options.env, command, supervisor).items():
         if not known.issuperset(key):
-            places[key] = (place, nothing)
-    changed = [(place, before) for place, before in places.values() if before.new_in(place)]
+            environments[key] = (environment, nothing)
+    changed = [each for each in environments.values() if each[1].new_in(each[0])]
     renamed = [rename_new(*each, exclude, supervisor, messages) for each in changed]
     complete = all(renamed)
-    if not places and status == 0:
+    if not environments and status == 0:
         messages.warning("it is not known where that installs: nothing was renamed (see --env)")
         complete = False
     elif not (changed or status or options.env or destinations.is_known(command)):
-        looked = ", ".join(f"`{place.path}`" for place, _ in places.values())
-        messages.note(
-            f"It is not known where `{words[0]}` installs: nothing is new in {looked} (see --env)"
-        )
+        looked = ", ".join(f"`{printable(each.path)}`" for each, _ in environments.values())
+        unknown = f"It is not known where `{printable(words[0])}` installs"
+        messages.note(f"{unknown}: nothing is new in {looked} (see --env)")
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 
 
 def _installed_into(
     option: str | None, command: list[str], supervisor: Supervisor
 ) -> dict[_Key, Environment]:
-    """Return the places that `command` may install into, which `option` may name."""
+    """Return the environments that `command` may install into, which `option` may name."""
     if option is None:
         found = list(destinations.of(command, supervisor))
     else:
