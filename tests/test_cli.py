@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import json
 import os
 import shutil
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from uvshim import __version__
+from uvshim import __version__, cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,23 @@ def test_output_that_cannot_be_written_is_no_traceback(
     assert (done.returncode, done.stderr) == (0, "")
     done = run(uvpip, "--help", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_system_refuses_elsewhere_is_not_taken_for_a_closed_output(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A disk that fails in the middle of a file names no file. It cannot be had here: a fake."""
+
+    def failing(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("uvshim.commands.check.main", failing)
+    monkeypatch.setattr(sys, "argv", ["uvshim", "check", str(tmp_path)])
+    try:
+        assert cli.main() == 2
+    finally:
+        gc.enable()
+    assert capfd.readouterr().err == "error: Input/output error\n"
 
 
 def test_the_version_is_that_of_the_package(run: Run, uvshim: Path) -> None:

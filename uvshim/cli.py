@@ -47,13 +47,22 @@ def main() -> int:
         messages.error(str(error))
         return error.exit_code
     except OSError as error:  # such as a directory that cannot be listed, or a pipe that is closed
-        if error.filename is None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try again at its end
+        is_output = error.filename is None and _cannot_write()
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
-            messages.os_error(error, "standard output")
+            messages.os_error(error, "standard output" if is_output else "")
         return int(options.failure)
     except KeyboardInterrupt:
         return 130
+
+
+def _cannot_write() -> bool:
+    """Say whether standard output takes nothing; if so, nothing more is written there."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try again at its end
+        return True
+    return False
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
