@@ -24,9 +24,9 @@ def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = 
 
     Raises `EnvironmentUnknownError` if there is no such directory.
     """
-    place = installation.of_site_packages(os.fspath(site_packages))
-    with uv_lock(place.lock):
-        now = Snapshot.take(place.site_packages)
+    found = installation.of_site_packages(os.fspath(site_packages))
+    with uv_lock(found.lock):
+        now = Snapshot.take(found.site_packages)
         paths = sorted(now.states) if since is None else now.new_since(since)
-        in_use = spelling.in_use(place.tree, place.visible)
+        in_use = spelling.in_use(found.tree, found.visible)
         return on_disk.rename(paths, lambda name: "." in name, in_use=in_use)

@@ -172,7 +172,7 @@ def rename_new(
                 in_use=in_use(environment, before, now),
             )
     except LockInterruptedError:
-        messages.warning("interrupted while another uv had the lock: nothing was renamed")
+        messages.warning("Interrupted while another uv had the lock: nothing was renamed")
         messages.suggest_fix(environment.path)
         return False
     messages.outcome(outcome)

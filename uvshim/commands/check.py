@@ -77,8 +77,8 @@ def _exit_code(reports: list[Report]) -> int:
 def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:
     """Return what is found out about each environment that `words` name."""
     reports = []
-    for place in named.installations(words, messages):
-        for directory in place.mendable:
+    for found in named.installations(words, messages):
+        for directory in found.mendable:
             os.listdir(directory)  # what cannot be looked at is not an environment without faults
-        reports.append(report.examine(place, gate))
+        reports.append(report.examine(found, gate))
     return reports

@@ -35,7 +35,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         raise UvshimError(message)
     program = process.on_path(words[0])
     if program is None:
-        messages.error(f"`{words[0]}` is not a program that can be run")
+        messages.error(f"`{printable(words[0])}` is not a program that can be run")
         return 127
     if config.disabled():
         process.replace([program, *words[1:]])
@@ -63,7 +63,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     renamed = [rename_new(*each, exclude, supervisor, messages) for each in changed]
     complete = all(renamed)
     if not environments and status == 0:
-        messages.warning("it is not known where that installs: nothing was renamed (see --env)")
+        messages.warning("It is not known where that installs: nothing was renamed (see --env)")
         complete = False
     elif not (changed or status or options.env or destinations.is_known(command)):
         looked = ", ".join(f"`{printable(each.path)}`" for each, _ in environments.values())

@@ -25,7 +25,7 @@ def as_html(answers: Sequence[Surveyed]) -> str:
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError:
-        message = "to write HTML takes a library: uv pip install 'uvshim[images]'"
+        message = "To write HTML takes a library: uv pip install 'uvshim[images]'"
         raise UvshimError(message) from None
     template = resources.files("uvshim.images").joinpath("page.html.j2").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
