@@ -329,6 +329,7 @@ def test_two_processes_do_not_read_one_layer_twice(
         base, more = image.layers
         other, mine = store.Store(str(cache)), store.Store(str(cache))
         path = other._path("layers", str(base.identity).replace(":", "-"))
+        assert path is not None
 
         def meanwhile(layer: Any, *arguments: Any) -> Any:
             found = original(layer, *arguments)

@@ -23,11 +23,17 @@ if TYPE_CHECKING:
     from uvshim.messages import Messages, Style
 
 
+# How many more objects there have to be before Python looks for cycles among all of them: what is
+# made of a layer are some hundred thousand, and none is in a cycle.
+_LITTLE_GARBAGE = 100_000
+
+
 def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[Surveyed]:
     """Return what there is to say of the images called `names`, in their order.
 
     Raises `UvshimError` if there is no such scheduler, or the library for it is missing.
     """
+    gc.set_threshold(_LITTLE_GARBAGE)
     gc.enable()  # one image after the other goes
     with contextlib.ExitStack() as stack:
         cache: str | None = survey.USUAL

@@ -6,6 +6,7 @@ What is kept of it is small: the names in it, and the content of the few files t
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -105,17 +106,17 @@ def wanted(directory: str, name: str) -> int:
 
     This is what the diagnosis and the search for installations read, and no more than they read.
     """
-    above = directory[directory.rfind("/") + 1 :]
-    if _holds_metadata(above):
+    if _holds_metadata(directory):
         return _METADATA_FILES.get(name, 0)
-    dot = name.rfind(".")
-    if dot >= 0 and (limit := _BY_SUFFIX.get(name[dot:].lower())):
-        return limit
-    return _BY_NAME.get(name, 0) or _BY_PLACE.get((above, name), 0)
+    if name in _BY_PLACE:
+        return _BY_PLACE[name].get(posixpath.basename(directory), 0)
+    return _BY_NAME.get(name) or _BY_SUFFIX.get(name[name.rfind(".") :].lower(), 0)
 
 
-def _holds_metadata(directory: str) -> bool:
-    return directory[-10:].lower().endswith((".dist-info", ".egg-info")) or directory == "EGG-INFO"
+@functools.lru_cache  # entries of one directory mostly stand beside each other
+def _holds_metadata(path: str) -> bool:
+    name = posixpath.basename(path)
+    return name[-10:].lower().endswith((".dist-info", ".egg-info")) or name == "EGG-INFO"
 
 
 _METADATA = 1024 * 1024
@@ -130,8 +131,10 @@ _METADATA_FILES = {
     "requires.txt": _METADATA,
 }
 _BY_NAME = {"pyvenv.cfg": 64 * 1024}
-_BY_PLACE = {("pkg_resources", "__init__.py"): _METADATA}
-_BY_PLACE |= {(f"python3.{minor}", "patchlevel.h"): 64 * 1024 for minor in range(100)}
+_BY_PLACE = {
+    "__init__.py": {"pkg_resources": _METADATA},
+    "patchlevel.h": {f"python3.{minor}": 64 * 1024 for minor in range(100)},
+}
 _BY_SUFFIX = {
     ".dist-info": _METADATA,
     ".egg": 2,  # enough to tell a zip
@@ -162,56 +165,51 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
     """
     identity = layer.identity or ""
     found = Changes(identity, [], removes=False, wanted_links=[])
-    groups = found.groups
+    asked = wanted if keeper is None else functools.partial(_most_wanted, keeper)
     latest = None
+    entries: list[tuple[str, Entry]] = []
     kept = 0
     removes = False
     with tar.LayerTar(layer) as archive:
         for number, header in archive:
             path = _checked(header.name)
             directory, _, name = path.rpartition("/")
+            if directory != latest:
+                latest, entries = directory, []
+                found.groups.append((directory, entries))
             if name.startswith(_WHITEOUT):
-                if name.startswith(_RESERVED) and name != _OPAQUE:
-                    continue
-                entry: Entry = Whiteout(name == _OPAQUE)
-                name = name.removeprefix(_WHITEOUT)
+                entries += _whiteouts(name)
                 removes = True
+                continue
+            content = None
+            if header.isreg():
+                if limit := asked(directory, name):
+                    content = archive.content(header, limit)
+                    kept += len(content)
+                entries.append((name, File(identity, number, header.size, content)))
             else:
-                entry = _entry(archive, (identity, number), path, header, keeper)
-            if isinstance(entry, File):
-                kept += len(entry.content or b"")
-            elif isinstance(entry, (Link, HardLink)):
-                found.wanted_links.extend(_wanted_behind(directory, name))
+                entry = _other(identity, number, header)
+                if isinstance(entry, (Link, HardLink)):
+                    found.wanted_links.extend(_wanted_behind(directory, name))
+                entries.append((name, entry))
+            if keeper is not None:
+                keeper.add((identity, number), path, header, content or b"")
             if kept > KEPT_LIMIT:
                 message = f"{archive.name} has more than {KEPT_LIMIT} bytes of metadata"
                 raise ImageError(message)
-            if directory != latest:
-                groups.append((directory, []))
-                latest = directory
-            groups[-1][1].append((name, entry))
     return found._replace(removes=removes)
 
 
-def _entry(
-    archive: tar.LayerTar,
-    key: tuple[str, int],
-    path: str,
-    header: tarfile.TarInfo,
-    keeper: Keeper | None,
-) -> Entry:
-    """Return the entry `key` of a layer, which has `header` and is not a whiteout."""
-    if not header.isreg():
-        if keeper is not None:
-            keeper.add(key, path, header, b"")
-        return _other(*key, header)
-    directory, _, name = path.rpartition("/")
-    limit = wanted(directory, name)
-    if keeper is not None:
-        limit = max(limit, keeper.limit(directory))
-    content = archive.content(header, limit) if limit else None
-    if keeper is not None:
-        keeper.add(key, path, header, content or b"")
-    return File(*key, header.size, content)
+def _most_wanted(keeper: Keeper, directory: str, name: str) -> int:
+    """Return how many bytes are to be kept for the diagnosis and for `keeper`."""
+    return max(wanted(directory, name), keeper.limit(directory))
+
+
+def _whiteouts(name: str) -> list[tuple[str, Entry]]:
+    """Return what a file with the `name` of a whiteout changes in its directory."""
+    if name.startswith(_RESERVED) and name != _OPAQUE:
+        return []
+    return [(name.removeprefix(_WHITEOUT), Whiteout(name == _OPAQUE))]
 
 
 def _wanted_behind(directory: str, name: str) -> Iterator[tuple[str, int]]:
@@ -271,6 +269,7 @@ def _checked(name: str) -> str:
 
     As in a container, no ``..`` leads out of it. Raises `ImageError` if it cannot be a path.
     """
+    name = name.removeprefix("./")
     if "/." in name or "//" in name or name[:1] in {".", "/"} or name[-1:] == "/":
         name = posixpath.normpath(f"/{name}").lstrip("/")
     return _short(name)

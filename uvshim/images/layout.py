@@ -25,6 +25,7 @@ from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import NoReturn
 
     Json = Mapping[str, object]
 
@@ -356,21 +357,36 @@ class Verified:
         try:
             piece = self._file.read(_PIECE if length < 0 else length)
         except OSError as error:
-            message = f"{self._digest or 'it'} cannot be read: {error.strerror or error}"
-            raise ImageError(message) from None
+            self._fail(error)
+        self._take(piece)
+        return piece
+
+    def readinto(self, buffer: bytearray) -> int:
+        """Read into `buffer`, and return how much. Raises `ImageError`."""
+        view = memoryview(buffer)
+        if self._head:
+            piece = self.read(len(view))
+            view[: len(piece)] = piece
+            return len(piece)
+        try:
+            length: int = self._file.readinto(view)  # type: ignore[attr-defined]
+        except OSError as error:
+            self._fail(error)
+        self._take(view[:length])
+        return length
+
+    def _take(self, piece: bytes | memoryview) -> None:
+        """Count and hash the `piece`, which is the next one."""
         self._read += len(piece)
         if self._size is not None and self._read > self._size:
             message = f"{self._digest} is longer than the {self._size} bytes that it should have"
             raise ImageError(message)
         if self._hash is not None:
             self._hash.update(piece)
-        return piece
 
-    def readinto(self, buffer: bytearray) -> int:
-        """Read into `buffer`, and return how much. Raises `ImageError`."""
-        piece = self.read(len(buffer))
-        buffer[: len(piece)] = piece
-        return len(piece)
+    def _fail(self, error: OSError) -> NoReturn:
+        message = f"{self._digest or 'it'} cannot be read: {error.strerror or error}"
+        raise ImageError(message) from None
 
     def finish(self) -> None:
         """Read what is left, and compare. Raises `ImageError` if the digest is another one."""

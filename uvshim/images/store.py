@@ -119,6 +119,8 @@ class Store:
 
     def _of_named_layer(self, layer: Layer, identity: str, *, wait: bool) -> Changes | None:
         path = self._path("layers", identity.replace(":", "-"))
+        if path is None:
+            return changes.read(layer)
         if found := _restored(self._load(path)):
             return found
         with self._locked(path, wait=wait) as free:
@@ -163,11 +165,8 @@ class Store:
                     os.unlink(temporary)
 
     @contextlib.contextmanager
-    def _locked(self, path: str | None, *, wait: bool) -> Iterator[bool]:
+    def _locked(self, path: str, *, wait: bool) -> Iterator[bool]:
         """Hold the lock on the entry at `path`; give False if it is taken and not to `wait`."""
-        if path is None:
-            yield True
-            return
         try:
             import fcntl
 

@@ -61,36 +61,99 @@ class Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: Any, encoding: Any, errors: str) -> Self:
         """Return what is in the block `buf`, as the method of `TarInfo` does."""
-        kind = buf[156:157]
-        size = buf[124:135]
-        checksum = buf[148:154]
-        if (
-            kind in _COMMON
+        header = cls.plain(buf)
+        if header is None:
+            header = super().frombuf(buf, encoding, errors)
+            header.block = buf
+        return header
+
+    @classmethod
+    def plain(cls, block: bytes) -> Self | None:
+        """Return what is in `block`; None: it takes more to read it, or it is damaged.
+
+        The fields are those of POSIX, "ustar Interchange Format". The checksum is a sum of bytes,
+        its own being taken for spaces, and so is the lower half of Adler-32, but for one more and
+        the remainder of a number that is greater than 512 times the last of ASCII.
+        """
+        kind = block[156:157]
+        size = block[124:135]
+        checksum = block[148:154]
+        if not (
+            kind in _PLAIN
+            and len(block) == _BLOCK
             and size.isdigit()
             and checksum.isdigit()
-            and (buf[257:263] == _USTAR or not buf[345])  # others mean something else by a prefix
-            and sum(buf) - sum(buf[148:156]) + 8 * 32 == int(checksum, 8)  # as if of spaces
+            and block[135] in _ENDS
+            and (block[257:263] == _USTAR or not block[345])  # others mean other things by a prefix
+            and block.isascii()
         ):
-            header = cls(_until_null(buf[:100]))
-            if buf[345]:
-                header.name = f"{_until_null(buf[345:500])}/{header.name}"
-            header.type = kind
+            return None
+        found = zlib.adler32(block[:148] + _SPACES + block[156:]) & 0xFFFF
+        try:
+            if found != int(checksum, 8) + 1:
+                return None
+            header = cls(_until_null(block[:100]))
             header.size = int(size, 8)
-            if kind in _LINKS:
-                header.linkname = _until_null(buf[157:257])
-        else:
-            header = super().frombuf(buf, encoding, errors)
-        header.block = buf
+        except ValueError:  # eight and nine are digits, too
+            return None
+        if block[345]:
+            header.name = f"{_until_null(block[345:500])}/{header.name}"
+        if kind == tarfile.DIRTYPE:
+            header.name = header.name.rstrip("/")
+        elif kind in _LINKS:
+            header.linkname = _until_null(block[157:257])
+        header.type = kind
+        header.block = block
+        return header
+
+    def extended(self, blocks: bytes) -> Self | None:
+        """Return the header that this one extends: of the two `blocks` after it the second.
+
+        None: it takes more to read these (POSIX, "pax Extended Header").
+        """
+        fields = _records(blocks[: self.size])
+        header = self.plain(blocks[_BLOCK:])
+        if header is None or not fields or self.size > _BLOCK or header.type == tarfile.XHDTYPE:
+            return None
+        header.name = fields.get("path", header.name).rstrip("/")
+        header.linkname = fields.get("linkpath", header.linkname)
+        header.pax_headers = fields
         return header
 
 
+def _records(content: bytes) -> dict[str, str] | None:
+    """Return the fields in the `content` of an extended header; None: they change more than names.
+
+    A record is ``LENGTH KEYWORD=VALUE`` and a line feed, the length being that of all of it.
+    """
+    fields: dict[str, str] = {}
+    while content:
+        digits = content.partition(b" ")[0]
+        if not digits.isdigit() or not content.isascii():
+            return None
+        length = int(digits)
+        record = content[len(digits) + 1 : length].decode()
+        keyword, equals, value = record[:-1].partition("=")
+        if record[-1:] != "\n" or not equals or keyword.startswith(_CHANGING_MORE):
+            return None
+        fields[keyword] = value
+        content = content[length:]
+    return fields
+
+
+_BLOCK = tarfile.BLOCKSIZE
 _USTAR = b"ustar\0"
-_COMMON = frozenset({tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE})
+_PLAIN = frozenset(
+    {tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.XHDTYPE}
+)
 _LINKS = frozenset({tarfile.SYMTYPE, tarfile.LNKTYPE})
+_CHANGING_MORE = ("GNU.sparse.", "hdrcharset", "size")
+_ENDS = b"\0 "
+_SPACES = b" " * 8
 
 
 def _until_null(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return field.partition(b"\0")[0].decode()
 
 
 class LayerTar:
@@ -100,6 +163,7 @@ class LayerTar:
         """Open `layer`; its headers will be of the class `kind`. Raises `ImageError`."""
         self.name = called(layer.identity)
         self._kind = kind
+        self._quick = issubclass(kind, Header)
         self._blob = layer.open()
         self._errors = errors()
         self._end = 0  # of the latest file, without what fills its last block
@@ -134,11 +198,10 @@ class LayerTar:
                 self._fail(error)
         else:
             for number in range(_MOST_ENTRIES):
-                header = self._following()
+                header = (self._plain() if number else None) or self._following()
                 if header is None:
                     break
                 yield number, header
-                self._archive.members = []  # type: ignore[attr-defined]  # it would keep them all
             else:
                 message = f"{self.name} has more than {_MOST_ENTRIES} entries"
                 raise ImageError(message)
@@ -153,8 +216,12 @@ class LayerTar:
         length = min(limit, header.size)
         self._stream.allow(length + _HEADER_LIMIT)
         try:
-            file = self._archive.extractfile(header)
-            content = b"" if file is None else file.read(length)
+            if header.sparse is None:
+                self._stream.seek(header.offset_data)
+                content = self._stream.read(length)
+            else:
+                file = self._archive.extractfile(header)
+                content = b"" if file is None else file.read(length)
         except self._errors as error:
             self._fail(error)
         if len(content) < length:
@@ -180,14 +247,37 @@ class LayerTar:
         """Close the layer."""
         self._blob.close()
 
+    def _plain(self) -> Header | None:
+        """Return the next header if it is a plain one; None: tarfile has to read it.
+
+        Nearly all are plain, and tarfile would take as long for them as it takes to decompress.
+        """
+        archive = self._archive
+        if archive.pax_headers or not self._quick:
+            return None
+        end = archive.offset + _BLOCK
+        header = Header.plain(self._stream.ahead(archive.offset, _BLOCK))
+        if header is not None and header.type == tarfile.XHDTYPE:
+            end += 2 * _BLOCK
+            header = header.extended(self._stream.ahead(archive.offset, 3 * _BLOCK)[_BLOCK:])
+        if header is None:
+            return None
+        header.offset_data = end
+        if header.type == tarfile.REGTYPE:
+            end += header.size
+        self._end = end
+        archive.offset = -(-end // _BLOCK) * _BLOCK
+        return header
+
     def _following(self) -> tarfile.TarInfo | None:
-        """Return the next header, or None at the end."""
+        """Return the next header, or None at the end, as tarfile reads it."""
         stream = self._stream
         if self._archive.offset == 0:  # there is no first one; Python 3.10 would go back to look
             return None
         stream.allow(_HEADER_LIMIT)
         try:
             header = self._archive.next()
+            self._archive.members = []  # type: ignore[attr-defined]  # it would keep them all
         except tarfile.ReadError as error:
             # Some writers leave out what fills the last block (umoci 0.4; Go reads that, too).
             if stream.end is not None and self._end <= stream.end < self._archive.offset:
@@ -247,6 +337,13 @@ class _Forward:
         self._used += left
         self._at += left
         return self._at
+
+    def ahead(self, position: int, length: int) -> bytes:
+        """Return what is at `position` and will be read again: less than `length` at a border."""
+        start = self._used + position - self._at
+        if start >= len(self._piece) and self.seek(position) == position:
+            start = self._used
+        return self._piece[start : start + length] if start >= 0 else b""
 
     def read(self, length: int) -> bytes:
         """Return `length` bytes, or what there is."""

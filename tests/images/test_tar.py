@@ -1,0 +1,144 @@
+"""Headers that are read in a few steps are read as tarfile reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import tarfile
+from typing import Any
+
+import pytest
+
+from uvshim.errors import ImageError
+from uvshim.images import layout
+from uvshim.images.tar import Header, LayerTar
+
+FORMS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
+KINDS = [tarfile.REGTYPE] * 5 + [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]
+KINDS += [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.CONTTYPE, tarfile.AREGTYPE]
+EXTENDED = {
+    "comment": "a=b\nc",
+    "SCHILY.xattr.user.x": "1",
+    "mtime": "1.5",
+    "path": "other/name",
+    "linkpath": "other/target",
+    "hdrcharset": "BINARY",
+    "size": "3",
+}
+
+
+def layer(content: bytes) -> layout.Layer:
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return layout.Layer(layout.Memory(content), "", digest, None, len(content))
+
+
+def read(content: bytes, kind: type[tarfile.TarInfo]) -> list[tuple[Any, ...]]:
+    """Return what is in a tar: of each entry its header's fields, and its content."""
+    found: list[tuple[Any, ...]] = []
+    with LayerTar(layer(content), kind) as archive:
+        for number, one in archive:
+            said = archive.content(one, 100_000) if one.isreg() else None
+            link = one.linkname if one.issym() or one.islnk() else ""
+            size = one.size if one.isreg() else 0
+            found.append((number, one.name, one.type, size, link, dict(one.pax_headers), said))
+    return found
+
+
+def outcome(content: bytes, kind: type[tarfile.TarInfo]) -> object:
+    """Return what is in a tar, or that it cannot be read."""
+    try:
+        return read(content, kind)
+    except ImageError:
+        return None
+
+
+def made(chance: random.Random, *, globals_: bool = False) -> bytes:
+    """Return a tar with entries of all kinds, in the form that some tool or other writes."""
+    file = io.BytesIO()
+    form = chance.choice(FORMS)
+    shared = {"comment": "of all"} if globals_ and form == tarfile.PAX_FORMAT else None
+    with tarfile.open(
+        fileobj=file, mode="w", format=form, errors="surrogateescape", pax_headers=shared
+    ) as archive:
+        for _ in range(chance.randrange(30)):
+            long = chance.choice([1, 1, 1, 9, 40])
+            letters = chance.choice(["ab", "ab", "a b", "aü", "a\udce9"])
+            header = tarfile.TarInfo("/".join(chance.choice(letters) * 5 for _ in range(long)))
+            header.type = chance.choice(KINDS)
+            header.linkname = chance.choice(["", "target", "t/" * 80])
+            header.mtime = chance.choice([0, 1.5, 10**9])
+            header.uid = chance.choice([0, 1000, 10**7])
+            if form == tarfile.PAX_FORMAT and not chance.randrange(4):
+                header.pax_headers = {key: EXTENDED[key] for key in chance.sample([*EXTENDED], 2)}
+            content = b""
+            if header.isreg():
+                content = bytes(chance.choice([3, 3, 511, 512, 513, 200_000]))
+                content = content[: int(header.pax_headers.get("size", len(content)))]
+                header.size = len(content)
+            try:
+                archive.addfile(header, io.BytesIO(content))
+            except (ValueError, UnicodeError):  # a name too long for this form
+                continue
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_is_read_is_what_tarfile_reads(seed: int) -> None:
+    content = made(random.Random(seed), globals_=seed % 3 == 0)
+    assert read(content, Header) == read(content, tarfile.TarInfo)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_what_is_damaged_is_read_as_tarfile_reads_it(seed: int) -> None:
+    chance = random.Random(seed)
+    content = bytearray(made(chance))
+    for _ in range(3):
+        place = chance.randrange(len(content) // 512) * 512 + chance.randrange(345)
+        content[place] = chance.choice([0, 32, 48, 55, 56, 120, 128, 255])
+    assert outcome(bytes(content), Header) == outcome(bytes(content), tarfile.TarInfo)
+
+
+def test_a_tar_of_other_pieces_is_read_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = made(random.Random(1))
+    whole = read(content, Header)
+    assert len(whole) > 5
+    for length in (512, 700, 1024, 1536, 4096):
+        monkeypatch.setattr("uvshim.images.tar._PIECE", length)
+        assert read(content, Header) == whole
+
+
+def block(size: bytes, *, name: bytes = b"file", kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Return a header whose field `size`, of 12 bytes, is written in an unusual way."""
+    start = name.ljust(100, b"\0") + b"0000644\0" + 2 * b"0000000\0" + size + b"00000000000\0"
+    end = kind.ljust(101, b"\0") + b"ustar\x0000"
+    content = (start + 8 * b" " + end).ljust(512, b"\0")
+    return start + b"%06o\0 " % sum(content) + content[156:]
+
+
+@pytest.mark.parametrize(
+    ("size", "length"),
+    [
+        (b"000000001000", 512),  # without an end
+        (b"00000001000 ", 512),
+        (b"       1000\0", 512),
+        (b"\x80" + 9 * b"\0" + b"\2\0", 512),  # base-256, GNU tar
+        (b"\xff" * 11 + b"\0", 0),  # the same, less than nothing
+        (b"0000000100\0\0", 64),
+        (b"0000000100\x009", 64),
+    ],
+)
+def test_a_size_is_read_however_it_is_written(size: bytes, length: int) -> None:
+    first = block(b"00000000000\0")
+    content = first + block(size, name=b"x") + bytes(length and 512) + first + bytes(1024)
+    assert len(block(size)) == 512
+    assert outcome(content, Header) == outcome(content, tarfile.TarInfo)
+
+
+def test_the_size_in_an_extended_header_counts() -> None:
+    extended = block(b"00000000012\0", kind=tarfile.XHDTYPE) + b"10 size=5\n".ljust(512, b"\0")
+    first, second = block(b"00000000000\0"), block(b"00000000000\0", name=b"x")
+    content = first + extended + second + b"12345".ljust(512, b"\0") + bytes(1024)
+    found = read(content, Header)
+    assert found[1][-1] == b"12345"
+    assert found == read(content, tarfile.TarInfo)
