@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 from uvshim.check import output
@@ -35,19 +33,18 @@ def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[S
     """
     gc.set_threshold(_LITTLE_GARBAGE)
     gc.enable()  # one image after the other goes
-    with contextlib.ExitStack() as stack:
-        cache: str | None = survey.USUAL
-        if options.no_cache:
-            cache = stack.enter_context(_kept_for_this_run(names))
-        elif options.cache_dir is not None:
-            cache = os.path.abspath(options.cache_dir)
-        asked = survey.Options(gate, cache)
-        if options.scheduler is not None:
-            found = survey.on_cluster(names, options.scheduler, asked)
-        else:
-            found = survey.in_processes(names, options.jobs or _processors(), asked)
-        shown = _with_progress(found, len(names), quiet=options.quiet > 0)
-        by_name = {each.reference: each for each in shown}
+    cache: str | None = survey.USUAL
+    if options.no_cache:
+        cache = None
+    elif options.cache_dir is not None:
+        cache = os.path.abspath(options.cache_dir)
+    asked = survey.Options(gate, cache)
+    if options.scheduler is not None:
+        found = survey.on_cluster(names, options.scheduler, asked)
+    else:
+        found = survey.in_processes(names, options.jobs or _processors(), asked)
+    shown = _with_progress(found, len(names), quiet=options.quiet > 0)
+    by_name = {each.reference: each for each in shown}
     return [by_name[name] for name in names]
 
 
@@ -57,16 +54,6 @@ def _processors() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
         return os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _kept_for_this_run(names: list[str]) -> Iterator[str | None]:
-    """Give the directory where processes tell each other what they learn, if there are several."""
-    if len(names) == 1:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="uvshim-") as directory:
-        yield directory
 
 
 def _with_progress(found: Iterable[Surveyed], total: int, *, quiet: bool) -> Iterable[Surveyed]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import posixpath
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.errors import ImageError
 from uvshim.images import changes, tar
@@ -250,6 +251,55 @@ class _Steps:
         return parts
 
 
+class Seen:
+    """What was looked at in one directory, and below it: the names that were asked for."""
+
+    __slots__ = ("below", "listed", "walked")
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.below: dict[str, Seen] = {}
+        self.listed = False
+        """Whether the names in it were asked for."""
+        self.walked = False
+        """Whether the directories in it were asked for."""
+
+    def same(self, before: Directory, now: Directory) -> bool:
+        """Say whether whoever has seen this in the root `before` would see the same in `now`.
+
+        Paths are those without links: a link leads to what was seen elsewhere. So nothing has to be
+        looked at below a directory that is one and the same in both.
+        """
+        waiting: list[tuple[Seen, Node | None, Node | None]] = [(self, before, now)]
+        while waiting:
+            seen, old, new = waiting.pop()
+            if old is new:
+                continue
+            if not isinstance(old, Directory) or not isinstance(new, Directory):
+                if old != new:
+                    return False
+                continue
+            if seen.walked or (seen.listed and _listing(old) != _listing(new)):
+                return False
+            waiting += [
+                (below, old.children.get(name), new.children.get(name))
+                for name, below in seen.below.items()
+            ]
+        return True
+
+
+# The names that matter to whoever lists a directory, by what is in them. An image may have modules
+# of its own beside distributions that it shares with others.
+_MATTERS = re.compile(
+    r"-info|\.egg|\.pth|\.uvshim|-packages|pyvenv\.cfg|python|pypy|graalpy", re.IGNORECASE
+)
+
+
+def _listing(directory: Directory) -> tuple[bool, set[str]]:
+    """Return what matters of the names in `directory`, and whether there are any."""
+    return bool(directory.children), set(filter(_MATTERS.search, directory.children))
+
+
 class ImageTree:
     """The files of an image, as the processes in a container would see them.
 
@@ -270,6 +320,7 @@ class ImageTree:
         `layers` are where the files are read from when all of them matter.
         """
         self._directory = directory
+        self._seen = Seen()
         self._contents = contents or {}
         self._layers = layers
         self._digests: dict[str, Contents] = {}
@@ -282,15 +333,20 @@ class ImageTree:
 
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in `directory`, as `Tree.names` says."""
-        found = self.node(directory)
-        return tuple(found.children) if isinstance(found, Directory) else ()
+        found = self._resolved(directory)
+        if found is None or not isinstance(found.node, Directory):
+            return ()
+        found.seen.listed = True
+        return tuple(found.node.children)
 
     def directories(self, directory: str) -> tuple[str, ...]:
         """Return the names of directories, as `SearchableTree.directories` says."""
-        found = self.node(directory)
-        if not isinstance(found, Directory):
+        found = self._resolved(directory)
+        if found is None or not isinstance(found.node, Directory):
             return ()
-        return tuple(name for name, one in found.children.items() if isinstance(one, Directory))
+        found.seen.walked = True
+        children = found.node.children.items()
+        return tuple(name for name, one in children if isinstance(one, Directory))
 
     def is_directory(self, path: str) -> bool:
         """Say whether `path` is a directory, as `Tree.is_directory` says."""
@@ -309,6 +365,23 @@ class ImageTree:
         if content is None:
             content = self._contents.get(found[:2], None if found.size else b"")
         return None if content is None else content[:limit]
+
+    def anew(self) -> ImageTree:
+        """Return the same tree, which was asked nothing so far."""
+        return ImageTree(self._directory, self._contents, self._layers)
+
+    def answers_like(self, other: ImageTree) -> bool:
+        """Say whether whatever `other` was asked so far has the same answer here.
+
+        All that can be told of such a tree is told of this one, too. It may be that it answers the
+        same and this says no: where contents behind links were read, and where layers have nothing
+        to be known by.
+        """
+        if self._contents or other._contents:
+            return False
+        if not all(layer.identity for layer in (*self._layers, *other._layers)):
+            return False
+        return other._seen.same(other._directory, self._directory)
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
         """Return the digest and the length of a file, as `HashedTree.digest` says.
@@ -347,7 +420,7 @@ class ImageTree:
     def real(self, path: str) -> str | None:
         """Return `path` without links, as `SearchableTree.real` says."""
         found = self._resolved(path)
-        return None if found is None else "/" + "/".join(found[1])
+        return None if found is None else "/" + "/".join(found.names)
 
     def on_disk(self, path: str) -> str | None:  # noqa: ARG002
         """Return None: no path in an image that was not unpacked is one on this machine."""
@@ -356,11 +429,12 @@ class ImageTree:
     def node(self, path: str) -> Node | None:
         """Return what `path` leads to, all links followed; None if it leads nowhere."""
         found = self._resolved(path)
-        return found and found[0]
+        return found and found.node
 
-    def _resolved(self, path: str) -> tuple[Node, list[str]] | None:
-        """Return what `path` leads to, and its path without links (path_resolution(7))."""
+    def _resolved(self, path: str) -> _Resolved | None:
+        """Return what `path` leads to, all links followed (path_resolution(7))."""
         nodes: list[Node] = [self._directory]
+        seen = [self._seen]
         names: list[str] = []
         waiting = self._steps.of(path)
         links = 0
@@ -370,10 +444,11 @@ class ImageTree:
                 continue
             if name == "..":
                 del names[-1:]
-                del nodes[len(names) + 1 :]
+                del nodes[len(names) + 1 :], seen[len(names) + 1 :]
                 continue
             above = nodes[-1]
             found = above.children.get(name) if isinstance(above, Directory) else None
+            below = seen[-1].below.get(name) or seen[-1].below.setdefault(name, Seen())
             if found is None:
                 return None
             if isinstance(found, Link):
@@ -381,10 +456,20 @@ class ImageTree:
                 if links > _MOST_LINKS:
                     return None
                 if found.target.startswith("/"):
-                    del nodes[1:]
+                    del nodes[1:], seen[1:]
                     names.clear()
                 waiting += self._steps.of(found.target)
                 continue
             nodes.append(found)
+            seen.append(below)
             names.append(name)
-        return nodes[-1], names
+        return _Resolved(nodes[-1], names, seen[-1])
+
+
+class _Resolved(NamedTuple):
+    """What a path leads to."""
+
+    node: Node
+    names: list[str]
+    """Its path without links."""
+    seen: Seen

@@ -16,7 +16,6 @@ import os
 import posixpath
 import re
 import tarfile
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from uvshim.environments import files
@@ -69,8 +68,7 @@ _PIECE = 1024 * 1024
 # --- the facts ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """What points to a blob (OCI descriptor)."""
 
     media_type: str
@@ -98,8 +96,7 @@ class Descriptor:
         return self.annotations.get(key) != value
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """An image manifest: its config, and its layers from the lowest to the highest."""
 
     descriptor: Descriptor
@@ -131,8 +128,7 @@ class Layer(NamedTuple):
         return Verified(self.source.open(self.name), self.digest, self.size)
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(NamedTuple):
     """One image for one platform."""
 
     reference: str

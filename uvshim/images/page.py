@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from uvshim import __version__
@@ -27,6 +26,8 @@ def as_html(answers: Sequence[Surveyed]) -> str:
     except ImportError:
         message = "To write HTML takes a library: uv pip install 'uvshim[images]'"
         raise UvshimError(message) from None
+    from importlib import resources
+
     template = resources.files("uvshim.images").joinpath("page.html.j2").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     environment.filters.update(printable=printable, lost=lost)

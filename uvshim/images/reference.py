@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import replace
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
 from uvshim.environments import files
@@ -95,6 +94,13 @@ def parse(text: str) -> Reference | None:
     return None
 
 
+def is_directory(reference: Reference) -> bool:
+    """Say whether the images that `reference` names lie in a directory, each blob a file."""
+    if reference.transport:
+        return reference.transport in {OCI, DIR}
+    return os.path.isdir(reference.path)
+
+
 @contextlib.contextmanager
 def opened(reference: Reference) -> Iterator[list[Image]]:
     """Give the images that `reference` names, which can be read until the end of the context.
@@ -113,7 +119,7 @@ def _images(reference: Reference, stack: contextlib.ExitStack) -> list[Image]:
         return docker_archive(found, f"{DOCKER_ARCHIVE}:{reference.path}", reference.tag)
     images = found.images(None if reference.transport == DIR else reference.tag)
     if reference.transport in _THROUGH_SKOPEO:
-        return [replace(image, reference=reference.text) for image in images]
+        return [image._replace(reference=reference.text) for image in images]
     return images
 
 
@@ -133,7 +139,7 @@ def place(reference: Reference, stack: contextlib.ExitStack) -> Layout | Archive
         raise ImageError(message)
     if transport == DIR:
         return Layout(Copied(path), reference.text)
-    if transport == OCI or (not transport and os.path.isdir(path)):
+    if is_directory(reference):
         return Layout(Folder(path), f"{OCI}:{path}")
     try:
         file = stack.enter_context(files.open_regular(path))

@@ -14,23 +14,29 @@ import json
 import os
 import tempfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from uvshim import __version__
 from uvshim.images import changes, layers
 from uvshim.images.changes import Changes, File, Folder, HardLink, Link, Special, Whiteout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from uvshim.images.layers import Directory, ImageTree
     from uvshim.images.layout import Layer
+
+Found = TypeVar("Found")
 
 # The form of the entries: another one is another place.
 _FORM = f"1-{__version__}"
 
 # How many directories of layers are held in memory for the images to come: some 50 MiB.
 _HELD = 10_000
+
+# How many answers are held in memory for images that differ in nothing that was asked.
+_ANSWERS = 16
 
 # By how many files the locks on layers are kept apart.
 _LOCKS = 64
@@ -55,6 +61,7 @@ class Store:
         self._directory = None if directory is None else os.path.join(directory, _FORM)
         self._known: dict[str, Changes] = {}
         self._roots: dict[tuple[str, ...], Directory] = {}
+        self._answers: deque[tuple[ImageTree, object, Any]] = deque(maxlen=_ANSWERS)
 
     def tree(self, image_layers: Sequence[Layer]) -> ImageTree:
         """Return the tree that `image_layers` are. Raises `ImageError`."""
@@ -76,6 +83,19 @@ class Store:
         if sum(len(each.groups) for each in self._known.values()) > _HELD:
             self._known.clear()
             self._roots.clear()
+            self._answers.clear()
+
+    def answer(self, tree: ImageTree, question: object, find: Callable[[], Found]) -> Found:
+        """Return what `find` finds out about `tree`, or has found out about one like it.
+
+        `question` is all else that this depends on.
+        """
+        for known, asked, found in self._answers:
+            if asked == question and tree.answers_like(known):
+                return cast("Found", found)
+        found = find()
+        self._answers.appendleft((tree, question, found))
+        return found
 
     def result(self, *key: object) -> Any:
         """Return what `keep_result` was given with the same `key`, as JSON has it; or None."""

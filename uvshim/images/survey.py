@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.check import report
@@ -21,7 +23,7 @@ from uvshim.check.spelling import Spelling
 from uvshim.environments import installation
 from uvshim.environments.installation import Installation
 from uvshim.errors import ImageError
-from uvshim.images import reference
+from uvshim.images import groups, reference
 from uvshim.images.layers import Directory, ImageTree
 from uvshim.images.store import Store, usual_directory
 
@@ -140,30 +142,46 @@ def on_cluster(
 def in_processes(
     images: Iterable[str | os.PathLike[str]], jobs: int, options: Options
 ) -> Iterator[Surveyed]:
-    """Yield the answers of `survey`, from `jobs` processes; of one image, from so many threads.
+    """Yield the answers of `survey`, from `jobs` processes; of one group, from so many threads.
 
     Where one dies, such as for lack of memory, what it was to do is tried once more, each alone.
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
     named = [_parsed(os.fspath(each)) for each in images]
-    if jobs == 1 or len(named) == 1:
+    together = groups.of(named) if jobs > 1 else [named]
+    if len(together) <= 1:
         options = options._replace(threads=jobs)
         yield from (answer(one, options) for one in named)
         return
+    with contextlib.ExitStack() as stack:
+        if options.cache is None:  # the processes tell each other what they learn
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
+            options = options._replace(cache=directory)
+        yield from _from_pool(together, jobs, options)
+
+
+def _from_pool(
+    together: list[list[Reference | str]], jobs: int, options: Options
+) -> Iterator[Surveyed]:
+    """Yield the answers about all groups in `together`, from `jobs` processes."""
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
+
     again = []
-    with ProcessPoolExecutor(max_workers=min(jobs, len(named) or 1)) as executor:
-        for one, future in _completed(executor, named, options):
+    with ProcessPoolExecutor(max_workers=min(jobs, len(together))) as executor:
+        futures = {executor.submit(_answers, group, options): group for group in together}
+        for future in as_completed(futures):
             if isinstance(future.exception(), BrokenProcessPool):
-                again.append(one)
+                again += futures[future]
             else:
-                yield _outcome(one, future)
+                yield from future.result()
     for one in again:
         with ProcessPoolExecutor(max_workers=1) as executor:
-            yield from (
-                _outcome(one, future) for one, future in _completed(executor, [one], options)
-            )
+            yield _outcome(one, executor.submit(answer, one, options))
+
+
+def _answers(group: list[Reference | str], options: Options) -> list[Surveyed]:
+    """Return the answers about a `group`. Raises nothing."""
+    return [answer(one, options) for one in group]
 
 
 def _completed(
@@ -248,15 +266,22 @@ def _examined(image: Image, store: Store, options: Options) -> DiagnosedImage:
     digest = None if options.gate.verify else image.digest
     if digest and (known := _kept(digest, image.reference, store, options)):
         return known
-    reports = [
-        report.examine(place, options.gate)
-        for place in installation.in_image(store.tree(image.layers))
-    ]
+    tree = store.tree(image.layers)
+    reports = [_report(place, store, options.gate) for place in installation.in_image(tree)]
     if digest:
         environments = [(*each.place[:3], each.diagnosis) for each in reports]
         store.keep_result((image.platform, environments), *_key(digest, options))
     about = (image.reference, image.digest, image.platform)
     return DiagnosedImage(*about, tuple(_apart(each, about) for each in reports))
+
+
+def _report(place: Installation, store: Store, gate: Gate) -> Report:
+    """Return what is found out about `place`, or about the same one in an image before."""
+    if gate.verify or not isinstance(place.tree, ImageTree):
+        return report.examine(place, gate)
+    tree = place.tree.anew()
+    question = (place._replace(tree=_NOWHERE), gate)
+    return store.answer(tree, question, lambda: report.examine(place._replace(tree=tree), gate))
 
 
 def _kept(digest: str, called: str, store: Store, options: Options) -> DiagnosedImage | None:
