@@ -1,8 +1,10 @@
 """Measure uvpip beside uv, the snippet that is pasted in its place, and pip; print the ratios.
 
 What is compared runs in turn, each first as often as the other, with the disk at rest before each
-(`sync`): a machine whose speed drifts drifts for all. A ratio is that of two runs next to each
-other, and is printed as its median and its quartiles. Times are wall-clock times of whole
+(`sync`): a machine whose speed drifts drifts for all. Each has an environment of its own, and none
+is removed before the end: for a minute after many files were, ext4 takes up to three times as long
+to make one. A ratio is that of two runs next to each other, and is printed as its median and its
+quartiles. Times are wall-clock times of whole
 processes, memory is the largest resident set of one process (getrusage). Run it by `make bench`;
 it needs the package index once, to fill uv's cache.
 """
@@ -12,7 +14,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -114,9 +115,10 @@ def line(name: str, runs: list[Run]) -> None:
     print(f"  {name:34} {median:9.1f} ms   least {least:9.1f} ms   peak {peak:6.1f} MiB")
 
 
-def virtual_environment(path: Path) -> Path:
-    """Make a new virtual environment at `path`."""
-    shutil.rmtree(path, ignore_errors=True)
+def virtual_environment(directory: Path) -> Path:
+    """Make a new virtual environment in `directory`, and return its path."""
+    directory.mkdir(exist_ok=True)
+    path = Path(tempfile.mkdtemp(dir=directory))
     subprocess.run([BIN / "uv", "venv", "-q", "-p", sys.executable, path], check=True)
     return path
 
@@ -127,10 +129,15 @@ def wanted(name: str) -> list[str | Path]:
     return ["--no-deps", "-r", CORPORA / f"{name}.txt", *constraints]
 
 
-def installed(name: str, venv: Path) -> Path:
-    """Install the real set `name` by uv into a new environment `venv`; return its site-packages."""
-    virtual_environment(venv)
+def installed(name: str, directory: Path) -> Path:
+    """Install the real set `name` by uv into a new environment in `directory`; return its path."""
+    venv = virtual_environment(directory)
     subprocess.run([BIN / "uv", "pip", "install", "-q", "-p", venv, *wanted(name)], check=True)
+    return venv
+
+
+def site_packages_of(venv: Path) -> Path:
+    """Return the site-packages directory of the virtual environment `venv`."""
     (site_packages,) = venv.glob("lib/*/site-packages")
     return site_packages
 
@@ -181,23 +188,22 @@ def real_installs(work: Path, rounds: int) -> None:
     print("\n2. Real sets, from a warm cache into a new environment")
     snippet = work / "snippet.py"
     snippet.write_text(SNIPPET)
-    venv = work / "real"
+    real = work / "real"
 
     def compared(name: str) -> None:
-        installed(name, venv)  # fills uv's cache
+        installed(name, real)  # fills uv's cache
         uv: list[Run] = []
         uvpip: list[Run] = []
         pasted: list[Run] = []
 
         def with_uv() -> None:
-            virtual_environment(venv)
+            venv = virtual_environment(real)
             uv.append(measured(BIN / "uv", "pip", "install", "-p", venv, *wanted(name)))
-            (site_packages,) = venv.glob("lib/*/site-packages")
-            rename = measured(venv / "bin" / "python", snippet, site_packages)
+            rename = measured(venv / "bin" / "python", snippet, site_packages_of(venv))
             pasted.append(Run(uv[-1].seconds + rename.seconds, uv[-1].mebibytes))
 
         def with_uvpip() -> None:
-            virtual_environment(venv)
+            venv = virtual_environment(real)
             uvpip.append(measured(BIN / "uvpip", "-p", venv, *wanted(name)))
 
         alternating(rounds, with_uv, with_uvpip)
@@ -214,16 +220,16 @@ def real_installs(work: Path, rounds: int) -> None:
 def real_renames(work: Path, rounds: int) -> None:
     """Measure the rename alone, and `uvshim fix`, in the real sets as plain uv installs them."""
     print("\n3. The rename alone in the real sets, and the whole of `uvshim fix`")
-    venv = work / "real"
+    real = work / "real"
     for name in SETS:
         alone = []
         for _ in range(rounds):
-            seconds, renamed = rename_alone(installed(name, venv))
+            seconds, renamed = rename_alone(site_packages_of(installed(name, real)))
             alone.append(seconds)
         shown(name, alone, len(renamed), rows(renamed))
         bare, fix = [], []
         for _ in range(rounds):
-            installed(name, venv)
+            venv = installed(name, real)
             bare.append(measured(BIN / "python", "-c", "pass"))
             fix.append(measured(BIN / "uvshim", "fix", venv))
         line("uvshim fix", fix)
@@ -254,9 +260,9 @@ def shown(name: str, seconds: list[float], renamed: int, rows: int) -> None:
     )
 
 
-def populate(directory: Path, dotted: int, plain: int, files: int = 12) -> Path:
-    """Make a site-packages directory with so many small distributions of either kind."""
-    shutil.rmtree(directory, ignore_errors=True)
+def populate(work: Path, dotted: int, plain: int, files: int = 12) -> Path:
+    """Make a new site-packages directory with so many small distributions of either kind."""
+    directory = Path(tempfile.mkdtemp(dir=work)) / "site-packages"
     for number in range(dotted + plain):
         name = f"made.up{number}" if number < dotted else f"made-up-{number}"
         info = directory / f"{name.replace('.', '_').replace('-', '_')}-1.0.dist-info"
@@ -274,7 +280,6 @@ def made_up_renames(work: Path) -> None:
     print("\n4. The rename alone of made-up ones: first many of them, then many rows in each")
     snippet = work / "snippet.py"
     snippet.write_text(SNIPPET)
-    many = work / "many"
     small = 12
     for count, files in (
         *((count, small) for count in (10, 100, 200, 1000, 10000)),
@@ -282,11 +287,11 @@ def made_up_renames(work: Path) -> None:
     ):
         times, pasted = [], []
         for _ in range(3):
-            seconds, renamed = rename_alone(populate(many, count, count, files))
+            seconds, renamed = rename_alone(populate(work, count, 0, files))
             if len(renamed) != count:
                 sys.exit(f"{len(renamed)} renamed instead of {count}")
             times.append(seconds)
-            populate(many, count, count, files)
+            many = populate(work, count, 0, files)
             pasted.append(measured(sys.executable, snippet, many).seconds)
         shown(f"{files + 3} rows", times, count, count * (files + 3))
         print(f"    the snippet's process {statistics.median(pasted) * 1000:.1f} ms")
@@ -296,7 +301,7 @@ def snapshot_alone(work: Path) -> None:
     """Measure the snapshot above what a listing of the directory takes."""
     print("\n5. The snapshot alone: cost above a listing of the directory")
     for count in (100, 1000, 10000):
-        site_packages = populate(work / "many", count // 10, count - count // 10)
+        site_packages = populate(work, count // 10, count - count // 10)
         done = subprocess.run(
             [sys.executable, "-c", SNAPSHOT, site_packages],
             capture_output=True,
@@ -321,10 +326,9 @@ def check(work: Path, rounds: int) -> None:
 
     line("python -c pass", [measured(BIN / "python", "-c", "pass") for _ in range(rounds)])
     for name in SETS:
-        installed(name, work / name)
-        examined(name, work / name)
-    examined("5,000 distributions", populate(work / "site-packages", 2500, 2500))
-    without = populate(work / "site-packages", 0, 500)
+        examined(name, installed(name, work / "real"))
+    examined("5,000 distributions", populate(work, 2500, 2500))
+    without = populate(work, 0, 500)
     for info in without.iterdir():
         info.rename(info.with_name(info.name.replace("made_up_", "madeup")))
     examined("500 without a dot", without)
