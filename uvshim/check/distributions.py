@@ -75,6 +75,7 @@ class Distribution:
         self.python = python
         self._version_in_name = version
         self._version: str | None = None
+        self._fields: list[tuple[str, str]] | None = None
 
     def read(self, name: str) -> str | None:
         """Return the text of the metadata file `name`; None if there is none.
@@ -135,10 +136,12 @@ class Distribution:
         return self._values("provides-extra")
 
     def _values(self, field: str) -> list[str]:
-        text = self.read("METADATA")
-        if text is None:
-            raise RequireError(FILE_NOT_FOUND)
-        return [value for name, value in names.fields(text) if name == field]
+        if self._fields is None:
+            text = self.read("METADATA")
+            if text is None:
+                raise RequireError(FILE_NOT_FOUND)
+            self._fields = names.fields(text)
+        return [value for name, value in self._fields if name == field]
 
 
 def lines(text: str) -> Iterator[str]:

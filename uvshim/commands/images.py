@@ -45,6 +45,7 @@ def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[S
         found = survey.in_processes(names, options.jobs or _processors(), asked)
     shown = _with_progress(found, len(names), quiet=options.quiet > 0)
     by_name = {each.reference: each for each in shown}
+    gc.freeze()  # or Python would look for cycles once more before it ends
     return [by_name[name] for name in names]
 
 

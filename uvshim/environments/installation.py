@@ -34,6 +34,8 @@ _NOT_SEARCHED = frozenset(
     {"/boot", "/dev", "/proc", "/run", "/sys", "/tmp", "/usr/include", "/usr/share"}  # noqa: S108
 )
 
+_SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
+
 _SERIES = re.compile(r"(?:python|pypy|graalpy)(\d+\.\d+)[^/]*(?:/(?:site|dist)-packages/*)?$")
 
 # How deep below the root of an image a site-packages directory may lie.
@@ -298,12 +300,12 @@ def _search(
     if _is_cache(tree, directory, listed):
         skipped(directory)
         return
-    own = set(tree.directories(directory))
-    for name in sorted(listed):
+    own = tree.directories(directory) if depth > 1 else ()
+    for name in sorted({*own, *_SITE_PACKAGES.intersection(listed)}):
         path = os.path.join(directory, name)
-        if name in {"site-packages", "dist-packages"}:
+        if name in _SITE_PACKAGES:
             yield path
-        elif depth > 1 and name in own and path not in _NOT_SEARCHED:
+        elif path not in _NOT_SEARCHED:
             yield from _search(tree, path, depth - 1, skipped)
 
 

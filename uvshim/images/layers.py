@@ -37,6 +37,12 @@ _MOST_LINKS = 40
 _MOST_STEPS = 30_000_000
 
 
+# How much is noted of what a tree was asked, and how many places are known in it. Real images take
+# some thousand, and some hundred.
+_MOST_NOTED = 100_000
+_MOST_PLACES = 10_000
+
+
 class Directory:
     """A directory in the layers that were put together so far.
 
@@ -115,7 +121,10 @@ class _Application:
             place = self._directory(directory, only_removed=all(map(_removes, entries)))
             if place is not None:
                 for name, entry in entries:
-                    self._apply(*place, name, entry)
+                    if type(entry) is File and name and self._added is None:  # nearly all
+                        place[0].children[name] = entry
+                    else:
+                        self._apply(*place, name, entry)
 
     def _apply(self, directory: Directory, path: tuple[str, ...], name: str, entry: Entry) -> None:
         """Change `name` in `directory`, which lies at `path`, as `entry` says."""
@@ -321,6 +330,8 @@ class ImageTree:
         """
         self._directory = directory
         self._seen = Seen()
+        self._noted = 0
+        self._places: dict[str, _Resolved | None] = {}
         self._contents = contents or {}
         self._layers = layers
         self._digests: dict[str, Contents] = {}
@@ -377,7 +388,7 @@ class ImageTree:
         same and this says no: where contents behind links were read, and where layers have nothing
         to be known by.
         """
-        if self._contents or other._contents:
+        if self._contents or other._contents or other._noted > _MOST_NOTED:
             return False
         if not all(layer.identity for layer in (*self._layers, *other._layers)):
             return False
@@ -432,7 +443,37 @@ class ImageTree:
         return found and found.node
 
     def _resolved(self, path: str) -> _Resolved | None:
-        """Return what `path` leads to, all links followed (path_resolution(7))."""
+        """Return what `path` leads to, all links followed.
+
+        Most paths differ from others in their last part alone.
+        """
+        above, slash, name = path.rpartition("/")
+        if not slash or name in {"", ".", ".."}:
+            return self._walked(path)
+        if above not in self._places:
+            if len(self._places) > _MOST_PLACES:
+                self._places.clear()
+            self._places[above] = self._walked(above)
+        place = self._places[above]
+        if place is None:
+            return None
+        found, below = self._step(place.node, place.seen, name)
+        if isinstance(found, Link):
+            return self._walked(path)
+        return None if found is None else _Resolved(found, [*place.names, name], below)
+
+    def _step(self, node: Node, seen: Seen, name: str) -> tuple[Node | None, Seen]:
+        """Return what is called `name` in `node`, and note that it was asked for."""
+        below = seen.below.get(name)
+        if below is None:
+            below = Seen()
+            self._noted += 1
+            if self._noted <= _MOST_NOTED:
+                seen.below[name] = below
+        return node.children.get(name) if isinstance(node, Directory) else None, below
+
+    def _walked(self, path: str) -> _Resolved | None:
+        """Return what `path` leads to, from the root on (path_resolution(7))."""
         nodes: list[Node] = [self._directory]
         seen = [self._seen]
         names: list[str] = []
@@ -446,9 +487,7 @@ class ImageTree:
                 del names[-1:]
                 del nodes[len(names) + 1 :], seen[len(names) + 1 :]
                 continue
-            above = nodes[-1]
-            found = above.children.get(name) if isinstance(above, Directory) else None
-            below = seen[-1].below.get(name) or seen[-1].below.setdefault(name, Seen())
+            found, below = self._step(nodes[-1], seen[-1], name)
             if found is None:
                 return None
             if isinstance(found, Link):
