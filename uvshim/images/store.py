@@ -107,7 +107,11 @@ class Store:
 
     def _changes(self, image_layers: Sequence[Layer]) -> list[Changes]:
         """Return what each layer changes. What another process is reading comes last."""
-        known: dict[Layer, Changes] = {}
+        known = {
+            layer: self._known[layer.identity]
+            for layer in image_layers
+            if layer.identity in self._known
+        }
         for wait in (False, True):
             missing = [layer for layer in dict.fromkeys(image_layers) if layer not in known]
             missing.sort(key=lambda layer: layer.size or 0, reverse=True)
@@ -124,14 +128,15 @@ class Store:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(self._threads) as executor:
-            return list(zip(image_layers, executor.map(read, image_layers), strict=True))
+            found = executor.map(read, image_layers)
+            import packaging.requirements  # noqa: F401  # which the diagnosis will need
+
+            return list(zip(image_layers, found, strict=True))
 
     def _of_layer(self, layer: Layer, *, wait: bool) -> Changes | None:
         """Return what `layer` changes; None if another process is reading it and not to `wait`."""
         if layer.identity is None:
             return changes.read(layer)
-        if layer.identity in self._known:
-            return self._known[layer.identity]
         found = self._of_named_layer(layer, layer.identity, wait=wait)
         if found is not None:
             self._known[layer.identity] = found

@@ -317,7 +317,7 @@ _NOWHERE = ImageTree(Directory({}, None, 0))
 def _restored(kept: Any) -> tuple[str | None, list[tuple[Installation, Diagnosis]]] | None:
     """Return the platform and environments that `kept` was made of, or None if it is not such."""
     try:
-        platform, environments = _tuples(kept)
+        platform, environments = _tuples(kept or ())
         return platform, [
             (Installation(path, own, inherited, None, _NOWHERE), _diagnosis(*diagnosis))
             for path, own, inherited, diagnosis in environments
@@ -339,6 +339,6 @@ def _diagnosis(*fields: Any) -> Diagnosis:
     )
 
 
-def _tuples(value: Any) -> Any:
-    """Return `value` with tuples in the place of the lists that JSON has."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _tuples(listed: Iterable[Any]) -> tuple[Any, ...]:
+    """Return what is `listed` with tuples in the place of the lists that JSON has."""
+    return tuple([_tuples(each) if isinstance(each, list) else each for each in listed])
