@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.on_macos_too
 
-# It answers the question at once, and otherwise waits for signals, which it notes.
+# It answers the question at once, and otherwise waits for signals, which it notes: all that come
+# until whoever started it has nothing more to do with them.
 WAITING_UV = """\
 #!{python} -IS
 import os, select, signal, sys, time
+def is_idle(number):
+    with open("/proc/%d/status" % number) as file:
+        status = dict(line.split(":", 1) for line in file)
+    pending = int(status["ShdPnd"], 16) & ~(1 << signal.SIGCHLD - 1)
+    return status["State"].split()[0] == "S" and not pending
 if "--dry-run" in sys.argv or "--version" in sys.argv:
     sys.exit()
 arrived, arriving = os.pipe()
@@ -34,7 +40,10 @@ for number in {numbers}:
 with open({log!r}, "a") as log:
     print("waits", file=log, flush=True)
     select.select([arrived], [], [], 20)
-    time.sleep(0.3)
+    print("wakes", file=log, flush=True)
+    end = time.monotonic() + 20
+    while not is_idle(os.getppid()) and time.monotonic() < end:
+        pass
     numbers = os.read(arrived, 100)
     for number in numbers:
         print(signal.Signals(number).name, file=log)
@@ -74,13 +83,20 @@ class Waiting:
 
     def has_begun(self) -> None:
         """Return when it waits."""
-        end = time.monotonic() + 30
-        while not self._log.exists() or "waits" not in self._log.read_text():
-            assert time.monotonic() < end
-            time.sleep(0.02)
+        self._has_said("waits")
+
+    def has_been_woken(self) -> None:
+        """Return when the first signal has reached it."""
+        self._has_said("wakes")
 
     def received(self) -> list[str]:
-        return self._log.read_text().splitlines()[1:]
+        return self._log.read_text().splitlines()[2:]
+
+    def _has_said(self, word: str) -> None:
+        end = time.monotonic() + 30
+        while not self._log.exists() or word not in self._log.read_text():
+            assert time.monotonic() < end
+            time.sleep(0.005)
 
 
 @pytest.mark.parametrize("number", ENDING)
@@ -123,7 +139,10 @@ def test_a_key_on_the_terminal_reaches_uv_once(
         os.chdir(tmp_path)
         os.execve(uvpip, [str(uvpip), "x"], {**variables, "UVSHIM_UV": str(uv.path)})
     uv.has_begun()
+    os.kill(child, signal.SIGSTOP)  # of two signals at once a process would see one
     os.write(terminal, b"\x03")
+    uv.has_been_woken()
+    os.kill(child, signal.SIGCONT)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     os.close(terminal)
     assert status == (-signal.SIGINT if dies else 5)
