@@ -13,7 +13,7 @@ from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate
 from uvshim.commands.fixed import Fixed, as_json, say
 from uvshim.errors import ImageError, UvshimError
-from uvshim.images import destination, mend, reference
+from uvshim.images import destination, ending, mend, reference
 from uvshim.images.destination import Tagged
 from uvshim.images.layout import Archive, Layer, Layout, docker_archive
 from uvshim.messages import counted, printable
@@ -69,7 +69,8 @@ def main(names: list[str], options: argparse.Namespace, messages: Messages) -> i
     for number, (name, output) in enumerate(zip(names, _outputs(names, options), strict=True), 1):
         if len(names) > 1 and options.format == "text":
             messages.note(f"[{number}/{len(names)}] `{printable(name)}`")
-        done.append(_fix(name, output, gate, dry_run=options.dry_run))
+        with ending.cleanly():
+            done.append(_fix(name, output, gate, dry_run=options.dry_run))
         if done[-1].error is not None:
             messages.error(done[-1].error)
         elif options.format == "text":

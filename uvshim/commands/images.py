@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvshim.check import output
 from uvshim.errors import UvshimError
-from uvshim.images import page, survey
+from uvshim.images import ending, page, survey
 from uvshim.messages import BOLD, GREEN, RED, counted, printable
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[S
         found = survey.on_cluster(names, options.scheduler, asked)
     else:
         found = survey.in_processes(names, options.jobs or _processors(), asked)
-    shown = _with_progress(found, len(names), quiet=options.quiet > 0)
-    by_name = {each.reference: each for each in shown}
+    with ending.cleanly(), contextlib.closing(found):
+        shown = _with_progress(found, len(names), quiet=options.quiet > 0)
+        by_name = {each.reference: each for each in shown}
     gc.freeze()  # or Python would look for cycles once more before it ends
     return [by_name[name] for name in names]
 

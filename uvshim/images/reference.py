@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
 from uvshim.environments import files
 from uvshim.errors import ImageError
-from uvshim.images import tar
+from uvshim.images import ending, tar
 from uvshim.images.layout import (
     Archive,
     Copied,
@@ -210,14 +210,9 @@ def remote_images(reference: Reference) -> list[Descriptor] | None:
     skopeo = shutil.which("skopeo")
     if reference.transport not in _THROUGH_SKOPEO or skopeo is None:
         return None
-    done = subprocess.run(
-        [skopeo, "inspect", "--raw", reference.text],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-    )
+    status, output, _ = _ran([skopeo, "inspect", "--raw", reference.text])
     try:
-        return images_in(done.stdout) if done.returncode == 0 else None
+        return images_in(output) if status == 0 else None
     except ImageError:
         return None
 
@@ -235,11 +230,26 @@ def skopeo_copy(source: str, target: str, failing: str, *options: str) -> None:
         )
         raise ImageError(message)
     command = [skopeo, "copy", "--quiet", "--all", *options, source, target]
-    done = subprocess.run(
-        command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        said = re.findall(r'msg="((?:[^"\\]|\\.)*)"', done.stderr) or [done.stderr.strip()]
+    status, _, error = _ran(command)
+    if status != 0:
+        text = error.decode(errors="replace")
+        said = re.findall(r'msg="((?:[^"\\]|\\.)*)"', text) or [text.strip()]
         reason = said[-1].replace('\\"', '"')
         message = f"{failing}: {reason}"
         raise ImageError(message)
+
+
+def _ran(command: list[str]) -> tuple[int, bytes, bytes]:
+    """Run `command`, and return its exit code, and what it says on standard output and error."""
+    pipe = subprocess.PIPE
+    with (
+        ending.undisturbed() as release,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process,
+    ):
+        try:
+            release()
+            output, error = process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+        return process.returncode, output, error

@@ -23,12 +23,12 @@ from uvshim.check.spelling import Spelling
 from uvshim.environments import installation
 from uvshim.environments.installation import Installation
 from uvshim.errors import ImageError
-from uvshim.images import groups, reference
+from uvshim.images import ending, groups, reference
 from uvshim.images.layers import Directory, ImageTree
 from uvshim.images.store import Store, usual_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
     from uvshim.images.layout import Image
@@ -116,7 +116,7 @@ def _absolute(named: Reference | str) -> Reference | str:
 
 def on_cluster(
     images: Iterable[str | os.PathLike[str]], scheduler: str, options: Options
-) -> Iterator[Surveyed]:
+) -> Generator[Surveyed, None, None]:
     """Yield the answers of `survey`, from the workers of the Dask `scheduler` at an address.
 
     These need uvshim, and must reach the images. What a worker that dies was to do, another one
@@ -141,7 +141,7 @@ def on_cluster(
 
 def in_processes(
     images: Iterable[str | os.PathLike[str]], jobs: int, options: Options
-) -> Iterator[Surveyed]:
+) -> Generator[Surveyed, None, None]:
     """Yield the answers of `survey`, from `jobs` processes; of one group, from so many threads.
 
     Where one dies, such as for lack of memory, what it was to do is tried once more, each alone.
@@ -163,25 +163,46 @@ def _from_pool(
     together: list[list[Reference | str]], jobs: int, options: Options
 ) -> Iterator[Surveyed]:
     """Yield the answers about all groups in `together`, from `jobs` processes."""
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import as_completed
     from concurrent.futures.process import BrokenProcessPool
 
     again = []
-    with ProcessPoolExecutor(max_workers=min(jobs, len(together))) as executor:
+    with _pool(min(jobs, len(together))) as executor:
         futures = {executor.submit(_answers, group, options): group for group in together}
         for future in as_completed(futures):
-            if isinstance(future.exception(), BrokenProcessPool):
+            if isinstance(future.exception(), (BrokenProcessPool, SystemExit)):
                 again += futures[future]
             else:
                 yield from future.result()
     for one in again:
-        with ProcessPoolExecutor(max_workers=1) as executor:
-            yield _outcome(one, executor.submit(answer, one, options))
+        with _pool(1) as executor:
+            yield _outcome(one, executor.submit(_cleanly, one, options))
+
+
+@contextlib.contextmanager
+def _pool(processes: int) -> Iterator[Executor]:
+    """Give an executor with so many `processes`, which end when something else than these fails."""
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    with ProcessPoolExecutor(max_workers=processes) as executor:
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 def _answers(group: list[Reference | str], options: Options) -> list[Surveyed]:
-    """Return the answers about a `group`. Raises nothing."""
-    return [answer(one, options) for one in group]
+    """Return the answers about a `group`, for another process. Raises nothing."""
+    return [_cleanly(one, options) for one in group]
+
+
+def _cleanly(named: Reference | str, options: Options) -> Surveyed:
+    with ending.cleanly():
+        return answer(named, options)
 
 
 def _completed(

@@ -1,0 +1,123 @@
+"""A signal leaves no copy of an image behind: the run removes it, and then ends by the signal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# It copies a part of an image, says so with its number, and waits for what never comes.
+SKOPEO = """#!/bin/sh
+if [ $1 = inspect ]; then exit 1; fi
+for last; do :; done
+echo part >"${last#dir:}/blob"
+echo $$ >"$STARTED"
+exec cat "$NEVER"
+"""
+
+CHECK = ["check", "--no-cache", "--jobs", "2", "docker://no.example/a"]
+FIX = ["fix", "docker://no.example/a", "--output", "docker://no.example/b"]
+
+
+class Run:
+    """A run of `uvshim` that copies images for ever."""
+
+    def __init__(self, directory: Path) -> None:
+        self.temporary = directory / "tmp"
+        self.temporary.mkdir()
+        skopeo = directory / "bin" / "skopeo"
+        skopeo.parent.mkdir()
+        skopeo.write_text(SKOPEO)
+        skopeo.chmod(0o755)
+        pipes = [str(directory / name) for name in ("started", "never")]
+        for pipe in pipes:
+            os.mkfifo(pipe)
+        self._started, self._never = (open(os.open(pipe, os.O_RDWR), "rb") for pipe in pipes)  # noqa: SIM115
+        self._environment = os.environ | {
+            "PATH": f"{skopeo.parent}:/usr/bin:/bin",
+            "TMPDIR": str(self.temporary),
+            "STARTED": pipes[0],
+            "NEVER": pipes[1],
+        }
+
+    def start(self, *words: str, through: tuple[str, ...] = ()) -> None:
+        self.process = subprocess.Popen(
+            [*through, sys.executable, "-m", "uvshim", *words],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def copying(self) -> int:
+        """Return the process that copies the next image, once it has begun."""
+        return int(self._started.readline())
+
+    def copies(self) -> int:
+        return len([*self.temporary.rglob("blob")])
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        """Send a signal, and return how the run ends, and what it has said."""
+        self.process.send_signal(number)
+        said, _ = self.process.communicate()
+        return self.process.returncode, said
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._started.close()
+        self._never.close()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    found = Run(tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("words", "copies"),
+    [(CHECK, 1), ([*CHECK, "docker://no.example/b"], 2), (FIX, 1)],
+    ids=["check", "check of two", "fix"],
+)
+def test_what_was_copied_is_removed(
+    run: Run, words: list[str], copies: int, number: signal.Signals
+) -> None:
+    run.start(*words)
+    skopeos = [run.copying() for _ in range(copies)]
+    assert run.copies() == copies
+    assert run.end(number) == (-number, "")
+    assert not [*run.temporary.iterdir()]
+    assert not [each for each in skopeos if Path(f"/proc/{each}").exists()]
+
+
+def test_a_signal_that_is_ignored_stays_ignored(run: Run) -> None:
+    """As after `nohup`."""
+    run.start(*CHECK, through=("sh", "-c", 'trap "" HUP; exec "$@"', "sh"))
+    run.copying()
+    run.process.send_signal(signal.SIGHUP)
+    assert run.end(signal.SIGTERM) == (-signal.SIGTERM, "")
+    assert not [*run.temporary.iterdir()]
+
+
+def test_a_process_of_a_pool_cleans_up_after_itself(run: Run) -> None:
+    """One that is ended alone is replaced, as if it had died."""
+    run.start(*CHECK, "docker://no.example/b")
+    skopeos = [run.copying(), run.copying()]
+    above = int(Path(f"/proc/{skopeos[0]}/stat").read_text().split()[3])
+    assert above != run.process.pid
+    os.kill(above, signal.SIGTERM)
+    assert run.copying() not in skopeos
+    assert run.copies() == 1
+    assert run.end(signal.SIGTERM) == (-signal.SIGTERM, "")
+    assert not [*run.temporary.iterdir()]
