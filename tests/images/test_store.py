@@ -11,7 +11,7 @@ import uvshim
 from tests.corpus import installed, under
 from tests.images.making import Hard, Link, layout, tar
 from uvshim.check import report
-from uvshim.images import layers, store, survey
+from uvshim.images import changes, layers, store, survey
 from uvshim.images.layers import Directory, ImageTree
 
 if TYPE_CHECKING:
@@ -180,6 +180,27 @@ def test_other_exclusions_are_another_question(tmp_path: Path, examined: list[st
     image = layout(tmp_path / "x", [tar(BASE)])
     for exclude in ([], ["oslo.*"], ["oslo.*"], []):
         list(uvshim.survey([image], exclude=exclude, cache=None))
+    assert examined.count("/opt/app") == 2
+
+
+def test_what_the_next_image_needs_is_held_however_much_it_is(
+    tmp_path: Path, examined: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_HELD", 0)
+    read: list[object] = []
+    original = changes.read
+
+    def noted(layer: Any) -> Any:
+        read.append(layer)
+        return original(layer)
+
+    monkeypatch.setattr(changes, "read", noted)
+    others = tar({"srv/linked/x": "", "usr/lib/x": ""})
+    for number in range(3):
+        told(layout(tmp_path / str(number), [tar(BASE), tar({f"file{number}": ""})]))
+    told(layout(tmp_path / "other", [others]))
+    told(layout(tmp_path / "again", [tar(BASE), tar({"file": ""})]))
+    assert len(read) == 4 + 1 + 2
     assert examined.count("/opt/app") == 2
 
 

@@ -12,6 +12,7 @@ from tests.corpus import installed, under
 from tests.images.making import Making, layout, tar
 from uvshim.check import diagnosis, report
 from uvshim.check.spelling import Spelling
+from uvshim.images import cache as entries
 from uvshim.images import changes, store, survey
 from uvshim.images.survey import Options
 
@@ -323,26 +324,24 @@ def test_two_processes_do_not_read_one_layer_twice(
     """What another one has locked comes last, and then it is known."""
     from uvshim.images import reference
 
-    monkeypatch.setattr(store, "_LOCKS", 2**31)  # two layers may have one lock, by chance
+    monkeypatch.setattr(entries, "_LOCKS", 2**31)  # two layers may have one lock, by chance
     both = reference.parse(str(layout(tmp_path / "x", [BASE, MORE])))
     assert both is not None
     with reference.opened(both) as (image,):
         base, more = image.layers
-        other, mine = store.Store(str(cache)), store.Store(str(cache))
-        path = other._path("layers", str(base.identity).replace(":", "-"))
-        assert path is not None
+        path = entries.place(str(cache), "layers", str(base.identity).replace(":", "-"))
 
         def meanwhile(layer: Any, *arguments: Any) -> Any:
             found = original(layer, *arguments)
             if layer == more:  # the other one finishes
-                other._save(path, store._flat(original(base)))
+                entries.save(path, store._flat(original(base)))
                 lock.__exit__(None, None, None)
             return found
 
-        original, lock = changes.read, other._locked(path, wait=False)
+        original, lock = changes.read, entries.locked(path, wait=False)
         assert lock.__enter__()
         monkeypatch.setattr(changes, "read", meanwhile)
-        found = mine._changes(image.layers)
+        found = store.Store(str(cache))._changes(image.layers)
     assert [each.identity for each in found] == [base.identity, more.identity]
     assert read == [more.identity, base.identity]  # the second by the other one
 
@@ -359,12 +358,12 @@ def test_an_index_for_several_platforms_is_several_images_of_one_answer(tmp_path
 
 def test_the_usual_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert store.usual_directory() == f"{tmp_path}/uvshim"
+    assert entries.usual_directory() == f"{tmp_path}/uvshim"
     list(uvshim.survey([layout(tmp_path / "x", [BASE])]))
     assert (tmp_path / "uvshim").is_dir()
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert store.usual_directory() == "/home/somebody/.cache/uvshim"
+    assert entries.usual_directory() == "/home/somebody/.cache/uvshim"
 
 
 def test_json_of_answers_can_be_made(tmp_path: Path) -> None:

@@ -337,6 +337,11 @@ class ImageTree:
         self._digests: dict[str, Contents] = {}
         self._steps = _Steps("it")
 
+    @property
+    def identities(self) -> set[str | None]:
+        """What its layers are known by; None: one has nothing."""
+        return {layer.identity for layer in self._layers}
+
     def with_layer(self, changed: Changes) -> ImageTree:
         """Return the tree with one more layer, which has `changed`. Raises `ImageError`."""
         root = put_together([changed], self._directory)
@@ -390,7 +395,7 @@ class ImageTree:
         """
         if self._contents or other._contents or other._noted > _MOST_NOTED:
             return False
-        if not all(layer.identity for layer in (*self._layers, *other._layers)):
+        if None in self.identities | other.identities:
             return False
         return other._seen.same(other._directory, self._directory)
 

@@ -1,51 +1,33 @@
 """What was learnt of layers and images, kept by digest: in memory for this run, and on disk.
 
-A digest says what the content is, so what is kept never gets old; an entry that is damaged, or was
-written by another version, is as good as none. Several processes may use one directory: what one
-of them is reading, the others wait for, after they have read what they can.
+A digest says what the content is, so what is kept never gets old. What another process is reading
+is waited for, after all else is read.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import json
-import os
-import tempfile
-import zlib
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from uvshim import __version__
-from uvshim.images import changes, layers
+from uvshim.images import cache, changes, layers
 from uvshim.images.changes import Changes, File, Folder, HardLink, Link, Special, Whiteout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from uvshim.images.layers import Directory, ImageTree
     from uvshim.images.layout import Layer
 
 Found = TypeVar("Found")
 
-# The form of the entries: another one is another place.
-_FORM = f"1-{__version__}"
-
 # How many directories of layers are held in memory for the images to come: some 50 MiB.
 _HELD = 10_000
 
 # How many answers are held in memory for images that differ in nothing that was asked.
 _ANSWERS = 16
-
-# By how many files the locks on layers are kept apart.
-_LOCKS = 64
-
-
-def usual_directory() -> str:
-    """Return where things are kept if nobody says where (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "uvshim")
 
 
 class Store:
@@ -58,7 +40,9 @@ class Store:
         into libraries that let others run meanwhile.
         """
         self._threads = threads
-        self._directory = None if directory is None else os.path.join(directory, _FORM)
+        self._directory = directory
+        if directory is not None:
+            cache.prune(directory)
         self._known: dict[str, Changes] = {}
         self._roots: dict[tuple[str, ...], Directory] = {}
         self._answers: deque[tuple[ImageTree, object, Any]] = deque(maxlen=_ANSWERS)
@@ -75,15 +59,20 @@ class Store:
             else:
                 root = layers.put_together(found[end - 1 : end], root)
         tree = layers.tree(image_layers, found, root)
-        self._forget()
+        self._forget({layer.identity for layer in image_layers})
         return tree
 
-    def _forget(self) -> None:
-        """Let go of what is held in memory, if that is much."""
-        if sum(len(each.groups) for each in self._known.values()) > _HELD:
-            self._known.clear()
-            self._roots.clear()
-            self._answers.clear()
+    def _forget(self, needed: set[str | None]) -> None:
+        """Let go of what is held in memory, if that is much, but for the layers that are `needed`.
+
+        The next image has most of these, too.
+        """
+        if sum(len(each.groups) for each in self._known.values()) <= _HELD:
+            return
+        self._known = {name: found for name, found in self._known.items() if name in needed}
+        self._roots = {names: root for names, root in self._roots.items() if needed >= {*names}}
+        like = [one for one in self._answers if needed & one[0].identities]
+        self._answers = deque(like, maxlen=_ANSWERS)
 
     def answer(self, tree: ImageTree, question: object, find: Callable[[], Found]) -> Found:
         """Return what `find` finds out about `tree`, or has found out about one like it.
@@ -99,11 +88,14 @@ class Store:
 
     def result(self, *key: object) -> Any:
         """Return what `keep_result` was given with the same `key`, as JSON has it; or None."""
-        return self._load(self._path("results", _hashed(key)))
+        if self._directory is None:
+            return None
+        return cache.load(cache.place(self._directory, "results", _hashed(key)))
 
     def keep_result(self, value: object, *key: object) -> None:
         """Keep `value`, which JSON can hold."""
-        self._save(self._path("results", _hashed(key)), value)
+        if self._directory is not None:
+            cache.save(cache.place(self._directory, "results", _hashed(key)), value)
 
     def _changes(self, image_layers: Sequence[Layer]) -> list[Changes]:
         """Return what each layer changes. What another process is reading comes last."""
@@ -143,74 +135,19 @@ class Store:
         return found
 
     def _of_named_layer(self, layer: Layer, identity: str, *, wait: bool) -> Changes | None:
-        path = self._path("layers", identity.replace(":", "-"))
-        if path is None:
+        if self._directory is None:
             return changes.read(layer)
-        if found := _restored(self._load(path)):
+        path = cache.place(self._directory, "layers", identity.replace(":", "-"))
+        if found := _restored(cache.load(path)):
             return found
-        with self._locked(path, wait=wait) as free:
+        with cache.locked(path, wait=wait) as free:
             if not free:
                 return None
-            if wait and (found := _restored(self._load(path))):
+            if wait and (found := _restored(cache.load(path))):
                 return found
             found = changes.read(layer)
-            self._save(path, _flat(found))
+            cache.save(path, _flat(found))
         return found
-
-    # --- files ------------------------------------------------------------------------------------
-
-    def _path(self, kind: str, name: str) -> str | None:
-        return None if self._directory is None else os.path.join(self._directory, kind, name)
-
-    def _load(self, path: str | None) -> Any:
-        """Return what was saved at `path`, or None."""
-        if path is None:
-            return None
-        try:
-            with open(path, "rb") as file:
-                return json.loads(zlib.decompress(file.read()))
-        except (OSError, ValueError, zlib.error, RecursionError):
-            return None
-
-    def _save(self, path: str | None, value: object) -> None:
-        """Save `value` at `path` in one step; where that cannot be, do without."""
-        if path is None:
-            return
-        content = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 1)
-        temporary = None
-        try:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".new-")
-            with open(descriptor, "wb") as file:
-                file.write(content)
-            os.replace(temporary, path)
-        except OSError:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-
-    @contextlib.contextmanager
-    def _locked(self, path: str, *, wait: bool) -> Iterator[bool]:
-        """Hold the lock on the entry at `path`; give False if it is taken and not to `wait`."""
-        try:
-            import fcntl
-
-            directory = os.path.join(os.path.dirname(os.path.dirname(path)), "locks")
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            number = int(_hashed(path)[:8], 16) % _LOCKS
-            file = open(os.path.join(directory, str(number)), "wb")  # noqa: SIM115
-        except (ImportError, OSError):  # then it may be read twice
-            yield True
-            return
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            except OSError:
-                pass
-            yield True
 
 
 def _hashed(key: object) -> str:

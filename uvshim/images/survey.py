@@ -23,9 +23,9 @@ from uvshim.check.spelling import Spelling
 from uvshim.environments import installation
 from uvshim.environments.installation import Installation
 from uvshim.errors import ImageError
-from uvshim.images import ending, groups, reference
+from uvshim.images import cache, ending, groups, reference
 from uvshim.images.layers import Directory, ImageTree
-from uvshim.images.store import Store, usual_directory
+from uvshim.images.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -230,9 +230,9 @@ def answer(named: Reference | str, options: Options) -> Surveyed:
     if isinstance(named, str):
         reason = f"`{named}` is not an image: not a known transport, nor a layout, nor a tar"
         return Surveyed(text, (), reason)
-    cache = usual_directory() if options.cache == USUAL else options.cache
+    kept = cache.usual_directory() if options.cache == USUAL else options.cache
     try:
-        store = _store(cache, options.threads)
+        store = _store(kept, options.threads)
         known = _known(named, store, options)
         if known is not None:
             return Surveyed(text, known)
