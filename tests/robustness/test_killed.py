@@ -224,12 +224,7 @@ def installed_twice(installed: Venv, tools: Tools) -> Venv:
     return installed
 
 
-HAS_LOST_ITS_RECORD = pytest.mark.xfail(
-    reason="what is left of an earlier one that has lost its RECORD is not known for that"
-)
-
-
-@pytest.mark.parametrize("where", ["plain", pytest.param("overlay", marks=HAS_LOST_ITS_RECORD)])
+@pytest.mark.parametrize("where", ["plain", "overlay"])
 def test_killed_while_an_earlier_installation_makes_way_nothing_is_lost(
     strace: None,
     request: pytest.FixtureRequest,

@@ -174,7 +174,7 @@ def _check(wanted: Plan) -> str:
         return ""
     if overlay.is_remnant(wanted.path, wanted.destination):
         return _ITSELF
-    if _is_later(wanted):
+    if _is_later(wanted) or _has_made_way(wanted):
         return _EARLIER
     message = f"`{wanted.directory}` stands beside it already"
     raise _CannotError(message)
@@ -196,6 +196,28 @@ def _is_later(wanted: Plan) -> bool:
         return False
     is_its_own = not os.path.islink(wanted.destination)
     return is_its_own and earlier is not None and earlier.name == wanted.name and written > before
+
+
+def _has_made_way(wanted: Plan) -> bool:
+    """Say whether a killed run has removed the RECORD of the earlier installation already.
+
+    Then the RECORD of the later one lists all that is left of it.
+    """
+    if os.path.islink(wanted.destination):
+        return False
+    listed = {row.path for row in wanted.listed.infos}
+    return not os.path.lexists(os.path.join(wanted.destination, "RECORD")) and all(
+        posixpath.join(wanted.directory, name) in listed for name in _files_in(wanted.destination)
+    )
+
+
+def _files_in(directory: str) -> list[str]:
+    """Return the paths of all files below `directory`, as seen from there."""
+    return [
+        os.path.relpath(os.path.join(parent, name), directory)
+        for parent, _, filenames in os.walk(directory)
+        for name in filenames
+    ]
 
 
 def _check_rights(wanted: Plan) -> None:
@@ -249,9 +271,8 @@ def _make_way(wanted: Plan) -> None:
     aside = wanted.destination + plan.BUILDING
     listed = {row.path for row in record.read(wanted.path).infos}
     found = [
-        posixpath.join(directory, os.path.relpath(os.path.join(parent, name), wanted.destination))
-        for parent, _, filenames in os.walk(wanted.destination)
-        for name in filenames
+        posixpath.join(directory, name)
+        for name in _files_in(wanted.destination)
         for directory in (wanted.directory, os.path.basename(aside))
     ]
     record.append(wanted.path, [record.Row(path, "", "") for path in found if path not in listed])
