@@ -93,10 +93,11 @@ def in_turn(commands: dict[str, Sequence[str | Path]], rounds: int) -> dict[str,
 
 
 def row(name: str, run: Run, beside: Run) -> None:
-    """Print a line: times, memory, and how they compare with the run `beside`."""
+    """Print a line: times, each also as so many times that of the run `beside`; memory."""
     print(
-        f"  {name:45} {run.seconds:6.2f} s  {run.processor:6.2f} s of processors  "
-        f"{run.mebibytes:4.0f} MiB  {run.seconds / beside.seconds:5.2f} times"
+        f"  {name:45} {run.seconds:6.2f} s {run.seconds / beside.seconds:6.2f} times"
+        f"  {run.processor:6.2f} s of processors {run.processor / beside.processor:6.2f} times"
+        f"  {run.mebibytes:4.0f} MiB"
     )
 
 
