@@ -10,8 +10,9 @@ import pytest
 
 from tests.images.making import Hard, Link, layout, plain, tar
 from uvshim.errors import ImageError
-from uvshim.images import changes, layers, reference
-from uvshim.images.layers import Directory, ImageTree, put_together
+from uvshim.images import changes, reference, view
+from uvshim.images.layers import Directory, put_together
+from uvshim.images.view import ImageTree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ def tree_of(tmp_path: Path, *tars: bytes) -> ImageTree:
     named = reference.parse(f"oci:{layout(tmp_path / 'layout', tars, plain)}")
     assert named is not None
     with reference.opened(named) as (image,):
-        return layers.tree(image.layers, [changes.read(layer) for layer in image.layers])
+        return view.of(image.layers, [changes.read(layer) for layer in image.layers])
 
 
 def listed(tree: ImageTree, directory: str = "/") -> list[str]:

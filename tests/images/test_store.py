@@ -11,8 +11,9 @@ import uvshim
 from tests.corpus import installed, under
 from tests.images.making import Hard, Link, layout, tar
 from uvshim.check import report
-from uvshim.images import changes, layers, store, survey
-from uvshim.images.layers import Directory, ImageTree
+from uvshim.images import changes, store, survey, view
+from uvshim.images.layers import Directory
+from uvshim.images.view import ImageTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,7 +139,7 @@ class Reticent(ImageTree):
 
     def names(self, directory: str) -> tuple[str, ...]:
         node = self.node(directory)
-        any_, matters = layers._listing(node) if isinstance(node, Directory) else (False, set())
+        any_, matters = view._listing(node) if isinstance(node, Directory) else (False, set())
         return (*matters, "x") if any_ else ()
 
 

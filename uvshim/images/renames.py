@@ -17,7 +17,7 @@ from uvshim.check import spelling
 from uvshim.check.diagnosis import diagnose
 from uvshim.check.report import Report
 from uvshim.environments import installation
-from uvshim.images import changes, layers, layout, materials
+from uvshim.images import changes, layout, materials, view
 from uvshim.images.changes import File, Link
 from uvshim.images.layers import Directory
 from uvshim.images.materials import Material, Materials
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
     from uvshim.check.report import Gate
     from uvshim.environments.installation import Installation
-    from uvshim.images.layers import ImageTree, Node
+    from uvshim.images.layers import Node
     from uvshim.images.layout import Image
     from uvshim.images.materials import Key
+    from uvshim.images.view import ImageTree
     from uvshim.rename.plan import Plan
 
 _WHITEOUT = ".wh."
@@ -59,7 +60,7 @@ def repair(image: Image, gate: Gate, moment: int) -> Repair:
     """
     begin = time.monotonic()
     kept = Materials()
-    tree = layers.tree(image.layers, [changes.read(layer, kept) for layer in image.layers])
+    tree = view.of(image.layers, [changes.read(layer, kept) for layer in image.layers])
     building = _Building(tree, kept, moment)
     seen: set[str | None] = set()
     places = list(installation.in_image(tree))

@@ -12,14 +12,15 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from uvshim.images import cache, changes, layers
+from uvshim.images import cache, changes, layers, view
 from uvshim.images.changes import Changes, File, Folder, HardLink, Link, Special, Whiteout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from uvshim.images.layers import Directory, ImageTree
+    from uvshim.images.layers import Directory
     from uvshim.images.layout import Layer
+    from uvshim.images.view import ImageTree
 
 Found = TypeVar("Found")
 
@@ -58,7 +59,7 @@ class Store:
                 self._roots[key] = root
             else:
                 root = layers.put_together(found[end - 1 : end], root)
-        tree = layers.tree(image_layers, found, root)
+        tree = view.of(image_layers, found, root)
         self._forget({layer.identity for layer in image_layers})
         return tree
 

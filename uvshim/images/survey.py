@@ -24,8 +24,9 @@ from uvshim.environments import installation
 from uvshim.environments.installation import Installation
 from uvshim.errors import ImageError
 from uvshim.images import cache, ending, groups, reference
-from uvshim.images.layers import Directory, ImageTree
+from uvshim.images.layers import Directory
 from uvshim.images.store import Store
+from uvshim.images.view import ImageTree
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
