@@ -71,9 +71,9 @@ class Header(tarfile.TarInfo):
     def plain(cls, block: bytes) -> Self | None:
         """Return what is in `block`; None: it takes more to read it, or it is damaged.
 
-        The fields are those of POSIX, "ustar Interchange Format". The checksum is a sum of bytes,
-        its own being taken for spaces, and so is the lower half of Adler-32, but for one more and
-        the remainder of a number that is greater than 512 times the last of ASCII.
+        The fields are those of POSIX, "ustar Interchange Format". The checksum is the sum of all
+        bytes, its own taken for spaces. The lower half of Adler-32 is that sum and one, modulo
+        65,521: 512 bytes of ASCII never come to as much.
         """
         kind = block[156:157]
         size = block[124:135]
