@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# The exit code where an installer succeeded and a directory could not be renamed.
+NOT_RENAMED = 3
+
 
 class UvshimError(Exception):
     """A failure told in one message: what, where, what to do. The base of all that is raised here.

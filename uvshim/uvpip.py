@@ -7,7 +7,7 @@ import os
 import sys
 
 from uvshim import __version__, config
-from uvshim.errors import UvNotFoundError, UvshimError
+from uvshim.errors import NOT_RENAMED, UvNotFoundError, UvshimError
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
 
@@ -37,9 +37,6 @@ Environment variables:
 All arguments are uv's own. What follows is its help.
 
 """
-
-# The exit code where uv succeeded and a directory could not be renamed.
-NOT_RENAMED = 3
 
 # The first releases of setuptools whose pkg_resources finds a name however it is spelled, and that
 # have none.

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import interpreter
 from uvshim.check.distributions import by_project_name, metadata_in
-from uvshim.check.interpreter import FINDS_EVERY_SPELLING
 from uvshim.environments import environment
 from uvshim.rename import names, plan, record
 from uvshim.rename.plan import NORMALIZED_NAME
@@ -332,7 +331,7 @@ class _Model:
         self._places = places
         self._python = python
         self.setuptools, self.release = interpreter.pkg_resources_of(tree, places)
-        self._by_spelling = self.release is not None and self.release < FINDS_EVERY_SPELLING
+        self._by_spelling = interpreter.finds_one_spelling(self.release)
 
     @functools.cached_property
     def _working_set(self) -> WorkingSet:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uvshim.environments.tree import Tree
 
 # The first release of setuptools whose pkg_resources finds a dotted name by every spelling.
-FINDS_EVERY_SPELLING = (62,)
+_FINDS_EVERY_SPELLING = (62,)
 
 # The first release without a pkg_resources.
 _WITHOUT_PKG_RESOURCES = (82,)
@@ -25,7 +25,7 @@ _WITHOUT_PKG_RESOURCES = (82,)
 # What its source has since which release. Older ones have none of that.
 _MARKS = (
     ((75, 8, 2), b'.replace(".", "-")'),
-    (FINDS_EVERY_SPELLING, b"normalized_to_canonical_keys"),
+    (_FINDS_EVERY_SPELLING, b"normalized_to_canonical_keys"),
 )
 _OLDEST = (61,)
 
@@ -58,6 +58,14 @@ def pkg_resources_of(
             code = tree.read(source, _FILE_LIMIT) or b""
             return first, next((since for since, mark in _MARKS if mark in code), _OLDEST)
     return first, None
+
+
+def finds_one_spelling(release: tuple[int, ...] | None) -> bool:
+    """Say whether the pkg_resources of `release` finds a name only as it is spelled. None: no one.
+
+    See `check.spelling` for what follows.
+    """
+    return release is not None and release < _FINDS_EVERY_SPELLING
 
 
 def _setuptools_in(tree: Tree, place: str) -> str | None:

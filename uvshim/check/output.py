@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,8 @@ def as_json(reports: Iterable[Report], **more: Any) -> str:
 
     Keys may be added to the schema, never changed.
     """
+    import json
+
     environments = [environment_as_json(each) for each in reports]
     content = {"schema": SCHEMA, "environments": environments, **more}
     return json.dumps(content, indent=2) + "\n"

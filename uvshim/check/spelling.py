@@ -66,7 +66,7 @@ def in_use(
     Not so for a project that was found before, if something needs it, under a key that `stood`.
     """
     _, release = interpreter.pkg_resources_of(tree, site_packages)
-    if release is None or release >= interpreter.FINDS_EVERY_SPELLING:
+    if release is None or not interpreter.finds_one_spelling(release):
         return frozenset()
     python = python or interpreter.python_of(tree, site_packages)
     working_set = WorkingSet.in_environment(tree, site_packages, release, python)

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from uvshim import config
-from uvshim.check import spelling
+from uvshim.check import interpreter
 from uvshim.check.diagnosis import diagnose_directories
 from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate, Report
 from uvshim.commands import named
 from uvshim.commands.fixed import Fixed, as_json, say
-from uvshim.errors import UvshimError
+from uvshim.errors import NOT_RENAMED, UvshimError
 from uvshim.messages import printable
 from uvshim.rename import on_disk
 from uvshim.uv import process
 from uvshim.uv.lock import LockInterruptedError, uv_lock
 from uvshim.uv.supervisor import Supervisor
-from uvshim.uvpip import NOT_RENAMED
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from uvshim.environments.installation import Installation
     from uvshim.messages import Messages
@@ -88,7 +86,7 @@ def _fix(found: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
     outcome = on_disk.rename(
         paths,
         lambda name: not gate.excludes(name),
-        in_use=spelling.in_use(found.tree, found.visible),
+        in_use=_in_use(found),
         dry_run=dry_run,
         known=known,
     )
@@ -102,8 +100,20 @@ def _fix(found: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
     return Fixed(outcome, Report(found, diagnosis, gate))
 
 
+def _in_use(found: Installation) -> Collection[str]:
+    """Return the keys that must remain findable, as `check.spelling` says."""
+    _, release = interpreter.pkg_resources_of(found.tree, found.visible)
+    if not interpreter.finds_one_spelling(release):
+        return ()
+    from uvshim.check import spelling
+
+    return spelling.in_use(found.tree, found.visible)
+
+
 def _as_json(done: Iterable[Fixed], *, dry_run: bool) -> str:
     """Return what was done as JSON. Keys may be added to the schema, never changed."""
+    import json
+
     environments = [as_json(each) for each in done]
     result = {"schema": SCHEMA, "dry_run": dry_run, "environments": environments}
     return json.dumps(result, indent=2) + "\n"

@@ -12,13 +12,12 @@ from uvshim import config
 from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate
 from uvshim.commands.fixed import Fixed, as_json, say
-from uvshim.errors import ImageError, UvshimError
+from uvshim.errors import NOT_RENAMED, ImageError, UvshimError
 from uvshim.images import destination, ending, mend, reference
 from uvshim.images.destination import Tagged
 from uvshim.images.layout import Archive, Layer, Layout, docker_archive
 from uvshim.messages import counted, printable
 from uvshim.uv import process
-from uvshim.uvpip import NOT_RENAMED
 
 if TYPE_CHECKING:
     import argparse

@@ -10,11 +10,11 @@ from uvshim import config
 from uvshim.commands import destinations, named
 from uvshim.environments import installation
 from uvshim.environments.snapshot import Snapshot
-from uvshim.errors import EnvironmentUnknownError, UvshimError
+from uvshim.errors import NOT_RENAMED, EnvironmentUnknownError, UvshimError
 from uvshim.messages import printable
 from uvshim.uv import process
 from uvshim.uv.supervisor import Supervisor
-from uvshim.uvpip import NOT_RENAMED, in_use, load, rename_new
+from uvshim.uvpip import in_use, load, rename_new
 
 if TYPE_CHECKING:
     import argparse
