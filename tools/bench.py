@@ -12,6 +12,7 @@ it needs the package index once, to fill uv's cache.
 from __future__ import annotations
 
 import argparse
+import compileall
 import csv
 import os
 import statistics
@@ -357,6 +358,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     few = max(options.rounds // 3, 3)
+    compileall.compile_dir(ROOT / "uvshim", quiet=1)  # as an installer does
     with tempfile.TemporaryDirectory(prefix="uvshim-bench-", dir=options.directory) as directory:
         work = Path(directory)
         os.chdir(work)
