@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import itertools
 import tarfile
 import zlib
 from typing import IO, TYPE_CHECKING, cast
@@ -197,14 +198,14 @@ class LayerTar:
             if self._stream.end != 0:
                 self._fail(error)
         else:
-            for number in range(_MOST_ENTRIES):
+            for number in itertools.count():
                 header = (self._plain() if number else None) or self._following()
                 if header is None:
                     break
+                if number == _MOST_ENTRIES:
+                    message = f"{self.name} has more than {_MOST_ENTRIES} entries"
+                    raise ImageError(message)
                 yield number, header
-            else:
-                message = f"{self.name} has more than {_MOST_ENTRIES} entries"
-                raise ImageError(message)
         try:
             self._stream.finish()
         except self._errors as error:
