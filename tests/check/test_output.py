@@ -38,7 +38,7 @@ INHERITED = finding("normalized-name", "x.y", "x_y-1.dist-info", "x.y-1.dist-inf
 def report(
     *findings: Finding,
     gate: Gate | None = None,
-    place: Installation | None = None,
+    installation: Installation | None = None,
     image: str | None = None,
     **facts: Any,
 ) -> Report:
@@ -53,10 +53,10 @@ def report(
         "failures": (),
         "unreadable": (),
     }
-    if place is None:
-        place = Installation(ROOT, (SITE,), (BASE,), f"{ROOT}/.lock", DiskTree())
+    if installation is None:
+        installation = Installation(ROOT, (SITE,), (BASE,), f"{ROOT}/.lock", DiskTree())
     diagnosis = Diagnosis(findings=findings, **{**known, **facts})
-    return Report(place, diagnosis, gate or Gate(), image)
+    return Report(installation, diagnosis, gate or Gate(), image)
 
 
 def text(one: Report, *, everything: bool = False) -> str:
@@ -189,13 +189,17 @@ def test_a_ghost_and_a_duplicate_are_for_an_installer_the_newest_version_of_each
         "  hint: uvpip install --prefix /opt/app --no-deps --reinstall d.e==1.10",
     ]
     target = Installation(SITE, (SITE,), (), None, DiskTree())
-    (hint,) = [line for line in text(report(GHOST, place=target)).splitlines() if "hint" in line]
+    (hint,) = [
+        line for line in text(report(GHOST, installation=target)).splitlines() if "hint" in line
+    ]
     assert hint == f"  hint: uvpip install --target {SITE} --no-deps --reinstall g==1.0"
 
 
 def test_a_command_can_be_pasted_whatever_the_path_is() -> None:
-    place = Installation("/opt/my app", (SITE,), (), None, DiskTree())
-    assert text(report(MISNAMED, place=place)).endswith("  hint: uvshim fix '/opt/my app'\n")
+    installation = Installation("/opt/my app", (SITE,), (), None, DiskTree())
+    assert text(report(MISNAMED, installation=installation)).endswith(
+        "  hint: uvshim fix '/opt/my app'\n"
+    )
 
 
 def test_nothing_foreign_drives_the_terminal() -> None:
@@ -207,7 +211,7 @@ def test_nothing_foreign_drives_the_terminal() -> None:
         failures=(Failure(evil, evil, "InvalidVersion", evil),),
         unreadable=(Unreadable(evil, evil),),
         setuptools=evil,
-        place=Installation(f"/opt/{evil}", (SITE,), (), None, DiskTree()),
+        installation=Installation(f"/opt/{evil}", (SITE,), (), None, DiskTree()),
     )
     lines = text(one).split("\n")
     assert [line for line in lines if not line.isprintable() and "hint" not in line] == []
@@ -226,10 +230,10 @@ def test_what_is_in_an_image_is_named_with_it_and_there_is_nothing_to_fix_in_pla
 
 
 def test_a_program_gets_all_of_it_with_paths_on_this_machine() -> None:
-    place = Installation("/opt/app", (SITE,), (), None, DiskTree("/"))
+    installation = Installation("/opt/app", (SITE,), (), None, DiskTree("/"))
     one = report(
         NORMALIZED,
-        place=place,
+        installation=installation,
         unresolvable=(Unresolvable("a", "1", ("b",), ("b",)),),
         entry_points=(EntryPoint("group", "name", "a"),),
         failures=(Failure("f", "1", "VersionConflict", "why"),),
@@ -266,9 +270,13 @@ def test_a_program_gets_all_of_it_with_paths_on_this_machine() -> None:
 
 
 def test_the_paths_of_a_mounted_image_are_those_of_this_machine(tmp_path: Any) -> None:
-    place = Installation(ROOT, (SITE,), (), None, DiskTree(str(tmp_path)))
-    (environment,) = json.loads(as_json([report(NORMALIZED, place=place)]))["environments"]
+    installation = Installation(ROOT, (SITE,), (), None, DiskTree(str(tmp_path)))
+    (environment,) = json.loads(as_json([report(NORMALIZED, installation=installation)]))[
+        "environments"
+    ]
     assert environment["path"] == f"{tmp_path}{ROOT}"
     assert environment["site_packages"] == [f"{tmp_path}{SITE}"]
     assert environment["findings"][0]["path"] == f"{tmp_path}{NORMALIZED.path}"
-    assert text(report(NORMALIZED, place=place)).endswith(f"hint: uvshim fix {tmp_path}{ROOT}\n")
+    assert text(report(NORMALIZED, installation=installation)).endswith(
+        f"hint: uvshim fix {tmp_path}{ROOT}\n"
+    )

@@ -73,7 +73,7 @@ def test_each_image_is_answered(tmp_path: Path) -> None:
     assert names(second) == [["oslo.cache", "zope.interface"]]
     assert second.images[0].reference == f"oci:{two}:latest"
     assert second.images[0].broken
-    assert second.images[0].reports[0].place.path == "/opt/app"
+    assert second.images[0].reports[0].installation.path == "/opt/app"
 
 
 def test_names_can_be_excluded(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def environment_as_json(report: Report) -> dict[str, Any]:
         "image": report.image,
         "digest": report.digest,
         "platform": report.platform,
-        "path": report.outside(report.place.path),
+        "path": report.outside(report.installation.path),
         "site_packages": [report.outside(path) for path in found.site_packages],
         "distributions": found.distributions,
         "setuptools": found.setuptools,
@@ -258,7 +258,7 @@ def left_out(report: Report) -> Iterator[str]:
 
 def _remedies(report: Report, style: Style) -> Iterator[str]:
     """Yield the commands that fix what is wrong, `fix` first."""
-    found = report.place
+    found = report.installation
     mendable = {
         os.path.dirname(each.path) for each in report.diagnosis.wrong if each.kind in _MENDABLE
     }
@@ -291,7 +291,7 @@ def reinstalls(report: Report) -> list[str]:
             versions.setdefault(finding.name, []).append(finding.version)
     for each in report.differences or ():
         versions.setdefault(each.name, []).append(each.version)
-    command = f"uvpip install {report.place.option} {quoted(report.place.path)}"
+    command = f"uvpip install {report.installation.option} {quoted(report.installation.path)}"
     newer = [f"{command} 'setuptools>=62,<82'"] if report.diagnosis.spellings else []
     return newer + [
         f"{command} --no-deps --reinstall " + quoted(f"{name}=={max(found, key=_age)}")

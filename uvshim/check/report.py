@@ -44,7 +44,7 @@ class Gate(NamedTuple):
 class Report(NamedTuple):
     """What was found out about one installation."""
 
-    place: Installation
+    installation: Installation
     diagnosis: Diagnosis
     gate: Gate
     image: str | None = None
@@ -65,34 +65,34 @@ class Report(NamedTuple):
     @property
     def called(self) -> str:
         """What a person calls it."""
-        path = self.outside(self.place.path)
+        path = self.outside(self.installation.path)
         return path if self.image is None else f"{self.image} {path}"
 
     def outside(self, path: str) -> str:
         """Return the `path` in the installation's tree as one on this machine."""
-        root = self.place.tree.root
+        root = self.installation.tree.root
         return path if root is None else os.path.join(root, path.lstrip("/"))
 
 
-def examine(place: Installation, gate: Gate) -> Report:
-    """Find out what is wrong with the installation `place`.
+def examine(installation: Installation, gate: Gate) -> Report:
+    """Find out what is wrong with the installation `installation`.
 
     Raises `ImageError` if its files are to be verified and its tree cannot read all of
     them, and OSError if one of them cannot be read.
     """
-    diagnosis = diagnose(place.tree, place.visible, excluded=gate.excludes)
-    differences = _verified(place) if gate.verify else None
-    return Report(place, diagnosis, gate, differences=differences)
+    diagnosis = diagnose(installation.tree, installation.visible, excluded=gate.excludes)
+    differences = _verified(installation) if gate.verify else None
+    return Report(installation, diagnosis, gate, differences=differences)
 
 
-def _verified(place: Installation) -> tuple[Difference, ...]:
-    """Return what differs from RECORD in the directories of `place` itself.
+def _verified(installation: Installation) -> tuple[Difference, ...]:
+    """Return what differs from RECORD in the directories of `installation` itself.
 
     What belongs to the system's packages has no RECORD: `dpkg --verify` knows it.
     """
     from uvshim.check import verify
 
-    if not isinstance(place.tree, verify.HashedTree):
+    if not isinstance(installation.tree, verify.HashedTree):
         message = "--verify needs the files on a disk: mount or unpack the image"
         raise ImageError(message)
-    return verify.verify(place.tree, place.own)
+    return verify.verify(installation.tree, installation.own)

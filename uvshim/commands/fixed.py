@@ -24,14 +24,14 @@ class Fixed(NamedTuple):
     @property
     def rest(self) -> list[tuple[Finding, str]]:
         """What no rename helps, with the reason: a clause that goes after the path."""
-        place = self.report.place
+        installation = self.report.installation
         found = []
         for finding in self.report.diagnosis.wrong:
             if finding.kind == GHOST:
                 found.append((finding, f"is left of {finding.name}, whose code is gone"))
             elif finding.kind == DUPLICATE:
                 found.append((finding, f"is one of several of {finding.name}"))
-            elif place.belongs_to_system(finding.path):
+            elif installation.belongs_to_system(finding.path):
                 found.append((finding, "belongs to the system's packages, and was left alone"))
         return found
 
@@ -62,7 +62,7 @@ def as_json(fixed: Fixed) -> dict[str, Any]:
     """Return what was done in one environment, as what the module `json` takes."""
     report = fixed.report
     return {
-        "path": report.outside(report.place.path),
+        "path": report.outside(report.installation.path),
         "complete": fixed.complete,
         "renamed": [each._asdict() for each in fixed.outcome.renamed],
         "left_alone": [each._asdict() for each in fixed.outcome.left_alone],

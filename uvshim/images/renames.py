@@ -63,29 +63,29 @@ def repair(image: Image, gate: Gate, moment: int) -> Repair:
     tree = view.of(image.layers, [changes.read(layer, kept) for layer in image.layers])
     building = _Building(tree, kept, moment)
     seen: set[str | None] = set()
-    places = list(installation.in_image(tree))
-    outcomes = [_carry_out(place, gate, building, seen) for place in places]
+    installations = list(installation.in_image(tree))
+    outcomes = [_carry_out(found, gate, building, seen) for found in installations]
     content = b""
     if any(outcome.renamed for outcome in outcomes):
         content = building.content(image)
         tree = tree.with_layer(changes.read(layout.in_memory(content)))
     seconds = time.monotonic() - begin
     environments = [
-        (outcome._replace(seconds=seconds), _report(place._replace(tree=tree), gate, image))
-        for outcome, place in zip(outcomes, places, strict=True)
+        (outcome._replace(seconds=seconds), _report(found._replace(tree=tree), gate, image))
+        for outcome, found in zip(outcomes, installations, strict=True)
     ]
     return Repair(content, environments)
 
 
 def _carry_out(
-    place: Installation, gate: Gate, building: _Building, seen: set[str | None]
+    found: Installation, gate: Gate, building: _Building, seen: set[str | None]
 ) -> Outcome:
-    """Rename what is to be renamed in `place`, in none of the directories that were `seen`."""
+    """Rename what is to be renamed in `found`, in none of the directories that were `seen`."""
     renamed: dict[str, Renamed] = {}
     left_alone = []
-    in_use = spelling.in_use(place.tree, place.visible)
-    for directory in place.own:
-        if (real := place.tree.real(directory)) in seen:
+    in_use = spelling.in_use(found.tree, found.visible)
+    for directory in found.own:
+        if (real := found.tree.real(directory)) in seen:
             continue
         seen.add(real)
         for each in _plans(building.tree, directory, gate.excludes, in_use):
@@ -99,10 +99,10 @@ def _carry_out(
     return Outcome(list(renamed.values()), left_alone)
 
 
-def _report(place: Installation, gate: Gate, image: Image) -> Report:
-    """Return what is found out about `place`, as `uvshim fix` looks at it."""
-    diagnosis = diagnose(place.tree, place.site_packages, excluded=gate.excludes)
-    return Report(place, diagnosis, gate, image.reference, image.digest, image.platform)
+def _report(found: Installation, gate: Gate, image: Image) -> Report:
+    """Return what is found out about `found`, as `uvshim fix` looks at it."""
+    diagnosis = diagnose(found.tree, found.site_packages, excluded=gate.excludes)
+    return Report(found, diagnosis, gate, image.reference, image.digest, image.platform)
 
 
 # --- the plans ------------------------------------------------------------------------------------
@@ -209,17 +209,17 @@ class _Building:
     def carry_out(self, wanted: Plan) -> None:
         """Add what the plan `wanted` changes."""
         directory = posixpath.dirname(wanted.path)
-        place = (self.tree.real(directory) or directory).lstrip("/")
-        target = posixpath.join(place, wanted.directory)
+        site_packages = (self.tree.real(directory) or directory).lstrip("/")
+        target = posixpath.join(site_packages, wanted.directory)
         above = _children(self.tree, directory)
         if wanted.directory != wanted.own:
-            self._whiteouts.add(posixpath.join(place, _WHITEOUT + wanted.own))
+            self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + wanted.own))
             self._copies.update(_below(above[wanted.own], target))
             # What a run that was killed has left, as in `on_disk`.
             self._copies.pop(f"{target}/{record.UNFINISHED}", None)
             if wanted.directory + plan.BUILDING in above:
                 self._whiteouts.add(
-                    posixpath.join(place, _WHITEOUT + wanted.directory + plan.BUILDING)
+                    posixpath.join(site_packages, _WHITEOUT + wanted.directory + plan.BUILDING)
                 )
         listed = self.tree.node(f"{wanted.path}/RECORD")
         assert isinstance(listed, File)  # noqa: S101  # or it would have been an obstacle

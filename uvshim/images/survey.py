@@ -289,21 +289,21 @@ def _examined(image: Image, store: Store, options: Options) -> DiagnosedImage:
     if digest and (known := _kept(digest, image.reference, store, options)):
         return known
     tree = store.tree(image.layers)
-    reports = [_report(place, store, options.gate) for place in installation.in_image(tree)]
+    reports = [_report(found, store, options.gate) for found in installation.in_image(tree)]
     if digest:
-        environments = [(*each.place[:3], each.diagnosis) for each in reports]
+        environments = [(*each.installation[:3], each.diagnosis) for each in reports]
         store.keep_result((image.platform, environments), *_key(digest, options))
     about = (image.reference, image.digest, image.platform)
     return DiagnosedImage(*about, tuple(_apart(each, about) for each in reports))
 
 
-def _report(place: Installation, store: Store, gate: Gate) -> Report:
-    """Return what is found out about `place`, or about the same one in an image before."""
-    if gate.verify or not isinstance(place.tree, ImageTree):
-        return report.examine(place, gate)
-    tree = place.tree.anew()
-    question = (place._replace(tree=_NOWHERE), gate)
-    return store.answer(tree, question, lambda: report.examine(place._replace(tree=tree), gate))
+def _report(found: Installation, store: Store, gate: Gate) -> Report:
+    """Return what is found out about `found`, or about the same one in an image before."""
+    if gate.verify or not isinstance(found.tree, ImageTree):
+        return report.examine(found, gate)
+    tree = found.tree.anew()
+    question = (found._replace(tree=_NOWHERE), gate)
+    return store.answer(tree, question, lambda: report.examine(found._replace(tree=tree), gate))
 
 
 def _kept(digest: str, called: str, store: Store, options: Options) -> DiagnosedImage | None:
@@ -313,7 +313,7 @@ def _kept(digest: str, called: str, store: Store, options: Options) -> Diagnosed
         return None
     platform, environments = found
     about = (called, digest, platform)
-    reports = (Report(place, diagnosis, options.gate) for place, diagnosis in environments)
+    reports = (Report(found, diagnosis, options.gate) for found, diagnosis in environments)
     return DiagnosedImage(*about, tuple(_apart(each, about) for each in reports))
 
 
@@ -326,8 +326,8 @@ def _key(digest: str, options: Options) -> tuple[object, ...]:
 def _apart(one: Report, about: tuple[str, str | None, str | None]) -> Report:
     """Return the report `one` without the tree, which is too large to cross processes."""
     reference, digest, platform = about
-    place = one.place._replace(tree=_NOWHERE)
-    return one._replace(place=place, image=reference, digest=digest, platform=platform)
+    installed = one.installation._replace(tree=_NOWHERE)
+    return one._replace(installation=installed, image=reference, digest=digest, platform=platform)
 
 
 _NOWHERE = ImageTree(Directory({}, None, 0))
