@@ -347,19 +347,21 @@ class _Model:
     @functools.cached_property
     def keys_in_use(self) -> Collection[str]:
         """The keys that a rename must leave findable, as `spelling.in_use` says."""
+        if not self._by_spelling:
+            return ()
         from uvshim.check import spelling
 
-        return spelling.keys_in_use(self._working_set, self._projects) if self._by_spelling else ()
+        return spelling.keys_in_use(self._working_set, self._projects)
 
     def spellings(self, renames: Mapping[str, str]) -> tuple[Spelling, ...]:
         """Return how names are spelled that are needed as they are not found.
 
         `renames` are the names that the directories should have, by their paths.
         """
-        from uvshim.check import spelling
-
         if not self._by_spelling:
             return ()
+        from uvshim.check import spelling
+
         return tuple(spelling.told(self._working_set, self._projects, renames))
 
     def consequences(self, diagnosis: Diagnosis, excluded: Callable[[str], bool]) -> Diagnosis:
