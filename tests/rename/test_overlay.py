@@ -105,6 +105,34 @@ def test_what_is_left_of_the_old_directory_is_taken_away(
     assert record_faults(new) == []
 
 
+class KilledError(BaseException):
+    """Stands for a SIGKILL: nothing cleans up after it."""
+
+
+def test_killed_while_it_takes_the_old_directory_away_it_leaves_nothing_that_is_not_listed(
+    old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `fix` comes to them: the new directory is put right first, and then the old one goes."""
+    new = half_moved(old, tmp_path)
+    building = record.also_listed(record.read(str(new)), {NEW}, NEW + plan.BUILDING)
+    record.append(str(new), building)
+    replaced: list[str] = []
+    replace = os.replace
+
+    def killed(source: str, target: str) -> None:
+        replaced.append(target)
+        if len(replaced) == 2:
+            raise KilledError
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KilledError):
+        renamed(new, old)
+    assert dist_infos(tmp_path) == [NEW]
+    listed = {row.path for row in record.read(str(new)).infos}
+    assert {f"{NEW}/{each.name}" for each in new.iterdir() if each.is_file()} <= listed
+
+
 @pytest.mark.parametrize("what", ["another content", "another file", "a RECORD of its own"])
 def test_an_old_directory_with_something_of_its_own_is_not_taken_away(
     old: Path, tmp_path: Path, what: str

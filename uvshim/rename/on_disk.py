@@ -243,6 +243,12 @@ def _carry_out(wanted: Plan, beside: str) -> Plan:
     done = wanted.afterwards()
     if beside == _ITSELF:
         overlay.remove(wanted.path)
+        # The run that was killed may have come as far as to list no unfinished RECORD any more.
+        listed = record.read(wanted.destination)
+        record.append(
+            wanted.destination,
+            record.also_listed(listed, {wanted.directory}, wanted.directory),
+        )
     else:
         record.append(wanted.path, wanted.rows_meanwhile())
         if beside == _EARLIER:
