@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 
 from uvshim.environments import files
 from uvshim.rename import names, plan, record
-
-# `shutil` takes longer to load than several renames, and is imported where it is used.
 
 # Removed last, in this order. An uninstall finds all files in the other RECORD as well, but
 # importlib.metadata may read this METADATA as long as the directory exists.
@@ -40,8 +39,6 @@ def move(path: str, destination: str) -> None:
 def discard(destination: str) -> None:
     """Remove what a killed `move` to `destination` has built. Raises OSError."""
     if os.path.lexists(destination + plan.BUILDING):
-        import shutil
-
         shutil.rmtree(destination + plan.BUILDING)
 
 
@@ -84,8 +81,6 @@ def is_remnant(path: str, destination: str) -> bool:
 
 def _link_tree(source: str, target: str) -> None:
     """Make the directory `target` with the files of the directory `source` in it."""
-    import shutil
-
     os.mkdir(target)
     for name in os.listdir(source):
         one, other = os.path.join(source, name), os.path.join(target, name)
@@ -102,8 +97,6 @@ def _link(source: str, target: str) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
-        import shutil
-
         shutil.copyfile(source, target, follow_symlinks=False)
         _own_as(source, target)
         shutil.copystat(source, target, follow_symlinks=False)
@@ -135,8 +128,6 @@ def remove(path: str) -> None:
     for name in sorted(os.listdir(path), key=_turn):
         inside = os.path.join(path, name)
         if os.path.isdir(inside) and not os.path.islink(inside):
-            import shutil
-
             shutil.rmtree(inside)
         else:
             os.unlink(inside)
