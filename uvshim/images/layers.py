@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     Node: TypeAlias = "File | Link | Special | Directory"
 
-    # By the identity of the layer, and the number of the entry in it.
-    Contents: TypeAlias = dict[tuple[str, int], bytes]
-
 # As in the Linux kernel: the most symbolic links on the way to one file.
 MOST_LINKS = 40
 
