@@ -2,8 +2,8 @@
 
 What is compared runs in turn, each first as often as the other, with the disk at rest before each
 (`sync`): a machine whose speed drifts drifts for all. Each has an environment of its own, and none
-is removed before the end: for a minute after many files were, ext4 takes up to three times as long
-to make one. A ratio is that of two runs next to each other, and is printed as its median and its
+is removed before the end: shortly after many files were, ext4 takes up to three times as long to
+make one. A ratio is that of two runs next to each other, and is printed as its median and its
 quartiles. Times are wall-clock times of whole
 processes, memory is the largest resident set of one process (getrusage). Run it by `make bench`;
 it needs the package index once, to fill uv's cache.
