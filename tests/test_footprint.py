@@ -182,7 +182,8 @@ def test_for_an_environment_what_is_for_images_alone_is_not_loaded(
     loaded = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
     assert f"uvshim.commands.{command}" in loaded
     assert not [name for name in loaded if name.startswith("uvshim.images")]
-    assert not {"tarfile", "hashlib", "zipfile", "packaging", "uvshim.check.spelling"} & set(loaded)
+    assert not {"tarfile", "hashlib", "zipfile", "packaging"} & set(loaded)
+    assert not {"uvshim.check.working_set", "uvshim.check.requirements"} & set(loaded)
 
 
 def test_uvpip_takes_no_more_memory_than_forty_mebibytes(

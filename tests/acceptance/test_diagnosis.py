@@ -18,7 +18,8 @@ from tests.check.test_working_set import ENVIRONMENTS, model, names_in
 from tests.corpus import CORPORA, RealPkgResources, write
 from tests.places import Venv
 from uvshim.check.diagnosis import DUPLICATE, diagnose
-from uvshim.check.working_set import NOT_FOUND, Dialect
+from uvshim.check.distributions import NOT_FOUND
+from uvshim.check.working_set import Dialect
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.names import parse_metadata
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD

@@ -15,7 +15,7 @@ from tests.conftest import interpreters
 from tests.corpus import CORPORA, RealPkgResources
 from tests.places import Venv
 from uvshim.check.diagnosis import diagnose
-from uvshim.check.working_set import NOT_FOUND
+from uvshim.check.distributions import NOT_FOUND
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.names import parse_metadata
 

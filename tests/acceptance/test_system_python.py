@@ -10,8 +10,7 @@ import pytest
 
 from tests.corpus import RealPkgResources
 from uvshim.check.diagnosis import diagnose
-from uvshim.check.distributions import by_project_name, search_path
-from uvshim.check.working_set import NOT_FOUND
+from uvshim.check.distributions import NOT_FOUND, by_project_name, search_path
 from uvshim.environments import installation
 
 pytestmark = pytest.mark.index

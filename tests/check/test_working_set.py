@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.corpus import Files, MemoryTree, installed, installed_pkg_resources, metadata, write
-from uvshim.check.distributions import search_path
-from uvshim.check.working_set import NOT_FOUND, Dialect, WorkingSet
+from uvshim.check.distributions import NOT_FOUND, search_path
+from uvshim.check.working_set import Dialect, WorkingSet
 from uvshim.environments.tree import DiskTree
 
 PYTHON = ".".join(map(str, sys.version_info[:3]))

@@ -12,8 +12,8 @@ import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import interpreter
-from uvshim.check.distributions import by_project_name, metadata_in
+from uvshim.check import interpreter, spelling
+from uvshim.check.distributions import NOT_FOUND, by_project_name, metadata_in
 from uvshim.environments import environment
 from uvshim.rename import names, plan, record
 from uvshim.rename.plan import NORMALIZED_NAME
@@ -347,11 +347,7 @@ class _Model:
     @functools.cached_property
     def keys_in_use(self) -> Collection[str]:
         """The keys that a rename must leave findable, as `spelling.in_use` says."""
-        if not self._by_spelling:
-            return ()
-        from uvshim.check import spelling
-
-        return spelling.keys_in_use(self._working_set, self._projects)
+        return spelling.keys_in_use(self._working_set, self._projects) if self._by_spelling else ()
 
     def spellings(self, renames: Mapping[str, str]) -> tuple[Spelling, ...]:
         """Return how names are spelled that are needed as they are not found.
@@ -360,14 +356,10 @@ class _Model:
         """
         if not self._by_spelling:
             return ()
-        from uvshim.check import spelling
-
         return tuple(spelling.told(self._working_set, self._projects, renames))
 
     def consequences(self, diagnosis: Diagnosis, excluded: Callable[[str], bool]) -> Diagnosis:
         """Return `diagnosis` with what `require` says of every distribution."""
-        from uvshim.check.working_set import NOT_FOUND
-
         if self.release is None:
             return diagnosis
         installed = {names.normalized(name) for name in self._projects}

@@ -28,7 +28,8 @@ _FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+))?)?", re.IGNORECASE)
 
 _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
 
-# The exceptions, other than DistributionNotFound, that `require` ends in.
+# The exceptions that `require` ends in.
+NOT_FOUND = "DistributionNotFound"
 FILE_NOT_FOUND = "FileNotFoundError"
 INVALID_REQUIREMENT = "InvalidRequirement"
 INVALID_VERSION = "InvalidVersion"

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import distributions, interpreter
-from uvshim.check.distributions import RequireError
-from uvshim.check.working_set import NOT_FOUND, WorkingSet
+from uvshim.check.distributions import NOT_FOUND, RequireError
 from uvshim.environments import installation
 from uvshim.environments.tree import DiskTree
 from uvshim.rename import names
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from uvshim.check.distributions import Installed
+    from uvshim.check.working_set import WorkingSet
     from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
     from uvshim.environments.tree import Tree
@@ -68,6 +68,8 @@ def in_use(
     _, release = interpreter.pkg_resources_of(tree, site_packages)
     if release is None or not interpreter.finds_one_spelling(release):
         return frozenset()
+    from uvshim.check.working_set import WorkingSet
+
     python = python or interpreter.python_of(tree, site_packages)
     working_set = WorkingSet.in_environment(tree, site_packages, release, python)
     projects = distributions.by_project_name(tree, working_set.entries)

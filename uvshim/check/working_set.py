@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uvshim.check import interpreter
 from uvshim.check.distributions import (
     INVALID_VERSION,
+    NOT_FOUND,
     VERSION_CONFLICT,
     NoVersionError,
     RequireError,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from uvshim.check.distributions import Distribution
     from uvshim.check.requirements import Requirement
     from uvshim.environments.tree import Tree
-
-NOT_FOUND = "DistributionNotFound"
 
 # The first releases of packaging that refuse versions and specifiers outside PEP 440, and that
 # compare an invalid version again instead of raising an error.

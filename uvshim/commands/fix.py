@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from uvshim import config
-from uvshim.check import interpreter
+from uvshim.check import spelling
 from uvshim.check.diagnosis import diagnose_directories
 from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate, Report
@@ -22,7 +22,7 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from uvshim.environments.installation import Installation
     from uvshim.messages import Messages
@@ -86,7 +86,7 @@ def _fix(found: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
     outcome = on_disk.rename(
         paths,
         lambda name: not gate.excludes(name),
-        in_use=_in_use(found),
+        in_use=spelling.in_use(found.tree, found.visible),
         dry_run=dry_run,
         known=known,
     )
@@ -98,16 +98,6 @@ def _fix(found: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
         known=known if found.tree.root is None else None,
     )
     return Fixed(outcome, Report(found, diagnosis, gate))
-
-
-def _in_use(found: Installation) -> Collection[str]:
-    """Return the keys that must remain findable, as `check.spelling` says."""
-    _, release = interpreter.pkg_resources_of(found.tree, found.visible)
-    if not interpreter.finds_one_spelling(release):
-        return ()
-    from uvshim.check import spelling
-
-    return spelling.in_use(found.tree, found.visible)
 
 
 def _as_json(done: Iterable[Fixed], *, dry_run: bool) -> str:
