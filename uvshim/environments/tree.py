@@ -11,9 +11,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from uvshim.environments import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Place = TypeVar("Place")
 
 # More symbolic links than this on the way to one file are a circle (as in the Linux kernel).
 _MOST_LINKS = 40
@@ -57,6 +62,55 @@ class SearchableTree(Tree, Protocol):
 
     def on_disk(self, path: str) -> str | None:
         """Return where `path` lies on this machine; None: nowhere."""
+
+
+class LinksError(OSError):
+    """There are too many symbolic links on the way to a file."""
+
+    def __init__(self, path: str) -> None:
+        """Take the `path` that leads through them."""
+        super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+def follow(
+    path: str,
+    root: Place,
+    step: Callable[[Place, str], tuple[Place | None, str | None]],
+    parts: Callable[[str], list[str]] = lambda path: path.split("/")[::-1],
+) -> tuple[Place, list[str]] | None:
+    """Return where `path` leads from `root` on, and its parts without links (path_resolution(7)).
+
+    `step` returns what has a name in a place: another place, or what a link there leads to. Where
+    it returns neither, the answer is None. No ``..`` leads out of `root`. `parts` takes a path
+    apart, the last part first. Raises `LinksError`, and what these two raise.
+    """
+    places = [root]
+    names: list[str] = []
+    waiting = parts(path)
+    links = 0
+    while waiting:
+        name = waiting.pop()
+        if name in {"", "."}:
+            continue
+        if name == "..":  # the root is its own parent
+            del names[-1:]
+            del places[len(names) + 1 :]
+            continue
+        found, target = step(places[-1], name)
+        if target is not None:
+            links += 1
+            if links > _MOST_LINKS:
+                raise LinksError(path)
+            if target.startswith("/"):
+                del places[1:]
+                names.clear()
+            waiting += parts(target)
+        elif found is None:
+            return None
+        else:
+            places.append(found)
+            names.append(name)
+    return places[-1], names
 
 
 class DiskTree:
@@ -143,11 +197,11 @@ class DiskTree:
         """
         if self.root is None:
             return path
-        parts = [part for part in path.split("/") if part not in {"", "."}]
         try:
-            return self._resolved(parts)
+            found = follow(path, self.root, _below)
         except (OSError, ValueError):
             return None
+        return found and found[0]
 
     def _mode(self, path: str) -> int:
         real = self.on_disk(path)
@@ -156,26 +210,10 @@ class DiskTree:
         except (OSError, ValueError):
             return 0
 
-    def _resolved(self, parts: list[str]) -> str:
-        """Return the path on disk that `parts` lead to; raise `OSError` if they lead nowhere."""
-        assert self.root is not None  # noqa: S101
-        resolved: list[str] = []
-        waiting = parts[::-1]
-        links = 0
-        while waiting:
-            part = waiting.pop()
-            if part == "..":
-                del resolved[-1:]  # the root is its own parent
-                continue
-            here = os.path.join(self.root, *resolved, part)
-            if not stat.S_ISLNK(os.lstat(here).st_mode):
-                resolved.append(part)
-                continue
-            links += 1
-            if links > _MOST_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), here)
-            target = os.readlink(here)
-            if os.path.isabs(target):
-                resolved = []
-            waiting.extend(step for step in target.split("/")[::-1] if step not in {"", "."})
-        return os.path.join(self.root, *resolved)
+
+def _below(directory: str, name: str) -> tuple[str | None, str | None]:
+    """Return the path of what is called `name` in `directory`; of a link, where it leads."""
+    path = os.path.join(directory, name)
+    if stat.S_ISLNK(os.lstat(path).st_mode):
+        return None, os.readlink(path)
+    return path, None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
 from uvshim.images import tar
 from uvshim.images.changes import File, Folder, HardLink, Link, Whiteout
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from uvshim.images.changes import Changes, Entry, Special
 
     Node: TypeAlias = "File | Link | Special | Directory"
-
-# As in the Linux kernel: the most symbolic links on the way to one file.
-MOST_LINKS = 40
 
 # How many parts of paths are looked up in one layer, or in one tree. Real images take some hundred
 # thousand; long paths through long links could take for ever.
@@ -148,38 +146,24 @@ class _Application:
 
         What is missing on the way is made; with `only_removed`, None is returned instead.
         """
-        here = [self.root]
-        names: list[str] = []
-        waiting = self._steps.of(path)
-        links = 0
-        while waiting:
-            name = waiting.pop()
-            if name in {"", "."}:
-                continue
-            if name == "..":
-                del names[-1:]
-                del here[len(names) + 1 :]
-                continue
-            found = here[-1].children.get(name)
+
+        def step(above: Directory, name: str) -> tuple[Directory | None, str | None]:
+            found = above.children.get(name)
             if isinstance(found, Link):
-                links += 1
-                if links > MOST_LINKS:
-                    message = f"{self._name} has something below a circle of links: {shown(path)}"
-                    raise ImageError(message)
-                if found.target.startswith("/"):
-                    del here[1:]
-                    names.clear()
-                waiting += self._steps.of(found.target)
-                continue
+                return None, found.target
             if isinstance(found, Directory):
-                found = self._changeable(here[-1], name, found)
-            elif only_removed:
-                return None
-            else:
-                found = here[-1].children[name] = self._new()
-            here.append(found)
-            names.append(name)
-        return here[-1], tuple(names)
+                return self._changeable(above, name, found), None
+            if only_removed:
+                return None, None
+            made = above.children[name] = self._new()
+            return made, None
+
+        try:
+            found = follow(path, self.root, step, self._steps.of)
+        except LinksError:
+            message = f"{self._name} has something below a circle of links: {shown(path)}"
+            raise ImageError(message) from None
+        return found and (found[0], tuple(found[1]))
 
     def _new(self) -> Directory:
         """Return a directory that nothing was said of."""

@@ -10,10 +10,11 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
 from uvshim.images import changes
 from uvshim.images.changes import File, Link
-from uvshim.images.layers import MOST_LINKS, Directory, Steps, put_together
+from uvshim.images.layers import Directory, Steps, put_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -280,35 +281,24 @@ class ImageTree:
 
     def _walked(self, path: str) -> _Resolved | None:
         """Return what `path` leads to, from the root on (path_resolution(7))."""
-        nodes: list[Node] = [self._directory]
-        seen = [self._seen]
-        names: list[str] = []
-        waiting = self._steps.of(path)
-        links = 0
-        while waiting:
-            name = waiting.pop()
-            if name in {"", "."}:
-                continue
-            if name == "..":
-                del names[-1:]
-                del nodes[len(names) + 1 :], seen[len(names) + 1 :]
-                continue
-            found, below = self._step(nodes[-1], seen[-1], name)
-            if found is None:
-                return None
+
+        def step(
+            place: tuple[Node, Seen], name: str
+        ) -> tuple[tuple[Node, Seen] | None, str | None]:
+            found, below = self._step(*place, name)
             if isinstance(found, Link):
-                links += 1
-                if links > MOST_LINKS:
-                    return None
-                if found.target.startswith("/"):
-                    del nodes[1:], seen[1:]
-                    names.clear()
-                waiting += self._steps.of(found.target)
-                continue
-            nodes.append(found)
-            seen.append(below)
-            names.append(name)
-        return _Resolved(nodes[-1], names, seen[-1])
+                return None, found.target
+            return (None if found is None else (found, below)), None
+
+        root: tuple[Node, Seen] = (self._directory, self._seen)
+        try:
+            found = follow(path, root, step, self._steps.of)
+        except LinksError:
+            return None
+        if found is None:
+            return None
+        (node, seen), names = found
+        return _Resolved(node, names, seen)
 
 
 class _Resolved(NamedTuple):
