@@ -13,12 +13,10 @@ from uvshim.uv.arguments import Arguments
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from types import ModuleType
 
-    from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
-    from uvshim.uv.supervisor import Supervisor
 
 # Every module below that is imported within a function is needed by some runs only: messages by
 # those that have something to say, `uvshim.rename` by those that have something to rename.
@@ -37,11 +35,6 @@ Environment variables:
 All arguments are uv's own. What follows is its help.
 
 """
-
-# The first releases of setuptools whose pkg_resources finds a name however it is spelled, and that
-# have none.
-_FINDS_EVERY_SPELLING = 62
-_WITHOUT_PKG_RESOURCES = 82
 
 
 def main() -> int:
@@ -115,8 +108,8 @@ def _install(binary: str, arguments: Arguments) -> int:
     environment = Environment.of(answer, supervisor)
     before = Snapshot.of(environment)
     if environment and environment.holds(__file__):
-        load()  # now: uv may replace or remove these very modules
-        in_use(environment, before, before)
+        # Now: uv may replace or remove these modules.
+        _after_install().in_use(environment, before, before)
 
     supervisor.end_if_interrupted()
     uv_install = supervisor.start([binary, "pip", arguments.subcommand, *arguments.rest])
@@ -127,11 +120,13 @@ def _install(binary: str, arguments: Arguments) -> int:
         environment = Environment.of(answer, supervisor)
     if environment is not None:
         now = Snapshot.of(environment)
-        complete = not before.new_in(environment, now) or rename_new(
+        complete = not before.new_in(environment, now) or _after_install().rename_new(
             environment, before, exclude, supervisor, _messages(arguments)
         )
-        if complete and status == 0 and not arguments.quiet:
-            _hint_at_what_stood_there(environment, before, now, exclude, arguments)
+        if complete and status == 0 and not arguments.quiet and misses(before, now):
+            _after_install().suggest_first_fix(
+                environment, before, now, exclude, _messages(arguments)
+            )
     else:
         complete = status != 0
         if not complete:
@@ -142,80 +137,22 @@ def _install(binary: str, arguments: Arguments) -> int:
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 
 
-def rename_new(
-    environment: Environment,
-    before: Snapshot,
-    exclude: list[str],
-    supervisor: Supervisor,
-    messages: Messages,
-) -> bool:
-    """Rename what is new in `environment` since `before` and has a dotted name; say what was done.
-
-    `exclude` are the patterns of the names that are left alone. Returns whether everything that
-    was to be renamed was.
-    """
-    from uvshim.environments.snapshot import Snapshot
-    from uvshim.rename import on_disk
-    from uvshim.uv.lock import LockInterruptedError, uv_lock
-
-    is_excluded = config.matcher(exclude)
-    try:
-        with uv_lock(environment.lock, supervisor.interrupted, messages.waiting):
-            # Looked for once more: under the lock no other uv is half way through a directory.
-            now = Snapshot.of(environment)
-            outcome = on_disk.rename(
-                before.new_in(environment, now),
-                lambda name: "." in name and not is_excluded(name),
-                in_use=in_use(environment, before, now),
-            )
-    except LockInterruptedError:
-        messages.warning("Interrupted while another uv had the lock: nothing was renamed")
-        messages.suggest_fix(environment.path)
+def misses(before: Snapshot, now: Snapshot) -> bool:
+    """Return True if a directory in `before` has a name that the setuptools in `now` misses."""
+    if not (now.setuptools and before.states):
         return False
-    messages.outcome(outcome)
-    if outcome.left_alone:
-        messages.suggest_fix(environment.path)
-    return not outcome.left_alone
+    from uvshim.rename.setuptools import missed_names
 
-
-def _hint_at_what_stood_there(
-    environment: Environment,
-    before: Snapshot,
-    now: Snapshot,
-    exclude: list[str],
-    arguments: Arguments,
-) -> None:
-    """Say how to rename what stood there `before` under a name that pkg_resources does not find."""
-    from uvshim.environments.snapshot import dotted_names
-
-    for name in dotted_names(before, now):
-        key = name.lower().replace(".", "-").replace("_", "-")
-        is_meant = exclude and config.matcher(exclude)(name)
-        if not is_meant and key not in in_use(environment, before, before):
-            _messages(arguments).suggest_first_fix(environment.path, name)
-            return
+    return any(missed_names(before, now))
 
 
 def load() -> None:
-    """Import what a rename needs: too much for a run that has nothing to rename."""
-    from uvshim import messages  # noqa: F401
-    from uvshim.rename import on_disk  # noqa: F401
-    from uvshim.uv import lock  # noqa: F401
+    """Import what a rename needs, while uv is at work."""
+    _after_install()
 
 
-def in_use(environment: Environment, before: Snapshot, now: Snapshot) -> Collection[str]:
-    """Return the keys that must remain findable, where one pkg_resources finds one spelling only.
+def _after_install() -> ModuleType:
+    """Return the module `after_install`: importing it costs more than a run with nothing to do."""
+    from uvshim import after_install, messages  # noqa: F401
 
-    That is one of setuptools before 62, as `check.spelling` says.
-    """
-    names = map(os.path.basename, now.setuptools)
-    majors = [name.partition("-")[2].partition(".")[0] for name in names]
-    known = [int(each) for each in majors if each.isdigit()]
-    brought = [each for each in known if each < _WITHOUT_PKG_RESOURCES]
-    if brought and min(brought) >= _FINDS_EVERY_SPELLING:
-        return ()
-    if not brought and environment.is_alone():
-        return ()
-    from uvshim.check import spelling
-
-    return spelling.in_use_after(environment, before, now)
+    return after_install

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 GHOST = "ghost"
 DUPLICATE = "duplicate"
 
-# The first release whose pkg_resources finds normalized names (pypa/setuptools issue 4856).
-_FINDS_NORMALIZED = (75, 8, 2)
-
 # What is read at most of a file that has no header to stop at. The longest real RECORD has a tenth.
 _FILE_LIMIT = 64 * 1024 * 1024
 
@@ -226,7 +223,7 @@ def _diagnosis(
         site_packages=places,
         distributions=installed - len(unreadable),
         setuptools=model.setuptools,
-        affected=model.release is not None and model.release < _FINDS_NORMALIZED,
+        affected=model.pkg_resources.needs_dots,
         findings=tuple(sorted(findings, key=lambda one: one.path)),
         unresolvable=(),
         entry_points=(),
@@ -330,15 +327,14 @@ class _Model:
         self._tree = tree
         self._places = places
         self._python = python
-        self.setuptools, self.release = interpreter.pkg_resources_of(tree, places)
-        self._by_spelling = interpreter.finds_one_spelling(self.release)
+        self.setuptools, self.pkg_resources = interpreter.pkg_resources_of(tree, places)
 
     @functools.cached_property
     def _working_set(self) -> WorkingSet:
         from uvshim.check.working_set import WorkingSet
 
         python = self._python or interpreter.python_of(self._tree, self._places)
-        return WorkingSet.in_environment(self._tree, self._places, self.release or (), python)
+        return WorkingSet.in_environment(self._tree, self._places, self.pkg_resources, python)
 
     @functools.cached_property
     def _projects(self) -> dict[str, Installed]:
@@ -347,20 +343,22 @@ class _Model:
     @functools.cached_property
     def keys_in_use(self) -> Collection[str]:
         """The keys that a rename must leave findable, as `spelling.in_use` says."""
-        return spelling.keys_in_use(self._working_set, self._projects) if self._by_spelling else ()
+        if self.pkg_resources.finds_every_spelling:
+            return ()
+        return spelling.keys_in_use(self._working_set, self._projects)
 
     def spellings(self, renames: Mapping[str, str]) -> tuple[Spelling, ...]:
         """Return how names are spelled that are needed as they are not found.
 
         `renames` are the names that the directories should have, by their paths.
         """
-        if not self._by_spelling:
+        if self.pkg_resources.finds_every_spelling:
             return ()
         return tuple(spelling.told(self._working_set, self._projects, renames))
 
     def consequences(self, diagnosis: Diagnosis, excluded: Callable[[str], bool]) -> Diagnosis:
         """Return `diagnosis` with what `require` says of every distribution."""
-        if self.release is None:
+        if not self.pkg_resources.exists:
             return diagnosis
         installed = {names.normalized(name) for name in self._projects}
         unresolvable, failures = [], []

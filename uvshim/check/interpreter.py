@@ -10,24 +10,12 @@ from typing import TYPE_CHECKING
 from uvshim.check.distributions import metadata_in
 from uvshim.environments import installation
 from uvshim.rename import names
+from uvshim.rename.setuptools import PkgResources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from uvshim.environments.tree import Tree
-
-# The first release of setuptools whose pkg_resources finds a dotted name by every spelling.
-_FINDS_EVERY_SPELLING = (62,)
-
-# The first release without a pkg_resources.
-_WITHOUT_PKG_RESOURCES = (82,)
-
-# What its source has since which release. Older ones have none of that.
-_MARKS = (
-    ((75, 8, 2), b'.replace(".", "-")'),
-    (_FINDS_EVERY_SPELLING, b"normalized_to_canonical_keys"),
-)
-_OLDEST = (61,)
 
 # What is read at most of a file. The longest real pkg_resources has a hundredth of it.
 _FILE_LIMIT = 16 * 1024 * 1024
@@ -35,37 +23,23 @@ _FILE_LIMIT = 16 * 1024 * 1024
 _PATCH_UNKNOWN = "99"
 
 
-def pkg_resources_of(
-    tree: Tree, places: Iterable[str]
-) -> tuple[str | None, tuple[int, ...] | None]:
-    """Return the version of the setuptools in `places`, and the release of their pkg_resources.
+def pkg_resources_of(tree: Tree, places: Iterable[str]) -> tuple[str | None, PkgResources]:
+    """Return the version of the setuptools in `places`, and the pkg_resources that is imported.
 
-    They are the first that `places`, in the order of `sys.path`, have; where a setuptools comes
-    without a pkg_resources, the pkg_resources is one of those behind it, and its version counts. A
-    pkg_resources without a setuptools, as in Debian's package python3-pkg-resources, is told by
-    what stands in its source.
+    `places` are directories in the order of `sys.path`; the first setuptools counts. If that has no
+    pkg_resources, a later one does. A pkg_resources without a setuptools, as in Debian's package
+    python3-pkg-resources, is recognized by its source.
     """
     first = None
     for place in places:
         version = _setuptools_in(tree, place)
         first = first or version
-        match = re.match(r"[0-9]{1,9}(\.[0-9]{1,9})*", version or "")
-        release = tuple(map(int, match[0].split("."))) if match else _WITHOUT_PKG_RESOURCES
-        if release < _WITHOUT_PKG_RESOURCES:
-            return version, release
+        if version and (found := PkgResources.of_version(version)).exists:
+            return version, found
         source = f"{place}/pkg_resources/__init__.py"
         if tree.is_file(source):
-            code = tree.read(source, _FILE_LIMIT) or b""
-            return first, next((since for since, mark in _MARKS if mark in code), _OLDEST)
-    return first, None
-
-
-def finds_one_spelling(release: tuple[int, ...] | None) -> bool:
-    """Say whether the pkg_resources of `release` finds a name only as it is spelled. None: no one.
-
-    See `check.spelling` for what follows.
-    """
-    return release is not None and release < _FINDS_EVERY_SPELLING
+            return first, PkgResources.of_source(tree.read(source, _FILE_LIMIT) or b"")
+    return first, PkgResources(None)
 
 
 def _setuptools_in(tree: Tree, place: str) -> str | None:

@@ -65,13 +65,13 @@ def in_use(
     and those that more of the installed distributions use than use the name as METADATA has it.
     Not so for a project that was found before, if something needs it, under a key that `stood`.
     """
-    _, release = interpreter.pkg_resources_of(tree, site_packages)
-    if release is None or not interpreter.finds_one_spelling(release):
+    _, pkg_resources = interpreter.pkg_resources_of(tree, site_packages)
+    if pkg_resources.finds_every_spelling:
         return frozenset()
     from uvshim.check.working_set import WorkingSet
 
     python = python or interpreter.python_of(tree, site_packages)
-    working_set = WorkingSet.in_environment(tree, site_packages, release, python)
+    working_set = WorkingSet.in_environment(tree, site_packages, pkg_resources, python)
     projects = distributions.by_project_name(tree, working_set.entries)
     return keys_in_use(working_set, projects, stood)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from uvshim.check.distributions import Distribution
     from uvshim.check.requirements import Requirement
     from uvshim.environments.tree import Tree
+    from uvshim.rename.setuptools import PkgResources
 
 # The first releases of packaging that refuse versions and specifiers outside PEP 440, and that
 # compare an invalid version again instead of raising an error.
@@ -117,14 +118,14 @@ class WorkingSet:
 
     @classmethod
     def in_environment(
-        cls, tree: Tree, site_packages: Sequence[str], release: tuple[int, ...], python: str
+        cls, tree: Tree, site_packages: Sequence[str], pkg_resources: PkgResources, python: str
     ) -> WorkingSet:
-        """Return what the pkg_resources of setuptools `release` has in an environment.
+        """Return what `pkg_resources` has in an environment.
 
         `site_packages` are the directories that its Python imports from, `python` the version of
         that.
         """
-        dialect = Dialect.of(release)
+        dialect = Dialect.of(pkg_resources.release or ())
         path = search_path(tree, site_packages)
         if dialect.vendored_path:
             path += [f"{place}/setuptools/_vendor" for place in site_packages]

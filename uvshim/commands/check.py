@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uvshim import config
 from uvshim.check import report
 from uvshim.check.output import as_json, as_text
-from uvshim.commands import named
+from uvshim.commands import targets
 from uvshim.messages import Style
 from uvshim.uv import process
 
@@ -28,7 +28,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     """Diagnose every environment and image, and print the result to standard output."""
     exclusions = config.exclusions(process.working_directory())
     gate = report.Gate(exclusions, strict=options.strict, verify=options.verify)
-    words, names = named.apart(options)
+    words, names = targets.apart(options)
     reports = [] if names and not words else _environments(words, gate, messages)
     if names:
         return _with_images(reports, names, gate, options, messages)
@@ -77,7 +77,7 @@ def _exit_code(reports: list[Report]) -> int:
 def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:
     """Return what is found out about each environment that `words` name."""
     reports = []
-    for found in named.installations(words, messages):
+    for found in targets.installations(words, messages):
         for directory in found.mendable:
             os.listdir(directory)  # what cannot be looked at is not an environment without faults
         reports.append(report.examine(found, gate))

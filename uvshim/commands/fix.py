@@ -11,8 +11,8 @@ from uvshim.check import spelling
 from uvshim.check.diagnosis import diagnose_directories
 from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate, Report
-from uvshim.commands import named
-from uvshim.commands.fixed import Fixed, as_json, say
+from uvshim.commands import targets
+from uvshim.commands.fix_report import Fixed, as_json, say
 from uvshim.errors import NOT_RENAMED, UvshimError
 from uvshim.messages import printable
 from uvshim.rename import on_disk
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
     """Rename what has a wrong name in every environment, one after the other."""
-    words, names = named.apart(options)
+    words, names = targets.apart(options)
     if names or options.output is not None:
         return _fix_images(words, names, options, messages)
-    installations = named.installations(words, messages)
+    installations = targets.installations(words, messages)
     gate = Gate(config.exclusions(process.working_directory()))
     supervisor = Supervisor()
     done: list[Fixed] = []
     interrupted = False
     try:
         for each in installations:
-            found = named.with_lock(each, supervisor)
+            found = targets.with_lock(each, supervisor)
             supervisor.end_if_interrupted()
             path = None if options.dry_run else found.lock
             # To the end: what uv is half way through would look like what is left of something.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uvshim import config
 from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate
-from uvshim.commands.fixed import Fixed, as_json, say
+from uvshim.commands.fix_report import Fixed, as_json, say
 from uvshim.errors import NOT_RENAMED, ImageError, UvshimError
 from uvshim.images import destination, ending, mend, reference
 from uvshim.images.destination import Tagged

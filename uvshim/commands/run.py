@@ -6,15 +6,14 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from uvshim import config
-from uvshim.commands import destinations, named
+from uvshim import after_install, config
+from uvshim.commands import install_targets, targets
 from uvshim.environments import installation
 from uvshim.environments.snapshot import Snapshot
 from uvshim.errors import NOT_RENAMED, EnvironmentUnknownError, UvshimError
 from uvshim.messages import printable
 from uvshim.uv import process
 from uvshim.uv.supervisor import Supervisor
-from uvshim.uvpip import in_use, load, rename_new
 
 if TYPE_CHECKING:
     import argparse
@@ -48,24 +47,24 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     }
     for environment, before in environments.values():
         if environment.holds(__file__):
-            load()  # now: the command may replace or remove these very modules
-            in_use(environment, before, before)
+            # Now: the command may replace or remove these modules.
+            after_install.in_use(environment, before, before)
     nothing = Snapshot.of(None)
 
     supervisor.end_if_interrupted()
-    status = supervisor.wait(supervisor.start(command), meanwhile=load)
+    status = supervisor.wait(supervisor.start(command))
 
     known = {path for key in environments for path in key}
     for key, environment in _installed_into(options.env, command, supervisor).items():
         if not known.issuperset(key):
             environments[key] = (environment, nothing)
     changed = [each for each in environments.values() if each[1].new_in(each[0])]
-    renamed = [rename_new(*each, exclude, supervisor, messages) for each in changed]
+    renamed = [after_install.rename_new(*each, exclude, supervisor, messages) for each in changed]
     complete = all(renamed)
     if not environments and status == 0:
         messages.warning("It is not known where that installs: nothing was renamed (see --env)")
         complete = False
-    elif not (changed or status or options.env or destinations.is_known(command)):
+    elif not (changed or status or options.env or install_targets.is_known(command)):
         looked = ", ".join(f"`{printable(each.path)}`" for each, _ in environments.values())
         unknown = f"It is not known where `{printable(words[0])}` installs"
         messages.note(f"{unknown}: nothing is new in {looked} (see --env)")
@@ -77,12 +76,12 @@ def _installed_into(
 ) -> dict[_Key, Environment]:
     """Return the environments that `command` may install into, which `option` may name."""
     if option is None:
-        found = list(destinations.of(command, supervisor))
+        found = list(install_targets.of(command, supervisor))
     else:
         found = []
         with contextlib.suppress(EnvironmentUnknownError):  # not yet
             found = [
-                named.with_lock(each, supervisor).environment()
+                targets.with_lock(each, supervisor).environment()
                 for each in installation.find(option)
             ]
     return {

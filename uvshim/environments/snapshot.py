@@ -7,7 +7,7 @@ import time
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from uvshim.environments.environment import Environment
 
@@ -90,50 +90,6 @@ class Snapshot:
             for path, (_, _, changed) in now.states.items()
             if changed >= began.get(os.path.dirname(path), 0)
         )
-
-
-def dotted_names(before: Snapshot, now: Snapshot) -> Iterator[str]:
-    """Yield the project names whose dots the directories in `before` lack, as METADATA has them.
-
-    What was renamed or removed meanwhile is passed over. Where the setuptools that is beside a
-    directory `now` finds it all the same, no METADATA is read.
-    """
-    affected = {os.path.dirname(path) for path in now.setuptools if _needs_dots(path)}
-    for path in before.states:
-        site_packages, directory = os.path.split(path)
-        if "." in directory.partition("-")[0]:
-            continue
-        if site_packages in affected and "." in (name := _name_in(path)):
-            yield name
-
-
-def _needs_dots(setuptools: str) -> bool:
-    """Say whether the pkg_resources of `setuptools` finds a dotted name by its dots alone.
-
-    It does up to setuptools 75.8.1. Before 62 it depends on how those that are installed spell
-    their requirements, which takes more than a glance.
-    """
-    version = os.path.basename(setuptools).removesuffix(".dist-info").partition("-")[2]
-    numbers = tuple(int(part) for part in version.split(".")[:3] if part.isdigit())
-    return (62,) <= numbers < (75, 8, 2)
-
-
-def _name_in(path: str) -> str:
-    """Return the name in the METADATA of the directory `path`; an empty string if it is not there.
-
-    It stands in the second line, or near. (A pipe in its place must not stop us.)
-    """
-    try:
-        file = os.open(os.path.join(path, "METADATA"), os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    try:
-        head = os.read(file, 1024)
-    except OSError:
-        return ""
-    finally:
-        os.close(file)
-    return head.partition(b"\nName:")[2].partition(b"\n")[0].strip().decode("ascii", "replace")
 
 
 def may_be_dotted(directory: str) -> bool:

@@ -7,7 +7,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from uvshim.commands import named
+from uvshim.commands import targets
 from uvshim.environments import installation
 from uvshim.environments.environment import Environment
 from uvshim.errors import CannotRunError, EnvironmentUnknownError, UvNotFoundError
@@ -210,7 +210,7 @@ def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environmen
         prefix, purelib, platlib, user = said[-4:]
     except ValueError:  # it cannot be run, or says something else
         own = installation.of_program(interpreter)
-        return [named.with_lock(own, supervisor).environment()] if own else []
+        return [targets.with_lock(own, supervisor).environment()] if own else []
     if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
         lock: str | None = os.path.join(prefix, ".lock")
     else:
