@@ -1,6 +1,6 @@
-"""The fault and the cure on real packages: what `make demo` shows.
+"""Show the fault and the fix on real packages (`make demo`).
 
-Ends with 1 if the fault does not show, or the cure does not hold.
+Exits with 1 if the fault does not show, or if the fix does not work.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ FAULT = "DistributionNotFound"
 
 
 class DemoError(Exception):
-    """Something did not come out as it should."""
+    """A step had an unexpected result."""
 
 
 class Stage:
-    """A directory of its own, in which commands are shown and run."""
+    """Prints commands and runs them in one directory."""
 
     def __init__(self, directory: str) -> None:
-        """Use `directory`, and the commands of the environment that runs this file."""
+        """Use `directory`, and the commands next to the running Python."""
         self.directory = Path(directory)
         kept = {
             name: value
@@ -43,34 +43,34 @@ class Stage:
             (self.directory / file).write_bytes((RECIPES / file).read_bytes())
 
     def run(self, *command: str, hidden: bool = False) -> None:
-        """Show `command`, run it, and insist on its success."""
+        """Print `command` and run it. Raise `DemoError` if it fails."""
         if not hidden:
             show(command)
         done = subprocess.run(
             command, cwd=self.directory, env=self._variables, check=False, stderr=subprocess.STDOUT
         )
         if done.returncode != 0:
-            message = f"`{command[0]}` ended with {done.returncode}"
+            message = f"`{shlex.join(command)}` exited with {done.returncode}"
             raise DemoError(message)
 
     def gate(self, environment: str) -> bool:
-        """Show what `uvshim check` says of an environment, and return whether the gate is open."""
+        """Run `uvshim check`, and return True if it exits with 0."""
         command = ("uvshim", "check", environment)
         show(command)
         done = subprocess.run(
             command, cwd=self.directory, env=self._variables, check=False, stderr=subprocess.STDOUT
         )
-        insist(on=done.returncode in {0, 1}, otherwise="the environment cannot be examined")
-        state = "open" if done.returncode == 0 else "shut"
-        say(f"\n   Exit code {done.returncode}: the gate is {state}.\n")
+        insist(on=done.returncode in {0, 1}, otherwise="uvshim check cannot read the environment")
+        effect = "continues" if done.returncode == 0 else "stops"
+        say(f"\n   Exit code {done.returncode}: a build {effect} here.\n")
         return done.returncode == 0
 
     def make(self, environment: str) -> None:
-        """Make a virtual environment of the Python that runs this file."""
+        """Create a virtual environment of the running Python."""
         self.run("uv", "venv", "--quiet", "--python", sys.executable, environment, hidden=True)
 
     def ask(self, environment: str) -> str:
-        """Ask pkg_resources for the project, and return the last line of the answer."""
+        """Ask pkg_resources for the project, and return the last line that it prints."""
         command = [str(Path(environment, "bin", "python")), "-c", QUESTION]
         show(command)
         done = subprocess.run(
@@ -87,7 +87,7 @@ class Stage:
         return answer
 
     def names(self, environment: str) -> list[str]:
-        """Return what stands in site-packages of the project, whatever its spelling."""
+        """Return the names in site-packages that belong to the project, in any spelling."""
         (site_packages,) = (self.directory / environment / "lib").glob("python*/site-packages")
         stem = PROJECT.replace(".", "?")
         found = sorted(path.name for path in site_packages.glob(f"{stem}*"))
@@ -97,23 +97,23 @@ class Stage:
 
 
 def say(line: str = "") -> None:
-    """Print `line` at once: the commands in between write for themselves."""
+    """Print `line` without buffering, because the commands write to the same stream."""
     print(line, flush=True)
 
 
 def show(command: list[str] | tuple[str, ...]) -> None:
-    """Print `command` as one would type it."""
+    """Print `command` as a person would type it."""
     say(f"$ {shlex.join(command)}")
 
 
 def insist(*, on: bool, otherwise: str) -> None:
-    """Raise `DemoError` with the message `otherwise` if `on` does not hold."""
+    """Raise `DemoError` with the message `otherwise` unless `on` is true."""
     if not on:
         raise DemoError(otherwise)
 
 
 def demonstrate(stage: Stage) -> None:
-    """Show the fault, the cure, that nothing is left behind, and how an environment is mended."""
+    """Show the fault, uvpip, a complete uninstall, and `uvshim fix`."""
     what = ("--constraint", "constraints.txt", "--requirement", "requirements.txt")
 
     say("1. The fault: an environment made with plain uv.\n")
@@ -121,42 +121,41 @@ def demonstrate(stage: Stage) -> None:
     stage.run("uv", "pip", "install", "--python", "plain", *what)
     stage.names("plain")
     answer = stage.ask("plain")
-    insist(on=FAULT in answer, otherwise="plain uv: pkg_resources finds the project all the same")
-    say("\n   It is installed, and pkg_resources does not find it. A build would end here:\n")
-    insist(on=not stage.gate("plain"), otherwise="the gate is open for the broken environment")
+    insist(on=FAULT in answer, otherwise="plain uv: pkg_resources finds the project")
+    say("\n   It is installed, but pkg_resources does not find it. uvshim check reports that:\n")
+    insist(on=not stage.gate("plain"), otherwise="uvshim check accepts the broken environment")
 
-    say("2. The cure: the same with uvpip.\n")
-    stage.make("cured")
-    stage.run("uvpip", "--python", "cured", *what)
-    stage.names("cured")
-    answer = stage.ask("cured")
+    say("2. The fix: the same requirements with uvpip.\n")
+    stage.make("fixed")
+    stage.run("uvpip", "--python", "fixed", *what)
+    stage.names("fixed")
+    answer = stage.ask("fixed")
     insist(on=answer.startswith(PROJECT), otherwise="uvpip: pkg_resources does not find it")
-    say("\n   pkg_resources finds it, and all that it needs. A build would go on:\n")
-    insist(on=stage.gate("cured"), otherwise="the gate is shut for the cured environment")
+    say("\n   pkg_resources finds it and everything that it requires:\n")
+    insist(on=stage.gate("fixed"), otherwise="uvshim check rejects the environment")
 
-    say("3. uv still knows what it installed.\n")
-    stage.run("uv", "pip", "check", "--python", "cured")
-    stage.run("uv", "pip", "uninstall", "--python", "cured", PROJECT)
-    insist(on=not stage.names("cured"), otherwise="uv pip uninstall left something behind")
-    say("\n   Uninstalled, and nothing is left.\n")
+    say("3. uv still manages what it installed.\n")
+    stage.run("uv", "pip", "check", "--python", "fixed")
+    stage.run("uv", "pip", "uninstall", "--python", "fixed", PROJECT)
+    insist(on=not stage.names("fixed"), otherwise="uv pip uninstall left something behind")
+    say("\n   The uninstall removed everything.\n")
 
-    say("4. What exists already can be mended: the environment of 1.\n")
+    say("4. An existing environment: fix the one from step 1.\n")
     stage.run("uvshim", "fix", "plain")
     answer = stage.ask("plain")
     insist(on=answer.startswith(PROJECT), otherwise="uvshim fix: pkg_resources does not find it")
-    insist(on=stage.gate("plain"), otherwise="the gate is shut for the mended environment")
-    say("   Mended in place.\n")
+    insist(on=stage.gate("plain"), otherwise="uvshim check rejects the fixed environment")
 
 
 def main() -> int:
-    """Run the demonstration in a directory of its own, which is removed at the end."""
+    """Run the demonstration in a temporary directory."""
     with tempfile.TemporaryDirectory(prefix="uvshim-demo-") as directory:
         try:
             demonstrate(Stage(directory))
         except DemoError as error:
             say(f"\nThe demonstration FAILED: {error}")
             return 1
-    say("The fault showed, and the cure held.")
+    say("Done: plain uv shows the fault, uvpip and uvshim fix remove it.")
     return 0
 
 

@@ -1,7 +1,6 @@
-"""Run the commands that the documentation shows, and keep what they print.
+"""Run the scripts that the documentation shows, and save their output next to them.
 
-`docs/evidence/` holds those that show the cause, `docs/examples/` those that show uvshim. Beside
-each lies the output that the pages show.
+The scripts in `docs/evidence/` show the cause, those in `docs/examples/` show uvshim.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ def scripts() -> list[Path]:
 
 
 def run(script: Path, pythons: list[Path]) -> str:
-    """Run `script` in a directory of its own, and return all that it prints.
+    """Run `script` in a temporary directory, and return its output.
 
-    That directory is called `/srv` there, whatever its name really is.
-    `pythons` are further interpreters, which it finds by names such as `python3.8`.
+    The output calls that directory `/srv`. `pythons` are interpreters that the script finds on
+    PATH by names such as `python3.8`.
     """
     with tempfile.TemporaryDirectory(prefix="uvshim-evidence-") as directory:
         places = [Path(sys.executable).parent, Path(directory, "pythons")]
@@ -55,7 +54,7 @@ def run(script: Path, pythons: list[Path]) -> str:
 
 
 def main() -> int:
-    """Run every script, and keep what it prints."""
+    """Run the scripts named on the command line, or all, and save their output."""
     sys.path.insert(0, str(ROOT))
     from tests.conftest import interpreters
 

@@ -28,21 +28,21 @@ def demonstrate(**variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_shows_the_fault_and_the_cure() -> None:
+def test_it_shows_the_fault_and_the_fix() -> None:
     done = demonstrate()
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("pkg_resources.DistributionNotFound") == 1
-    assert done.stdout.count("\n  oslo.cache 3.10.2\n") == 2  # made with uvpip, and mended
-    assert re.findall(r"Exit code ([01]): the gate is (\w+)", done.stdout) == [
-        ("1", "shut"),
-        ("0", "open"),
-        ("0", "open"),
+    assert done.stdout.count("\n  oslo.cache 3.10.2\n") == 2  # installed with uvpip, and fixed
+    assert re.findall(r"Exit code ([01]): a build (\w+) here", done.stdout) == [
+        ("1", "stops"),
+        ("0", "continues"),
+        ("0", "continues"),
     ]
     assert " - oslo-cache==3.10.2\n" in done.stdout
-    assert done.stdout.endswith("The fault showed, and the cure held.\n")
+    assert done.stdout.endswith("uvpip and uvshim fix remove it.\n")
 
 
-def test_it_fails_where_the_fault_does_not_show(
+def test_it_fails_if_the_fault_does_not_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("requirements.txt", "constraints.txt"):
@@ -50,12 +50,10 @@ def test_it_fails_where_the_fault_does_not_show(
         (tmp_path / name).write_text(text.replace("setuptools==75.8.0", "setuptools==80.9.0"))
     monkeypatch.setattr(demo, "RECIPES", tmp_path)
     assert demo.main() == 1
-    assert (
-        "FAILED: plain uv: pkg_resources finds the project all the same" in capfd.readouterr().out
-    )
+    assert "FAILED: plain uv: pkg_resources finds the project\n" in capfd.readouterr().out
 
 
-def test_it_fails_where_the_cure_does_not_hold(tmp_path: Path) -> None:
+def test_it_fails_if_uvpip_renames_nothing(tmp_path: Path) -> None:
     (tmp_path / "uvshim.toml").write_text('exclude = ["oslo.*"]\n')
     done = demonstrate(TMPDIR=str(tmp_path))
     assert done.returncode == 1
