@@ -58,6 +58,17 @@ class Environment:
         self._visible = None if visible is None else tuple(visible)
         self._tree = tree
 
+    def __eq__(self, other: object) -> bool:
+        """Return True if all the paths are equal; trees are not compared."""
+        return isinstance(other, Environment) and (self.lock, self.facts) == (
+            other.lock,
+            other.facts,
+        )
+
+    def __hash__(self) -> int:
+        """Return what equal environments share."""
+        return hash((self.path, self.lock))
+
     @classmethod
     def of(cls, answer: Answer, supervisor: Supervisor) -> Environment | None:
         """Return the environment that uv's `answer` names, or None if there is no such directory.
