@@ -13,9 +13,10 @@ Importing this module imports all that a rename needs. `uvpip` does that only if
 from __future__ import annotations
 
 from uvshim import config
+from uvshim.environments.search_path import search_path
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
-from uvshim.rename.setuptools import PkgResources, missed_names
+from uvshim.rename.setuptools import PkgResources, imported_from, missed_names
 from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -84,7 +85,8 @@ def in_use(environment: Environment, before: Snapshot, now: Snapshot) -> Collect
     existing = [each for each in known if each.exists]
     if existing and all(each.finds_every_spelling for each in existing):
         return ()
-    if not existing and environment.is_alone():
+    path = search_path(environment.tree, environment.visible)
+    if imported_from(environment.tree, path)[1].finds_every_spelling:
         return ()
     from uvshim.check import spelling
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim.check import spelling
-from uvshim.environments import installation
+from uvshim.environments import discovery
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
 from uvshim.uv.lock import uv_lock
@@ -24,7 +24,7 @@ def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = 
 
     Raises `EnvironmentUnknownError` if there is no such directory.
     """
-    found = installation.of_site_packages(os.fspath(site_packages))
+    found = discovery.of_site_packages(os.fspath(site_packages))
     with uv_lock(found.lock):
         now = Snapshot.take(found.site_packages)
         paths = sorted(now.states) if since is None else now.new_since(since)

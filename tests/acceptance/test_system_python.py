@@ -10,8 +10,9 @@ import pytest
 
 from tests.corpus import RealPkgResources
 from uvshim.check.diagnosis import diagnose
-from uvshim.check.distributions import NOT_FOUND, by_project_name, search_path
-from uvshim.environments import installation
+from uvshim.check.distributions import NOT_FOUND, by_project_name
+from uvshim.environments import discovery
+from uvshim.environments.search_path import search_path
 
 pytestmark = pytest.mark.index
 
@@ -37,7 +38,7 @@ def python(request: pytest.FixtureRequest, tmp_path: Path, uv: Path) -> Path:
 
 
 def test_the_diagnosis_agrees_with_its_pkg_resources(python: Path) -> None:
-    (found,) = installation.find(str(python))
+    (found,) = discovery.find(str(python))
     diagnosis = diagnose(found.tree, found.visible)
     names = by_project_name(found.tree, search_path(found.tree, found.visible))
     with contextlib.closing(RealPkgResources(python)) as real:

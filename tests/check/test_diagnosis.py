@@ -28,7 +28,7 @@ from uvshim.check.diagnosis import (
     diagnose,
     site_packages_in,
 )
-from uvshim.check.interpreter import python_of
+from uvshim.environments.interpreter import version_of
 from uvshim.environments.tree import DiskTree
 
 if TYPE_CHECKING:
@@ -516,7 +516,7 @@ def test_what_require_refuses_is_told_where_every_name_is_right(setuptools: File
 def test_the_version_of_python_is_read_from_the_tree(
     place: str, extra: Files, version: str
 ) -> None:
-    assert python_of(MemoryTree({f"{place}/x.py": "", **extra}), [place]) == version
+    assert version_of(MemoryTree({f"{place}/x.py": "", **extra}), [place]) == version
 
 
 def test_site_packages_are_found_in_the_usual_places() -> None:

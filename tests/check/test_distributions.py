@@ -165,29 +165,6 @@ def test_of_two_versions_older_releases_of_setuptools_see_the_newer_one_first() 
     assert [each.version for each in found(eggs, newest_first=True)] == ["2.0", "1.10", "1.9"]
 
 
-def test_the_search_path_is_site_packages_and_what_pth_files_name() -> None:
-    tree = MemoryTree(
-        {
-            "site/b.pth": "../src\nimport os; os.sep\nimport\tsys\n# ../lib\n\n../missing\n",
-            "site/a.pth": b"\xef\xbb\xbf../lib  \n/absolute\n../file.zip\n",
-            "site/.hidden.pth": "../hidden\n",
-            "site/c.txt": "../hidden\n",
-            "src/x": "",
-            "lib/x": "",
-            "hidden/x": "",
-            "absolute/x": "",
-            "file.zip": "",
-        }
-    )
-    assert distributions.search_path(tree, ["site", "lib"]) == [
-        "site",
-        "lib",
-        "/absolute",
-        "file.zip",
-        "src",
-    ]
-
-
 def test_a_version_is_parsed_if_it_is_one() -> None:
     assert str(distributions.parsed_version("1.0RC1")) == "1.0rc1"
     assert distributions.parsed_version("2004d") is None

@@ -11,7 +11,7 @@ import pytest
 from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Finding, Unreadable, Unresolvable
 from uvshim.check.output import as_json, as_text
 from uvshim.check.report import Gate, Report
-from uvshim.environments.installation import Installation
+from uvshim.environments.environment import Environment
 from uvshim.environments.tree import DiskTree
 from uvshim.messages import Style
 
@@ -38,7 +38,7 @@ INHERITED = finding("normalized-name", "x.y", "x_y-1.dist-info", "x.y-1.dist-inf
 def report(
     *findings: Finding,
     gate: Gate | None = None,
-    installation: Installation | None = None,
+    installation: Environment | None = None,
     image: str | None = None,
     **facts: Any,
 ) -> Report:
@@ -54,7 +54,9 @@ def report(
         "unreadable": (),
     }
     if installation is None:
-        installation = Installation(ROOT, (SITE,), (BASE,), f"{ROOT}/.lock", DiskTree())
+        installation = Environment(
+            ROOT, f"{ROOT}/.lock", [SITE], visible=[SITE, BASE], tree=DiskTree()
+        )
     diagnosis = Diagnosis(findings=findings, **{**known, **facts})
     return Report(installation, diagnosis, gate or Gate(), image)
 
@@ -188,7 +190,7 @@ def test_a_ghost_and_a_duplicate_are_for_an_installer_the_newest_version_of_each
         "  hint: uvpip install --prefix /opt/app --no-deps --reinstall g==1.0",
         "  hint: uvpip install --prefix /opt/app --no-deps --reinstall d.e==1.10",
     ]
-    target = Installation(SITE, (SITE,), (), None, DiskTree())
+    target = Environment(SITE, None, [SITE])
     (hint,) = [
         line for line in text(report(GHOST, installation=target)).splitlines() if "hint" in line
     ]
@@ -196,7 +198,7 @@ def test_a_ghost_and_a_duplicate_are_for_an_installer_the_newest_version_of_each
 
 
 def test_a_command_can_be_pasted_whatever_the_path_is() -> None:
-    installation = Installation("/opt/my app", (SITE,), (), None, DiskTree())
+    installation = Environment("/opt/my app", None, [SITE])
     assert text(report(MISNAMED, installation=installation)).endswith(
         "  hint: uvshim fix '/opt/my app'\n"
     )
@@ -211,7 +213,7 @@ def test_nothing_foreign_drives_the_terminal() -> None:
         failures=(Failure(evil, evil, "InvalidVersion", evil),),
         unreadable=(Unreadable(evil, evil),),
         setuptools=evil,
-        installation=Installation(f"/opt/{evil}", (SITE,), (), None, DiskTree()),
+        installation=Environment(f"/opt/{evil}", None, [SITE]),
     )
     lines = text(one).split("\n")
     assert [line for line in lines if not line.isprintable() and "hint" not in line] == []
@@ -230,7 +232,7 @@ def test_what_is_in_an_image_is_named_with_it_and_there_is_nothing_to_fix_in_pla
 
 
 def test_a_program_gets_all_of_it_with_paths_on_this_machine() -> None:
-    installation = Installation("/opt/app", (SITE,), (), None, DiskTree("/"))
+    installation = Environment("/opt/app", None, [SITE], tree=DiskTree("/"))
     one = report(
         NORMALIZED,
         installation=installation,
@@ -270,7 +272,7 @@ def test_a_program_gets_all_of_it_with_paths_on_this_machine() -> None:
 
 
 def test_the_paths_of_a_mounted_image_are_those_of_this_machine(tmp_path: Any) -> None:
-    installation = Installation(ROOT, (SITE,), (), None, DiskTree(str(tmp_path)))
+    installation = Environment(ROOT, None, [SITE], tree=DiskTree(str(tmp_path)))
     (environment,) = json.loads(as_json([report(NORMALIZED, installation=installation)]))[
         "environments"
     ]

@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.corpus import Files, MemoryTree, installed, installed_pkg_resources, metadata, write
-from uvshim.check.distributions import NOT_FOUND, search_path
+from uvshim.check.distributions import NOT_FOUND
 from uvshim.check.working_set import Dialect, WorkingSet
+from uvshim.environments.search_path import search_path
 from uvshim.environments.tree import DiskTree
 
 PYTHON = ".".join(map(str, sys.version_info[:3]))
@@ -313,35 +314,6 @@ def test_an_old_packaging_of_the_environment_takes_any_specifier(
 def test_an_egg_link_that_leads_to_itself_ends(tmp_path: Path) -> None:
     write({"a.egg-link": ".", "b/c.egg-link": "..", "d.egg-link": "b"}, tmp_path)
     assert model(tmp_path).require("absent").error == NOT_FOUND
-
-
-def test_the_search_path_is_the_one_that_site_makes(tmp_path: Path) -> None:
-    site = tmp_path / "site-packages"
-    source = tmp_path / "source with space"
-    source.mkdir()
-    write(
-        {
-            "zz.pth": f"# {tmp_path}\n\n{source}  \nimport sys\nnowhere\n",
-            "aa.pth": f"./egg.egg\n../site-packages\nimport\tos\n{site}/egg.egg\n",
-            "egg.egg/x": "",
-            "not-a-pth.txt": "egg.egg",
-        },
-        site,
-    )
-    real = installed_site_path(site)
-    assert search_path(DiskTree(), [str(site)]) == real
-    assert real == [str(site), str(site / "egg.egg"), str(source)]
-
-
-def installed_site_path(site: Path) -> list[str]:
-    import subprocess
-
-    code = (
-        f"import sys, site; b = len(sys.path); site.addsitedir({str(site)!r}); print(sys.path[b:])"
-    )
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, check=True)
-    path: list[str] = eval(done.stdout)
-    return path
 
 
 def test_an_egg_on_the_search_path_is_active(tmp_path: Path) -> None:

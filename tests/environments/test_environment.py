@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def supervisor() -> Supervisor:
 def test_a_target_is_its_own_site_packages(tmp_path: Path, supervisor: Supervisor) -> None:
     environment = Environment.of(Answer(directory=str(tmp_path)), supervisor)
     assert environment is not None
-    assert environment.site_packages() == [str(tmp_path)]
+    assert environment.on_disk == [str(tmp_path)]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_a_virtual_environment_has_its_directories_in_the_usual_places(
     environment = Environment.of(Answer(root=str(venv.path), lock="x"), supervisor)
     assert environment is not None
     assert (environment.path, environment.lock) == (str(venv.path), "x")
-    assert environment.site_packages() == [str(venv.site_packages)]
+    assert environment.on_disk == [str(venv.site_packages)]
 
 
 def test_directories_that_are_one_count_once_and_such_that_are_two_twice(
@@ -86,26 +87,45 @@ def test_directories_that_are_one_count_once_and_such_that_are_two_twice(
     environment = Environment.of(Answer(root=str(tmp_path), is_prefix=True), supervisor)
     assert environment is not None
     real = {str(place.resolve()) for place in places}
-    found = environment.site_packages()
+    found = environment.on_disk
     assert len(found) == len(real)
     assert {str(place) for place in found} - real <= {
         str(tmp_path / "lib" / "python3" / "site-packages")
     }
 
 
+def answering(path: Path, *words: str | Path) -> Path:
+    """Write a program that answers as an interpreter does that is asked for its directories."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho warning\nprintf '\\0%s' {shlex.join(map(str, words))} ''\n")
+    path.chmod(0o755)
+    return path
+
+
 def test_any_other_python_is_asked_for_its_directories(
     tmp_path: Path, supervisor: Supervisor
 ) -> None:
-    for series, place in {"3.8": "wrong", "3.9": "right"}.items():
-        (tmp_path / place).mkdir()
-        interpreter = tmp_path / "bin" / f"python{series}"
-        interpreter.parent.mkdir(exist_ok=True)
-        interpreter.write_text(f'#!/bin/sh\nprintf "%s\\n" "{tmp_path / place}" /nowhere\n')
-        interpreter.chmod(0o755)
-    (tmp_path / "lib" / "python3.9" / "site-packages").mkdir(parents=True)
-    environment = Environment.of(Answer(root=str(tmp_path), python="3.9.18"), supervisor)
-    assert environment is not None
-    assert environment.site_packages() == [str(tmp_path / "right")]
+    """Two may have one version: CPython and PyPy, or CPython with and without its lock."""
+    root = tmp_path / "line\nbreak"
+    for name in ("right", "wrong", "older", "lib/python3.9/site-packages"):
+        (root / name).mkdir(parents=True)
+    usual, nowhere = root / "bin", "/nowhere"
+    answering(usual / "python3", root, "3.9.18", root / "wrong", nowhere)
+    answering(usual / "python3.8", root, "3.8.1", root / "older", nowhere)
+    right = answering(usual / "pypy3.9", root, "3.9.18", root / "right", nowhere)
+    elsewhere = answering(tmp_path / "python3.9", tmp_path, "3.9.18", root / "wrong", nowhere)
+    for named, expected in (
+        (right, "right"),
+        (None, "wrong"),
+        (usual / "python3.8", "wrong"),  # not the version that uv said
+        (elsewhere, "wrong"),  # not the root that uv said
+    ):
+        answer = Answer(
+            root=str(root), python="3.9.18", interpreter=None if named is None else str(named)
+        )
+        environment = Environment.of(answer, supervisor)
+        assert environment is not None
+        assert environment.on_disk == [str(root / expected)]
 
 
 def test_a_python_that_does_not_answer_is_taken_for_a_usual_one(
@@ -119,7 +139,7 @@ def test_a_python_that_does_not_answer_is_taken_for_a_usual_one(
     usual.mkdir(parents=True)
     environment = Environment.of(Answer(root=str(tmp_path), python="3.9.18"), supervisor)
     assert environment is not None
-    assert environment.site_packages() == [str(usual)]
+    assert environment.on_disk == [str(usual)]
 
 
 def test_it_is_known_whether_a_file_is_installed_in_an_environment(

@@ -16,7 +16,8 @@ from tests.corpus import installed, metadata, under
 from tests.images.making import Hard, Link, Making, tar
 from tests.images.unpacking import members, states, tars, unpacked
 from uvshim.check.report import Gate
-from uvshim.environments import installation
+from uvshim.environments import discovery
+from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
 from uvshim.images import changes, destination, materials, mend, reference
 from uvshim.images.destination import Tagged
@@ -140,13 +141,12 @@ def test_the_image_is_mended_as_its_unpacked_root_would_be(tmp_path: Path, mess:
         on_disk.rename(
             [
                 os.path.join(directory, name)
-                for directory in place.environment().site_packages()
-                for name in sorted(os.listdir(directory))
-                if name.endswith(".dist-info") and name[0] != "~"
+                for directory in place.on_disk
+                for name in dist_infos(os.listdir(directory))
             ],
             lambda name: not EXCLUDED.excludes(name),
         )
-        for place in installation.find(str(root))
+        for place in discovery.find(str(root))
     ]
     (root / "etc").rmdir()
     if not os.listdir(root / "usr"):

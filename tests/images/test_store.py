@@ -111,7 +111,7 @@ def told(image: Path) -> list[object]:
     """Return what is said of `image`, without its name and digest."""
     (answer,) = uvshim.survey([image], cache=None)
     assert answer.error is None
-    return [(each.installation[:3], each.diagnosis) for each in answer.images[0].reports]
+    return [(each.installation.facts, each.diagnosis) for each in answer.images[0].reports]
 
 
 def test_what_is_remembered_is_what_would_be_found_out(

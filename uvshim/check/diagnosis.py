@@ -12,10 +12,11 @@ import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import interpreter, spelling
+from uvshim.check import spelling
 from uvshim.check.distributions import NOT_FOUND, by_project_name, metadata_in
-from uvshim.environments import environment
-from uvshim.rename import names, plan, record
+from uvshim.environments import environment, interpreter
+from uvshim.environments.search_path import search_path
+from uvshim.rename import names, plan, record, setuptools
 from uvshim.rename.plan import NORMALIZED_NAME
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def diagnose(
     `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
     them those in the usual places of a virtual environment, a prefix or the tree itself are taken.
     `python` is the version of its Python, as in ``3.12.1``; without one it is read from the tree
-    (`interpreter.python_of` says how). What is wrong with a directory whose project name is
+    (`interpreter.version_of` says how). What is wrong with a directory whose project name is
     `excluded` is told apart.
 
     Raises nothing for what is in the tree, whatever that is.
@@ -252,13 +253,10 @@ class _Directory(NamedTuple):
 def _directories(
     tree: Tree, place: str, in_use: Collection[str], known: Mapping[str, Plan]
 ) -> list[_Directory]:
-    """Return the dist-info directories in `place`, without what pip has put aside (``~``)."""
-    listed = sorted(name for name in tree.names(place) if name.endswith(names.SUFFIX))
+    """Return the dist-info directories in `place`."""
     directories = []
     projects: Counter[str] = Counter()
-    for own in listed:
-        if own[0] == "~":
-            continue
+    for own in environment.dist_infos(tree.names(place)):
         path, fault = f"{place}/{own}", ""
         one = known.get(path)
         try:
@@ -327,13 +325,15 @@ class _Model:
         self._tree = tree
         self._places = places
         self._python = python
-        self.setuptools, self.pkg_resources = interpreter.pkg_resources_of(tree, places)
+        self.setuptools, self.pkg_resources = setuptools.imported_from(
+            tree, search_path(tree, places)
+        )
 
     @functools.cached_property
     def _working_set(self) -> WorkingSet:
         from uvshim.check.working_set import WorkingSet
 
-        python = self._python or interpreter.python_of(self._tree, self._places)
+        python = self._python or interpreter.version_of(self._tree, self._places)
         return WorkingSet.in_environment(self._tree, self._places, self.pkg_resources, python)
 
     @functools.cached_property

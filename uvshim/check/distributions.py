@@ -11,6 +11,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from uvshim.environments.environment import is_dist_info
 from uvshim.rename import names
 
 if TYPE_CHECKING:
@@ -164,7 +165,8 @@ def _safe_version(version: str) -> str:
 
 def metadata_in(tree: Tree, place: str) -> Iterator[str]:
     """Yield the names of the metadata directories and files in `place`, without eggs."""
-    return (name for name in tree.names(place) if name.endswith((names.SUFFIX, ".egg-info")))
+    listed = tree.names(place)
+    return (name for name in listed if is_dist_info(name) or name.endswith(".egg-info"))
 
 
 class Installed(NamedTuple):
@@ -206,34 +208,6 @@ def _eggs_at(tree: Tree, entry: str) -> list[str]:
     eggs = [entry, *(f"{entry}/{name}" for name in sorted(tree.names(entry)))]
     metadata = [f"{egg}/EGG-INFO" for egg in eggs if egg.lower().endswith(".egg")]
     return [path for path in metadata if tree.is_file(f"{path}/PKG-INFO")]
-
-
-def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:
-    """Return what `site_packages` add to `sys.path`: themselves, and what their .pth files name.
-
-    The rules are those of the standard library's `site`: the .pth files in the order of their
-    names, after their own directory; what does not exist is left out. Their ``import`` lines are
-    not run, so a path that only such a line would add is not known here.
-    """
-    path: list[str] = []
-    for directory in site_packages:
-        for entry in (directory, *_named_in_pth(tree, directory)):
-            if entry not in path:
-                path.append(entry)
-    return path
-
-
-def _named_in_pth(tree: Tree, directory: str) -> Iterator[str]:
-    for name in sorted(tree.names(directory)):
-        if not name.endswith(".pth") or name.startswith("."):
-            continue
-        content = tree.read(f"{directory}/{name}", METADATA_LIMIT) or b""
-        for line in content.decode("utf-8-sig", "replace").splitlines():
-            if not line.strip() or line.startswith(("#", "import ", "import\t")):
-                continue
-            entry = posixpath.normpath(posixpath.join(directory, line.rstrip()))
-            if tree.is_directory(entry) or tree.is_file(entry):
-                yield entry
 
 
 def find(

@@ -13,7 +13,7 @@ from uvshim.errors import ImageError
 if TYPE_CHECKING:
     from uvshim.check.diagnosis import Diagnosis
     from uvshim.check.verify import Difference
-    from uvshim.environments.installation import Installation
+    from uvshim.environments.environment import Environment
 
 # Where patterns of names that are to be left alone stand, and these: see `config.exclusions`.
 Exclusions = Sequence[tuple[str, list[str]]]
@@ -44,7 +44,7 @@ class Gate(NamedTuple):
 class Report(NamedTuple):
     """What was found out about one installation."""
 
-    installation: Installation
+    installation: Environment
     diagnosis: Diagnosis
     gate: Gate
     image: str | None = None
@@ -74,7 +74,7 @@ class Report(NamedTuple):
         return path if root is None else os.path.join(root, path.lstrip("/"))
 
 
-def examine(installation: Installation, gate: Gate) -> Report:
+def examine(installation: Environment, gate: Gate) -> Report:
     """Find out what is wrong with the installation `installation`.
 
     Raises `ImageError` if its files are to be verified and its tree cannot read all of
@@ -85,7 +85,7 @@ def examine(installation: Installation, gate: Gate) -> Report:
     return Report(installation, diagnosis, gate, differences=differences)
 
 
-def _verified(installation: Installation) -> tuple[Difference, ...]:
+def _verified(installation: Environment) -> tuple[Difference, ...]:
     """Return what differs from RECORD in the directories of `installation` itself.
 
     What belongs to the system's packages has no RECORD: `dpkg --verify` knows it.

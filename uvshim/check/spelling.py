@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import distributions, interpreter
+from uvshim.check import distributions
 from uvshim.check.distributions import NOT_FOUND, RequireError
-from uvshim.environments import installation
-from uvshim.environments.tree import DiskTree
-from uvshim.rename import names
+from uvshim.environments import interpreter
+from uvshim.environments.search_path import search_path
+from uvshim.rename import names, setuptools
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -44,11 +44,9 @@ def in_use_after(environment: Environment, before: Snapshot, now: Snapshot) -> f
     `before` and `now` are what stood there before an install and after it. A dotted name that was
     there before comes back if something needs it.
     """
-    tree = DiskTree()
-    places = installation.visible(environment)
     gone = before.states.keys() - now.states.keys()
     stood = {names.key_of(names.split(path.rpartition("/")[2])[0]) for path in gone}
-    return in_use(tree, places, stood=stood)
+    return in_use(environment.tree, environment.visible, stood=stood)
 
 
 def in_use(
@@ -65,12 +63,12 @@ def in_use(
     and those that more of the installed distributions use than use the name as METADATA has it.
     Not so for a project that was found before, if something needs it, under a key that `stood`.
     """
-    _, pkg_resources = interpreter.pkg_resources_of(tree, site_packages)
+    _, pkg_resources = setuptools.imported_from(tree, search_path(tree, site_packages))
     if pkg_resources.finds_every_spelling:
         return frozenset()
     from uvshim.check.working_set import WorkingSet
 
-    python = python or interpreter.python_of(tree, site_packages)
+    python = python or interpreter.version_of(tree, site_packages)
     working_set = WorkingSet.in_environment(tree, site_packages, pkg_resources, python)
     projects = distributions.by_project_name(tree, working_set.entries)
     return keys_in_use(working_set, projects, stood)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import interpreter
 from uvshim.check.distributions import (
     INVALID_VERSION,
     NOT_FOUND,
@@ -18,9 +17,10 @@ from uvshim.check.distributions import (
     RequireError,
     find,
     parsed_version,
-    search_path,
 )
 from uvshim.check.requirements import Requirements
+from uvshim.environments import interpreter
+from uvshim.environments.search_path import search_path
 from uvshim.rename.names import normalized, safe_name
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class WorkingSet:
         dialect = Dialect.of(pkg_resources.release or ())
         path = search_path(tree, site_packages)
         if dialect.vendored_path:
-            path += [f"{place}/setuptools/_vendor" for place in site_packages]
+            path += [f"{place}/setuptools/_vendor" for place in path]
         markers = interpreter.markers(python, site_packages)
         return cls(tree, path, dialect, markers)
 

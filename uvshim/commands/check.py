@@ -77,8 +77,8 @@ def _exit_code(reports: list[Report]) -> int:
 def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:
     """Return what is found out about each environment that `words` name."""
     reports = []
-    for found in targets.installations(words, messages):
-        for directory in found.mendable:
+    for found in targets.environments(words, messages):
+        for directory in found.on_disk:
             os.listdir(directory)  # what cannot be looked at is not an environment without faults
         reports.append(report.examine(found, gate))
     return reports

@@ -13,6 +13,7 @@ from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate, Report
 from uvshim.commands import targets
 from uvshim.commands.fix_report import Fixed, as_json, say
+from uvshim.environments.environment import dist_infos
 from uvshim.errors import NOT_RENAMED, UvshimError
 from uvshim.messages import printable
 from uvshim.rename import on_disk
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
-    from uvshim.environments.installation import Installation
+    from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
     from uvshim.rename.plan import Plan
 
@@ -34,13 +35,13 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     words, names = targets.apart(options)
     if names or options.output is not None:
         return _fix_images(words, names, options, messages)
-    installations = targets.installations(words, messages)
+    environments = targets.environments(words, messages)
     gate = Gate(config.exclusions(process.working_directory()))
     supervisor = Supervisor()
     done: list[Fixed] = []
     interrupted = False
     try:
-        for each in installations:
+        for each in environments:
             found = targets.with_lock(each, supervisor)
             supervisor.end_if_interrupted()
             path = None if options.dry_run else found.lock
@@ -48,9 +49,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
             with uv_lock(path, supervisor.interrupted, messages.waiting):
                 done.append(_fix(found, gate, dry_run=options.dry_run))
             if options.format == "text":
-                say(
-                    done[-1], messages, dry_run=options.dry_run, among_others=len(installations) > 1
-                )
+                say(done[-1], messages, dry_run=options.dry_run, among_others=len(environments) > 1)
     except LockInterruptedError:
         messages.warning("Interrupted while another uv had the lock")
         interrupted = True
@@ -74,13 +73,12 @@ def _fix_images(
     return fix_image.main(names, options, messages)
 
 
-def _fix(found: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
+def _fix(found: Environment, gate: Gate, *, dry_run: bool) -> Fixed:
     """Rename what has a wrong name in `found`, and look at it again."""
     paths = [
         os.path.join(directory, name)
-        for directory in found.environment().site_packages()
-        for name in sorted(os.listdir(directory))
-        if name.endswith(".dist-info") and name[0] != "~"  # which pip has put aside
+        for directory in found.on_disk
+        for name in dist_infos(os.listdir(directory))
     ]
     known: dict[str, Plan] = {}
     outcome = on_disk.rename(

@@ -8,7 +8,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from uvshim.commands import targets
-from uvshim.environments import installation
+from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
 from uvshim.errors import CannotRunError, EnvironmentUnknownError, UvNotFoundError
 from uvshim.uv import process
@@ -18,7 +18,6 @@ from uvshim.uv.question import Question
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uvshim.environments.installation import Installation
     from uvshim.uv.supervisor import Supervisor
 
 _PYTHONS = ("python", "pypy", "graalpy")
@@ -76,7 +75,7 @@ def _of_uv(words: list[str], supervisor: Supervisor) -> Iterator[Environment]:
     before, subcommand, rest = split_subcommand(words)
     arguments = Arguments([*before, *rest])
     if subcommand != "pip" and (project := _project_environment(arguments)):
-        yield project.environment()
+        yield project
     try:
         binary = process.find_uv()
     except UvNotFoundError:
@@ -99,7 +98,7 @@ def _of_tools(question: list[str], supervisor: Supervisor) -> Iterator[Environme
                 yield Environment(path, os.path.join(directory, ".lock"))
 
 
-def _project_environment(arguments: Arguments) -> Installation | None:
+def _project_environment(arguments: Arguments) -> Environment | None:
     """Return the environment that `uv sync` with `arguments` uses, if it is there."""
     name = os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv"
     directory = os.path.abspath(
@@ -111,7 +110,7 @@ def _project_environment(arguments: Arguments) -> Installation | None:
         path = os.path.join(directory, name)
         if os.path.isfile(os.path.join(path, "pyvenv.cfg")):
             with contextlib.suppress(EnvironmentUnknownError):
-                return installation.find(path)[0]
+                return discovery.find(path)[0]
             return None
         parent = os.path.dirname(directory)
         if parent == directory:
@@ -142,7 +141,7 @@ def _of_pip(
 
 def _below(root: str, environment: Environment) -> Environment:
     """Return `environment` as it is if the file system begins at `root`."""
-    directories = [root + each for each in environment.candidates()]
+    directories = [root + each for each in environment.site_packages]
     return Environment(root + environment.path, None, directories)
 
 
@@ -209,8 +208,8 @@ def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environmen
     try:
         prefix, purelib, platlib, user = said[-4:]
     except ValueError:  # it cannot be run, or says something else
-        own = installation.of_program(interpreter)
-        return [targets.with_lock(own, supervisor).environment()] if own else []
+        own = discovery.of_program(interpreter)
+        return [targets.with_lock(own, supervisor)] if own else []
     if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
         lock: str | None = os.path.join(prefix, ".lock")
     else:

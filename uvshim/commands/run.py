@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from uvshim import after_install, config
 from uvshim.commands import install_targets, targets
-from uvshim.environments import installation
+from uvshim.environments import discovery
 from uvshim.environments.snapshot import Snapshot
 from uvshim.errors import NOT_RENAMED, EnvironmentUnknownError, UvshimError
 from uvshim.messages import printable
@@ -80,11 +80,7 @@ def _installed_into(
     else:
         found = []
         with contextlib.suppress(EnvironmentUnknownError):  # not yet
-            found = [
-                targets.with_lock(each, supervisor).environment()
-                for each in installation.find(option)
-            ]
+            found = [targets.with_lock(each, supervisor) for each in discovery.find(option)]
     return {
-        (os.path.realpath(each.path), *map(os.path.realpath, each.site_packages())): each
-        for each in found
+        (os.path.realpath(each.path), *map(os.path.realpath, each.on_disk)): each for each in found
     }

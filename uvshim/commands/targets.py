@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from uvshim.environments import installation
+from uvshim.environments import discovery
 from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
 from uvshim.messages import printable
 from uvshim.uv import process
@@ -17,7 +17,7 @@ from uvshim.uv.supervisor import Supervisor
 if TYPE_CHECKING:
     import argparse
 
-    from uvshim.environments.installation import Installation
+    from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
 
 
@@ -61,8 +61,8 @@ def _listed(path: str) -> list[str]:
     return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
 
 
-def installations(words: list[str], messages: Messages) -> list[Installation]:
-    """Return the installations that `words` name; without any, the one uv would install into.
+def environments(words: list[str], messages: Messages) -> list[Environment]:
+    """Return the environments that `words` name; without any, the one uv would install into.
 
     With ``-v``, `messages` says what is not looked into.
 
@@ -73,7 +73,7 @@ def installations(words: list[str], messages: Messages) -> list[Installation]:
         def skipped(path: str) -> None:
             messages.detail(f"`{printable(path)}` is a cache, and not looked into")
 
-        return [found for word in words for found in installation.find(word, skipped)]
+        return [found for word in words for found in discovery.find(word, skipped)]
     supervisor = Supervisor()
     answer = Question(process.find_uv(), Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()
@@ -81,11 +81,11 @@ def installations(words: list[str], messages: Messages) -> list[Installation]:
     if not answer.known:
         message = "uv finds no environment here. Name one, as in: uvshim check .venv"
         raise EnvironmentUnknownError(message)
-    named = installation.find(answer.directory or answer.root or "")
-    return [found._replace(lock=answer.lock) for found in named]
+    named = discovery.find(answer.directory or answer.root or "")
+    return [found.with_lock(answer.lock) for found in named]
 
 
-def with_lock(found: Installation, supervisor: Supervisor) -> Installation:
+def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
     """Return `found` with its lock. Only uv knows that of a Python which is not a virtual one."""
     if found.lock is not None or found.tree.root is not None:
         return found
@@ -94,4 +94,4 @@ def with_lock(found: Installation, supervisor: Supervisor) -> Installation:
     except UvNotFoundError:
         return found
     choice = Arguments(["--python", found.path, "--break-system-packages"])
-    return found._replace(lock=Question(binary, choice, supervisor).answer().lock)
+    return found.with_lock(Question(binary, choice, supervisor).answer().lock)

@@ -1,4 +1,4 @@
-"""One environment that uv installs into: its site-packages directories, and uv's lock on it."""
+"""One environment: the site-packages directories that distributions are installed in."""
 
 from __future__ import annotations
 
@@ -10,32 +10,68 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from uvshim.environments.tree import SearchableTree
     from uvshim.uv.question import Answer
     from uvshim.uv.supervisor import Supervisor
 
-# Run by the interpreter of an environment that is not a virtual one, isolated from its user.
-_WHERE = "import sysconfig as s; print(*map(s.get_path, ('purelib', 'platlib')), sep='\\n')"
+# Imported when they are needed: `tree` for paths that are not this machine's own, `search_path`
+# for what a Python imports from. A run of `uvpip` with nothing to do needs neither.
 
-# By what a standard library is known.
+# Run by the interpreter of an environment that is not a virtual one, isolated from its user.
+_WHERE = (
+    "import os, sys, sysconfig as s; os.write(1, os.fsencode('\\0'.join(['', sys.prefix, "
+    "'%d.%d.%d' % sys.version_info[:3], s.get_path('purelib'), s.get_path('platlib'), ''])))"
+)
+
+# The files that identify a standard library.
 _LIBRARY = frozenset({"os.py", "os.pyc"})
+
+# What dpkg installs into. It belongs to Debian's packages.
+_OF_DPKG = "lib/python3/dist-packages"
 
 
 class Environment:
-    """A place that distributions are installed into.
+    """A place that distributions are installed in: on this machine's disk, or in another tree.
 
-    - `path`: what a person would call it: its root, or the directory that `--target` names;
+    - `path`: what a person would call it: its root, or a site-packages directory, as with
+      `--target`;
     - `lock`: the path of the file that uv locks while it installs there, or None.
     """
 
-    def __init__(self, path: str, lock: str | None, directories: list[str] | None = None) -> None:
-        """Hold the facts. Without `directories` they are those in the usual places below `path`."""
+    def __init__(
+        self,
+        path: str,
+        lock: str | None = None,
+        site_packages: Iterable[str] | None = None,
+        *,
+        visible: Iterable[str] | None = None,
+        tree: SearchableTree | None = None,
+    ) -> None:
+        """Hold the facts; paths are those of `tree`, without one those of this machine.
+
+        Without `site_packages`, these are the directories in the usual places below `path`.
+        Without `visible`, the files tell which directories its Python imports from.
+        """
         self.path = path
         self.lock = lock
-        self._directories = directories
+        self._site_packages = None if site_packages is None else tuple(site_packages)
+        self._visible = None if visible is None else tuple(visible)
+        self._tree = tree
+
+    def __eq__(self, other: object) -> bool:
+        """Return True if all the paths are equal; trees are not compared."""
+        return isinstance(other, Environment) and (self.lock, self.facts) == (
+            other.lock,
+            other.facts,
+        )
+
+    def __hash__(self) -> int:
+        """Return what equal environments share."""
+        return hash((self.path, self.lock))
 
     @classmethod
     def of(cls, answer: Answer, supervisor: Supervisor) -> Environment | None:
-        """Return the environment that uv's `answer` tells of, or None if it does not tell clearly.
+        """Return the environment that uv's `answer` names, or None if there is no such directory.
 
         A virtual environment and a prefix have their directories in the usual places. Any other
         Python is asked for them: a distributor may have moved them, as Debian does.
@@ -46,36 +82,98 @@ class Environment:
             return None
         if answer.is_prefix or os.path.isfile(os.path.join(answer.root, "pyvenv.cfg")):
             return cls(answer.root, answer.lock)
-        return cls(answer.root, answer.lock, _asked(answer.root, answer.python or "", supervisor))
+        return cls(answer.root, answer.lock, _asked(answer, answer.root, supervisor))
 
-    def site_packages(self) -> list[str]:
-        """Return the directories that exist now. One that is reached by two names counts once."""
-        return existing(self.candidates(), os.path.isdir, os.path.realpath)
+    @property
+    def tree(self) -> SearchableTree:
+        """The tree that the paths are of."""
+        if self._tree is None:
+            from uvshim.environments.tree import DiskTree
 
-    def candidates(self) -> list[str]:
-        """Return the directories, existing or not."""
-        if self._directories is None:
-            return list(usual_site_packages(self.path))
-        return self._directories
+            self._tree = DiskTree()
+        return self._tree
 
-    def is_alone(self) -> bool:
-        """Say whether its Python imports from no other site-packages directories than its own.
+    @property
+    def site_packages(self) -> tuple[str, ...]:
+        """Its own site-packages directories, each once; those that were given may not exist."""
+        if self._site_packages is None:
+            usual = usual_site_packages(self.path)
+            return tuple(existing(usual, os.path.isdir, os.path.realpath))
+        return self._site_packages
 
-        So it is with a target, and with a virtual environment unless its pyvenv.cfg says otherwise.
+    @property
+    def own(self) -> list[str]:
+        """Those of `site_packages` that distributions are renamed in.
+
+        Debian's dist-packages outside of /usr/local belongs to dpkg. Renaming there takes a person
+        who names that very directory.
         """
-        try:
-            with open(os.path.join(self.path, "pyvenv.cfg"), "rb") as file:
-                settings = file.read().lower().replace(b" ", b"")
-        except OSError:
-            return self.path in (self._directories or ())
-        return b"include-system-site-packages=true" not in settings
+        return [
+            path for path in self.site_packages if path == self.path or not path.endswith(_OF_DPKG)
+        ]
+
+    @property
+    def on_disk(self) -> list[str]:
+        """Those of its `own` directories that exist on this machine, as paths on it, each once."""
+        own = self.own
+        if self._site_packages is None:
+            return own
+        if self._tree is not None:
+            own = [path for each in own if (path := self._tree.on_disk(each))]
+        return existing(own, os.path.isdir, os.path.realpath)
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """All site-packages directories that its Python imports from, in the order of `sys.path`.
+
+        A directory that `--target` names has no Python, and nothing but itself.
+        """
+        if self._visible is None:
+            from uvshim.environments import search_path
+
+            self._visible = search_path.site_directories(self)
+        return self._visible
+
+    @property
+    def inherited(self) -> tuple[str, ...]:
+        """Those of the `visible` directories that are not its own: the system's and the user's."""
+        return tuple(path for path in self.visible if path not in self.site_packages)
+
+    @property
+    def option(self) -> str:
+        """The option of `uv pip` that takes its path."""
+        if self.path in self.site_packages:
+            return "--target"
+        virtual = self.tree.is_file(os.path.join(self.path, "pyvenv.cfg"))
+        locked_itself = self.lock == os.path.join(self.path, ".lock")
+        return "--prefix" if locked_itself and not virtual else "--python"
+
+    @property
+    def facts(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+        """The `path`, `site_packages` and `visible` directories: all but the lock and the tree."""
+        return self.path, self.site_packages, self.visible
+
+    def with_lock(self, lock: str | None) -> Environment:
+        """Return the same environment with another `lock`."""
+        return Environment(
+            self.path, lock, self._site_packages, visible=self._visible, tree=self._tree
+        )
+
+    def in_tree(self, tree: SearchableTree) -> Environment:
+        """Return the environment that has the same paths in another `tree`."""
+        path, site_packages, visible = self.facts
+        return Environment(path, self.lock, site_packages, visible=visible, tree=tree)
+
+    def belongs_to_system(self, path: str) -> bool:
+        """Return True if the dist-info directory `path` is outside what is renamed here."""
+        return os.path.dirname(path) not in self.own
 
     def holds(self, file: str) -> bool:
-        """Say whether `file` is installed here."""
+        """Return True if `file`, a path on this machine, is installed here."""
         real = os.path.realpath(file)
         return any(
             real.startswith(os.path.join(os.path.realpath(directory), ""))
-            for directory in self.site_packages()
+            for directory in self.on_disk
         )
 
 
@@ -86,14 +184,14 @@ def usual_site_packages(
 
     Those are the installation schemes of CPython and PyPy for POSIX and Windows, lib64 of some
     distributions (most often a link to lib), and the local ones of Debian and Fedora. `names` lists
-    a directory, and has nothing to say of one that is not there; without it the disk is read.
+    a directory, and returns nothing for a missing one; without it the disk is read.
     """
     prefix = root and f"{root}/"
     listed = names or _names
     yield f"{prefix}Lib/site-packages"
     for lib in ("lib", "lib64", "local/lib", "local/lib64"):
         for name in sorted(listed(prefix + lib)):
-            # conda lays a link python3.1 beside python3.10 and later.
+            # conda makes a link python3.1 beside python3.10 and later.
             if not name.startswith(("python", "pypy", "graalpy")) or name == "python3.1":
                 continue
             path = f"{prefix}{lib}/{name}"
@@ -103,8 +201,8 @@ def usual_site_packages(
 def _own(path: str, listed: Callable[[str], Iterable[str]], lib: str) -> Iterable[str]:
     """Return the names of the site-packages directories in `path`, a Python's directory in `lib`.
 
-    /usr/local may hold a Python of its own, as in Docker's image `python`: beside its standard
-    library, site-packages is that Python's, and dist-packages of the one in /usr.
+    /usr/local may have a Python of its own, as in Docker's image `python`: beside its standard
+    library, site-packages is that Python's, and dist-packages belongs to the one in /usr.
     """
     usual = ("site-packages", "dist-packages")
     if "local/lib" not in path:
@@ -131,6 +229,16 @@ def existing(
     return list(found.values())
 
 
+def is_dist_info(name: str) -> bool:
+    """Return True if `name` is that of a dist-info directory, and pip has not set it aside (~)."""
+    return name.endswith(".dist-info") and name[0] != "~"
+
+
+def dist_infos(names: Iterable[str]) -> list[str]:
+    """Return those of the `names` in a site-packages directory that are dist-info directories."""
+    return sorted(filter(is_dist_info, names))
+
+
 def _names(directory: str) -> list[str]:
     """Return the names in `directory`; nothing if it cannot be listed."""
     try:
@@ -139,17 +247,24 @@ def _names(directory: str) -> list[str]:
         return []
 
 
-def _asked(root: str, version: str, supervisor: Supervisor) -> list[str] | None:
-    """Return what the Python `version` below `root` says of its own scheme, or None."""
-    series = ".".join(version.split(".")[:2])
-    for name in (os.path.join("bin", f"python{series}"), os.path.join("bin", "python3")):
-        interpreter = os.path.join(root, name)
+def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | None:
+    """Return what the Python below `root` that uv's `answer` names says of its own scheme, or None.
+
+    That is the interpreter in the answer, or in a uv's words one of the usual names. Only one that
+    has this root, and the version that uv said, is believed.
+    """
+    series = ".".join((answer.python or "").split(".")[:2])
+    usual = [os.path.join(root, "bin", name) for name in ("python3", "python", f"python{series}")]
+    for interpreter in filter(None, [answer.interpreter, *usual]):
         if not os.access(interpreter, os.X_OK):
             continue
         try:
             child = supervisor.start([interpreter, "-I", "-c", _WHERE], keep_output=True)
         except (CannotRunError, OSError):  # of another architecture; no place for its answer
             continue
-        if supervisor.wait_for_answer(child) == 0:
-            return child.output().split("\n")
+        if supervisor.wait_for_answer(child) != 0:
+            continue
+        _, prefix, version, *directories = [*child.output().split("\0"), "", ""][:5]
+        if answer.python in {None, version} and os.path.realpath(prefix) == os.path.realpath(root):
+            return directories
     return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from uvshim.environments.environment import is_dist_info
+
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,7 +66,7 @@ class Snapshot:
         """Look into `environment`. If it is None, whatever is made from now on counts as new."""
         if environment is None:
             return cls({}, _steady_clock())
-        return cls.take(environment.site_packages())
+        return cls.take(environment.on_disk)
 
     def new_since(self, before: Snapshot) -> list[str]:
         """Return the paths that `before` did not hold, or held in another state; sorted."""
@@ -83,7 +85,7 @@ class Snapshot:
         passed = _steady_clock() - self.moment
         began = {
             directory: _time_of_disk(directory, environment.lock) - passed
-            for directory in environment.site_packages()
+            for directory in environment.on_disk
         }
         return sorted(
             path
@@ -99,10 +101,8 @@ def may_be_dotted(directory: str) -> bool:
     normalized one too, keeps one of them where the dot is (binary distribution format, "Escaping
     and Unicode"). Nor can one that a wrong rename gave a second ``-``, which uv never writes.
     """
-    if not directory.endswith(".dist-info") or directory[0] == "~":  # which pip has put aside
-        return False
     name = directory.partition("-")[0]
-    return "_" in name or "." in name
+    return ("_" in name or "." in name) and is_dist_info(directory)
 
 
 def _steady_clock() -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uvshim.check import spelling
 from uvshim.check.diagnosis import diagnose
 from uvshim.check.report import Report
-from uvshim.environments import installation
+from uvshim.environments import discovery
 from uvshim.images import changes, layout, materials, view
 from uvshim.images.changes import File, Link
 from uvshim.images.layers import Directory
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from uvshim.check.report import Gate
-    from uvshim.environments.installation import Installation
+    from uvshim.environments.environment import Environment
     from uvshim.images.layers import Node
     from uvshim.images.layout import Image
     from uvshim.images.materials import Key
@@ -63,22 +63,22 @@ def repair(image: Image, gate: Gate, moment: int) -> Repair:
     tree = view.of(image.layers, [changes.read(layer, kept) for layer in image.layers])
     building = _Building(tree, kept, moment)
     seen: set[str | None] = set()
-    installations = list(installation.in_image(tree))
-    outcomes = [_carry_out(found, gate, building, seen) for found in installations]
+    environments = list(discovery.in_image(tree))
+    outcomes = [_carry_out(found, gate, building, seen) for found in environments]
     content = b""
     if any(outcome.renamed for outcome in outcomes):
         content = building.content(image)
         tree = tree.with_layer(changes.read(layout.in_memory(content)))
     seconds = time.monotonic() - begin
-    environments = [
-        (outcome._replace(seconds=seconds), _report(found._replace(tree=tree), gate, image))
-        for outcome, found in zip(outcomes, installations, strict=True)
+    done = [
+        (outcome._replace(seconds=seconds), _report(found.in_tree(tree), gate, image))
+        for outcome, found in zip(outcomes, environments, strict=True)
     ]
-    return Repair(content, environments)
+    return Repair(content, done)
 
 
 def _carry_out(
-    found: Installation, gate: Gate, building: _Building, seen: set[str | None]
+    found: Environment, gate: Gate, building: _Building, seen: set[str | None]
 ) -> Outcome:
     """Rename what is to be renamed in `found`, in none of the directories that were `seen`."""
     renamed: dict[str, Renamed] = {}
@@ -99,7 +99,7 @@ def _carry_out(
     return Outcome(list(renamed.values()), left_alone)
 
 
-def _report(found: Installation, gate: Gate, image: Image) -> Report:
+def _report(found: Environment, gate: Gate, image: Image) -> Report:
     """Return what is found out about `found`, as `uvshim fix` looks at it."""
     diagnosis = diagnose(found.tree, found.site_packages, excluded=gate.excludes)
     return Report(found, diagnosis, gate, image.reference, image.digest, image.platform)

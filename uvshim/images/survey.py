@@ -20,8 +20,8 @@ from uvshim.check.diagnosis import (
 )
 from uvshim.check.report import Gate, Report
 from uvshim.check.spelling import Spelling
-from uvshim.environments import installation
-from uvshim.environments.installation import Installation
+from uvshim.environments import discovery
+from uvshim.environments.environment import Environment
 from uvshim.errors import ImageError
 from uvshim.images import cache, ending, groups, reference
 from uvshim.images.layers import Directory
@@ -289,21 +289,21 @@ def _examined(image: Image, store: Store, options: Options) -> DiagnosedImage:
     if digest and (known := _kept(digest, image.reference, store, options)):
         return known
     tree = store.tree(image.layers)
-    reports = [_report(found, store, options.gate) for found in installation.in_image(tree)]
+    reports = [_report(found, store, options.gate) for found in discovery.in_image(tree)]
     if digest:
-        environments = [(*each.installation[:3], each.diagnosis) for each in reports]
+        environments = [(*each.installation.facts, each.diagnosis) for each in reports]
         store.keep_result((image.platform, environments), *_key(digest, options))
     about = (image.reference, image.digest, image.platform)
     return DiagnosedImage(*about, tuple(_apart(each, about) for each in reports))
 
 
-def _report(found: Installation, store: Store, gate: Gate) -> Report:
+def _report(found: Environment, store: Store, gate: Gate) -> Report:
     """Return what is found out about `found`, or about the same one in an image before."""
     if gate.verify or not isinstance(found.tree, ImageTree):
         return report.examine(found, gate)
     tree = found.tree.anew()
-    question = (found._replace(tree=_NOWHERE), gate)
-    return store.answer(tree, question, lambda: report.examine(found._replace(tree=tree), gate))
+    question = (found.facts, gate)
+    return store.answer(tree, question, lambda: report.examine(found.in_tree(tree), gate))
 
 
 def _kept(digest: str, called: str, store: Store, options: Options) -> DiagnosedImage | None:
@@ -326,7 +326,7 @@ def _key(digest: str, options: Options) -> tuple[object, ...]:
 def _apart(one: Report, about: tuple[str, str | None, str | None]) -> Report:
     """Return the report `one` without the tree, which is too large to cross processes."""
     reference, digest, platform = about
-    installed = one.installation._replace(tree=_NOWHERE)
+    installed = one.installation.in_tree(_NOWHERE)
     return one._replace(installation=installed, image=reference, digest=digest, platform=platform)
 
 
@@ -336,13 +336,16 @@ _NOWHERE = ImageTree(Directory({}, None, 0))
 # --- what was kept as JSON ------------------------------------------------------------------------
 
 
-def _restored(kept: Any) -> tuple[str | None, list[tuple[Installation, Diagnosis]]] | None:
+def _restored(kept: Any) -> tuple[str | None, list[tuple[Environment, Diagnosis]]] | None:
     """Return the platform and environments that `kept` was made of, or None if it is not such."""
     try:
         platform, environments = _tuples(kept or ())
         return platform, [
-            (Installation(path, own, inherited, None, _NOWHERE), _diagnosis(*diagnosis))
-            for path, own, inherited, diagnosis in environments
+            (
+                Environment(path, None, own, visible=visible, tree=_NOWHERE),
+                _diagnosis(*diagnosis),
+            )
+            for path, own, visible, diagnosis in environments
         ]
     except (TypeError, ValueError):
         return None

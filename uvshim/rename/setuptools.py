@@ -16,9 +16,10 @@ import os
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from uvshim.environments.snapshot import Snapshot
+    from uvshim.environments.tree import Tree
 
 _FINDS_EVERY_SPELLING = (62,)
 _FINDS_NORMALIZED = (75, 8, 2)
@@ -31,6 +32,9 @@ _MARKS = (
     (_FINDS_EVERY_SPELLING, b"normalized_to_canonical_keys"),
 )
 _OLDER = (61,)
+
+# What is read at most of a file, in bytes. The longest real pkg_resources has a hundredth of it.
+_FILE_LIMIT = 16 * 1024 * 1024
 
 
 class PkgResources:
@@ -83,6 +87,39 @@ class PkgResources:
         """Return the pkg_resources of the setuptools whose metadata directory is at `path`."""
         name = os.path.basename(path).removesuffix(".dist-info")
         return cls.of_version(name.partition("-")[2])
+
+
+def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResources]:
+    """Return the version of the setuptools on `path`, and the pkg_resources that is imported.
+
+    `path` is the `sys.path` of an environment in `tree`; the first setuptools counts. If that has
+    no pkg_resources, a later one does. A pkg_resources without a setuptools, as in Debian's package
+    python3-pkg-resources, is recognized by its source.
+    """
+    first = None
+    for entry in path:
+        version = _setuptools_in(tree, entry)
+        first = first or version
+        if version and (found := PkgResources.of_version(version)).exists:
+            return version, found
+        source = f"{entry}/pkg_resources/__init__.py"
+        if tree.is_file(source):
+            return first, PkgResources.of_source(tree.read(source, _FILE_LIMIT) or b"")
+    return first, PkgResources(None)
+
+
+def _setuptools_in(tree: Tree, entry: str) -> str | None:
+    """Return the version of the setuptools in `entry`, a directory or an egg; None if it has none.
+
+    It is in the name of the metadata directory, as in ``setuptools-59.6.0-py3.10.egg``.
+    """
+    is_egg = entry.lower().endswith(".egg")
+    for name in [os.path.basename(entry)] if is_egg else sorted(tree.names(entry)):
+        stem, suffix = os.path.splitext(name)
+        project, _, version = stem.partition("-")
+        if project.lower() == "setuptools" and (is_egg or suffix in {".dist-info", ".egg-info"}):
+            return version.partition("-")[0]
+    return None
 
 
 def missed_names(before: Snapshot, now: Snapshot) -> Iterator[str]:

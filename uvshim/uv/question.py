@@ -46,6 +46,7 @@ class Answer:
     - `root`: otherwise the root of a virtual environment, of a prefix or of a Python installation;
     - `is_prefix`: whether that root was named by `--prefix`;
     - `python`: the version of the Python that is installed for, such as ``3.12.1``, if uv said it;
+    - `interpreter`: the path of that Python, if uv said it;
     - `lock`: the path of the file that uv locks for the time of an install, if it could;
     - `project`: the directory in which uv begins to look for configuration files;
     - `failure`: why uv could not be asked, as a clause; empty, if it could.
@@ -59,6 +60,7 @@ class Answer:
         lock: str | None = None,
         project: str = "",
         *,
+        interpreter: str | None = None,
         is_prefix: bool = False,
         failure: str = "",
     ) -> None:
@@ -66,6 +68,7 @@ class Answer:
         self.directory = directory
         self.root = root
         self.python = python
+        self.interpreter = interpreter
         self.lock = lock
         self.project = project
         self.is_prefix = is_prefix
@@ -145,7 +148,12 @@ class Question:
         python, _, environment = said["Using Python "][0].partition(" environment at")
         directory = said["Using `--target` directory at "][0]
         prefix = said["Using `--prefix` directory at "][0]
-        named = directory or prefix or environment.removeprefix(":").removeprefix(" ")
+        root = environment.removeprefix(":").removeprefix(" ")
+        # This path is not in backticks. That of its lock is, and shows a line break in the root.
+        root = next((path for path in said["lock for "] if path.startswith(f"{root}\n")), root)
+        named = directory or prefix or root
+        searched = said["Found `"][-1].partition("` at `")[2].partition("` (")[0]
+        interpreter = searched or said["Checking for Python interpreter at path "][-1]
         # Locks are released in the reverse order: the target's first, if it was taken at all.
         taken = named and named in said["lock for "]
         lock = said["Released lock at "][0] if taken else ""
@@ -153,6 +161,7 @@ class Question:
             directory=os.path.join(base, directory) if directory else None,
             root=os.path.join(base, named) if named and not directory else None,
             python=python or None,
+            interpreter=os.path.join(base, interpreter) if interpreter else None,
             lock=os.path.join(base, lock) if lock else None,
             project=self._project(version),
             is_prefix=bool(prefix) and not directory,
@@ -197,6 +206,8 @@ def check_version(version: tuple[int, ...], uv: str) -> None:
 # with the rest of the line as the answer: `3.12.1 environment at: ROOT`, or a path.
 _PHRASES = (
     "DEBUG uv ",
+    "Checking for Python interpreter at path ",
+    "Found `",
     "Using Python ",
     "Using `--target` directory at ",
     "Using `--prefix` directory at ",

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from uvshim.environments import installation
+from uvshim.environments import discovery
 from uvshim.environments.tree import DiskTree
 from uvshim.errors import EnvironmentUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from uvshim.environments.environment import Environment
 
 SITE = "lib/python3.11/site-packages"
 
@@ -37,18 +39,18 @@ def virtual(root: Path, settings: str = "home = /nowhere/bin\n", site: str = SIT
     return root
 
 
-def paths(found: Iterable[installation.Installation]) -> list[tuple[str, tuple[str, ...]]]:
+def paths(found: Iterable[Environment]) -> list[tuple[str, tuple[str, ...]]]:
     return [(each.path, each.site_packages) for each in found]
 
 
 def test_a_virtual_environment_is_named_by_its_root_or_its_python(tmp_path: Path) -> None:
     root = virtual(tmp_path / "venv")
     for word in (root, root / "bin" / "python"):
-        (found,) = installation.find(str(word))
+        (found,) = discovery.find(str(word))
         assert paths([found]) == [(str(root), (f"{root}/{SITE}",))]
         assert found.lock == f"{root}/.lock"
         assert found.inherited == ()
-        assert found.mendable == [f"{root}/{SITE}"]
+        assert found.on_disk == [f"{root}/{SITE}"]
 
 
 def test_a_word_is_a_path_from_where_one_is(
@@ -56,7 +58,7 @@ def test_a_word_is_a_path_from_where_one_is(
 ) -> None:
     root = virtual(tmp_path / "venv")
     monkeypatch.chdir(tmp_path)
-    assert paths(installation.find("venv")) == paths(installation.find(str(root)))
+    assert paths(discovery.find("venv")) == paths(discovery.find(str(root)))
 
 
 def test_a_python_elsewhere_is_followed_to_the_environment_that_it_is_linked_from(
@@ -68,9 +70,9 @@ def test_a_python_elsewhere_is_followed_to_the_environment_that_it_is_linked_fro
     (root / "bin" / "python").symlink_to(base / "bin" / "python3.11")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").symlink_to(root / "bin" / "python")
-    (found,) = installation.find(str(root / "bin" / "python"))
+    (found,) = discovery.find(str(root / "bin" / "python"))
     assert found.path == str(root)
-    (found,) = installation.find(str(base / "bin" / "python3.11"))
+    (found,) = discovery.find(str(base / "bin" / "python3.11"))
     assert (found.path, found.lock) == (str(base), None)
 
 
@@ -79,11 +81,11 @@ def test_of_two_pythons_below_one_root_an_interpreter_has_its_own_directories(
 ) -> None:
     older, newer = "lib/python3.9/site-packages", "lib/python3.10/site-packages"
     root = made(tmp_path / "usr", [older, newer], ["bin/python3.9", "bin/python3.10"])
-    assert paths(installation.find(str(root))) == [
+    assert paths(discovery.find(str(root))) == [
         (str(root), (f"{root}/{site}",)) for site in (older, newer)
     ]
     for word, own in ((root / "bin" / "python3.9", older), (root / "bin" / "python3.10", newer)):
-        (found,) = installation.find(str(word))
+        (found,) = discovery.find(str(word))
         assert found.site_packages == (f"{root}/{own}",)
 
 
@@ -91,11 +93,11 @@ def test_a_site_packages_directory_is_taken_alone_with_the_lock_of_its_environme
     tmp_path: Path,
 ) -> None:
     root = virtual(tmp_path / "venv")
-    (found,) = installation.find(f"{root}/{SITE}")
+    (found,) = discovery.find(f"{root}/{SITE}")
     assert paths([found]) == [(f"{root}/{SITE}", (f"{root}/{SITE}",))]
     assert found.lock == f"{root}/.lock"
     target = made(tmp_path / "target", ["six-1.0.dist-info"])
-    (found,) = installation.find(str(target))
+    (found,) = discovery.find(str(target))
     assert paths([found]) == [(str(target), (str(target),))]
     assert found.lock == f"{target}/.lock"
 
@@ -107,14 +109,14 @@ def test_what_is_inherited_from_the_python_below_is_seen_and_not_mended(
     base = made(tmp_path / "base", [SITE, "lib/python3.12/site-packages"])
     settings = f"HOME = {base}/bin\ninclude-system-site-packages = {value}\n"
     root = virtual(tmp_path / "venv", settings)
-    (found,) = installation.find(str(root))
+    (found,) = discovery.find(str(root))
     assert found.inherited == (f"{base}/{SITE}",)
     assert found.visible == (f"{root}/{SITE}", f"{base}/{SITE}")
-    assert found.mendable == [f"{root}/{SITE}"]
+    assert found.on_disk == [f"{root}/{SITE}"]
     assert found.belongs_to_system(f"{base}/{SITE}/six-1.0.dist-info")
     assert not found.belongs_to_system(f"{root}/{SITE}/six-1.0.dist-info")
     virtual(root, settings.replace(value, "false"))
-    assert installation.find(str(root))[0].inherited == ()
+    assert discovery.find(str(root))[0].inherited == ()
 
 
 def test_what_dpkg_owns_is_seen_before_nothing_and_mended_only_if_it_is_named(
@@ -123,18 +125,18 @@ def test_what_dpkg_owns_is_seen_before_nothing_and_mended_only_if_it_is_named(
     usr = tmp_path / "usr"
     dpkg, local = "lib/python3/dist-packages", "local/lib/python3.11/dist-packages"
     made(usr, [dpkg, local], ["bin/python3.11"])
-    (found,) = installation.find(f"{usr}/bin/python3.11")
+    (found,) = discovery.find(f"{usr}/bin/python3.11")
     assert found.site_packages == (f"{usr}/{local}", f"{usr}/{dpkg}")
-    assert found.mendable == [f"{usr}/{local}"]
+    assert found.on_disk == [f"{usr}/{local}"]
     assert found.belongs_to_system(f"{usr}/{dpkg}/six-1.0.dist-info")
-    (named,) = installation.find(f"{usr}/{dpkg}")
-    assert named.mendable == [f"{usr}/{dpkg}"]
+    (named,) = discovery.find(f"{usr}/{dpkg}")
+    assert named.on_disk == [f"{usr}/{dpkg}"]
 
 
 def test_a_directory_that_two_names_lead_to_counts_once(tmp_path: Path) -> None:
     root = virtual(tmp_path / "venv")
     (root / "lib64").symlink_to("lib")
-    assert installation.find(str(root))[0].site_packages == (f"{root}/{SITE}",)
+    assert discovery.find(str(root))[0].site_packages == (f"{root}/{SITE}",)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_what_is_not_an_environment_is_told_with_the_word_that_was_given(
     made(tmp_path, ["empty", "root/usr", "root/etc"], ["file", "bin/python3", "venv/pyvenv.cfg"])
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EnvironmentUnknownError, match=reason) as caught:
-        installation.find(name)
+        discovery.find(name)
     assert f"`{name}`" in str(caught.value)
 
 
@@ -162,11 +164,11 @@ def test_of_a_site_packages_directory_that_a_program_names_nothing_is_asked(
     tmp_path: Path,
 ) -> None:
     empty = made(tmp_path / "anything", ["."])
-    assert installation.of_site_packages(str(empty)).site_packages == (str(empty),)
+    assert discovery.of_site_packages(str(empty)).site_packages == (str(empty),)
     for word in ("missing", "file"):
         made(tmp_path, files=["file"])
         with pytest.raises(EnvironmentUnknownError, match=str(tmp_path / word)):
-            installation.of_site_packages(str(tmp_path / word))
+            discovery.of_site_packages(str(tmp_path / word))
 
 
 def test_a_program_belongs_to_the_environment_of_its_directory_else_of_where_it_leads(
@@ -177,12 +179,11 @@ def test_a_program_belongs_to_the_environment_of_its_directory_else_of_where_it_
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "pip").symlink_to(root / "bin" / "pip")
     for program in (root / "bin" / "pip", tmp_path / "bin" / "pip"):
-        found = installation.of_program(str(program))
+        found = discovery.of_program(str(program))
         assert found is not None
         assert found.path == str(root)
     assert (
-        installation.of_program(str(made(tmp_path, files=["opt/bin/tool"]) / "opt/bin/tool"))
-        is None
+        discovery.of_program(str(made(tmp_path, files=["opt/bin/tool"]) / "opt/bin/tool")) is None
     )
 
 
@@ -192,10 +193,10 @@ def test_what_is_inherited_is_found_through_a_link_to_the_python_below(tmp_path:
     (links / "python3.11").symlink_to(base / "bin" / "python3.11")
     settings = f"home = {links}\ninclude-system-site-packages = true\nversion_info = 3.11.2\n"
     root = virtual(tmp_path / "venv", settings)
-    (found,) = installation.find(str(root))
+    (found,) = discovery.find(str(root))
     assert found.inherited == (f"{base}/{SITE}",)
     made(links.parent, files=["lib/python3.11/os.py"])  # now it is a Python of its own
-    assert installation.find(str(root))[0].inherited == (f"{links.parent}/{SITE}",)
+    assert discovery.find(str(root))[0].inherited == (f"{links.parent}/{SITE}",)
 
 
 @pytest.mark.parametrize("key", ["version_info", "version"])
@@ -204,7 +205,7 @@ def test_an_environment_made_again_for_another_python_has_the_directories_of_tha
 ) -> None:
     root = virtual(tmp_path / "venv", f"home = /nowhere\n{key} = 3.11.7\n")
     made(root, ["lib/python3.10/site-packages", "lib/python3.12/site-packages"])
-    (found,) = installation.find(str(root))
+    (found,) = discovery.find(str(root))
     assert found.site_packages == (f"{root}/{SITE}",)
 
 
@@ -214,21 +215,21 @@ def test_a_virtual_environment_with_etc_and_usr_is_not_the_root_of_a_file_system
     base = made(tmp_path / "base", [SITE], ["bin/python3.11"])
     settings = f"home = {base}/bin\ninclude-system-site-packages = true\n"
     root = made(virtual(tmp_path / "venv", settings), ["etc", "usr"])
-    (found,) = installation.find(str(root))
+    (found,) = discovery.find(str(root))
     assert (found.path, found.inherited) == (str(root), (f"{base}/{SITE}",))
     assert found.lock == str(root / ".lock")
 
 
 def test_a_prefix_has_the_lock_that_uv_takes_and_is_named_by_its_own_option(tmp_path: Path) -> None:
     prefix = made(tmp_path / "prefix", [SITE], [".lock"])
-    (found,) = installation.find(str(prefix))
+    (found,) = discovery.find(str(prefix))
     assert (found.lock, found.option) == (str(prefix / ".lock"), "--prefix")
     made(prefix, files=["bin/python3.11"])
-    (found,) = installation.find(str(prefix))
+    (found,) = discovery.find(str(prefix))
     assert (found.lock, found.option) == (None, "--python")
-    (found,) = installation.find(str(virtual(tmp_path / "venv")))
+    (found,) = discovery.find(str(virtual(tmp_path / "venv")))
     assert found.option == "--python"
-    (found,) = installation.find(str(prefix / SITE))
+    (found,) = discovery.find(str(prefix / SITE))
     assert found.option == "--target"
 
 
@@ -237,7 +238,7 @@ def test_a_site_packages_directory_of_an_environment_sees_what_that_inherits(
 ) -> None:
     base = made(tmp_path / "base", [SITE], ["bin/python3.11"])
     settings = f"home = {base}/bin\ninclude-system-site-packages = true\n"
-    (found,) = installation.find(f"{virtual(tmp_path / 'venv', settings)}/{SITE}")
+    (found,) = discovery.find(f"{virtual(tmp_path / 'venv', settings)}/{SITE}")
     assert found.inherited == (f"{base}/{SITE}",)
 
 
@@ -251,12 +252,12 @@ def test_the_users_own_site_packages_are_seen_where_the_systems_are(
     monkeypatch.delenv("PYTHONNOUSERSITE", raising=False)
     settings = f"home = {base}/bin\ninclude-system-site-packages = "
     alone = virtual(tmp_path / "alone", settings + "false\n")
-    assert installation.find(str(alone))[0].inherited == ()
+    assert discovery.find(str(alone))[0].inherited == ()
     root = virtual(tmp_path / "venv", settings + "true\n")
-    (found,) = installation.find(str(root))
+    (found,) = discovery.find(str(root))
     assert found.inherited == (f"{home}/.local/{SITE}", f"{base}/{SITE}")
     monkeypatch.setenv("PYTHONNOUSERSITE", "1")
-    assert installation.find(str(root))[0].inherited == (f"{base}/{SITE}",)
+    assert discovery.find(str(root))[0].inherited == (f"{base}/{SITE}",)
 
 
 @pytest.mark.parametrize("make", ["uv", "venv"])
@@ -276,7 +277,7 @@ def test_what_an_environment_sees_is_what_its_python_imports_from(
     done = subprocess.run(
         [tmp_path / "e/bin/python", "-c", code], capture_output=True, text=True, check=True
     )
-    (found,) = installation.find(str(tmp_path / "e"))
+    (found,) = discovery.find(str(tmp_path / "e"))
     assert [os.path.realpath(each) for each in found.visible] == [
         os.path.realpath(each) for each in done.stdout.split()
     ]
@@ -289,7 +290,7 @@ def test_every_environment_of_an_image_is_found_wherever_it_lies(tmp_path: Path)
     root = made(tmp_path / "root", ["etc", "usr/" + SITE])
     for place in ("opt/app", "usr/src/app/.venv", "root/.local/share/uv/tools/foo"):
         virtual(root / place)
-    found = installation.find(str(root))
+    found = discovery.find(str(root))
     assert sorted(each.path for each in found) == [
         "/opt/app",
         "/root/.local/share/uv/tools/foo",
@@ -299,13 +300,13 @@ def test_every_environment_of_an_image_is_found_wherever_it_lies(tmp_path: Path)
     assert {each.lock for each in found} == {None}
     (app,) = (each for each in found if each.path == "/opt/app")
     assert app.site_packages == (f"/opt/app/{SITE}",)
-    assert app.mendable == [f"{root}/opt/app/{SITE}"]
+    assert app.on_disk == [f"{root}/opt/app/{SITE}"]
 
 
 def test_each_python_of_a_prefix_in_an_image_is_one_of_its_own(tmp_path: Path) -> None:
     sites = [f"/usr/local/lib/python3.{minor}/site-packages" for minor in (9, 10)]
     root = made(tmp_path / "root", ["etc", "usr", *(site[1:] for site in sites)])
-    assert paths(installation.find(str(root))) == [("/usr/local", (site,)) for site in sites]
+    assert paths(discovery.find(str(root))) == [("/usr/local", (site,)) for site in sites]
 
 
 def test_a_python_in_usr_local_and_that_of_the_system_are_two(tmp_path: Path) -> None:
@@ -315,7 +316,7 @@ def test_a_python_in_usr_local_and_that_of_the_system_are_two(tmp_path: Path) ->
     root = made(tmp_path / "root", ["etc", *own, local, dpkg], ["usr/lib/python3.11/os.py"])
     for each in own:
         (root / each).with_name("os.py").touch()
-    assert paths(installation.find(str(root))) == [
+    assert paths(discovery.find(str(root))) == [
         ("/usr", (f"/{local}", f"/{dpkg}")),
         *(("/usr/local", (f"/{each}",)) for each in own),
     ]
@@ -328,16 +329,16 @@ def test_a_local_directory_without_a_python_of_its_own_belongs_to_the_python_in_
     local = [f"usr/local/{lib}/python3.12/site-packages" for lib in ("lib", "lib64")]
     usr = "usr/lib/python3.12/site-packages"
     made(tmp_path, [*local, usr], ["usr/bin/python3.12"])
-    (found,) = installation.find(str(tmp_path / "usr"))
+    (found,) = discovery.find(str(tmp_path / "usr"))
     assert found.site_packages == tuple(str(tmp_path / each) for each in (*local, usr))
 
 
 def test_debians_local_directory_in_an_image_belongs_to_the_python_in_usr(tmp_path: Path) -> None:
     local, dpkg = "usr/local/lib/python3.11/dist-packages", "usr/lib/python3/dist-packages"
     root = made(tmp_path / "root", ["etc", local, dpkg])
-    (found,) = installation.find(str(root))
+    (found,) = discovery.find(str(root))
     assert found.site_packages == (f"/{local}", f"/{dpkg}")
-    assert found.mendable == [f"{root}/{local}"]
+    assert found.on_disk == [f"{root}/{local}"]
 
 
 def test_a_link_in_an_image_is_neither_searched_nor_followed_out_of_it(tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def test_a_link_in_an_image_is_neither_searched_nor_followed_out_of_it(tmp_path:
     made(root, ["etc", "usr"])
     (root / "opt" / "again").symlink_to("app")
     (root / "srv").symlink_to(outside)
-    assert [each.path for each in installation.find(str(root))] == ["/opt/app"]
+    assert [each.path for each in discovery.find(str(root))] == ["/opt/app"]
 
 
 def test_places_without_a_python_and_those_too_deep_are_not_searched(tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ def test_places_without_a_python_and_those_too_deep_are_not_searched(tmp_path: P
     for place in ("tmp/venv", "proc/venv", "usr/share/venv", "a/" * 12 + "venv"):
         virtual(root / place)
     virtual(root / "usr" / "sharing")
-    found = [each.path for each in installation.in_image(DiskTree(str(root)))]
+    found = [each.path for each in discovery.in_image(DiskTree(str(root)))]
     assert sorted(found) == ["/", "/usr/sharing"]
 
 
@@ -366,11 +367,11 @@ def test_caches_in_an_image_are_nobodys_environment(tmp_path: Path) -> None:
         virtual(root / f".{cache}" / "inside")
         made(root / f".{cache}", [f"as-it-is/{SITE}", SITE])
     made(root, ["pkgs/" + SITE], ["opt/conda/pkgs/urls.txt", "root/.uv/CACHEDIR.TAG"])
-    assert "/root/.uv" in {each.path for each in installation.find(str(root))}  # no cache yet
+    assert "/root/.uv" in {each.path for each in discovery.find(str(root))}  # no cache yet
     tag = "Signature: 8a477f597d28d172789f06886806bc55\n"
     (root / "root/.uv/CACHEDIR.TAG").write_text(tag)
     (virtual(root / "opt/app") / "CACHEDIR.TAG").write_text(tag)  # as uv does
     skipped: list[str] = []
-    found = installation.find(str(root), skipped.append)
+    found = discovery.find(str(root), skipped.append)
     assert [each.path for each in found] == ["/opt/app", "/pkgs", "/usr"]
     assert skipped == caches

@@ -1,0 +1,122 @@
+"""Which Python an environment has, as far as names and files tell."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from uvshim.environments.tree import Tree
+
+# The directory of a Python's library, or its interpreter: python3.12, python3.13t, pypy3.9. What
+# follows the version may be more (python3.11-dbg), and site-packages after that.
+_LIBRARY = re.compile(r"((python|pypy|graalpy)(\d+\.\d+)t?)[^/]*(?:/(?:site|dist)-packages/*)?$")
+
+# What is read at most of a file, in bytes.
+_FILE_LIMIT = 64 * 1024
+
+_PATCH_UNKNOWN = "99"
+
+
+def library(*texts: str) -> str | None:
+    """Return the first library, such as ``python3.13t``, that a path or a file name ends in.
+
+    Each Python in a prefix has its own: CPython, its free-threaded build, and PyPy.
+    """
+    return next((found[1] for text in texts if (found := _LIBRARY.search(text))), None)
+
+
+def series(*texts: str) -> str | None:
+    """Return the first Python version, such as ``3.12``, that a path or a file name ends in."""
+    return next((found[3] for text in texts if (found := _LIBRARY.search(text))), None)
+
+
+def chosen(libraries: Iterable[str | None], name: str) -> str | None:
+    """Return which of `libraries` belongs to the interpreter called `name`, such as ``python3``.
+
+    Without a version in the name it is the newest of its kind, or simply the newest.
+    """
+    wanted, version = library(name), series(name)
+    kind = name.rstrip("0123456789.t")
+    present = sorted(set(filter(None, libraries)), key=_age)
+    if wanted in present:
+        return wanted
+    same = [each for each in present if version in {None, series(each)}]
+    alike = [each for each in same if kind == each.rstrip("0123456789.t")]
+    best = alike or same
+    return best[-1] if best else wanted
+
+
+def oldest_first(libraries: Iterable[str | None]) -> list[str]:
+    """Return the different `libraries` by their version."""
+    return sorted(set(filter(None, libraries)), key=_age)
+
+
+def _age(name: str) -> tuple[list[int], bool, str]:
+    """Return what libraries are sorted by: the usual build of CPython is last in its version."""
+    version = series(name) or "0"
+    return [*map(int, version.split("."))], name == f"python{version}", name
+
+
+def version_of(tree: Tree, site_packages: Collection[str]) -> str:
+    """Return the version of the Python that `site_packages` belong to, as in ``3.12.1``.
+
+    The first two numbers are in their paths (``lib/python3.12/``), or beside ``lib/python3``;
+    all of them in a pyvenv.cfg, or in Python's own header files. If the third is unknown, it
+    is a late one. If nothing is known, it is the running Python's version.
+    """
+    found = None
+    for path in site_packages:
+        prefix = root_of(path)
+        name = library(path) or _library_beside(tree, path)
+        version = series(name or "")
+        found = found or version
+        config = tree.read(os.path.join(prefix, "pyvenv.cfg"), _FILE_LIMIT) or b""
+        header = tree.read(os.path.join(prefix, f"include/{name}/patchlevel.h"), _FILE_LIMIT)
+        for pattern, content in (
+            (rb"(?m)^version(?:_info)?\s*=\s*([0-9]+\.[0-9]+\.[0-9]+)", config),
+            (rb'(?m)^#define\s+PY_VERSION\s+"([0-9]+\.[0-9]+\.[0-9]+)', header or b""),
+        ):
+            match = re.search(pattern, content)
+            if match is not None and match[1].decode().startswith(f"{found}." if found else ""):
+                return match[1].decode()
+    if found:
+        return f"{found}.{_PATCH_UNKNOWN}"
+    return ".".join(map(str, sys.version_info[:3]))
+
+
+def _library_beside(tree: Tree, site_packages: str) -> str | None:
+    """Return the newest Python beside ``lib/python3``, which Debian has for all of them."""
+    lib, python = os.path.split(os.path.dirname(site_packages))
+    return chosen(map(library, tree.names(lib)), "python") if python == "python3" else None
+
+
+def root_of(site_packages: str) -> str:
+    """Return the root of the installation that a site-packages directory belongs to.
+
+    Debian's local directory belongs to the Python in /usr.
+    """
+    above = os.path.dirname(site_packages)
+    prefix = os.path.dirname(above if os.path.basename(above) == "Lib" else os.path.dirname(above))
+    if site_packages.endswith("dist-packages") and os.path.basename(prefix) == "local":
+        return os.path.dirname(prefix)
+    return prefix
+
+
+def markers(python: str, places: Iterable[str]) -> dict[str, str]:
+    """Return the variables of environment markers that follow from a version of Python.
+
+    PyPy is recognized by the paths `places`. Those of the platform are the running Python's.
+    """
+    is_pypy = any("/pypy" in place for place in places)
+    return {
+        "implementation_name": "pypy" if is_pypy else "cpython",
+        "platform_python_implementation": "PyPy" if is_pypy else "CPython",
+        "python_version": ".".join(python.split(".")[:2]),
+        "python_full_version": python,
+        "implementation_version": python,
+    }

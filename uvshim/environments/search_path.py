@@ -1,0 +1,197 @@
+"""What a Python imports from: its `sys.path`, as the standard library's `site` builds it.
+
+Only files are read. The `import` lines of .pth files are not run, so a path that only such a line
+adds is unknown here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from uvshim.environments import interpreter
+from uvshim.environments.environment import existing, usual_site_packages
+from uvshim.environments.tree import DiskTree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from uvshim.environments.environment import Environment
+    from uvshim.environments.tree import SearchableTree, Tree
+
+CONFIGURATION = "pyvenv.cfg"
+
+# What is read at most of a pyvenv.cfg or a .pth file, in bytes.
+_FILE_LIMIT = 1024 * 1024
+
+# The first patch releases that skip .pth files whose names begin with a dot, and the first release
+# that skips a byte order mark.
+_SKIP_HIDDEN: dict[tuple[int, ...], int] = {
+    (3, 8): 19,
+    (3, 9): 19,
+    (3, 10): 14,
+    (3, 11): 8,
+    (3, 12): 2,
+}
+_READS_MARK = (3, 13)
+_MARK = b"\xef\xbb\xbf"
+
+
+# --- site-packages directories --------------------------------------------------------------------
+
+
+def site_directories(environment: Environment) -> tuple[str, ...]:
+    """Return the site-packages directories that the Python of `environment` imports from.
+
+    They are in the order of `sys.path`: in a virtual environment its own, then the user's and the
+    system's if it has them; otherwise the user's come first.
+    """
+    tree, path, own = environment.tree, environment.path, environment.site_packages
+    if path in own:
+        path = os.path.dirname(os.path.dirname(os.path.dirname(path)))
+    if tree.is_file(os.path.join(path, CONFIGURATION)):
+        mine = own if environment.path in own else in_virtual_environment(tree, path)
+        directories = [*mine, *_below(tree, path, interpreter.library(*mine))]
+    elif environment.path in own:
+        directories = list(own)
+    else:
+        name = interpreter.library(*own)
+        user = _of_user(tree, name) if has_interpreter(tree, path) else []
+        directories = [*user, *own, *in_prefix(tree, path, name)]
+    return tuple(existing(directories, tree.is_directory, lambda each: tree.real(each) or each))
+
+
+def in_prefix(tree: SearchableTree, root: str, name: str | None) -> list[str]:
+    """Return the site-packages directories below `root` of the Python with the library `name`.
+
+    Without `name` it is the newest Python. Debian has a directory for all of them.
+    """
+    found = in_usual_places(tree, root)
+    name = name or interpreter.chosen(map(interpreter.library, found), "python")
+    return [path for path in found if interpreter.library(path) in {None, name}]
+
+
+def in_usual_places(tree: SearchableTree, root: str) -> list[str]:
+    """Return the site-packages directories below `root`, each once, local ones first."""
+    usual = usual_site_packages(root, tree.names)
+    found = existing(usual, tree.is_directory, lambda path: tree.real(path) or path)
+    return sorted(found, key=lambda path: "/local/" not in path)
+
+
+def in_virtual_environment(tree: SearchableTree, root: str) -> list[str]:
+    """Return the site-packages directories of the virtual environment at `root` itself.
+
+    Of several Pythons there, it is the one that pyvenv.cfg names: the others are left from before.
+    Which build of it that is, only the link to the interpreter tells.
+    """
+    found = in_usual_places(tree, root)
+    present = set(map(interpreter.library, found))
+    name = _library_in(settings_of(tree, root))
+    program = os.path.basename(tree.real(os.path.join(root, "bin", "python")) or "")
+    linked = interpreter.library(program)
+    fits = name is None or interpreter.series(linked or "") == interpreter.series(name)
+    if linked in present and fits:
+        name = linked
+    return [path for path in found if interpreter.library(path) in {None, name}] or found
+
+
+def _library_in(settings: dict[str, str]) -> str | None:
+    """Return the library of the Python that the `settings` of a pyvenv.cfg name."""
+    kind = "pypy" if settings.get("implementation", "").lower() == "pypy" else "python"
+    return interpreter.library(kind + (settings.get("version_info") or settings.get("version", "")))
+
+
+def _below(tree: SearchableTree, root: str, name: str | None) -> list[str]:
+    """Return what the virtual environment at `root` adds to its own directories, if anything."""
+    settings = settings_of(tree, root)
+    if settings.get("include-system-site-packages", "").lower() != "true" or "home" not in settings:
+        return []
+    name = name or _library_in(settings)
+    return [*_of_user(tree, name), *_of_home(tree, settings["home"], name)]
+
+
+def _of_home(tree: SearchableTree, home: str, name: str | None) -> list[str]:
+    """Return the directories of the Python in the directory `home`, as a pyvenv.cfg names it.
+
+    Like Python itself, we look for the standard library beside `home`, and if it is not there,
+    where the interpreter in `home` really is (CPython, Modules/getpath.py).
+    """
+    beside = os.path.dirname(home)
+    if not tree.is_file(os.path.join(beside, f"lib/{name}/os.py")):
+        for program in (name or "python", "python3", "pypy3", "python"):
+            real = tree.real(os.path.join(home, program))
+            root = os.path.dirname(os.path.dirname(real or ""))
+            if real and root != tree.real(beside) and (found := in_prefix(tree, root, name)):
+                return found
+    return in_prefix(tree, beside, name)
+
+
+def _of_user(tree: SearchableTree, name: str | None) -> list[str]:
+    """Return the site-packages directory of the user who runs this, for the library `name`.
+
+    Nobody knows whose that would be in an image.
+    """
+    if not isinstance(tree, DiskTree) or tree.root is not None or name is None:
+        return []
+    if os.environ.get("PYTHONNOUSERSITE"):
+        return []
+    base = os.environ.get("PYTHONUSERBASE") or os.path.expanduser("~/.local")
+    path = os.path.join(base, f"lib/{name}/site-packages")
+    return [path] if tree.is_directory(path) else []
+
+
+def has_interpreter(tree: SearchableTree, root: str) -> bool:
+    """Return True if a Python is installed below `root`, and not only for a Python elsewhere."""
+    return any(name.startswith(("python", "pypy")) for name in tree.names(f"{root}/bin"))
+
+
+def settings_of(tree: Tree, root: str) -> dict[str, str]:
+    """Return the keys and values of the pyvenv.cfg in `root` (documentation of `site`)."""
+    content = tree.read(os.path.join(root, CONFIGURATION), _FILE_LIMIT) or b""
+    lines = content.decode("utf-8", "surrogateescape").splitlines()
+    pairs = (line.partition("=") for line in lines)
+    return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
+
+
+# --- .pth files -----------------------------------------------------------------------------------
+
+
+def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:
+    """Return what the directories `site_packages` add to `sys.path`.
+
+    These are the directories themselves, and what their .pth files name: in the order of the
+    files' names, after their own directory. What does not exist is left out.
+    """
+    directories = tuple(site_packages)
+    path: list[str] = []
+    for directory in directories:
+        for entry in (directory, *_named_in_pth(tree, directory, directories)):
+            if entry not in path:
+                path.append(entry)
+    return path
+
+
+def _named_in_pth(tree: Tree, directory: str, directories: tuple[str, ...]) -> Iterator[str]:
+    for name in sorted(tree.names(directory)):
+        if not name.endswith(".pth"):
+            continue
+        if name.startswith(".") and _skips_hidden(_version(tree, directories)):
+            continue
+        content = tree.read(f"{directory}/{name}", _FILE_LIMIT) or b""
+        if content.startswith(_MARK) and _version(tree, directories) >= _READS_MARK:
+            content = content.removeprefix(_MARK)
+        for line in content.decode("utf-8", "surrogateescape").splitlines():
+            if not line.strip() or line.startswith(("#", "import ", "import\t")):
+                continue
+            entry = os.path.normpath(os.path.join(directory, line.rstrip()))
+            if tree.is_directory(entry) or tree.is_file(entry):
+                yield entry
+
+
+def _version(tree: Tree, directories: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(map(int, interpreter.version_of(tree, directories).split(".")))
+
+
+def _skips_hidden(version: tuple[int, ...]) -> bool:
+    """Return True if a Python of this `version` ignores .pth files that begin with a dot."""
+    return version >= (3, 13) or version[2] >= _SKIP_HIDDEN.get(version[:2], 1000)
