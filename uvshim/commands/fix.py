@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from uvshim.environments.installation import Installation
     from uvshim.messages import Messages
-    from uvshim.rename.plan import Plan
 
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
@@ -82,20 +81,18 @@ def _fix(found: Installation, gate: Gate, *, dry_run: bool) -> Fixed:
         for name in sorted(os.listdir(directory))
         if name.endswith(".dist-info") and name[0] != "~"  # which pip has put aside
     ]
-    known: dict[str, Plan] = {}
     outcome = on_disk.rename(
         paths,
         lambda name: not gate.excludes(name),
         in_use=spelling.in_use(found.tree, found.visible),
         dry_run=dry_run,
-        known=known,
     )
     # Only a tree without a root has the paths of this machine, by which plans are known.
     diagnosis = diagnose_directories(
         found.tree,
         found.site_packages,
         excluded=gate.excludes,
-        known=known if found.tree.root is None else None,
+        known=outcome.known if found.tree.root is None else None,
     )
     return Fixed(outcome, Report(found, diagnosis, gate))
 
