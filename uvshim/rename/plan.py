@@ -10,7 +10,7 @@ import posixpath
 
 from uvshim.environments.snapshot import may_be_dotted
 from uvshim.rename import names
-from uvshim.rename.record import UNFINISHED, Record, RecordError
+from uvshim.rename.record import Record, RecordError
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ BUILDING = ".uvshim"
 # Package managers that list the files they own by path. They write their name to INSTALLER.
 _OWNERS = frozenset({"conda", "conda-pypi", "debian", "dpkg", "rpm"})
 
+# What is read of a METADATA first, in bytes: most headers are shorter.
+_USUAL_HEADER = 4096
+
 # What is read of a RECORD at most, in bytes. The longest real ones have a tenth of it.
 _RECORD_LIMIT = 64 * 1024 * 1024
 
@@ -42,7 +45,8 @@ class Plan:
 
     - `name`: the project name, as METADATA has it;
     - `path`: the path of the directory in the tree;
-    - `directory`: the name that it should have;
+    - `own`: the name that it has;
+    - `directory` and `destination`: the name and the path that it should have;
     - `wrong`: what is wrong: `MISNAMED` or `NORMALIZED_NAME`, `STALE_RECORD`;
     - `obstacle`: why that cannot be changed, as a clause; "" if it can;
     - `owner`: the package manager that owns the directory, "" unless something is wrong with it;
@@ -59,25 +63,16 @@ class Plan:
         aliases: frozenset[str] = frozenset(),
     ) -> None:
         """Plan to do nothing."""
+        place, slash, self.own = path.rpartition("/")
         self.name = name
         self.path = path
         self.directory = directory
+        self.destination = place + slash + directory
         self.record = record
         self.aliases = aliases
         self.wrong: tuple[str, ...] = ()
         self.obstacle = ""
         self.owner = ""
-
-    @property
-    def own(self) -> str:
-        """The name that the directory has."""
-        return posixpath.basename(self.path)
-
-    @property
-    def destination(self) -> str:
-        """The path that the directory should have."""
-        place, slash, _ = self.path.rpartition("/")
-        return place + slash + self.directory
 
     @property
     def version(self) -> str:
@@ -112,7 +107,9 @@ def make(
     describes: then nothing is known about the directory.
     """
     own = posixpath.basename(path)
-    metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
+    metadata = tree.read(f"{path}/METADATA", _USUAL_HEADER)
+    if metadata and b"\n\n" not in metadata:
+        metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
     if metadata is None:
         message = "it has no METADATA" if tree.is_directory(path) else "it is not a directory"
         raise names.MetadataError(message)
@@ -131,7 +128,7 @@ def make(
         plan.obstacle = str(error)
     else:
         _look_into_record(plan, plan.record, tree)
-    if plan.wrong:
+    if plan.wrong and not only_new:
         plan.owner = _owner(tree, path)
     return plan
 
@@ -158,7 +155,7 @@ def _record(tree: Tree, directory: str) -> Record:
     if len(content) == _RECORD_LIMIT:  # the rest would be lost
         message = "its RECORD is too long"
         raise RecordError(message)
-    return Record(content)
+    return Record(content, posixpath.basename(directory))
 
 
 def _look_into_record(plan: Plan, record: Record, tree: Tree) -> None:
@@ -176,7 +173,7 @@ def _look_into_record(plan: Plan, record: Record, tree: Tree) -> None:
     }
     if others:
         others.difference_update(tree.names(posixpath.dirname(plan.path)))
-    if others or UNFINISHED in record.files(plan.own):
+    if others or record.is_unfinished:
         plan.wrong += (STALE_RECORD,)
     if not listed.isdisjoint({"", ".."}) and _lists_by_detour(plan.path, record):
         plan.obstacle = "its RECORD lists its files by another path than the one from beside it"

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 # A RECORD is written under this name before it replaces the old one. While that file may exist,
 # RECORD lists it.
 UNFINISHED = "RECORD.uvshim"
+_UNFINISHED = UNFINISHED.encode()
 
 # A kill inside a write leaves a part of it that ends at a multiple of this (Linux, mm/filemap.c).
 _PAGE = 4096
 
+
 # All bytes but those that delimit rows and fields, or may make that difficult.
 _ORDINARY = bytes(set(range(256)) - set(b',"\r\n\0'))
+
+_NO_ROW = "its RECORD has a row that is not a path, a hash and a size"
 
 
 class RecordError(ValueError):
@@ -31,36 +35,56 @@ class Record:
     """What a RECORD lists.
 
     - `content`: its bytes, without a last row that a killed run has torn;
-    - `is_plain`: each row is one line without quotes.
+    - `only`: its own directory, if all paths with ``.dist-info`` in them begin with it, and each
+      row is one line without quotes; else "". Then no row needs to be taken apart;
+    - `is_unfinished`: a killed run has left it as it is.
     """
 
-    def __init__(self, content: bytes) -> None:
-        """Read `content`. Raise `RecordError` if it is not a RECORD."""
+    def __init__(self, content: bytes, own: str) -> None:
+        """Read the `content` of the one in the dist-info directory `own`.
+
+        Raise `RecordError` if it is not a RECORD.
+        """
         self.content = content[: complete(content)]
-        self.is_plain = _is_plain(self.content)
-        self._rows = (
-            self.content.splitlines(keepends=True)
-            if self.is_plain
-            else [_row(path, f",{hash_},{size}\n") for path, hash_, size in elements(self.content)]
-        )
-        # The few rows that a rename may change: number, path in two parts, the other elements.
-        self._infos: list[tuple[int, str, str, str]] = []
-        for number, row in enumerate(self._rows):
-            if b".dist-info" in row:
-                path, columns = _apart(row)
-                self._infos.append((number, *split(path), columns))
+        start = _bytes(f"\n{own}/")
+        self._between = self.content.split(start)
+        if self.content.startswith(start[1:]):
+            self._between[:1] = [b"", self._between[0][len(start) - 1 :]]
+        is_only = 1 < len(self._between) == self.content.count(b".dist-info") + 1
+        self.only = own if is_only and _is_plain(self.content) else ""
+        if self.only:
+            self.is_unfinished = any(each.startswith(_UNFINISHED) for each in self._between)
+            return
+        self._read_rows()
+        self.is_unfinished = any(rest == UNFINISHED for _, _, rest, _ in self._infos)
+
+    def _read_rows(self) -> None:
+        """Read all rows, and take those apart that a rename may change."""
+        self._rows = [
+            _row(path, f",{hash_},{size}\n") for path, hash_, size in elements(self.content)
+        ]
+        if _is_plain(self.content):
+            self._rows = self.content.splitlines(keepends=True)
+        self._infos = [
+            (number, *split(path), columns)
+            for number, row in enumerate(self._rows)
+            if b".dist-info" in row
+            for path, columns in [_apart(row)]
+        ]
 
     def directories(self) -> set[str]:
         """Return the first components of all paths with ``.dist-info`` in them."""
-        return {first for _, first, _, _ in self._infos}
+        return {self.only} if self.only else {first for _, first, _, _ in self._infos}
 
     def files(self, directory: str) -> set[str]:
         """Return what is listed in the dist-info `directory`: paths relative to it."""
+        if self.only:
+            self._read_rows()
         return {rest for _, first, rest, _ in self._infos if first == directory}
 
     def paths(self) -> Iterator[str]:
         """Yield the paths of all rows."""
-        return (_apart(row)[0] for row in self._rows)
+        return (path for path, _, _ in elements(self.content))
 
     def renamed(self, aliases: Collection[str], directory: str) -> bytes:
         """Return the content that lists each file of the directories `aliases` in `directory`.
@@ -68,6 +92,11 @@ class Record:
         "There is one record per installed file": of two rows for one file, the first stays, with
         the hash of the second if it has none. Other rows are not changed.
         """
+        if self.only in aliases and not self.is_unfinished:
+            content = _bytes(f"\n{directory}/").join(self._between)
+            return content if self._between[0] else content[1:]
+        if self.only:
+            self._read_rows()
         rows = list(self._rows)
         kept: dict[str, tuple[int, str]] = {}
         for number, first, rest, columns in self._infos:
@@ -86,6 +115,11 @@ class Record:
 
         The last one is for `UNFINISHED`.
         """
+        unfinished = self.row(f"{directory}/{UNFINISHED}")
+        if self.only in aliases and self.only != directory:
+            start = _bytes(f"{directory}/")
+            rows = [start + each.partition(b"\n")[0] + b"\n" for each in self._between[1:]]
+            return [*rows, unfinished]
         listed = self.files(directory)
         missing = {
             rest: columns
@@ -93,11 +127,11 @@ class Record:
             if first in aliases and rest not in listed
         }
         rows = [_row(f"{directory}/{rest}", columns) for rest, columns in missing.items()]
-        return rows if UNFINISHED in listed else [*rows, self.row(f"{directory}/{UNFINISHED}")]
+        return rows if UNFINISHED in listed else [*rows, unfinished]
 
     def row(self, path: str) -> bytes:
         """Return a row without a hash that lists `path`, with the line end of the others."""
-        return _row(path, ",,\r\n" if self._rows[0].endswith(b"\r\n") else ",,\n")
+        return _row(path, ",,\r\n" if self.content.endswith(b"\r\n") else ",,\n")
 
 
 def appended(rows: Iterable[bytes], filler: bytes, end: int) -> bytes:
@@ -130,6 +164,8 @@ def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
     if _is_plain(content):
         for row in content.decode("utf-8", "surrogateescape").replace("\r", "").split("\n")[:-1]:
             path, hash_, size = row.split(",")
+            if not path:
+                raise RecordError(_NO_ROW)
             yield path, hash_, size
         return
     import csv
@@ -147,7 +183,7 @@ def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
             message = ""
             # That reader takes each backslash for a slash, but a file's name may have one.
             if not path or "\0" in text or "\\" in text or {'"', ","} & set(hash_ + size):
-                message = "its RECORD has a row that cannot be read"
+                message = _NO_ROW
                 break
             yield path, hash_, size
     except InvalidRecordEntry as error:
@@ -165,8 +201,9 @@ def complete(content: bytes) -> int:
     installer has torn it, and what is missing is unknown.
     """
     end = content.rfind(b"\n") + 1
-    torn = content.count(b",", end) < 2 and content.find(b"/RECORD,", 0, end) >= 0  # noqa: PLR2004
-    return end if torn else len(content)
+    if end == len(content) or content.count(b",", end) >= 2:  # noqa: PLR2004
+        return len(content)
+    return end if b"/RECORD," in content[:end] else len(content)
 
 
 def split(path: str) -> tuple[str, str]:
@@ -185,11 +222,10 @@ def split(path: str) -> tuple[str, str]:
 
 
 def _is_plain(content: bytes) -> bool:
-    """Return True if each row is one line: a path, two commas, no quotes, the same line end."""
+    """Return True if each row is one line: two commas, no quotes, the same line end."""
     marks = content.translate(None, _ORDINARY)
     row = b",,\r\n" if marks[2:3] == b"\r" else b",,\n"
-    is_regular = marks == row * (len(marks) // len(row)) and content.endswith(b"\n")
-    return is_regular and b"\n," not in content and not content.startswith(b",")
+    return marks == row * (len(marks) // len(row)) and content.endswith(b"\n")
 
 
 def _apart(row: bytes) -> tuple[str, str]:
@@ -206,4 +242,8 @@ def _row(path: str, columns: str) -> bytes:
     """Return the row of `path`, quoted if need be, and the `columns` after it."""
     if '"' in path or "," in path or "\r" in path or "\n" in path:
         path = '"' + path.replace('"', '""') + '"'
-    return (path + columns).encode("utf-8", "surrogateescape")
+    return _bytes(path + columns)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

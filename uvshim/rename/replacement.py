@@ -194,7 +194,7 @@ def read(directory: str) -> Record:
     if content is None:
         message = "it has no RECORD"
         raise RecordError(message)
-    return Record(content)
+    return Record(content, os.path.basename(directory))
 
 
 def append(directory: str, rows: list[bytes]) -> None:
