@@ -83,22 +83,9 @@ def parse_metadata(metadata: bytes) -> tuple[str, str]:
     Raise `MetadataError` if there is no Name, more than one, or an invalid one.
     """
     end = metadata.find(b"\n\n")
-    header = metadata[:end] if end >= 0 else metadata.partition(b"\r\n\r\n")[0]
-    if usual := _parse_usual(header):
-        return usual
-    from email.parser import HeaderParser
-
-    fields = HeaderParser().parsestr(header.decode("utf-8", "replace"))
-    found: list[str] = fields.get_all("Name", [])
-    if len(found) != 1:
-        message = f"its METADATA has {'more than one' if found else 'no'} Name"
-        raise MetadataError(message)
-    name = found[0].strip()
-    if not is_project_name(name):
-        message = f"the Name in its METADATA is not a valid project name: {shown(name)}"
-        raise MetadataError(message)
-    versions: list[str] = fields.get_all("Version", [])
-    return name, versions[0].strip() if len(versions) == 1 else ""
+    header = metadata[:end] if end >= 0 else metadata
+    header = header.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")
+    return _parse_usual(header) or _parse_any(header.decode("utf-8", "replace"))
 
 
 def _parse_usual(header: bytes) -> tuple[str, str] | None:
@@ -117,6 +104,23 @@ def _parse_usual(header: bytes) -> tuple[str, str] | None:
         return None
     project, release = name.decode("latin-1"), version.decode("latin-1")
     return (project, release) if is_project_name(project) and is_version(release) else None
+
+
+def _parse_any(header: str) -> tuple[str, str]:
+    """Return name and version in a `header` as the standard library reads it, 50 times slower."""
+    from email.parser import HeaderParser
+
+    fields = HeaderParser().parsestr(header)
+    found: list[str] = fields.get_all("Name", [])
+    if len(found) != 1:
+        message = f"its METADATA has {'more than one' if found else 'no'} Name"
+        raise MetadataError(message)
+    name = found[0].strip()
+    if not is_project_name(name):
+        message = f"the Name in its METADATA is not a valid project name: {shown(name)}"
+        raise MetadataError(message)
+    versions: list[str] = fields.get_all("Version", [])
+    return name, versions[0].strip() if len(versions) == 1 else ""
 
 
 def version_in(directory: str, name: str) -> str | None:
