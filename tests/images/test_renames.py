@@ -154,12 +154,12 @@ def test_the_image_is_mended_as_its_unpacked_root_would_be(tmp_path: Path, mess:
     ours = [outcome for outcome, _ in result.platforms[0].repair.environments]
     for on_the_disk, in_the_image in zip(outcomes, ours, strict=True):
         assert [
-            each._replace(before=each.before[len(str(root)) :], path=each.path[len(str(root)) :])
+            (each.name, each.version, each.before[len(str(root)) :], each.path[len(str(root)) :])
             for each in on_the_disk.renamed
-        ] == in_the_image.renamed
-        assert [
-            each._replace(path=each.path[len(str(root)) :]) for each in on_the_disk.left_alone
-        ] == in_the_image.left_alone
+        ] == [(each.name, each.version, each.before, each.path) for each in in_the_image.renamed]
+        assert [(each.path[len(str(root)) :], each.reason) for each in on_the_disk.left_alone] == [
+            (each.path, each.reason) for each in in_the_image.left_alone
+        ]
     tag = "new" if result.new else "old"
     assert (result.new is not None) == any(each.renamed for each in outcomes)
     assert states(unpacked(path, tag, tmp_path / "new")) == states(root)

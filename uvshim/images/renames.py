@@ -70,10 +70,10 @@ def repair(image: Image, gate: Gate, moment: int) -> Repair:
         content = building.content(image)
         tree = tree.with_layer(changes.read(layout.in_memory(content)))
     seconds = time.monotonic() - begin
-    done = [
-        (outcome._replace(seconds=seconds), _report(found.in_tree(tree), gate, image))
-        for outcome, found in zip(outcomes, environments, strict=True)
-    ]
+    done = []
+    for outcome, found in zip(outcomes, environments, strict=True):
+        outcome.seconds = seconds
+        done.append((outcome, _report(found.in_tree(tree), gate, image)))
     return Repair(content, done)
 
 
@@ -165,7 +165,7 @@ def _obstacle(tree: ImageTree, wanted: Plan, standing: set[str]) -> str:
     if isinstance(_children(tree, posixpath.dirname(wanted.path))[wanted.own], Link):
         return "it is a symbolic link"
     if wanted.directory != wanted.own and wanted.directory in standing:
-        return f"`{wanted.directory}` stands beside it already"
+        return f"`{wanted.directory}` exists already"
     listed = tree.node(f"{wanted.path}/RECORD")
     content = tree.read(f"{wanted.path}/RECORD", materials.LIMIT)
     if not isinstance(listed, File) or content is None or len(content) < listed.size:
@@ -224,7 +224,7 @@ class _Building:
         listed = self.tree.node(f"{wanted.path}/RECORD")
         assert isinstance(listed, File)  # noqa: S101  # or it would have been an obstacle
         self._copies[f"{target}/RECORD"] = listed
-        self._contents[f"{target}/RECORD"] = record.render(wanted.afterwards().listed)
+        self._contents[f"{target}/RECORD"] = wanted.new_record()
         while target := posixpath.dirname(target):
             node = self.tree.node(f"/{target}")
             if node is not None:
