@@ -14,7 +14,7 @@ help:
 	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
 	@echo 'make bench       uvpip beside uv, the snippet and pip: times and ratios'
 	@echo 'make lint        ruff, mypy and the layers of the package'
-	@echo 'make zipapp      one file with all that uvshim needs: dist/uvshim.pyz'
+	@echo 'make zipapp      uvshim in one file, dist/uvshim.pyz; needs only Python, and pip or uv'
 	@echo 'make docs        the documentation, in site/'
 	@echo 'make dist        all that a release consists of, checked'
 
@@ -49,16 +49,17 @@ bench: $(VENV)/ready
 	$(BIN)/python tools/bench.py
 	$(BIN)/python tools/bench_images.py
 
-# One file with all that it needs: dist/uvshim.pyz.
-zipapp: $(VENV)/ready
-	$(BIN)/python tools/zipapp.py
+# One file with everything that uvshim needs: dist/uvshim.pyz. It takes a Python 3.10 or later, and
+# pip or uv; no development environment.
+zipapp:
+	$(PYTHON) tools/zipapp.py
 
 # The documentation, in site/; nothing in it may be missing or point nowhere.
 docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
 
 # All that a release consists of, checked. See docs/releasing.md.
-dist: zipapp
+dist: $(VENV)/ready zipapp
 	rm -f dist/*.whl dist/*.tar.gz dist/SHA256SUMS
 	env -u SOURCE_DATE_EPOCH $(BIN)/uv build --quiet --out-dir dist \
 		--build-constraints tools/build-constraints.txt
