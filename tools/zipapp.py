@@ -81,8 +81,9 @@ def _dependencies(directory: Path) -> Iterator[tuple[str, bytes]]:
         if uv is None:
             sys.exit(f"error: {sys.executable} has no pip, and PATH has no uv: install either")
         pip = [uv, "--quiet", "pip", "install", "--python", sys.executable]
-    wanted = ["--require-hashes", "--only-binary=:all:", "--no-deps", "--requirement", REQUIREMENTS]
-    subprocess.run([*pip, "--target", directory, *wanted], check=True)
+    wanted = ["--require-hashes", "--only-binary=:all:", "--no-deps"]
+    where = ["--target", directory, "--requirement", REQUIREMENTS]
+    subprocess.run([*pip, *wanted, *where], check=True)
     names = [line.partition("==")[0] for line in REQUIREMENTS.read_text().splitlines()]
     for path in sorted(directory.rglob("*")):
         member = path.relative_to(directory).as_posix()

@@ -327,7 +327,7 @@ def test_it_asks_uv_where_path_has_no_python(
     managed = tmp_path / "managed" / f"cpython-{version}-linux-{os.uname().machine}-gnu"
     managed.parent.mkdir()
     copy_installation(managed)
-    installed = {"UV_PYTHON_INSTALL_DIR": str(managed.parent)}
+    installed: dict[str, Any] = {"UV_PYTHON_INSTALL_DIR": str(managed.parent)}
     done = run(uvshim, "--version", PATH=str(only_uv), **installed)
     assert done.stdout == f"uvshim {__version__}\n", done.stderr
     named = run(uvshim, "--version", PATH="/nowhere", UVSHIM_UV=str(uv), **installed)
@@ -385,7 +385,11 @@ def hostile(tmp_path: Path) -> dict[str, Any]:
 def test_no_variable_of_python_reaches_it(
     run: Run, uvpip: Path, uvshim: Path, venv: Venv, wheels: Path, hostile: dict[str, Any]
 ) -> None:
-    also = {"PYTHONHOME": "/nowhere", "PYTHONHASHSEED": "none", "PYTHONSTARTUP": "/nowhere"}
+    also: dict[str, Any] = {
+        "PYTHONHOME": "/nowhere",
+        "PYTHONHASHSEED": "none",
+        "PYTHONSTARTUP": "/nowhere",
+    }
     wanted = ("--no-index", "--find-links", wheels, "simple")
     done = run(uvpip, *wanted, PYTHONDEVMODE="1", **hostile, **also)
     assert done.returncode == 0, done.stderr
