@@ -74,7 +74,7 @@ def _dependencies(directory: Path) -> Iterator[tuple[str, bytes]]:
 
     The requirements name by their hashes the wheels that are for no platform.
     """
-    pip: list[str | Path] = [sys.executable, "-m", "pip", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--quiet"]
     pip += ["--disable-pip-version-check", "install", "--no-compile"]
     if importlib.util.find_spec("pip") is None:
         uv = shutil.which("uv")
@@ -82,7 +82,7 @@ def _dependencies(directory: Path) -> Iterator[tuple[str, bytes]]:
             sys.exit(f"error: {sys.executable} has no pip, and PATH has no uv: install either")
         pip = [uv, "--quiet", "pip", "install", "--python", sys.executable]
     wanted = ["--require-hashes", "--only-binary=:all:", "--no-deps"]
-    where = ["--target", directory, "--requirement", REQUIREMENTS]
+    where = ["--target", str(directory), "--requirement", str(REQUIREMENTS)]
     subprocess.run([*pip, *wanted, *where], check=True)
     names = [line.partition("==")[0] for line in REQUIREMENTS.read_text().splitlines()]
     for path in sorted(directory.rglob("*")):
