@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BUILD_IMAGE ?= docker build
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test acceptance image-test bench zipapp dist docs lint format clean
+.PHONY: help demo test acceptance image-test bench zipapp image share dist docs lint format clean
 
 help:
 	@echo 'make demo        the fault and the cure, on real packages'
@@ -15,6 +16,8 @@ help:
 	@echo 'make bench       uvpip beside uv, the snippet and pip: times and ratios'
 	@echo 'make lint        ruff, mypy and the layers of the package'
 	@echo 'make zipapp      uvshim in one file, dist/uvshim.pyz; needs only Python, and pip or uv'
+	@echo 'make image       an image to copy that file from, called uvshim; needs docker'
+	@echo 'make share       shell completion and manual pages, in share/'
 	@echo 'make docs        the documentation, in site/'
 	@echo 'make dist        all that a release consists of, checked'
 
@@ -53,6 +56,14 @@ bench: $(VENV)/ready
 # pip or uv; no development environment.
 zipapp:
 	$(PYTHON) tools/zipapp.py
+
+# The image to copy the file from: uvshim, by any program that builds Dockerfiles.
+image: zipapp
+	$(BUILD_IMAGE) --tag uvshim --file image/Dockerfile dist
+
+# Completion and manual pages, which are committed.
+share: $(VENV)/ready
+	$(BIN)/python tools/share.py
 
 # The documentation, in site/; nothing in it may be missing or point nowhere.
 docs: $(VENV)/ready
