@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 BUILD_IMAGE ?= docker build
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test acceptance image-test bench zipapp image share dist docs lint format clean
+.PHONY: help demo test acceptance newest-uv image-test bench zipapp image share dist docs lint format clean
 
 help:
 	@echo 'make demo        the fault and the cure, on real packages'
 	@echo 'make test        the tests that need no package index'
 	@echo 'make acceptance  the tests that do'
 	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
+	@echo 'make newest-uv   the tests of what uv answers, with the newest uv'
 	@echo 'make bench       uvpip beside uv, the snippet and pip: times and ratios'
 	@echo 'make lint        ruff, mypy and the layers of the package'
 	@echo 'make zipapp      uvshim in one file, dist/uvshim.pyz; needs only Python, and pip or uv'
@@ -39,6 +40,13 @@ test: $(VENV)/ready
 
 acceptance: $(VENV)/ready
 	$(PYTEST) -m 'index and not image' -n auto --dist worksteal
+
+# The tests that notice when an answer of uv is no longer understood, with the newest uv.
+newest-uv: $(VENV)/ready
+	$(BIN)/uv pip install --quiet --no-config --no-deps --upgrade --target .cache/newest-uv uv
+	.cache/newest-uv/bin/uv --version
+	UVSHIM_TEST_UV=$(CURDIR)/.cache/newest-uv/bin/uv $(PYTEST) -m 'not index' -n auto \
+		tests/uv tests/test_uvpip*.py tests/commands/test_run.py
 
 demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
