@@ -255,7 +255,7 @@ def test_a_project_that_brings_another_uvpip_does_no_harm(
     said = run(tool / "bin" / "uvshim", "check", venv.path, PATH=path)
     assert said.count(warned) == 1
     assert "use `uvshim pip`" in said
-    assert warned not in run(tool / "bin" / "uvshim", "-q", "check", venv.path, PATH=path)
+    assert warned not in run(tool / "bin" / "uvshim", "check", "-q", venv.path, PATH=path)
     assert f"uvshim {__version__}\nuv " in run(tool / "bin" / "uvshim", "pip", "--version")
     run("uv", "pip", "install", "--quiet", "--python", tool, "--reinstall", "--no-deps", wheel)
     assert warned not in run(tool / "bin" / "uvshim", "check", venv.path, PATH=path)
