@@ -29,7 +29,7 @@ CACHE = zipapp.ROOT / ".cache" / "image"
 
 DOCKERFILE = (RECIPES / "Dockerfile").read_text()
 WITH_PLAIN_UV = DOCKERFILE.replace("\nRUN uvpip ", "\nRUN uv pip install ")
-MEND = (RECIPES / "Dockerfile.mend").read_text()
+MEND = (RECIPES / "Dockerfile.fix").read_text()
 GATE = "RUN uvshim check ${VIRTUAL_ENV}\n"
 WITH_PLAIN_UV_AND_NO_GATE = WITH_PLAIN_UV.replace(GATE, "")
 

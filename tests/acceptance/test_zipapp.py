@@ -283,10 +283,16 @@ def test_every_shell_starts_it(run: Run, uvshim: Path, pythons: Pythons, shell: 
 def test_it_takes_a_python_outside_of_virtual_environments_where_it_can(
     run: Run, uvshim: Path, pythons: Pythons, tmp_path: Path
 ) -> None:
-    path = pythons("env/bin", "first", "second")
+    """Nor one of pyenv's shims, where it can: they change PATH, by which uv may find the target."""
+    env, shims, first = (pythons(name) for name in ("env/bin", "pyenv/shims", "first"))
     (tmp_path / "pythons" / "env" / "pyvenv.cfg").touch()
-    assert started(run(uvshim, "--version", PATH=path)) == ["first"]
-    assert started(run(uvshim, "--version", PATH=path.partition(os.pathsep)[0])) == ["env/bin"]
+    for path, expected in (
+        (f"{env}:{shims}:{first}", "first"),
+        (f"{shims}:{env}", "pyenv/shims"),
+        (f"{env}:{shims}", "env/bin"),
+        (env, "env/bin"),
+    ):
+        assert started(run(uvshim, "--version", PATH=path)) == [expected]
 
 
 def test_what_the_environment_starts_with_does_not_run(

@@ -7,17 +7,18 @@ start() {
     exec "$python" -I -S ${PYTHONDONTWRITEBYTECODE:+-B} "$file" "$@"
 }
 
-# Set `python` to the next one on PATH: outside of virtual environments if $1 is "outside", else
-# inside of them. $2 is a command that accepts or refuses it, the rest are the names to look for.
+# Set `python` to the first one on PATH that the command $2 accepts. The rest are the names to look
+# for. If $1 is "best", leave out two kinds: a Python of a virtual environment, which is probably the
+# one to be installed into, and the shims of pyenv and others, which change PATH for uv.
 find_python() {
-    place=$1
+    wanted=$1
     accept=$2
     shift 2
     for directory in $PATH; do
-        case $place in
-            outside) [ -e "$directory/../pyvenv.cfg" ] && continue ;;
-            inside) [ -e "$directory/../pyvenv.cfg" ] || continue ;;
-        esac
+        if [ "$wanted" = best ]; then
+            case $directory in */shims) continue ;; esac
+            [ -e "$directory/../pyvenv.cfg" ] && continue
+        fi
         set +f
         for pattern; do
             # shellcheck disable=SC2231
@@ -60,13 +61,12 @@ if [ -n "${UVSHIM_PYTHON-}" ]; then
 fi
 
 # Asking a Python for its version costs as much as starting uvshim, so take the first and see.
-# A virtual environment comes last: it is probably the one to be installed into.
 if [ -z "$old" ]; then
-    find_python outside true python3 && start "$@"
-    find_python inside true python3 && start "$@"
+    find_python best true python3 && start "$@"
+    find_python any true python3 && start "$@"
 fi
-find_python outside is_new 'python3.[1-9][0-9]' python3 python && start "$@"
-find_python inside is_new 'python3.[1-9][0-9]' python3 python && start "$@"
+find_python best is_new 'python3.[1-9][0-9]' python3 python && start "$@"
+find_python any is_new 'python3.[1-9][0-9]' python3 python && start "$@"
 uv_python && start "$@"
 fail "uvshim needs Python 3.10 or later, and PATH has none${old:+ ($old)}" \
     "install one, for example with \`uv python install\`, or name one in UVSHIM_PYTHON" 2
