@@ -41,7 +41,7 @@ def main() -> int:
 
     options = _parsed(sys.argv[1:])
     messages = Messages(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
-    _warn_of_another_uvpip(messages)
+    _note_another_uvpip(messages)
     try:
         return int(options.run(options, messages))
     except UvshimError as error:
@@ -56,8 +56,8 @@ def main() -> int:
         return 130
 
 
-def _warn_of_another_uvpip(messages: Messages) -> None:
-    """Print a warning if `uvpip` on PATH is a script of another project, such as uvpip-cli."""
+def _note_another_uvpip(messages: Messages) -> None:
+    """Print a note if `uvpip` on PATH is a script of another project, such as uvpip-cli."""
     path = process.on_path("uvpip")
     if path is None:
         return
@@ -67,7 +67,7 @@ def _warn_of_another_uvpip(messages: Messages) -> None:
     except OSError:
         return
     if b"uvpip" in start and b"uvshim" not in start:
-        messages.warning(f"`uvpip` on PATH is another project's ({path}): use `uvshim pip`")
+        messages.note(f"`uvpip` on PATH is another project's ({path}): use `uvshim pip`")
 
 
 def _cannot_write() -> bool:
