@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +14,6 @@ import uvshim
 from uvshim.errors import EnvironmentUnknownError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Run
     from tests.places import Venv
 
@@ -56,7 +56,9 @@ def test_diagnose_reads_a_tree(run: Run, uv: Path, venv: Venv, wheels: Path) -> 
 
 
 def test_everything_that_is_offered_is_there_and_nothing_else() -> None:
-    assert all(getattr(uvshim, name) is not None for name in uvshim.__all__)
+    assert all(getattr(uvshim, name) is not None for name in dir(uvshim))
+    typed = re.findall(r"import \w+ as (\w+)", Path(uvshim.__file__).read_text())
+    assert sorted(typed) == sorted({*dir(uvshim)} - {"__version__"})
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = uvshim.nothing
 
@@ -64,4 +66,4 @@ def test_everything_that_is_offered_is_there_and_nothing_else() -> None:
 def test_importing_the_package_imports_nothing_else() -> None:
     code = "import sys; before = set(sys.modules); import uvshim; print(*set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {"uvshim", "__future__"}
+    assert set(done.stdout.split()) == {"uvshim"}

@@ -50,21 +50,58 @@ def test_what_needs_the_dot_gets_it(run: Run, uvpip: Path, venv: Venv, wheels: P
     assert interface(venv) == DOTTED
 
 
-def test_a_later_package_that_spells_otherwise_changes_nothing_that_worked(
+@pytest.mark.parametrize("command", ["install", "sync", "run", "fix"])
+def test_a_later_requirement_brings_the_name_in_the_wheel_back(
+    run: Run, uv: Path, uvpip: Path, uvshim: Path, venv: Venv, wheels: Path, command: str
+) -> None:
+    index = ("--no-index", "-f", wheels)
+    run(uvpip, "zope.interface", f"setuptools=={OLD}", *index)
+    assert interface(venv) == DOTTED
+    (wheels / "r.txt").write_text(f"twisted\nzope.interface\nsetuptools=={OLD}\n")
+    done = {
+        "install": lambda: run(uvpip, "twisted", *index),
+        "sync": lambda: run(uvpip, "sync", wheels / "r.txt", *index),
+        "run": lambda: run(uvshim, "run", "--", uv, "pip", "install", "twisted", *index),
+        "fix": lambda: run(uv, "pip", "install", "twisted", *index),
+    }[command]()
+    assert done.returncode == 0, done.stderr
+    if command == "fix":
+        said = run(uvshim, "check", venv.path)
+        assert said.returncode == 1
+        assert NORMALIZED in said.stdout
+        done = run(uvshim, "fix", venv.path)
+    assert interface(venv) == NORMALIZED
+    assert "zope.interface" in done.stderr
+    assert "Nothing to fix" in run(uvshim, "fix", venv.path).stderr
+    assert run(uv, "pip", "uninstall", "twisted").returncode == 0
+    assert run(uvshim, "fix", venv.path).returncode == 0
+    assert interface(venv) == DOTTED
+    assert run(uv, "pip", "uninstall", "zope.interface").returncode == 0
+    assert not list(venv.site_packages.glob("zope*"))
+
+
+def test_a_setuptools_that_comes_later_finds_what_it_would_after_plain_uv(
+    run: Run, uvpip: Path, tmp_path: Path, wheels: Path
+) -> None:
+    index = ("--no-index", "-f", wheels)
+    target = tmp_path / "lib/python3.10/site-packages"  # there, that setuptools could work
+    for words in (["zope.interface"], ["twisted", "--no-deps"], [f"setuptools=={OLD}"]):
+        assert run(uvpip, "--target", target, *words, *index).returncode == 0
+    assert (target / NORMALIZED).is_dir()
+    assert not (target / DOTTED).exists()
+
+
+def test_what_a_later_package_requires_otherwise_is_reported(
     run: Run, uvpip: Path, uvshim: Path, venv: Venv, wheels: Path
 ) -> None:
     run(uvpip, "component", f"setuptools=={OLD}", "--no-index", "-f", wheels)
+    assert interface(venv) == DOTTED
     run(uvpip, "twisted", "--no-index", "-f", wheels)
-    assert interface(venv) == DOTTED
-    assert run(uvpip, "--reinstall", "zope.interface", "--no-index", "-f", wheels).returncode == 0
-    assert interface(venv) == DOTTED
-    run(uvshim, "fix", venv.path)
-    assert interface(venv) == DOTTED
+    assert interface(venv) == NORMALIZED  # as after plain uv
     said = run(uvshim, "check", venv.path)
     assert said.returncode == 1
-    assert (
-        "zope.interface is not found as zope-interface, which is how Twisted spells" in said.stdout
-    )
+    wanted = "zope.interface is not found as zope.interface, which is how component spells"
+    assert wanted in said.stdout
     assert f"uvpip install --python {venv.path} 'setuptools>=62,<82'" in said.stdout
 
 

@@ -1,61 +1,40 @@
-"""Keep every distribution findable by pkg_resources under the name it has, dots included.
+"""Rename distributions so that pkg_resources finds them under their own names, dots included.
 
-The commands `uvpip` and `uvshim` are what most people need. For programs there are
+Most people need the commands `uvpip` and `uvshim` only. Programs can use
 
-- `renormalize(site_packages, since=None)`, which renames what has a wrong name;
-- `Snapshot`, which tells what is new since a moment before;
-- `diagnose(tree)`, which tells what is wrong and what breaks because of it, in a `DiskTree` or
-  anything else that lists directories and reads files (a `Tree`);
-- `survey(images, executor=None)`, which tells that of container images, one or many;
+- `renormalize(site_packages, since=None)`: rename what has a wrong name;
+- `Snapshot`: tell what is new since an earlier moment;
+- `diagnose(tree)`: find what is wrong, and what breaks because of it, in a `DiskTree` or anything
+  else that lists directories and reads files (a `Tree`);
+- `survey(images, executor=None)`: the same for container images;
 
 and the types of what these return.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from uvshim.api import renormalize
-    from uvshim.check.diagnosis import (
-        Diagnosis,
-        EntryPoint,
-        Failure,
-        Finding,
-        Unreadable,
-        Unresolvable,
-        diagnose,
-    )
-    from uvshim.check.report import Report
-    from uvshim.environments.snapshot import Snapshot
-    from uvshim.environments.tree import DiskTree, Tree
-    from uvshim.images.survey import DiagnosedImage, Surveyed, survey
-    from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
-
-__all__ = [
-    "DiagnosedImage",
-    "Diagnosis",
-    "DiskTree",
-    "EntryPoint",
-    "Failure",
-    "Finding",
-    "LeftAlone",
-    "Outcome",
-    "Renamed",
-    "Report",
-    "Snapshot",
-    "Surveyed",
-    "Tree",
-    "Unreadable",
-    "Unresolvable",
-    "__version__",
-    "diagnose",
-    "renormalize",
-    "survey",
-]
+    from uvshim.api import renormalize as renormalize
+    from uvshim.check.diagnosis import Diagnosis as Diagnosis
+    from uvshim.check.diagnosis import EntryPoint as EntryPoint
+    from uvshim.check.diagnosis import Failure as Failure
+    from uvshim.check.diagnosis import Finding as Finding
+    from uvshim.check.diagnosis import Unreadable as Unreadable
+    from uvshim.check.diagnosis import Unresolvable as Unresolvable
+    from uvshim.check.diagnosis import diagnose as diagnose
+    from uvshim.check.report import Report as Report
+    from uvshim.environments.snapshot import Snapshot as Snapshot
+    from uvshim.environments.tree import DiskTree as DiskTree
+    from uvshim.environments.tree import Tree as Tree
+    from uvshim.images.survey import DiagnosedImage as DiagnosedImage
+    from uvshim.images.survey import Surveyed as Surveyed
+    from uvshim.images.survey import survey as survey
+    from uvshim.rename.on_disk import LeftAlone as LeftAlone
+    from uvshim.rename.on_disk import Outcome as Outcome
+    from uvshim.rename.on_disk import Renamed as Renamed
 
 __version__ = "0.1.0"
 
-# Where each name is to be found. `uvpip` needs none of it to begin.
+# The modules that define these names. `uvpip` imports none of them to start.
 _MODULES = {
     "DiagnosedImage": "uvshim.images.survey",
     "Diagnosis": "uvshim.check.diagnosis",
@@ -76,6 +55,11 @@ _MODULES = {
     "renormalize": "uvshim.api",
     "survey": "uvshim.images.survey",
 }
+
+
+def __dir__() -> list[str]:
+    """Return the names that are offered."""
+    return ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> object:

@@ -12,19 +12,22 @@ Importing this module imports all that a rename needs. `uvpip` does that only if
 
 from __future__ import annotations
 
+import os
+
 from uvshim import config
-from uvshim.environments.search_path import search_path
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
-from uvshim.rename.setuptools import PkgResources, imported_from, missed_names
+from uvshim.rename.setuptools import LAST_PYTHON, PkgResources, missed_names
 from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from uvshim.environments.environment import Environment
+    from uvshim.environments.tree import Tree
     from uvshim.messages import Messages
+    from uvshim.rename.spelling import Spellings
     from uvshim.uv.supervisor import Supervisor
 
 
@@ -45,11 +48,12 @@ def rename_new(
         with uv_lock(environment.lock, supervisor.interrupted, messages.waiting):
             # Look again: under the lock no other uv has written half of a directory.
             now = Snapshot.of(environment)
+            paths = before.new_in(environment, now)
+            chosen = spellings(environment, now)
+            if chosen:  # what is new may require another name for what is not
+                paths = sorted({*paths, *chosen.due_back(environment.tree, now.states)})
             outcome = on_disk.rename(
-                before.new_in(environment, now),
-                lambda name: not is_excluded(name),
-                in_use=in_use(environment, before, now),
-                only_new=True,
+                paths, lambda name: not is_excluded(name), spellings=chosen, only_new=True
             )
     except LockInterruptedError:
         messages.warning("Interrupted while another uv had the lock: nothing was renamed")
@@ -70,25 +74,70 @@ def suggest_first_fix(
 ) -> None:
     """Name `uvshim fix` if an older directory has a name that pkg_resources does not find."""
     for name in missed_names(before, now):
-        key = name.lower().replace(".", "-").replace("_", "-")
-        is_excluded = exclude and config.matcher(exclude)(name)
-        if not is_excluded and key not in in_use(environment, before, before):
+        if not (exclude and config.matcher(exclude)(name)):
             messages.suggest_first_fix(environment.path, name)
             return
 
 
-def in_use(environment: Environment, before: Snapshot, now: Snapshot) -> Collection[str]:
-    """Return the keys that must remain findable, where pkg_resources finds one spelling only.
+def spellings(environment: Environment, now: Snapshot) -> Spellings | None:
+    """Return the spellings that decide names in `environment`; None if spelling does not matter.
 
-    That is the case before setuptools 62: see `check.spelling`.
+    `now` is a snapshot of it.
     """
     known = [PkgResources.at(path) for path in now.setuptools]
     existing = [each for each in known if each.exists]
-    if existing and all(each.finds_every_spelling for each in existing):
-        return ()
-    path = search_path(environment.tree, environment.visible)
-    if imported_from(environment.tree, path)[1].finds_every_spelling:
-        return ()
-    from uvshim.check import spelling
+    if existing:  # the first on the path of a virtual environment
+        is_virtual = os.path.isfile(os.path.join(environment.path, "pyvenv.cfg"))
+        if is_virtual and all(each.finds_every_spelling for each in existing):
+            return None
+    elif _has_new_python(environment) and _has_no_other_setuptools(environment):
+        return None
+    from uvshim.rename import spelling
 
-    return spelling.in_use_after(environment, before, now)
+    return spelling.in_environment(environment.tree, environment.visible, _required)
+
+
+def _required(
+    tree: Tree, site_packages: Sequence[str], pkg_resources: PkgResources, python: str
+) -> Collection[str]:
+    from uvshim.check import required
+
+    return required.keys(tree, site_packages, pkg_resources, python)
+
+
+def _has_new_python(environment: Environment) -> bool:
+    """Return True if the Python of `environment` is newer than setuptools 62, by its paths."""
+    libraries = [os.path.basename(os.path.dirname(path)) for path in environment.on_disk]
+    minors = [each.removeprefix("python3.").removesuffix("t") for each in libraries]
+    return all(each.isdigit() and (3, int(each)) > LAST_PYTHON for each in minors)
+
+
+def _has_no_other_setuptools(environment: Environment) -> bool:
+    """Return True if its Python can import no setuptools but one in its own directories.
+
+    This is the usual virtual environment: without system packages, and without a .pth file that
+    names a directory. `search_path` finds out about all others, which takes 20 ms to import.
+    """
+    try:
+        with open(os.path.join(environment.path, "pyvenv.cfg"), "rb") as file:
+            settings = file.read().lower().replace(b" ", b"")
+        if b"include-system-site-packages=true" in settings:
+            return False
+        return not any(
+            name in {"pkg_resources", "setuptools"}
+            or name.endswith((".egg", ".egg-link"))
+            or (name.endswith(".pth") and _names_a_path(os.path.join(directory, name)))
+            for directory in environment.site_packages
+            for name in os.listdir(directory)
+        )
+    except OSError:
+        return False
+
+
+def _names_a_path(pth: str) -> bool:
+    """Return True if a .pth file has a line that is neither a comment nor an import."""
+    with open(pth, "rb") as file:
+        return any(
+            line.strip() and not line.startswith((b"#", b"import ", b"import\t"))
+            for line in file.read().splitlines()
+        )

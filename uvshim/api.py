@@ -1,11 +1,11 @@
-"""What programs call to have an environment's distributions renamed."""
+"""Rename distributions from a program."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from uvshim.check import spelling
+from uvshim.check import required
 from uvshim.environments import discovery
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = None) -> Outcome:
     """Rename the distributions with dotted names in the directory `site_packages`.
 
-    With a snapshot, only those that are new `since` it was taken. Meanwhile uv's lock is held,
-    where a lock file exists: in a virtual environment that uv has made or used, and in a target.
-    What could not be renamed is told in the outcome's `left_alone`.
+    With a snapshot, only those that are new `since` it was taken. uv's lock is held if its file
+    exists: in a virtual environment that uv has made or used, and in a target. The `left_alone` of
+    the outcome are those that could not be renamed.
 
-    Raises `EnvironmentUnknownError` if there is no such directory.
+    Raise `EnvironmentUnknownError` if there is no such directory.
     """
     found = discovery.of_site_packages(os.fspath(site_packages))
     with uv_lock(found.lock):
         now = Snapshot.take(found.site_packages)
         paths = sorted(now.states) if since is None else now.new_since(since)
-        in_use = spelling.in_use(found.tree, found.visible)
-        return on_disk.rename(paths, lambda _name: True, in_use=in_use, only_new=True)
+        spellings = required.spellings(found.tree, found.visible)
+        if spellings:
+            paths = sorted({*paths, *spellings.due_back(found.tree, now.states)})
+        return on_disk.rename(paths, lambda _name: True, spellings=spellings, only_new=True)

@@ -109,7 +109,7 @@ def _install(binary: str, arguments: Arguments) -> int:
     before = Snapshot.of(environment)
     if environment and environment.holds(__file__):
         # Now: uv may replace or remove these modules.
-        _after_install().in_use(environment, before, before)
+        _after_install().spellings(environment, before)
 
     supervisor.end_if_interrupted()
     uv_install = supervisor.start([binary, "pip", arguments.subcommand, *arguments.rest])
@@ -120,7 +120,7 @@ def _install(binary: str, arguments: Arguments) -> int:
         environment = Environment.of(answer, supervisor)
     if environment is not None:
         now = Snapshot.of(environment)
-        complete = not before.new_in(environment, now) or _after_install().rename_new(
+        complete = not before.is_outdated(environment, now) or _after_install().rename_new(
             environment, before, exclude, supervisor, _messages(arguments)
         )
         if complete and status == 0 and not arguments.quiet and misses(before, now):

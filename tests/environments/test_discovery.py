@@ -53,6 +53,16 @@ def test_a_virtual_environment_is_named_by_its_root_or_its_python(tmp_path: Path
         assert found.on_disk == [f"{root}/{SITE}"]
 
 
+def test_only_its_own_distributions_count(tmp_path: Path) -> None:
+    made(tmp_path / "base", [f"{SITE}/a-1.dist-info"], ["bin/python3", "lib/python3.11/os.py"])
+    settings = f"home = {tmp_path}/base/bin\ninclude-system-site-packages = true\n"
+    root = virtual(tmp_path / "venv", settings)
+    (found,) = discovery.find(str(root))
+    assert (found.distributions, len(found.inherited)) == (0, 1)
+    made(root / SITE, ["b-1.dist-info", "~b-1.dist-info", "b"], ["c-1.egg-info"])
+    assert found.distributions == 2
+
+
 def test_a_word_is_a_path_from_where_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,22 +152,55 @@ def test_a_directory_that_two_names_lead_to_counts_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("nowhere", "does not exist"),
-        ("file", "is not a virtual environment, a Python interpreter"),
-        ("bin/python3", "is not a virtual environment, a Python interpreter"),
-        ("empty", "is not a virtual environment, a Python interpreter"),
-        ("venv", "has no site-packages directory"),
-        ("root", "There is no site-packages directory in the file system"),
+        ("nowhere", "`nowhere` does not exist"),
+        ("bin/nowhere", "`bin/nowhere` does not exist"),
+        ("file", "`file` is neither a Python interpreter nor an image. Name a virtual"),
+        ("x-1-py3-none-any.whl", "any.whl` is a wheel, not an environment. Install it"),
+        ("bin/python3", "`bin/python3` has no site-packages directory beside it. Name"),
+        ("empty", "`empty` is empty or cannot be read. Name a virtual environment"),
+        ("venv", "The virtual environment `venv` has no site-packages directory"),
+        ("project", "directory `project`. Did you mean `/.*/project/.venv`?"),
+        ("project/.venv/lib", "`project/.venv/lib` is a part of an environment. .*: `/.*/.venv`"),
+        ("docs", "No distributions are installed in the directory `docs`. Name a virtual"),
+        ("root", "No distributions are installed in the file system below `root`"),
     ],
 )
-def test_what_is_not_an_environment_is_told_with_the_word_that_was_given(
+def test_what_is_not_an_environment_is_reported_with_what_would_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reason: str
 ) -> None:
-    made(tmp_path, ["empty", "root/usr", "root/etc"], ["file", "bin/python3", "venv/pyvenv.cfg"])
+    files = ["file", "bin/python3", "venv/pyvenv.cfg", "x-1-py3-none-any.whl", "docs/index.md"]
+    made(tmp_path, ["empty", "root/usr", "root/etc"], files)
+    virtual(tmp_path / "project" / ".venv")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EnvironmentUnknownError, match=reason) as caught:
         discovery.find(name)
-    assert f"`{name}`" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_without_a_directory_is_looked_for_on_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = virtual(tmp_path / "venv")
+    (root / "bin/python").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{root / 'bin'}")
+    monkeypatch.chdir(made(tmp_path / "elsewhere", ["."]))
+    assert paths(discovery.find("python")) == [(str(root), (f"{root}/{SITE}",))]
+
+
+@pytest.mark.parametrize("target", ["../envs/a", "{}/envs/a", "../envs/a\n"])
+def test_a_redirect_file_is_followed(tmp_path: Path, target: str) -> None:
+    root = virtual(tmp_path / "envs" / "a")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / ".venv").write_text(target.format(tmp_path))
+    (found,) = discovery.find(str(tmp_path / "project" / ".venv"))
+    assert os.path.samefile(found.path, root)
+
+
+@pytest.mark.parametrize("target", ["", "nowhere", ".venv", "\0"])
+def test_a_redirect_file_that_leads_nowhere_is_just_a_file(tmp_path: Path, target: str) -> None:
+    (tmp_path / ".venv").write_text(target)
+    with pytest.raises(EnvironmentUnknownError, match="is neither a Python interpreter"):
+        discovery.find(str(tmp_path / ".venv"))
 
 
 def test_of_a_site_packages_directory_that_a_program_names_nothing_is_asked(
@@ -309,6 +352,20 @@ def test_each_python_of_a_prefix_in_an_image_is_one_of_its_own(tmp_path: Path) -
     assert paths(discovery.find(str(root))) == [("/usr/local", (site,)) for site in sites]
 
 
+@pytest.mark.parametrize("prefix", ["prefix", "new\nline"])
+def test_each_library_of_a_prefix_belongs_to_one_interpreter(tmp_path: Path, prefix: str) -> None:
+    libraries = ("pypy3.11", "python3.11", "python3.11t")
+    root = made(tmp_path / prefix, [f"lib/{each}/site-packages" for each in libraries])
+    made(root, [], [f"bin/{each}" for each in libraries])
+    sites = {each: (f"{root}/lib/{each}/site-packages",) for each in libraries}
+    found = discovery.find(str(root))
+    assert sorted(paths(found)) == sorted((str(root), site) for site in sites.values())
+    assert sorted(each.visible for each in found) == sorted(sites.values())
+    for name, site in sites.items():
+        (one,) = discovery.find(str(root / "bin" / name))
+        assert (one.site_packages, one.visible) == (site, site)
+
+
 def test_a_python_in_usr_local_and_that_of_the_system_are_two(tmp_path: Path) -> None:
     """So it is in an image on top of Docker's `python`, on top of Debian's with its own Python."""
     own = [f"usr/local/lib/python3.{minor}/site-packages" for minor in (11, 12)]
@@ -350,13 +407,59 @@ def test_a_link_in_an_image_is_neither_searched_nor_followed_out_of_it(tmp_path:
     assert [each.path for each in discovery.find(str(root))] == ["/opt/app"]
 
 
-def test_places_without_a_python_and_those_too_deep_are_not_searched(tmp_path: Path) -> None:
+def test_the_kernels_file_systems_and_what_is_too_deep_are_not_searched(tmp_path: Path) -> None:
     root = made(tmp_path / "root", ["etc", "usr", SITE])
-    for place in ("tmp/venv", "proc/venv", "usr/share/venv", "a/" * 12 + "venv"):
+    for place in ("tmp/venv", "proc/venv", "sys/venv", "dev/venv", "a/" * 16 + "venv"):
         virtual(root / place)
-    virtual(root / "usr" / "sharing")
+    virtual(root / "usr/share/venv")
     found = [each.path for each in discovery.in_image(DiskTree(str(root)))]
-    assert sorted(found) == ["/", "/usr/sharing"]
+    assert sorted(found) == ["/", "/usr/share/venv"]
+
+
+@pytest.mark.parametrize(
+    ("site", "path"),
+    [
+        ("var/task", "/var/task"),  # AWS Lambda
+        ("opt/python", "/opt/python"),
+        ("app/main.runfiles/pip_six/site-packages", "/app/main.runfiles/pip_six/site-packages"),
+        ("nix/store/0-python3.11-six-1.0/" + SITE, "/nix/store/0-python3.11-six-1.0"),
+        ("usr/share/tool/lib/deps", "/usr/share/tool/lib/deps"),
+        ("usr/lib/tool/vendor", "/usr/lib/tool/vendor"),
+        ("", "/"),
+    ],
+)
+def test_any_directory_with_distributions_is_an_environment(
+    tmp_path: Path, site: str, path: str
+) -> None:
+    inside = made(tmp_path, ["usr", "etc"]) / site
+    copies = ("tool/_vendor", "tool/_vendored/deep")
+    made(inside, [f"{each}/copy-1.0.dist-info" for each in copies])
+    made(inside, ["six-1.0.dist-info/licenses/x-1.0.dist-info"])
+    for found in (discovery.find(str(tmp_path)), list(discovery.in_image(DiskTree(str(tmp_path))))):
+        assert paths(found) == [(path, (f"/{site}".rstrip("/") or "/",))]
+
+
+def test_a_directory_of_distributions_and_an_environment_in_it_are_two(tmp_path: Path) -> None:
+    made(tmp_path, ["usr", "etc", "app/six-1.0.dist-info"])
+    virtual(tmp_path / "app" / ".venv")
+    assert [each.path for each in discovery.find(str(tmp_path))] == ["/app/.venv", "/app"]
+
+
+def test_a_virtual_environment_whose_lib_is_a_link_is_found_once(tmp_path: Path) -> None:
+    root = virtual(made(tmp_path, ["usr", "etc"]) / "opt/app")
+    (root / "lib").rename(tmp_path / "data")
+    (root / "lib").symlink_to("/data")
+    assert paths(discovery.find(str(tmp_path))) == [("/opt/app", (f"/opt/app/{SITE}",))]
+    made(tmp_path, [f"data/{SITE.partition('/')[2]}/six-1.0.dist-info"])
+    assert paths(discovery.find(str(tmp_path)))[-1] == ("/opt/app", (f"/opt/app/{SITE}",))
+
+
+def test_distributions_beside_a_standard_library_belong_to_it(tmp_path: Path) -> None:
+    """PyPy has some."""
+    library = "usr/lib/pypy3.9"
+    made(tmp_path, ["etc", f"{library}/cffi.dist-info", f"{library}/site-packages"])
+    made(tmp_path, [], [f"{library}/os.py"])
+    assert paths(discovery.find(str(tmp_path))) == [("/usr", (f"/{library}/site-packages",))]
 
 
 def test_caches_in_an_image_are_nobodys_environment(tmp_path: Path) -> None:

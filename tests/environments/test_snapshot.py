@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.robustness.disks import unmount
 from uvshim.environments.environment import Environment
 from uvshim.environments.snapshot import Snapshot, may_be_dotted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -99,3 +102,52 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     before = Snapshot.take([str(tmp_path)])
     (tmp_path / "away" / "METADATA").touch()
     assert Snapshot.take([str(tmp_path)]).new_since(before) == []
+
+
+OLD = "old.x-1.dist-info"
+
+
+@pytest.fixture
+def coarse(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 whose times are whole seconds, with a directory in it that is years old."""
+    image, place, source = (tmp_path / name for name in ("image", "coarse", "source"))
+    (source / OLD).mkdir(parents=True)
+    place.mkdir()
+    commands: list[list[str | Path]] = [
+        ["mkfs.ext4", "-q", "-I", "128", "-d", source, image, "32M"],
+        ["debugfs", "-w", "-R", f"set_inode_field /{OLD} ctime 20100101", image],
+        ["mount", "-o", "loop", image, place],
+    ]
+    try:
+        for command in commands:
+            subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("NOT TRIED: an ext4 with times of one second (needs root, and e2fsprogs)")
+    yield place
+    unmount(place)
+
+
+def test_where_times_are_too_coarse_to_tell_what_may_have_changed_is_new(coarse: Path) -> None:
+    new = coarse / "new.x-1.dist-info"
+    for _ in range(100):
+        new.mkdir()
+        before = Snapshot.take([str(coarse)])
+        new.rmdir()  # and another directory gets its inode
+        new.mkdir()
+        now = Snapshot.take([str(coarse)])
+        if now.states == before.states:
+            break
+        new.rmdir()
+    assert now.states == before.states
+    assert now.new_since(before) == [str(new)]
+    assert before.is_outdated(Environment(str(coarse), None, [str(coarse)]))
+
+
+def test_a_change_matters_only_beside_a_dotted_directory(tmp_path: Path) -> None:
+    environment = Environment(str(tmp_path), None, [str(tmp_path)])
+    for name, outdated in (("a_b-1.dist-info", False), ("a.b-1.dist-info", True)):
+        (tmp_path / name).mkdir()
+        before = Snapshot.of(environment)
+        assert not before.is_outdated(environment)
+        (tmp_path / f"other_{outdated}").touch()
+        assert before.is_outdated(environment) == outdated

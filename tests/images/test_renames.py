@@ -15,6 +15,7 @@ import pytest
 from tests.corpus import installed, metadata, under
 from tests.images.making import Hard, Link, Making, tar
 from tests.images.unpacking import members, states, tars, unpacked
+from uvshim.check import required
 from uvshim.check.report import Gate
 from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
@@ -145,6 +146,7 @@ def test_the_image_is_mended_as_its_unpacked_root_would_be(tmp_path: Path, mess:
                 for name in dist_infos(os.listdir(directory))
             ],
             lambda name: not EXCLUDED.excludes(name),
+            spellings=required.spellings(place.tree, place.visible),
         )
         for place in discovery.find(str(root))
     ]

@@ -11,7 +11,7 @@ import uvshim
 from tests.corpus import installed, under
 from tests.images.making import Making, layout, tar
 from uvshim.check import diagnosis, report
-from uvshim.check.spelling import Spelling
+from uvshim.check.required import Spelling
 from uvshim.images import cache as entries
 from uvshim.images import changes, store, survey
 from uvshim.images.survey import Options

@@ -11,6 +11,7 @@ from tests.places import tree
 from uvshim.environments.tree import DiskTree
 from uvshim.rename import names, plan
 from uvshim.rename.record import Record
+from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,12 +21,15 @@ SITE = "lib/site-packages"
 DETOUR = "its RECORD lists its files by another path than the one from beside it"
 
 
-def planned(root: Path, stem: str, *parts: Files, in_use: Collection[str] = ()) -> plan.Plan:
+def planned(
+    root: Path, stem: str, *parts: Files, required: Collection[str] | None = None
+) -> plan.Plan:
     """Return the plan for ``STEM.dist-info`` among the files of `parts`, on a disk at `root`."""
     write(under(SITE, *parts), root)
     path = f"/{SITE}/{stem}.dist-info"
     before = tree(root)
-    wanted = plan.make(DiskTree(str(root)), path, in_use=in_use)
+    spellings = None if required is None else Spellings(required)
+    wanted = plan.make(DiskTree(str(root)), path, spellings=spellings)
     assert tree(root) == before
     assert wanted is not None
     assert (wanted.path, wanted.own) == (path, f"{stem}.dist-info")
@@ -178,14 +182,15 @@ def test_the_directory_of_another_version_or_project_is_no_other_name_of_this_on
 
 
 @pytest.mark.parametrize("key", ["a-b", "other"])
-def test_a_directory_keeps_the_name_under_which_it_is_in_use(tmp_path: Path, key: str) -> None:
-    wanted = planned(tmp_path, "a_b-1.0", A_B, in_use={key})
+def test_a_directory_keeps_the_name_under_which_it_is_required(tmp_path: Path, key: str) -> None:
+    wanted = planned(tmp_path, "a_b-1.0", A_B, required={key})
     assert wanted.directory == (OWN if key == "a-b" else RIGHT)
     assert wanted.wrong == (() if key == "a-b" else (plan.NORMALIZED_NAME,))
 
 
 def test_a_name_that_no_requirement_can_spell_is_not_kept(tmp_path: Path) -> None:
-    wanted = planned(tmp_path, "a-b-1.0", installed("a-b-1.0", "a.b"), in_use={"a-b", "a-b-1.0"})
+    required = {"a", "a-b", "a-b-1.0"}
+    wanted = planned(tmp_path, "a-b-1.0", installed("a-b-1.0", "a.b"), required=required)
     assert wanted.directory == RIGHT
 
 

@@ -197,6 +197,27 @@ def test_fix_killed_before_any_call_loses_nothing_where_record_is_replaced(
     tried("kill points where RECORD is replaced", count)
 
 
+def test_fix_killed_where_it_keeps_the_original_name_loses_nothing(
+    strace: None,
+    plain: Callable[[Venv], Plain],
+    installed: Venv,
+    tools: Tools,
+    tmp_path: Path,
+    empty: set[str],
+    tried: Callable[[str, int], None],
+) -> None:
+    """So it does before setuptools 62."""
+    setuptools = installed.site_packages / "setuptools-59.6.0.egg-info"
+    setuptools.write_text("Metadata-Version: 2.1\nName: setuptools\nVersion: 59.6.0\n")
+    place = plain(installed)
+    count = killed_everywhere(place, fix, tools, tmp_path, empty | {setuptools.name})
+    assert count >= 2 * 11
+    assert len(list(place.fresh().site_packages.glob("*/ORIGINAL.uvshim"))) == 0
+    assert fix(tools, venv := place.fresh(), tmp_path).status == 0
+    assert len(list(venv.site_packages.glob("*/ORIGINAL.uvshim"))) == len(NAMES)
+    tried("kill points of uvshim fix before setuptools 62", count)
+
+
 def test_uvpip_killed_before_any_call_of_its_own_loses_nothing(
     strace: None,
     plain: Callable[[Venv], Plain],

@@ -12,18 +12,19 @@ import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import spelling
+from uvshim.check import required
 from uvshim.check.distributions import NOT_FOUND, by_project_name, metadata_in
 from uvshim.environments import environment, interpreter
 from uvshim.environments.search_path import search_path
 from uvshim.rename import names, plan, record, setuptools
 from uvshim.rename.plan import NORMALIZED_NAME
+from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from uvshim.check.distributions import Installed
-    from uvshim.check.spelling import Spelling
+    from uvshim.check.required import Spelling
     from uvshim.check.working_set import WorkingSet
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
@@ -208,9 +209,11 @@ def _diagnosis(
     findings: list[Finding] = []
     left_out: list[Finding] = []
     renames: dict[str, str] = {}
-    in_use = model.keys_in_use
+    spellings = model.required
+    # What is known may depend on requirements that were not installed then.
+    known = {} if spellings and spellings.required else known or {}
     for place in places:
-        for one in _directories(tree, place, in_use, {} if in_use else known or {}):
+        for one in _directories(tree, place, spellings, known):
             if one.plan is None:
                 if one.fault:
                     unreadable.append(Unreadable(one.path, one.fault))
@@ -231,7 +234,7 @@ def _diagnosis(
         failures=(),
         unreadable=tuple(unreadable),
         excluded=tuple(sorted(left_out, key=lambda one: one.path)),
-        spellings=model.spellings(renames),
+        spellings=model.unfound(renames),
     )
 
 
@@ -251,7 +254,7 @@ class _Directory(NamedTuple):
 
 
 def _directories(
-    tree: Tree, place: str, in_use: Collection[str], known: Mapping[str, Plan]
+    tree: Tree, place: str, spellings: Spellings | None, known: Mapping[str, Plan]
 ) -> list[_Directory]:
     """Return the dist-info directories in `place`."""
     directories = []
@@ -260,7 +263,7 @@ def _directories(
         path, fault = f"{place}/{own}", ""
         one = known.get(path)
         try:
-            one = one or plan.make(tree, path, in_use=in_use)
+            one = one or plan.make(tree, path, spellings=spellings)
         except names.MetadataError as error:
             fault = str(error)
         project = names.normalized(one.name if one else names.split(own)[0])
@@ -341,20 +344,20 @@ class _Model:
         return by_project_name(self._tree, self._working_set.entries)
 
     @functools.cached_property
-    def keys_in_use(self) -> Collection[str]:
-        """The keys that a rename must leave findable, as `spelling.in_use` says."""
+    def required(self) -> Spellings | None:
+        """The spellings that decide names, None if spelling does not matter."""
         if self.pkg_resources.finds_every_spelling:
-            return ()
-        return spelling.keys_in_use(self._working_set, self._projects)
+            return None
+        return Spellings(required.keys_in(self._working_set))
 
-    def spellings(self, renames: Mapping[str, str]) -> tuple[Spelling, ...]:
+    def unfound(self, renames: Mapping[str, str]) -> tuple[Spelling, ...]:
         """Return how names are spelled that are needed as they are not found.
 
         `renames` are the names that the directories should have, by their paths.
         """
         if self.pkg_resources.finds_every_spelling:
             return ()
-        return tuple(spelling.told(self._working_set, self._projects, renames))
+        return tuple(required.unfound(self._working_set, self._projects, renames))
 
     def consequences(self, diagnosis: Diagnosis, excluded: Callable[[str], bool]) -> Diagnosis:
         """Return `diagnosis` with what `require` says of every distribution."""

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from uvshim import config
-from uvshim.check import spelling
+from uvshim.check import required
 from uvshim.check.diagnosis import diagnose_directories
 from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate, Report
@@ -82,7 +82,7 @@ def _fix(found: Environment, gate: Gate, *, dry_run: bool) -> Fixed:
     outcome = on_disk.rename(
         paths,
         lambda name: not gate.excludes(name),
-        in_use=spelling.in_use(found.tree, found.visible),
+        spellings=required.spellings(found.tree, found.visible),
         dry_run=dry_run,
     )
     # Only a tree without a root has the paths of this machine, by which plans are known.

@@ -48,7 +48,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     for environment, before in environments.values():
         if environment.holds(__file__):
             # Now: the command may replace or remove these modules.
-            after_install.in_use(environment, before, before)
+            after_install.spellings(environment, before)
     nothing = Snapshot.of(None)
 
     supervisor.end_if_interrupted()
@@ -58,7 +58,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     for key, environment in _installed_into(options.env, command, supervisor).items():
         if not known.issuperset(key):
             environments[key] = (environment, nothing)
-    changed = [each for each in environments.values() if each[1].new_in(each[0])]
+    changed = [each for each in environments.values() if each[1].is_outdated(each[0])]
     renamed = [after_install.rename_new(*each, exclude, supervisor, messages) for each in changed]
     complete = all(renamed)
     if not environments and status == 0:

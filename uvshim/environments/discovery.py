@@ -1,4 +1,4 @@
-"""How environments are found by their files alone: on a disk, or in an image.
+"""Find environments by their files alone: on this machine's disk, or in an image.
 
 A person may name a virtual environment, an interpreter, a site-packages directory, or the root of a
 file system with any number of them.
@@ -10,64 +10,117 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim.environments import interpreter, search_path
-from uvshim.environments.environment import Environment, usual_site_packages
+from uvshim.environments.environment import Environment, is_dist_info, usual_site_packages
 from uvshim.environments.search_path import CONFIGURATION
 from uvshim.environments.tree import DiskTree
 from uvshim.errors import EnvironmentUnknownError
+from uvshim.uv import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from uvshim.environments.tree import SearchableTree
 
-# What a person may name.
-_READABLE = (
-    "a virtual environment, a Python interpreter with a site-packages directory, such a directory, "
-    "the root of a file system, or an image: its layout, its archive, or a tar of its root"
-)
+_WHAT_WORKS = "Name a virtual environment, a Python interpreter or a site-packages directory"
 
-# Where no Python is installed in an image, and much or something endless may be.
-_NOT_SEARCHED = frozenset(
-    {"/boot", "/dev", "/proc", "/run", "/sys", "/tmp", "/usr/include", "/usr/share"}  # noqa: S108
-)
+# The kernel's file systems, and what is empty when an image starts.
+_NOT_SEARCHED = frozenset({"/boot", "/dev", "/proc", "/run", "/sys", "/tmp"})  # noqa: S108
+
+# Copies of distributions inside a package that uses them.
+_VENDORED = frozenset({"_vendor", "_vendored"})
 
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
+_INTERPRETERS = ("python", "pypy", "graalpy")
 
-# How deep below the root of an image a site-packages directory may be.
-_DEEPEST = 12
+# How many directories deep a file system is searched, and any other directory for a hint.
+_DEEPEST = 16
+_DEEPEST_HINT = 3
+
+# A path in a file is shorter, in bytes.
+_LONGEST_PATH = 4096
 
 
 def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list[Environment]:
-    """Return what `word`, given by a person, names; more than one if it is a file system's root.
+    """Return the environments that `word`, given by a person, names.
 
-    A prefix with several Pythons is more than one, too. `skipped` is called with the path of each
-    cache in a file system, which is not searched.
+    These are several if it is the root of a file system, or a prefix with several Pythons.
+    `skipped` is called with the path of each cache in a file system, which is not searched.
 
-    Raises `EnvironmentUnknownError` if that is nothing, or has no site-packages directory.
+    Raise `EnvironmentUnknownError` if there are none; the message tells what there is.
     """
-    tree = DiskTree()
     path = os.path.abspath(word)
     if not os.path.lexists(path):
-        message = f"`{word}` does not exist"
-        raise EnvironmentUnknownError(message)
-    if os.path.isfile(path):
-        return [_of_interpreter(path, word)]
+        if os.path.dirname(word) or not (program := process.on_path(word)):
+            message = f"`{word}` does not exist"
+            raise EnvironmentUnknownError(message)
+        path = os.path.abspath(program)
+    if target := _redirected(path):
+        return find(target, skipped)
+    is_file = os.path.isfile(path)
+    found = [*(_of_file(path) if is_file else _of_directory(path, skipped))]
+    if not found:
+        fault = _fault_of_file(path) if is_file else _fault_of_directory(path)
+        raise EnvironmentUnknownError(fault.replace("{}", f"`{word}`", 1))
+    return found
+
+
+def _of_file(path: str) -> Iterator[Environment]:
+    """Yield the environment of the interpreter at `path`, if it is one."""
+    is_interpreter = os.path.basename(path).startswith(_INTERPRETERS)
+    if is_interpreter and (found := of_program(path)):
+        yield found
+
+
+def _of_directory(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
+    """Yield the environments in the directory `path`, and call `skipped` with each cache."""
+    tree = DiskTree()
     if tree.is_file(os.path.join(path, CONFIGURATION)):
         if (virtual := _virtual(tree, path)).site_packages:
-            return [virtual]
-        message = f"The virtual environment `{word}` has no site-packages directory to be read"
-        raise EnvironmentUnknownError(message)
+            yield virtual
+    elif _is_image(path):
+        yield from in_image(DiskTree(path), skipped)
+    elif _is_site_packages(tree, path):
+        yield _bare(tree, path)
+    else:
+        yield from _pythons(tree, path)
+
+
+def _redirected(path: str) -> str | None:
+    """Return the environment that the file `path` names, which is called ``.venv``."""
+    if os.path.basename(path) != ".venv":
+        return None
+    content = (DiskTree().read(path, _LONGEST_PATH) or b"").decode("utf-8", "surrogateescape")
+    target = content.partition("\n")[0].strip()
+    path = os.path.join(os.path.dirname(path), target)
+    return path if target and os.path.isdir(path) else None
+
+
+def _fault_of_file(path: str) -> str:
+    """Return why the file `path`, which is called ``{}``, is no environment, and what is."""
+    if path.endswith(".whl"):
+        return "{} is a wheel, not an environment. Install it, and name the environment"
+    if os.path.basename(path).startswith(_INTERPRETERS):
+        return "{} has no site-packages directory beside it. " + _WHAT_WORKS
+    return "{} is neither a Python interpreter nor an image. " + _WHAT_WORKS
+
+
+def _fault_of_directory(path: str) -> str:
+    """Return the same for the directory `path`."""
+    tree = DiskTree()
+    if tree.is_file(os.path.join(path, CONFIGURATION)):
+        return "The virtual environment {} has no site-packages directory that can be read"
+    if not tree.names(path):
+        return "{} is empty or cannot be read. " + _WHAT_WORKS
     if _is_image(path):
-        if found := list(in_image(DiskTree(path), skipped)):
-            return found
-        message = f"There is no site-packages directory in the file system below `{word}`"
-        raise EnvironmentUnknownError(message)
-    if _is_site_packages(tree, path):
-        return [_bare(tree, path)]
-    if found := list(_pythons(tree, path)):
-        return found
-    message = f"`{word}` is not {_READABLE}"
-    raise EnvironmentUnknownError(message)
+        return "No distributions are installed in the file system below {}. " + _WHAT_WORKS
+    above = os.path.dirname(path)
+    while above != os.path.dirname(above):
+        if tree.is_file(os.path.join(above, CONFIGURATION)):
+            return "{} is a part of an environment. " + f"Name that: `{above}`"
+        above = os.path.dirname(above)
+    inside = next(_search(tree, path, _DEEPEST_HINT, lambda _path: None), None)
+    hint = f"Did you mean `{inside}`?" if inside else _WHAT_WORKS
+    return "No distributions are installed in the directory {}. " + hint
 
 
 def of_site_packages(path: str) -> Environment:
@@ -90,15 +143,6 @@ def of_program(path: str) -> Environment | None:
             return _virtual(tree, root)
     present = map(interpreter.library, search_path.in_usual_places(tree, root))
     return _prefix(tree, root, interpreter.chosen(present, os.path.basename(program)))
-
-
-def _of_interpreter(path: str, word: str) -> Environment:
-    """Return the environment of the interpreter at `path`."""
-    name = os.path.basename(path)
-    if name.startswith(("python", "pypy", "graalpy")) and (found := of_program(path)):
-        return found
-    message = f"`{word}` is not {_READABLE}"
-    raise EnvironmentUnknownError(message)
 
 
 def _virtual(tree: SearchableTree, root: str) -> Environment:
@@ -125,9 +169,10 @@ def _bare(tree: SearchableTree, path: str) -> Environment:
 
 def _is_site_packages(tree: SearchableTree, path: str) -> bool:
     """Return True if distributions are in the directory `path` itself."""
-    if os.path.basename(path) in _SITE_PACKAGES:
-        return True
-    return any(name.endswith((".dist-info", ".egg-info")) for name in tree.names(path))
+    is_named_so = os.path.basename(path) in _SITE_PACKAGES
+    return is_named_so or any(
+        name.endswith((".dist-info", ".egg-info")) for name in tree.names(path)
+    )
 
 
 def _is_image(path: str) -> bool:
@@ -140,19 +185,30 @@ def in_image(
 ) -> Iterator[Environment]:
     """Yield every environment in the file system that `tree` is.
 
-    `skipped` is called with the path of every cache, which is nobody's environment.
+    Any directory with dist-info directories in it is one, or a part of one. `skipped` is called
+    with the path of each cache, which is not searched.
     """
+    roots = {path: _root_of(tree, path) for path in _search(tree, "/", _DEEPEST, skipped)}
     seen: set[str | None] = set()
-    for prefix in sorted(
-        {interpreter.root_of(path) for path in _search(tree, "/", _DEEPEST, skipped)}
-    ):
-        if tree.is_file(os.path.join(prefix, CONFIGURATION)):
-            yield _virtual(tree, prefix).with_lock(None)
-            continue
-        for found in _pythons(tree, prefix):
-            if (key := tree.real(found.site_packages[0])) not in seen:
-                seen.add(key)
+    for root in sorted(set(roots.values())):
+        if tree.is_file(os.path.join(root, CONFIGURATION)):
+            several = [_virtual(tree, root)]
+        else:
+            several = list(_pythons(tree, root))
+        for found in several:
+            keys = [tree.real(path) for path in found.site_packages]
+            if keys and keys[0] not in seen:
+                seen.update(keys)
                 yield found.with_lock(None)
+    for path in sorted(path for path, root in roots.items() if path == root):
+        if _has_dist_infos(tree.names(path)) and tree.real(path) not in seen:
+            yield _bare(tree, path).with_lock(None)
+
+
+def _root_of(tree: SearchableTree, path: str) -> str:
+    """Return the root of the Python that imports from the directory `path`, or itself."""
+    root = interpreter.root_of(path)
+    return root if path in usual_site_packages(root, tree.names) else path
 
 
 def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Environment]:
@@ -167,18 +223,29 @@ def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Environment]:
 def _search(
     tree: SearchableTree, directory: str, depth: int, skipped: Callable[[str], None]
 ) -> Iterator[str]:
-    """Yield the site-packages directories below `directory`, not through symbolic links."""
+    """Yield the directories below `directory` that distributions are or may be installed in.
+
+    These are virtual environments, and all with a usual name or with dist-info directories in them.
+    Symbolic links are not followed.
+    """
     listed = tree.names(directory)
     if _is_cache(tree, directory, listed):
         skipped(directory)
         return
+    is_library = "os.py" in listed  # PyPy's standard library has dist-info directories in it
+    if CONFIGURATION in listed or (_has_dist_infos(listed) and not is_library):
+        yield directory
     own = tree.directories(directory) if depth > 1 else ()
-    for name in sorted({*own, *_SITE_PACKAGES.intersection(listed)}):
+    for name in sorted({*own, *_SITE_PACKAGES.intersection(listed)} - _VENDORED):
         path = os.path.join(directory, name)
         if name in _SITE_PACKAGES:
             yield path
-        elif path not in _NOT_SEARCHED:
+        elif path not in _NOT_SEARCHED and not is_dist_info(name):
             yield from _search(tree, path, depth - 1, skipped)
+
+
+def _has_dist_infos(names: Collection[str]) -> bool:
+    return any(map(is_dist_info, names))
 
 
 def _is_cache(tree: SearchableTree, directory: str, listed: Collection[str]) -> bool:

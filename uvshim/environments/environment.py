@@ -140,6 +140,12 @@ class Environment:
         return tuple(path for path in self.visible if path not in self.site_packages)
 
     @property
+    def distributions(self) -> int:
+        """How many distributions are installed in its own site-packages directories."""
+        names = (name for path in self.site_packages for name in self.tree.names(path))
+        return sum(is_dist_info(name) or name.endswith(".egg-info") for name in names)
+
+    @property
     def option(self) -> str:
         """The option of `uv pip` that takes its path."""
         if self.path in self.site_packages:
@@ -186,7 +192,7 @@ def usual_site_packages(
     distributions (most often a link to lib), and the local ones of Debian and Fedora. `names` lists
     a directory, and returns nothing for a missing one; without it the disk is read.
     """
-    prefix = root and f"{root}/"
+    prefix = f"{root}/" if root.strip("/") else root
     listed = names or _names
     yield f"{prefix}Lib/site-packages"
     for lib in ("lib", "lib64", "local/lib", "local/lib64"):
@@ -230,7 +236,7 @@ def existing(
 
 
 def is_dist_info(name: str) -> bool:
-    """Return True if `name` is that of a dist-info directory, and pip has not set it aside (~)."""
+    """Return True if `name` is that of a dist-info directory that pip is not removing (~)."""
     return name.endswith(".dist-info") and name[0] != "~"
 
 

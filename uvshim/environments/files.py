@@ -1,4 +1,4 @@
-"""Files that somebody else wrote, read with care: a link may lead to a device or a pipe."""
+"""Read files of unknown origin: only regular ones, since a link may lead to a device or a pipe."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from typing import IO
 
-# Without waiting: a pipe in the place of METADATA must not stop us for ever.
+# Opening a pipe must not wait for a writer.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK
 
 
 def read(path: str, limit: int | None = None) -> bytes | None:
-    """Return the first `limit` bytes of the regular file `path`, without a limit all of it.
+    """Return the first `limit` bytes of the regular file `path`, or its whole content.
 
-    None: there is no file of that name, or something else. Raises OSError if it can't be read.
+    Return None if there is no such file. Raise OSError if it cannot be read.
     """
     try:
         descriptor = os.open(path, _FLAGS)
@@ -28,7 +28,7 @@ def read(path: str, limit: int | None = None) -> bytes | None:
         if not stat.S_ISREG(status.st_mode):
             return None
         wanted = status.st_size if limit is None else min(limit, status.st_size)
-        content = os.read(descriptor, wanted)  # most often, all of it comes at once
+        content = os.read(descriptor, wanted)  # nearly always complete
         while len(content) < wanted and (piece := os.read(descriptor, wanted - len(content))):
             content += piece
         return content
@@ -37,7 +37,7 @@ def read(path: str, limit: int | None = None) -> bytes | None:
 
 
 def open_regular(path: str) -> IO[bytes]:
-    """Open the regular file `path` to be read. Raises OSError, for any other kind of file too."""
+    """Open the regular file `path`. Raise OSError if it cannot be read or is of another kind."""
     descriptor = os.open(path, _FLAGS)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

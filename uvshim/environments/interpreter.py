@@ -1,4 +1,4 @@
-"""Which Python an environment has, as far as names and files tell."""
+"""Find out from names and files which Python an environment has."""
 
 from __future__ import annotations
 

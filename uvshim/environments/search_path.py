@@ -157,18 +157,31 @@ def settings_of(tree: Tree, root: str) -> dict[str, str]:
 
 
 def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:
-    """Return what the directories `site_packages` add to `sys.path`.
+    """Return the part of `sys.path` with distributions in it, for the directories `site_packages`.
 
     These are the directories themselves, and what their .pth files name: in the order of the
-    files' names, after their own directory. What does not exist is left out.
+    files' names, after their own directory. What does not exist is left out. Before them comes the
+    standard library of PyPy, which has distributions such as `cffi`.
     """
     directories = tuple(site_packages)
-    path: list[str] = []
+    path = _libraries_of_pypy(tree, directories)
     for directory in directories:
         for entry in (directory, *_named_in_pth(tree, directory, directories)):
             if entry not in path:
                 path.append(entry)
     return path
+
+
+def _libraries_of_pypy(tree: Tree, directories: Iterable[str]) -> list[str]:
+    """Return the standard library of the PyPy that imports from `directories`; [] if none does."""
+    for path in directories:
+        name = interpreter.library(path)
+        if name and name.startswith("pypy"):
+            root = interpreter.root_of(path)
+            home = settings_of(tree, root).get("home")
+            library = f"{os.path.dirname(home) if home else root}/lib/{name}"
+            return [library] if tree.is_file(f"{library}/os.py") else []
+    return []
 
 
 def _named_in_pth(tree: Tree, directory: str, directories: tuple[str, ...]) -> Iterator[str]:

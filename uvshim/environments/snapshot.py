@@ -1,4 +1,4 @@
-"""Which dist-info directories stand in an environment, and which are new since a moment before."""
+"""The dist-info directories of an environment, and which of them are new since a snapshot."""
 
 from __future__ import annotations
 
@@ -9,44 +9,56 @@ from uvshim.environments.environment import is_dist_info
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from uvshim.environments.environment import Environment
 
-# What tells one directory from a later one of the same name: inode, times of content and of change.
+# Identifies a directory among others that had its name: inode, mtime, ctime.
 State = tuple[int, int, int]
+
+# Times that are multiples of this are too coarse to tell one moment from the next (ext4 with small
+# inodes), in nanoseconds.
+_SECOND = 1_000_000_000
 
 
 class Snapshot:
-    """The dist-info directories that could be those of a dotted name, each with its state.
+    """The dist-info directories whose names may be wrong, at one moment.
 
-    `states` maps the path of each to its inode number, mtime and ctime (nanoseconds). Where nobody
-    could look before, `moment` says when nothing was new yet (nanoseconds of `_steady_clock`), and
-    the ctime decides. `setuptools` are the paths of its metadata directories.
+    - `states`: the state of each, by its path (times in nanoseconds);
+    - `setuptools`: the paths of its metadata directories;
+    - `places`: the mtime of each site-packages directory, by its path;
+    - `is_blind`: nothing could be listed, so what changes from this moment on counts as new.
     """
 
     def __init__(
         self,
-        states: dict[str, State],
-        moment: int | None = None,
+        states: Mapping[str, State],
         setuptools: Sequence[str] = (),
+        places: Mapping[str, int] | None = None,
+        *,
+        is_blind: bool = False,
     ) -> None:
-        """Hold `states`, or with `moment` their stand-in; `take` and `of` make one."""
+        """Hold what `take` or `of` has found."""
         self.states = states
-        self.moment = moment
         self.setuptools = setuptools
+        self.places = places or {}
+        self.is_blind = is_blind
+        self._moment = _steady_clock()
 
     @classmethod
     def take(cls, site_packages: Iterable[str]) -> Snapshot:
-        """Look into the directories `site_packages`. One that cannot be listed counts as empty.
+        """List the directories `site_packages`. One that cannot be listed counts as empty.
 
         The paths in the snapshot are absolute.
         """
         states: dict[str, State] = {}
         setuptools = []
-        for directory in site_packages:
+        places = {}
+        for each in site_packages:
+            directory = os.path.abspath(each)
             try:
-                entries = os.scandir(os.path.abspath(directory))
+                places[directory] = os.stat(directory).st_mtime_ns
+                entries = os.scandir(directory)
             except OSError:
                 continue
             with entries:
@@ -54,77 +66,103 @@ class Snapshot:
                     if may_be_dotted(entry.name):
                         try:
                             status = entry.stat(follow_symlinks=False)
-                        except OSError:  # gone meanwhile
+                        except OSError:  # removed since it was listed
                             continue
                         states[entry.path] = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
                     elif entry.name.startswith("setuptools-"):
                         setuptools.append(entry.path)
-        return cls(states, setuptools=setuptools)
+        return cls(states, setuptools, places)
 
     @classmethod
     def of(cls, environment: Environment | None) -> Snapshot:
-        """Look into `environment`. If it is None, whatever is made from now on counts as new."""
+        """List the directories of `environment`. If it is None, the snapshot is blind."""
         if environment is None:
-            return cls({}, _steady_clock())
+            return cls({}, is_blind=True)
         return cls.take(environment.on_disk)
 
-    def new_since(self, before: Snapshot) -> list[str]:
-        """Return the paths that `before` did not hold, or held in another state; sorted."""
-        return sorted(
-            path for path, state in self.states.items() if state != before.states.get(path)
-        )
+    def is_outdated(self, environment: Environment, now: Snapshot | None = None) -> bool:
+        """Return True if a rename may be due in `environment`, of which `now` is a snapshot.
+
+        It is if a directory is new. Anything else that is new may require the original name of a
+        directory that was renamed (see `rename.spelling`), so a change counts beside a dotted one.
+        """
+        now = now or Snapshot.of(environment)
+        if self.new_in(environment, now):
+            return True
+        has_changed = now.places != self.places or any(map(_is_coarse, now.places.values()))
+        return has_changed and any("." in _name_part(path) for path in now.states)
 
     def new_in(self, environment: Environment, now: Snapshot | None = None) -> list[str]:
         """Return the paths that are new in `environment` since this snapshot; sorted.
 
-        `now` is what stands there, if somebody has looked already.
+        `now` is a snapshot of the environment, if there is one already.
         """
         now = now or Snapshot.of(environment)
-        if self.moment is None:
-            return now.new_since(self)
-        passed = _steady_clock() - self.moment
-        began = {
-            directory: _time_of_disk(directory, environment.lock) - passed
-            for directory in environment.on_disk
-        }
-        return sorted(
-            path
-            for path, (_, _, changed) in now.states.items()
-            if changed >= began.get(os.path.dirname(path), 0)
-        )
+        return now.new_since(self, environment.lock)
+
+    def new_since(self, before: Snapshot, lock: str | None = None) -> list[str]:
+        """Return the paths that `before` does not hold, or holds in another state; sorted.
+
+        Where an equal state does not prove that it is the same directory, the change time decides.
+        `lock` is the path of uv's lock on the environment.
+        """
+        began: dict[str, int] = {}
+        new = []
+        for path, state in self.states.items():
+            *_, changed = state
+            if not before.is_blind:
+                if state != before.states.get(path):
+                    new.append(path)
+                    continue
+                if not _is_coarse(changed):
+                    continue
+            directory = os.path.dirname(path)
+            if directory not in began:
+                now = _time_of_disk(directory, lock)  # first: too early an answer does no harm
+                began[directory] = now - (_steady_clock() - before._moment)
+            if changed >= began[directory]:
+                new.append(path)
+        return sorted(new)
 
 
 def may_be_dotted(directory: str) -> bool:
     """Return True if `directory` names a dist-info directory that may have to be renamed.
 
-    A name part with neither ``.`` nor ``_`` in it cannot be that of a dotted name: every spelling
-    of one, the normalized one too, has one of them where the dot is (binary distribution format,
-    "Escaping and Unicode"). A second ``-`` is in the wrong place: uv and pkg_resources end the name
-    part at the first.
+    Every spelling of a dotted name has a ``.`` or a ``_`` in the place of the dot, the normalized
+    one too (binary distribution format, "Escaping and Unicode"). A second ``-`` is in the wrong
+    place: uv and pkg_resources end the name part at the first.
     """
     name, _, version = directory.partition("-")
     is_suspect = "_" in name or "." in name or version.count("-") > 1  # the suffix has one
     return is_suspect and is_dist_info(directory)
 
 
+def _name_part(path: str) -> str:
+    """Return the first part of the name of a dist-info directory: that of the project."""
+    return path.rpartition("/")[2].partition("-")[0]
+
+
+def _is_coarse(nanoseconds: int) -> bool:
+    """Return True if a time comes from a file system that stores whole seconds."""
+    return nanoseconds % _SECOND == 0
+
+
 def _steady_clock() -> int:
-    """Return the nanoseconds of a clock that nobody sets and that a sleeping machine keeps."""
+    """Return the nanoseconds of a clock that is never set, and goes on while a machine sleeps."""
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _time_of_disk(directory: str, lock: str | None) -> int:
-    """Return what time it is, at the latest, for the file system that `directory` lies on.
+    """Return the earliest time, in nanoseconds, that it can be on the file system of `directory`.
 
-    That may be another machine's (NFS). It is learnt from a nameless file; where there is no such
-    thing, from the times of uv's `lock` if that lies there as well. The answer is in nanoseconds
-    since the epoch, and early by what file systems leave out of their times.
+    That may be another machine's (NFS). A nameless file there has it, or else uv's `lock` if it is
+    on the same file system. What the file system cuts off its times is subtracted.
     """
     try:
         now = _time_of_nameless_file(directory)
     except (AttributeError, OSError):
         now = _time_of_lock(lock, os.stat(directory).st_dev)
-    in_seconds = now % 1_000_000_000 == 0  # or in two
-    return now - (2_000_000_000 if in_seconds else 20_000_000)
+    return now - (2 * _SECOND if _is_coarse(now) else _SECOND // 50)
 
 
 def _time_of_nameless_file(directory: str) -> int:
@@ -136,7 +174,7 @@ def _time_of_nameless_file(directory: str) -> int:
 
 
 def _time_of_lock(lock: str | None, device: int) -> int:
-    """Return when the file `lock` was last changed: now. If that is not possible, our own time."""
+    """Change the times of the file `lock` and return its ctime; without it, this machine's time."""
     try:
         if lock is not None and os.stat(lock).st_dev == device:
             os.utime(lock)

@@ -1,9 +1,7 @@
-"""How an environment's files are read: through two questions and two ways to read, and no other.
+"""Trees: the few questions that are asked about files, wherever these are.
 
-The diagnosis asks nothing else of the place where an environment lies, so that this may be a
-disk, a mounted image, a zip or the layers of a container image that was never unpacked.
-
-A path in a tree is a string with ``/`` between its parts, as in the file names of RECORD.
+So a tree may be a disk, a mounted image, a zip, or the layers of a container image that was never
+unpacked. A path in a tree is a string with ``/`` between its parts, as in RECORD.
 """
 
 from __future__ import annotations
@@ -20,55 +18,55 @@ if TYPE_CHECKING:
 
 Place = TypeVar("Place")
 
-# More symbolic links than this on the way to one file are a circle (as in the Linux kernel).
+# More symbolic links than this on the way to one file are taken for a circle, as Linux does.
 _MOST_LINKS = 40
 
-# How much of a file is read at once, in bytes, where its content is not kept.
+# How much of a file is hashed at once, in bytes.
 _PIECE = 1024 * 1024
 
 
 class Tree(Protocol):
-    """The files of an environment, wherever they lie.
+    """The files of an environment.
 
-    Symbolic links are the tree's own matter: it follows them, inside of itself. No method raises
-    for what is not there, cannot be read or is something else than was asked for.
+    A tree follows symbolic links itself, and never out of itself. No method raises an error for a
+    file that is missing, unreadable or of another kind.
     """
 
     def names(self, directory: str) -> tuple[str, ...]:
-        """Return the names in `directory` in any order; none if it is not a directory."""
+        """Return the names in `directory` in any order; () if it is not a directory."""
 
     def is_directory(self, path: str) -> bool:
-        """Say whether `path` is a directory."""
+        """Return True if `path` is a directory."""
 
     def is_file(self, path: str) -> bool:
-        """Say whether `path` is a regular file."""
+        """Return True if `path` is a regular file."""
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """Return the first `limit` bytes of the regular file at `path`; None if it is none."""
+        """Return the first `limit` bytes of the file `path`; None if it is not a regular file."""
 
 
 class SearchableTree(Tree, Protocol):
-    """A tree in which installations can be looked for, wherever in it they lie."""
+    """A tree that can be searched for environments."""
 
     @property
     def root(self) -> str | None:
-        """Where its root lies on this machine; None: it is the machine's own, or lies nowhere."""
+        """The path of its root on this machine; None for the machine's own, and for an image."""
 
     def directories(self, directory: str) -> tuple[str, ...]:
         """Return the names of the directories in `directory`, without links to directories."""
 
     def real(self, path: str) -> str | None:
-        """Return `path` with all links followed, as a path in the tree; None: it leads nowhere."""
+        """Return `path` with all links followed, as a path in the tree; None if it is missing."""
 
     def on_disk(self, path: str) -> str | None:
-        """Return where `path` lies on this machine; None: nowhere."""
+        """Return the path on this machine for `path`; None if there is none."""
 
 
 class LinksError(OSError):
-    """There are too many symbolic links on the way to a file."""
+    """Too many symbolic links lead to a file."""
 
     def __init__(self, path: str) -> None:
-        """Take the `path` that leads through them."""
+        """Name the `path` that leads through them."""
         super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
@@ -78,11 +76,11 @@ def follow(
     step: Callable[[Place, str], tuple[Place | None, str | None]],
     parts: Callable[[str], list[str]] = lambda path: path.split("/")[::-1],
 ) -> tuple[Place, list[str]] | None:
-    """Return where `path` leads from `root` on, and its parts without links (path_resolution(7)).
+    """Return the place that `path` leads to from `root`, and its parts without links.
 
-    `step` returns what has a name in a place: another place, or what a link there leads to. Where
-    it returns neither, the answer is None. No ``..`` leads out of `root`. `parts` takes a path
-    apart, the last part first. Raises `LinksError`, and what these two raise.
+    `step` returns what has a name in a place: another place, or the target of a link. If it returns
+    neither, the result is None. No ``..`` leads out of `root` (path_resolution(7)). `parts` splits
+    a path, the last part first. Raise `LinksError`, and what these two raise.
     """
     places = [root]
     names: list[str] = []
@@ -114,35 +112,33 @@ def follow(
 
 
 class DiskTree:
-    """The files of this machine, or those under one directory of it as if that were all of it.
+    """The files of this machine, or those below a `root` as a program sees them after chroot(2).
 
-    With a `root`, the tree of a mounted image is read as the image's own programs would read it:
-    an absolute path begins at `root`, a symbolic link to an absolute path is followed from
-    `root`, and no ``..`` leads out of it (path_resolution(7), after chroot(2)).
+    With a `root`, absolute paths and links begin there, and no ``..`` leads out of it.
     """
 
     def __init__(self, root: str | None = None) -> None:
-        """Take `root` for the root of the tree; without one, the machine's own is."""
+        """Set the root of the tree; without one, it is the machine's own."""
         self.root = None if root is None else os.path.realpath(root)
 
     def names(self, directory: str) -> tuple[str, ...]:
-        """Return the names in `directory`, as `Tree.names` says."""
+        """See `Tree.names`."""
         path = self.on_disk(directory)
         try:
             return () if path is None else tuple(os.listdir(path))
-        except (OSError, ValueError):  # a null byte, or what the file system cannot encode
+        except (OSError, ValueError):  # a null byte, or a name that cannot be encoded
             return ()
 
     def is_directory(self, path: str) -> bool:
-        """Say whether `path` is a directory, as `Tree.is_directory` says."""
+        """See `Tree.is_directory`."""
         return stat.S_ISDIR(self._mode(path))
 
     def is_file(self, path: str) -> bool:
-        """Say whether `path` is a regular file, as `Tree.is_file` says."""
+        """See `Tree.is_file`."""
         return stat.S_ISREG(self._mode(path))
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """Return the first `limit` bytes of a file, as `Tree.read` says."""
+        """See `Tree.read`."""
         real = self.on_disk(path)
         try:
             return None if real is None else files.read(real, limit)
@@ -150,16 +146,13 @@ class DiskTree:
             return None
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
-        """Return the digest and the length of a file, as `check.verify.HashedTree` says.
-
-        Raises OSError, too, if the file is there and cannot be read.
-        """
+        """See `check.verify.HashedTree.digest`. Raise OSError if the file cannot be read."""
         import base64
         import hashlib
 
         try:
             measured = hashlib.new(algorithm)
-            if not measured.digest_size:  # of any length, which RECORD does not tell
+            if not measured.digest_size:  # a digest of any length: RECORD does not tell which
                 raise ValueError(algorithm)
         except TypeError:
             raise ValueError(algorithm) from None
@@ -174,7 +167,7 @@ class DiskTree:
         return base64.urlsafe_b64encode(measured.digest()).decode().rstrip("="), length
 
     def directories(self, directory: str) -> tuple[str, ...]:
-        """Return the names of directories, as `SearchableTree.directories` says."""
+        """See `SearchableTree.directories`."""
         path = self.on_disk(directory)
         try:
             with os.scandir(path or "") as entries:
@@ -183,18 +176,14 @@ class DiskTree:
             return ()
 
     def real(self, path: str) -> str | None:
-        """Return `path` without links, as `SearchableTree.real` says."""
+        """See `SearchableTree.real`."""
         on_disk = self.on_disk(path)
         if self.root is None or on_disk is None:
             return on_disk and os.path.realpath(on_disk)
         return on_disk[len(self.root.rstrip("/")) :] or "/"
 
     def on_disk(self, path: str) -> str | None:
-        """Return where `path` lies on this machine, all links followed inside the root.
-
-        Without a root that is `path` itself. None: there is no such path, or only a circle of
-        links.
-        """
+        """See `SearchableTree.on_disk`. Without a root that is `path` itself."""
         if self.root is None:
             return path
         try:
@@ -212,7 +201,7 @@ class DiskTree:
 
 
 def _below(directory: str, name: str) -> tuple[str | None, str | None]:
-    """Return the path of what is called `name` in `directory`; of a link, where it leads."""
+    """Return the path of `name` in `directory`, or the target if it is a link."""
     path = os.path.join(directory, name)
     if stat.S_ISLNK(os.lstat(path).st_mode):
         return None, os.readlink(path)

@@ -13,7 +13,7 @@ import tarfile
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import spelling
+from uvshim.check import required
 from uvshim.check.diagnosis import diagnose
 from uvshim.check.report import Report
 from uvshim.environments import discovery
@@ -25,7 +25,7 @@ from uvshim.rename import names, plan, record
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     from uvshim.check.report import Gate
     from uvshim.environments.environment import Environment
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from uvshim.images.materials import Key
     from uvshim.images.view import ImageTree
     from uvshim.rename.plan import Plan
+    from uvshim.rename.spelling import Spellings
 
 _WHITEOUT = ".wh."
 
@@ -83,12 +84,12 @@ def _carry_out(
     """Rename what is to be renamed in `found`, in none of the directories that were `seen`."""
     renamed: dict[str, Renamed] = {}
     left_alone = []
-    in_use = spelling.in_use(found.tree, found.visible)
+    spellings = required.spellings(found.tree, found.visible)
     for directory in found.own:
         if (real := found.tree.real(directory)) in seen:
             continue
         seen.add(real)
-        for each in _plans(building.tree, directory, gate.excludes, in_use):
+        for each in _plans(building.tree, directory, gate.excludes, spellings):
             if isinstance(each, LeftAlone):
                 left_alone.append(each)
                 continue
@@ -131,7 +132,10 @@ class _Meanwhile:
 
 
 def _plans(
-    tree: ImageTree, directory: str, excluded: Callable[[str], bool], in_use: Collection[str]
+    tree: ImageTree,
+    directory: str,
+    excluded: Callable[[str], bool],
+    spellings: Spellings | None,
 ) -> Iterator[Plan | LeftAlone]:
     """Yield what is to be done with the dist-info directories in `directory`, or why it cannot be.
 
@@ -143,7 +147,9 @@ def _plans(
             continue
         path = posixpath.join(directory, own)
         try:
-            wanted = plan.make(meanwhile, path, lambda name: not excluded(name), in_use=in_use)
+            wanted = plan.make(
+                meanwhile, path, lambda name: not excluded(name), spellings=spellings
+            )
         except names.MetadataError as error:
             if not plan.is_beyond_doubt(own):
                 yield LeftAlone(path, str(error))
@@ -225,6 +231,9 @@ class _Building:
         assert isinstance(listed, File)  # noqa: S101  # or it would have been an obstacle
         self._copies[f"{target}/RECORD"] = listed
         self._contents[f"{target}/RECORD"] = wanted.new_record()
+        if wanted.original:
+            self._copies[f"{target}/{plan.ORIGINAL}"] = listed
+            self._contents[f"{target}/{plan.ORIGINAL}"] = f"{wanted.original}\n".encode()
         while target := posixpath.dirname(target):
             node = self.tree.node(f"/{target}")
             if node is not None:

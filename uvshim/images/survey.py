@@ -19,7 +19,7 @@ from uvshim.check.diagnosis import (
     Unresolvable,
 )
 from uvshim.check.report import Gate, Report
-from uvshim.check.spelling import Spelling
+from uvshim.check.required import Spelling
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
 from uvshim.errors import ImageError

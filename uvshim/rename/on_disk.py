@@ -21,9 +21,10 @@ from uvshim.rename import in_place, names, plan
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Iterable
 
     from uvshim.rename.plan import Plan
+    from uvshim.rename.spelling import Spellings
 
 
 class _Facts:
@@ -114,13 +115,13 @@ def rename(
     paths: Iterable[str],
     concerns: Callable[[str], bool],
     *,
-    in_use: Collection[str] = (),
+    spellings: Spellings | None = None,
     only_new: bool = False,
     dry_run: bool = False,
 ) -> Outcome:
     """Rename the dist-info directories `paths`, as `plan.make` says of each.
 
-    `concerns`, `in_use` and `only_new` are passed to it. With `dry_run`, nothing is changed, and
+    `concerns`, `spellings` and `only_new` are passed to it. With `dry_run`, nothing is changed, and
     the outcome is what it would be. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
@@ -128,7 +129,7 @@ def rename(
     renamed: dict[str, Renamed] = {}
     for path in paths:
         try:
-            wanted = _plan(path, concerns, in_use, only_new=only_new)
+            wanted = _plan(path, concerns, spellings, only_new=only_new)
             if wanted is None:
                 continue
             if wanted.owner:
@@ -150,7 +151,7 @@ def rename(
 
 
 def _plan(
-    path: str, concerns: Callable[[str], bool], in_use: Collection[str], *, only_new: bool
+    path: str, concerns: Callable[[str], bool], spellings: Spellings | None, *, only_new: bool
 ) -> Plan | None:
     """Return the plan for the dist-info directory `path`, None if it is not to be looked at.
 
@@ -158,7 +159,7 @@ def _plan(
     """
     wanted, fault = None, ""
     try:
-        wanted = plan.make(_DISK, path, concerns, in_use=in_use, only_new=only_new)
+        wanted = plan.make(_DISK, path, concerns, spellings=spellings, only_new=only_new)
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)):
             return None  # broken, but not in its name
@@ -170,7 +171,7 @@ def _plan(
     if fault and replacement.is_husk(path):
         return None
     if heir := replacement.heir(path):
-        return plan.make(_Remnant(path, heir), path, concerns, in_use=in_use)
+        return plan.make(_Remnant(path, heir), path, concerns, spellings=spellings)
     if fault:
         raise plan.ObstacleError(fault)
     return wanted
@@ -186,6 +187,10 @@ def _carry_out(wanted: Plan, *, dry_run: bool) -> Plan:
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise plan.ObstacleError(message)
+    if wanted.original and not dry_run:
+        from uvshim.rename import spelling
+
+        spelling.keep_original(wanted)
     is_free = not (_exists(wanted.destination) or _exists(wanted.destination + plan.BUILDING))
     if dry_run or not is_free or not in_place.rename(wanted):
         from uvshim.rename import replacement

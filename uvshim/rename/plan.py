@@ -14,9 +14,10 @@ from uvshim.rename.record import Record, RecordError
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from uvshim.environments.tree import Tree
+    from uvshim.rename.spelling import Spellings
 
 # What can be wrong with a directory that a rename cures.
 MISNAMED = "misnamed"
@@ -25,6 +26,9 @@ STALE_RECORD = "stale-record"
 
 # The end of a directory's name while the files of another are linked into it (see `overlay`).
 BUILDING = ".uvshim"
+
+# The file that holds the name that a directory had in its wheel (see `spelling`).
+ORIGINAL = "ORIGINAL.uvshim"
 
 # Package managers that list the files they own by path. They write their name to INSTALLER.
 _OWNERS = frozenset({"conda", "conda-pypi", "debian", "dpkg", "rpm"})
@@ -51,7 +55,8 @@ class Plan:
     - `obstacle`: why that cannot be changed, as a clause; "" if it can;
     - `owner`: the package manager that owns the directory, "" unless something is wrong with it;
     - `record`: its RECORD, None if that cannot be read;
-    - `aliases`: the directories under which RECORD lists its files, or may during the rename.
+    - `aliases`: the directories under which RECORD lists its files, or may during the rename;
+    - `original`: what the file `ORIGINAL` in it is to hold, listed in `record`; "" for no change.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Plan:
         self.wrong: tuple[str, ...] = ()
         self.obstacle = ""
         self.owner = ""
+        self.original = ""
 
     @property
     def version(self) -> str:
@@ -93,22 +99,21 @@ def make(
     path: str,
     concerns: Callable[[str], bool] = lambda _name: True,
     *,
-    in_use: Collection[str] = (),
+    spellings: Spellings | None = None,
     only_new: bool = False,
 ) -> Plan | None:
     """Return what is to be done with the dist-info directory `path`, a path in `tree`.
 
     `concerns` is asked with the project name; if it returns False, no more is read and None is
     returned. So it is with `only_new` if the name has no dot, unless the directory's name has not
-    the form NAME-VERSION. A directory keeps its name if pkg_resources would no longer find it under
-    one of the keys `in_use` (see `spelling`).
+    the form NAME-VERSION. `spellings` choose the name if they decide names there.
 
     Raise `names.MetadataError` if METADATA is missing or does not tell which distribution it
     describes: then nothing is known about the directory.
     """
     own = posixpath.basename(path)
     metadata = tree.read(f"{path}/METADATA", _USUAL_HEADER)
-    if metadata and b"\n\n" not in metadata:
+    if metadata and len(metadata) == _USUAL_HEADER and b"\n\n" not in metadata:
         metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
     if metadata is None:
         message = "it has no METADATA" if tree.is_directory(path) else "it is not a directory"
@@ -117,16 +122,21 @@ def make(
     if not concerns(name) or (only_new and "." not in name and names.is_well_formed(own)):
         return None
     directory = names.expected(own, name, version)
-    if _is_in_use(own, directory, in_use):
-        directory = own
+    original = ""
+    if spellings and "." in name:
+        directory, original = spellings.choose(tree, path, name, directory)
     plan = Plan(name, path, directory)
+    plan.original = original
     if own != directory:  # in `X-1.0-info` the version part is not a version
-        plan.wrong = (NORMALIZED_NAME if names.is_well_formed(own) else MISNAMED,)
+        is_dotted = "." in names.split(directory)[0]
+        plan.wrong = (NORMALIZED_NAME if is_dotted and names.is_well_formed(own) else MISNAMED,)
     try:
         plan.record = _record(tree, path)
     except RecordError as error:
         plan.obstacle = str(error)
     else:
+        if original:
+            plan.record = plan.record.with_row(f"{own}/{ORIGINAL}")
         _look_into_record(plan, plan.record, tree)
     if plan.wrong and not only_new:
         plan.owner = _owner(tree, path)
@@ -136,14 +146,6 @@ def make(
 def is_beyond_doubt(directory: str) -> bool:
     """Return True if the name of the dist-info `directory` is right, whatever METADATA says."""
     return names.is_well_formed(directory) and not may_be_dotted(directory)
-
-
-def _is_in_use(own: str, directory: str, in_use: Collection[str]) -> bool:
-    """Return True if a key `in_use` finds the directory `own`, and not after the rename."""
-    if not in_use or not names.is_well_formed(own):
-        return False
-    key = names.key_of(names.split(own)[0])
-    return key in in_use and key != names.key_of(names.split(directory)[0])
 
 
 def _record(tree: Tree, directory: str) -> Record:

@@ -86,6 +86,13 @@ class Record:
         """Yield the paths of all rows."""
         return (path for path, _, _ in elements(self.content))
 
+    def with_row(self, path: str) -> Record:
+        """Return the same with a row for `path`, without a hash, if there is none."""
+        if path in self.paths():
+            return self
+        line_end = b"" if self.content.endswith(b"\n") else b"\n"
+        return Record(self.content + line_end + self.row(path), path.partition("/")[0])
+
     def renamed(self, aliases: Collection[str], directory: str) -> bytes:
         """Return the content that lists each file of the directories `aliases` in `directory`.
 

@@ -25,6 +25,9 @@ _FINDS_EVERY_SPELLING = (62,)
 _FINDS_NORMALIZED = (75, 8, 2)
 _REMOVED = (82,)
 
+# The last Python that is older than that. Python 3.12 cannot even import an older pkg_resources.
+LAST_PYTHON = (3, 10)
+
 # Tells the release of a pkg_resources without a setuptools by its source: code that each release
 # added. Newest first.
 _MARKS = (

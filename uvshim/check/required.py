@@ -1,0 +1,95 @@
+"""How installed distributions spell the names of those they require.
+
+That matters where pkg_resources finds a name under one spelling only: see `rename.spelling`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim.check.distributions import RequireError
+from uvshim.rename import names, spelling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from uvshim.check.distributions import Installed
+    from uvshim.check.working_set import WorkingSet
+    from uvshim.environments.tree import Tree
+    from uvshim.rename.setuptools import PkgResources
+    from uvshim.rename.spelling import Spellings
+
+
+class Spelling(NamedTuple):
+    """One way in which installed distributions spell the name of another one."""
+
+    name: str
+    """The name, as METADATA of that distribution has it."""
+    spelling: str
+    """The key that pkg_resources looks for."""
+    found: bool
+    """Whether pkg_resources finds the distribution by this key."""
+    by: tuple[str, ...]
+    """The names of the distributions that use this spelling."""
+
+
+def spellings(tree: Tree, site_packages: Sequence[str]) -> Spellings | None:
+    """Return the spellings that decide names in an environment; None if spelling does not matter.
+
+    `site_packages` are the directories that its Python imports from.
+    """
+    return spelling.in_environment(tree, site_packages, keys)
+
+
+def keys(
+    tree: Tree, site_packages: Sequence[str], pkg_resources: PkgResources, python: str
+) -> frozenset[str]:
+    """Return the keys of all that the distributions in an environment require, with any extra."""
+    from uvshim.check.working_set import WorkingSet
+
+    return keys_in(WorkingSet.in_environment(tree, site_packages, pkg_resources, python))
+
+
+def keys_in(working_set: WorkingSet) -> frozenset[str]:
+    """Return the keys of all that the distributions of `working_set` require, with any extra."""
+    return frozenset(
+        key for name in working_set.active for key in _required_by(working_set, name, extras=True)
+    )
+
+
+def unfound(
+    working_set: WorkingSet, projects: Mapping[str, Installed], renames: Mapping[str, str]
+) -> Iterator[Spelling]:
+    """Yield all spellings of each name that is not found by one of them, or as METADATA has it.
+
+    Nothing is yielded that a rename cures: `renames` are the names that dist-info directories
+    should have, by their paths.
+    """
+    found = {
+        names.key_of(names.split(renames[one.metadata].rpartition("/")[2])[0])
+        if one.metadata in renames
+        else one.key
+        for one in working_set.active.values()
+    }
+    spelled: dict[str, dict[str, list[str]]] = {}
+    described_by = {one.metadata: one.name for one in projects.values()}
+    for own, distribution in working_set.active.items():
+        name = described_by.get(distribution.metadata, own)
+        for key in _required_by(working_set, own, extras=False):
+            spelled.setdefault(names.normalized(key), {}).setdefault(key, []).append(name)
+    for name in sorted(projects):
+        ways = spelled.get(names.normalized(name), {})
+        if ways and not found.issuperset({names.key_of(name), *ways}):
+            for key, by in sorted(ways.items()):
+                yield Spelling(name, key, key in found, tuple(sorted(by)))
+
+
+def _required_by(working_set: WorkingSet, key: str, *, extras: bool) -> set[str]:
+    """Return the keys that the active distribution `key` requires; none if it cannot be read."""
+    distribution = working_set.active[key]
+    requirements = working_set.requirements
+    try:
+        chosen = requirements.extras_of(distribution) if extras else ()
+        return {one.key for one in requirements.of(distribution, chosen)}
+    except RequireError:
+        return set()

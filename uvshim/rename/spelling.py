@@ -1,0 +1,124 @@
+"""Which of two names a directory gets where pkg_resources finds a name under one spelling only.
+
+Before setuptools 62, a directory `zope.interface-7.0.dist-info` is not found as `zope-interface`,
+and the directory `zope_interface-7.0.dist-info` of the wheel only so. If an installed distribution
+requires `zope-interface`, the name in the wheel is right: plain uv meets that requirement. If none
+does, the dotted name is right.
+
+So the name depends on the wheel and on what is installed, never on the order of the installs: a
+later requirement may bring the wheel's name back. After a rename, `ORIGINAL` in the directory holds
+it. RECORD lists that file, so an uninstall removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+from uvshim.environments import interpreter
+from uvshim.environments.search_path import search_path
+from uvshim.rename import names, replacement, setuptools
+from uvshim.rename.plan import ORIGINAL
+
+TYPE_CHECKING = False  # see uv/process.py
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from uvshim.environments.tree import Tree
+    from uvshim.rename.plan import Plan
+    from uvshim.rename.setuptools import PkgResources
+
+
+class Spellings:
+    """The spellings that installed distributions require, where that decides names.
+
+    `required` are the keys that pkg_resources looks for, such as ``zope-interface``.
+    """
+
+    def __init__(self, required: Collection[str] = ()) -> None:
+        """Hold the keys `required`."""
+        self.required = required
+
+    def choose(self, tree: Tree, path: str, project: str, dotted: str) -> tuple[str, str]:
+        """Return the name that the dist-info directory `path` should have, and its original one.
+
+        It is a directory of `project`, and either has its original name or was renamed to `dotted`.
+        The second name is empty if no rename to `dotted` is due, or if `ORIGINAL` exists already.
+        """
+        own = path.rpartition("/")[2]
+        kept = _kept(tree, path, project)
+        original = kept or own
+        if names.is_well_formed(original) and _key(original) in self.required:
+            return (own if _key(own) == _key(original) else original), ""
+        is_due = names.is_well_formed(own) and _key(own) != _key(dotted)
+        return dotted, "" if kept or not is_due else own
+
+    def due_back(self, tree: Tree, paths: Iterable[str]) -> list[str]:
+        """Return those of the dist-info directories `paths` that get their original names back."""
+        found = []
+        for path in paths:
+            own = path.rpartition("/")[2]
+            project = names.split(own)[0]
+            if "." in project and (original := _kept(tree, path, project)):
+                key = _key(original)
+                if key in self.required and key != _key(own):
+                    found.append(path)
+        return found
+
+
+def in_environment(
+    tree: Tree,
+    site_packages: Sequence[str],
+    required: Callable[[Tree, Sequence[str], PkgResources, str], Collection[str]],
+) -> Spellings | None:
+    """Return the spellings that decide names in an environment; None if spelling does not matter.
+
+    `site_packages` are the directories that its Python imports from. `required` returns the keys
+    that are required there by its distributions, for this pkg_resources and version of Python.
+
+    Without a pkg_resources nothing is required. But an old Python may get an old one later, and
+    then what a rename has left in `ORIGINAL` is needed.
+    """
+    _, pkg_resources = setuptools.imported_from(tree, search_path(tree, site_packages))
+    if pkg_resources.exists and pkg_resources.finds_every_spelling:
+        return None
+    python = interpreter.version_of(tree, site_packages)
+    if pkg_resources.exists:
+        return Spellings(required(tree, site_packages, pkg_resources, python))
+    return Spellings() if tuple(map(int, python.split(".")[:2])) <= setuptools.LAST_PYTHON else None
+
+
+def keep_original(plan: Plan) -> None:
+    """Write `ORIGINAL` as the `plan` of a directory says. Raise `ObstacleError` or OSError.
+
+    RECORD lists the file before it exists: a kill in between leaves nothing that no RECORD lists.
+    Owner, mode and times are those of RECORD.
+    """
+    path, listed = plan.path, replacement.read(plan.path)
+    if ORIGINAL not in listed.files(plan.own):
+        replacement.append(path, [listed.row(f"{plan.own}/{ORIGINAL}")])
+    status = os.stat(f"{path}/RECORD")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    descriptor = os.open(f"{path}/{ORIGINAL}", flags, 0o666)
+    try:
+        os.write(descriptor, os.fsencode(plan.original) + b"\n")
+        with contextlib.suppress(PermissionError):  # another user's environment
+            os.fchown(descriptor, status.st_uid, status.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(status.st_mode))  # after fchown, which removes bits
+        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(descriptor)
+
+
+def _kept(tree: Tree, path: str, project: str) -> str:
+    """Return the name in `ORIGINAL` of the directory `path`, "" unless it is one of `project`."""
+    content = tree.read(f"{path}/{ORIGINAL}", names.LONGEST + 1) or b""
+    name = content.decode("ascii", "replace").rstrip("\n")
+    is_own = names.version_in(name, project) == names.split(path.rpartition("/")[2])[1]
+    return name if is_own and names.is_well_formed(name) else ""
+
+
+def _key(directory: str) -> str:
+    """Return the key under which pkg_resources finds the dist-info `directory`."""
+    return names.key_of(names.split(directory)[0])
