@@ -108,7 +108,7 @@ def make(
     """
     own = posixpath.basename(path)
     metadata = tree.read(f"{path}/METADATA", _USUAL_HEADER)
-    if metadata and b"\n\n" not in metadata:
+    if metadata and len(metadata) == _USUAL_HEADER and b"\n\n" not in metadata:
         metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
     if metadata is None:
         message = "it has no METADATA" if tree.is_directory(path) else "it is not a directory"
