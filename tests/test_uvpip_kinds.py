@@ -362,3 +362,15 @@ def test_installing_again_into_a_relative_place_leaves_one_directory(
     done = run(uvshim, "fix", info.parent)  # as an earlier uvshim has left it
     assert done.returncode == 0, done.stderr
     assert [each.name for each in desk.rglob("*deferred*.dist-info")] == [DOTTED]
+
+
+def test_a_wheel_with_a_dash_in_its_directory_is_renamed(
+    run: Run, uvpip: Path, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    build_wheel(wheels, "oslo-hy", "1.0", stem="oslo-hy-1.0")
+    done = run(uvpip, "--no-index", "-f", wheels, "oslo-hy")
+    assert done.returncode == 0, done.stderr
+    assert venv.dist_infos() == ["oslo_hy-1.0.dist-info"]
+    assert record_faults(venv.site_packages / "oslo_hy-1.0.dist-info") == []
+    done = run(uv, "pip", "list")
+    assert (done.returncode, "oslo-hy" in done.stdout) == (0, True), done.stderr
