@@ -7,13 +7,14 @@ Where each decision is made:
 - what happens on a kill: `rename.on_disk`;
 - which setuptools needs it: `rename.setuptools`.
 
-Importing this module imports all that a rename needs. `uvpip` does that only if it has to.
+Importing this module imports what a rename usually needs. `uvpip` does that only if it has to.
 """
 
 from __future__ import annotations
 
+import os
+
 from uvshim import config
-from uvshim.environments.search_path import search_path
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
 from uvshim.rename.setuptools import PkgResources, imported_from, missed_names
@@ -26,6 +27,22 @@ if TYPE_CHECKING:
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
     from uvshim.uv.supervisor import Supervisor
+
+# What only some renames import, when they need it.
+_UNUSUAL = (
+    "csv",
+    "email.parser",
+    "fnmatch",
+    "installer.records",
+    "packaging.markers",
+    "packaging.requirements",
+    "shlex",
+    "uvshim.check.spelling",
+    "uvshim.check.working_set",
+    "uvshim.environments.search_path",
+    "uvshim.messages",
+    "uvshim.rename.replacement",
+)
 
 
 def rename_new(
@@ -86,9 +103,52 @@ def in_use(environment: Environment, before: Snapshot, now: Snapshot) -> Collect
     existing = [each for each in known if each.exists]
     if existing and all(each.finds_every_spelling for each in existing):
         return ()
+    if not existing and _has_no_other_setuptools(environment):
+        return ()
+    from uvshim.environments.search_path import search_path
+
     path = search_path(environment.tree, environment.visible)
     if imported_from(environment.tree, path)[1].finds_every_spelling:
         return ()
     from uvshim.check import spelling
 
     return spelling.in_use_after(environment, before, now)
+
+
+def _has_no_other_setuptools(environment: Environment) -> bool:
+    """Return True if its Python can import no setuptools but one in its own directories.
+
+    This is the usual virtual environment: without system packages, and without a .pth file that
+    names a directory. `search_path` finds out about all others, which takes 20 ms to import.
+    """
+    try:
+        with open(os.path.join(environment.path, "pyvenv.cfg"), "rb") as file:
+            settings = file.read().lower().replace(b" ", b"")
+        if b"include-system-site-packages=true" in settings:
+            return False
+        return not any(
+            name in {"pkg_resources", "setuptools"}
+            or name.endswith((".egg", ".egg-link"))
+            or (name.endswith(".pth") and _names_a_path(os.path.join(directory, name)))
+            for directory in environment.site_packages
+            for name in os.listdir(directory)
+        )
+    except OSError:
+        return False
+
+
+def _names_a_path(pth: str) -> bool:
+    """Return True if a .pth file has a line that is neither a comment nor an import."""
+    with open(pth, "rb") as file:
+        return any(
+            line.strip() and not line.startswith((b"#", b"import ", b"import\t"))
+            for line in file.read().splitlines()
+        )
+
+
+def load_everything() -> None:
+    """Import all that any rename may need, before an install removes or replaces these modules."""
+    from importlib import import_module
+
+    for name in _UNUSUAL:
+        import_module(name)
