@@ -189,6 +189,31 @@ def test_a_run_that_renames_loads_these_modules_and_no_other(
     assert seen.modules - MODULES == RENAMING
 
 
+def test_where_uvshim_is_installed_all_that_a_rename_may_import_is_loaded_before() -> None:
+    code = """
+import sys
+from uvshim import after_install
+after_install.load_everything()
+before = set(sys.modules)
+import pkgutil
+import uvshim.check, uvshim.environments, uvshim.rename, uvshim.uv
+for package in (uvshim.check, uvshim.environments, uvshim.rename, uvshim.uv):
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        __import__(module.name)
+import csv, email.parser, installer.records, packaging.markers, packaging.requirements
+import packaging.version, fnmatch, shlex, uvshim.messages
+print(*sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # These `uvshim check` alone needs, and a run of uvpip before it starts uv.
+    assert set(done.stdout.split()) <= {
+        *("uvshim.check.diagnosis", "uvshim.check.output", "uvshim.check.report"),
+        *("uvshim.check.verify", "uvshim.environments.discovery"),
+        *("uvshim.uv.arguments", "uvshim.uv.question", "uvshim.uv.supervisor", "uvshim.uv.process"),
+        *("__future__", "errno", "pkgutil", "_signal"),
+    }
+
+
 def test_a_rename_opens_metadata_and_record_and_nothing_else(
     watched: Watched, venv: Venv, wheels: Path
 ) -> None:

@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import installer
+import packaging
 import pytest
 
+import uvshim
 from tests.places import found_below, record_faults, tree
 from tests.wheels import build_wheel
 
@@ -362,3 +365,40 @@ def test_installing_again_into_a_relative_place_leaves_one_directory(
     done = run(uvshim, "fix", info.parent)  # as an earlier uvshim has left it
     assert done.returncode == 0, done.stderr
     assert [each.name for each in desk.rglob("*deferred*.dist-info")] == [DOTTED]
+
+
+def test_a_wheel_with_a_dash_in_its_directory_is_renamed(
+    run: Run, uvpip: Path, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    build_wheel(wheels, "oslo-hy", "1.0", stem="oslo-hy-1.0")
+    done = run(uvpip, "--no-index", "-f", wheels, "oslo-hy")
+    assert done.returncode == 0, done.stderr
+    assert venv.dist_infos() == ["oslo_hy-1.0.dist-info"]
+    assert record_faults(venv.site_packages / "oslo_hy-1.0.dist-info") == []
+    done = run(uv, "pip", "list")
+    assert (done.returncode, "oslo-hy" in done.stdout) == (0, True), done.stderr
+
+
+def test_a_sync_that_removes_uvshim_itself_is_completed(
+    run: Run, uv: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    """With a RECORD that takes modules which a usual rename does not load."""
+    package = Path(uvshim.__file__).parent
+    files = {
+        str(path.relative_to(package.parent)): path.read_text() for path in package.rglob("*.py")
+    }
+    build_wheel(wheels, "uvshim", "9.0", files=files)
+    odd = {"zope_deferred/with,comma.py": "", "zope_deferred/__init__.py": ""}
+    build_wheel(wheels, "zope.deferred", "1.2", files=odd)
+    for module in (installer, packaging):
+        directory = Path(module.__file__ or "").parent
+        shutil.copytree(directory, venv.site_packages / directory.name)
+    wanted = ("--no-index", "-f", wheels)
+    assert run(uv, "pip", "install", *wanted, "uvshim").returncode == 0
+    (tmp_path / "r.txt").write_text("zope.deferred\n")
+    code = "import sys; from uvshim.uvpip import main; sys.exit(main())"
+    done = run(venv.python, "-c", code, "sync", *wanted, tmp_path / "r.txt", UVSHIM_UV=str(uv))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert venv.dist_infos() == [DOTTED]
+    assert record_faults(venv.site_packages / DOTTED) == []

@@ -7,7 +7,7 @@ Where each decision is made:
 - what happens on a kill: `rename.on_disk`;
 - which setuptools needs it: `rename.setuptools`.
 
-Importing this module imports all that a rename needs. `uvpip` does that only if it has to.
+Importing this module imports what a rename usually needs. `uvpip` does that only if it has to.
 """
 
 from __future__ import annotations
@@ -29,6 +29,23 @@ if TYPE_CHECKING:
     from uvshim.messages import Messages
     from uvshim.rename.spelling import Spellings
     from uvshim.uv.supervisor import Supervisor
+
+# What only some renames import, when they need it.
+_UNUSUAL = (
+    "csv",
+    "email.parser",
+    "fnmatch",
+    "installer.records",
+    "packaging.markers",
+    "packaging.requirements",
+    "shlex",
+    "uvshim.check.required",
+    "uvshim.check.working_set",
+    "uvshim.environments.search_path",
+    "uvshim.messages",
+    "uvshim.rename.replacement",
+    "uvshim.rename.spelling",
+)
 
 
 def rename_new(
@@ -106,7 +123,10 @@ def _required(
 
 
 def _has_new_python(environment: Environment) -> bool:
-    """Return True if the Python of `environment` is newer than setuptools 62, by its paths."""
+    """Return True if the Python of `environment` is too new for setuptools before 62, by its paths.
+
+    An older one may get such a setuptools later.
+    """
     libraries = [os.path.basename(os.path.dirname(path)) for path in environment.on_disk]
     minors = [each.removeprefix("python3.").removesuffix("t") for each in libraries]
     return all(each.isdigit() and (3, int(each)) > LAST_PYTHON for each in minors)
@@ -141,3 +161,11 @@ def _names_a_path(pth: str) -> bool:
             line.strip() and not line.startswith((b"#", b"import ", b"import\t"))
             for line in file.read().splitlines()
         )
+
+
+def load_everything() -> None:
+    """Import all that any rename may need, before an install removes or replaces these modules."""
+    from importlib import import_module
+
+    for name in _UNUSUAL:
+        import_module(name)

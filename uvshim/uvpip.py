@@ -108,8 +108,7 @@ def _install(binary: str, arguments: Arguments) -> int:
     environment = Environment.of(answer, supervisor)
     before = Snapshot.of(environment)
     if environment and environment.holds(__file__):
-        # Now: uv may replace or remove these modules.
-        _after_install().spellings(environment, before)
+        _after_install().load_everything()  # now: uv may replace or remove these modules
 
     supervisor.end_if_interrupted()
     uv_install = supervisor.start([binary, "pip", arguments.subcommand, *arguments.rest])

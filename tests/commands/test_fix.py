@@ -210,3 +210,40 @@ def test_the_json_of_fix_tells_what_no_rename_helps(
     assert (rest["kind"], rest["name"]) == ("ghost", "zope.deferred")
     (command,) = environment["commands"]
     assert command.endswith("--no-deps --reinstall zope.deferred==1.2")
+
+
+@pytest.mark.parametrize("owner", ["conda", "rpm", "dpkg"])
+def test_what_another_package_manager_owns_is_left_and_named(
+    run: Run, uvshim: Path, broken: Venv, owner: str
+) -> None:
+    (info,) = broken.site_packages.glob("zope_deferred-*.dist-info")
+    (info / "INSTALLER").write_text(f"{owner}\n")
+    before = tree(info)
+    for options in (["--dry-run"], []):
+        done = run(uvshim, "fix", *options, broken.path)
+        assert done.returncode == 0, done.stderr
+        assert f"Left 1 directory unchanged that {owner} owns: {info.name}\n" in done.stderr
+        assert "~ zope.deferred" not in done.stderr
+        assert tree(info) == before
+    said = json.loads(run(uvshim, "fix", "--format", "json", broken.path).stdout)
+    assert said["environments"][0]["owned"] == [{"path": str(info), "owner": owner}]
+    assert said["environments"][0]["complete"]
+
+
+def test_what_debian_owns_is_left_and_named(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    site = tmp_path / "root/usr/lib/python3/dist-packages"
+    info = site / "zope_deferred-1.2.dist-info"
+    for path, content in (
+        (tmp_path / "root/etc/os-release", "ID=debian\n"),
+        (tmp_path / "root/usr/lib/python3.11/os.py", ""),
+        (tmp_path / "root/usr/bin/python3.11", ""),
+        (info / "METADATA", "Metadata-Version: 2.1\nName: zope.deferred\nVersion: 1.2\n"),
+        (site / "setuptools-66.1.1.dist-info/METADATA", "Name: setuptools\nVersion: 66.1.1\n"),
+        (site / "pkg_resources/__init__.py", ""),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    done = run(uvshim, "fix", tmp_path / "root")
+    assert done.returncode == 0, done.stderr
+    assert f"Left 1 directory unchanged that dpkg owns: {info.name}\n" in done.stderr
+    assert info.is_dir()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST
 from uvshim.check.output import left_out, reinstalls
-from uvshim.messages import printable
+from uvshim.messages import counted, printable
+from uvshim.rename.on_disk import LeftAlone
 
 if TYPE_CHECKING:
     from uvshim.check.diagnosis import Finding
@@ -24,16 +26,25 @@ class Fixed(NamedTuple):
     @property
     def rest(self) -> list[tuple[Finding, str]]:
         """What no rename helps, with the reason: a clause that goes after the path."""
-        installation = self.report.installation
         found = []
         for finding in self.report.diagnosis.wrong:
             if finding.kind == GHOST:
                 found.append((finding, f"is left of {finding.name}, whose code is gone"))
             elif finding.kind == DUPLICATE:
                 found.append((finding, f"is one of several of {finding.name}"))
-            elif installation.belongs_to_system(finding.path):
-                found.append((finding, "belongs to the system's packages, and was left alone"))
         return found
+
+    @property
+    def owned(self) -> list[LeftAlone]:
+        """What is left to the package manager that owns it; its name is the reason."""
+        environment = self.report.installation
+        system = [
+            LeftAlone(finding.path, "dpkg")
+            for finding in self.report.diagnosis.wrong
+            if finding.kind not in {GHOST, DUPLICATE}
+            and environment.belongs_to_system(finding.path)
+        ]
+        return [*self.outcome.owned, *system]
 
     @property
     def complete(self) -> bool:
@@ -52,6 +63,11 @@ def say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) 
     messages.outcome(outcome, "Would renormalize" if dry_run else "Renormalized")
     for finding, clause in fixed.rest:
         messages.warning(f"`{printable(report.outside(finding.path))}` {printable(clause)}")
+    for owner in sorted({each.reason for each in fixed.owned}):
+        paths = [each.path for each in fixed.owned if each.reason == owner]
+        names = ", ".join(printable(os.path.basename(path)) for path in paths)
+        directories = counted(len(paths), "directory", "directories")
+        messages.note(f"Left {directories} unchanged that {owner} owns: {names}")
     for line in left_out(report):
         messages.note(line)
     for command in reinstalls(report):
@@ -66,6 +82,7 @@ def as_json(fixed: Fixed) -> dict[str, Any]:
         "complete": fixed.complete,
         "renamed": [vars(each) for each in fixed.outcome.renamed],
         "left_alone": [vars(each) for each in fixed.outcome.left_alone],
+        "owned": [{"path": each.path, "owner": each.reason} for each in fixed.owned],
         "rest": [
             {**finding._asdict(), "path": report.outside(finding.path), "reason": clause}
             for finding, clause in fixed.rest

@@ -45,10 +45,10 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         key: (environment, Snapshot.of(environment))
         for key, environment in _installed_into(options.env, command, supervisor).items()
     }
-    for environment, before in environments.values():
+    for environment, _ in environments.values():
         if environment.holds(__file__):
             # Now: the command may replace or remove these modules.
-            after_install.spellings(environment, before)
+            after_install.load_everything()
     nothing = Snapshot.of(None)
 
     supervisor.end_if_interrupted()

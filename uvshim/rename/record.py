@@ -6,6 +6,7 @@ projects" (packaging.python.org), section "The RECORD file".
 
 from __future__ import annotations
 
+import io
 import posixpath
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -60,11 +61,13 @@ class Record:
 
     def _read_rows(self) -> None:
         """Read all rows, and take those apart that a rename may change."""
-        self._rows = [
-            _row(path, f",{hash_},{size}\n") for path, hash_, size in elements(self.content)
-        ]
         if _is_plain(self.content):
             self._rows = self.content.splitlines(keepends=True)
+            if min(self._rows).startswith(b","):
+                raise RecordError(_NO_ROW)
+        else:
+            found = elements(self.content)
+            self._rows = [_row(path, f",{hash_},{size}\n") for path, hash_, size in found]
         self._infos = [
             (number, *split(path), columns)
             for number, row in enumerate(self._rows)
@@ -169,29 +172,28 @@ def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
     "readable with the default `reader` of Python's `csv` module", or a row has not three elements.
     """
     if _is_plain(content):
-        for row in content.decode("utf-8", "surrogateescape").replace("\r", "").split("\n")[:-1]:
-            path, hash_, size = row.split(",")
+        for row in io.BytesIO(content):
+            path, hash_, size = row.decode("utf-8", "surrogateescape").rstrip("\r\n").split(",")
             if not path:
                 raise RecordError(_NO_ROW)
             yield path, hash_, size
         return
     import csv
-    import io
 
     from installer.records import InvalidRecordEntry, parse_record_file
 
     text = content.decode("utf-8", "surrogateescape")
+    if "\0" in text or "\\" in text:  # that reader takes a backslash in a file's name for a slash
+        raise RecordError(_NO_ROW)
     lines = io.StringIO(text, newline="")
+    found = parse_record_file(lines if '"' in text else filter(str.strip, lines))
     message = "its RECORD is empty"
     try:
-        for path, hash_, size in parse_record_file(
-            lines if '"' in text else filter(str.strip, lines)
-        ):
-            message = ""
-            # That reader takes each backslash for a slash, but a file's name may have one.
-            if not path or "\0" in text or "\\" in text or {'"', ","} & set(hash_ + size):
+        for path, hash_, size in found:
+            if not path or "," in hash_ or '"' in hash_ or "," in size or '"' in size:
                 message = _NO_ROW
                 break
+            message = ""
             yield path, hash_, size
     except InvalidRecordEntry as error:
         message = f"its RECORD has a row that cannot be read ({error})"
