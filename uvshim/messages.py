@@ -1,4 +1,4 @@
-"""All that is said to a person, on standard error, in the manner of uv."""
+"""Every message for a person: on standard error, in uv's style."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Messages:
         self._say(f"{self._style.label(YELLOW, 'warning')} {message}")
 
     def detail(self, message: str) -> None:
-        """Say what is of use to somebody who looks for a fault."""
+        """Say what helps to find a fault."""
         if self._verbose:
             self._say(f"{self._style.paint(CYAN, 'DEBUG')} uvshim: {printable(message)}")
 
@@ -91,14 +91,12 @@ class Messages:
         self.hint(f"`uvshim fix {quoted(environment)}` tries again")
 
     def suggest_first_fix(self, environment: str, name: str) -> None:
-        """Say which command renames what stands in `environment`, `name` among it."""
+        """Name the command that renames what is in `environment` already, such as `name`."""
         command = f"uvshim fix {quoted(environment)}"
-        self.hint(
-            f"`{command}` makes pkg_resources find what stood there, such as {printable(name)}"
-        )
+        self.hint(f"`{command}` renames what was installed earlier, such as {printable(name)}")
 
     def similar_subcommand(self, word: str, subcommand: str) -> None:
-        """Say that `word` is taken for a package, although it looks like a `subcommand`."""
+        """Say that `word` is a package here, although it looks like a `subcommand`."""
         taken = f"`{printable(word)}` is taken for a package"
         self.hint(f"{taken}; a similar subcommand exists: `{subcommand}`")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +17,9 @@ from uvshim.rename.spelling import Spellings
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
+
+    from tests.conftest import Run
+    from tests.places import Venv
 
 SITE = "lib/site-packages"
 DETOUR = "its RECORD lists its files by another path than the one from beside it"
@@ -124,6 +128,26 @@ def test_what_another_package_manager_owns_is_said(tmp_path: Path, installer: st
     owned = {f"{OWN}/INSTALLER": f"{installer}\n"}
     assert planned(tmp_path, "a_b-1.0", A_B, owned).owner == installer
     assert planned(tmp_path, "a_b-1.0", A_B, owned, {f"{OWN}/RECORD": ""}).owner == installer
+
+
+def test_of_what_uv_has_just_installed_the_owner_is_not_looked_for(
+    run: Run, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    asked = []
+
+    class Disk(DiskTree):
+        def read(self, path: str, limit: int) -> bytes | None:
+            asked.append(os.path.basename(path))
+            return super().read(path, limit)
+
+    done = run(uv, "pip", "install", "--no-index", "-f", wheels, "zope.deferred")
+    assert done.returncode == 0, done.stderr
+    path = str(venv.site_packages / "zope_deferred-1.2.dist-info")
+    for only_new in (True, False):
+        wanted = plan.make(Disk(), path, only_new=only_new)
+        assert wanted is not None
+        assert wanted.wrong == (plan.NORMALIZED_NAME,)
+    assert asked == ["METADATA", "RECORD", "METADATA", "RECORD", "INSTALLER"]
 
 
 @pytest.mark.parametrize("installer", ["uv", "pip", "poetry 1.8", "\udcff", ""])

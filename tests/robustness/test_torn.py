@@ -120,7 +120,7 @@ def test_after_every_length_of_each_write_all_is_found_listed_and_completed(
 
 
 def uninstalled_and_fixed(two: Place, tools: Tools, venv: Venv, empty: set[str]) -> None:
-    """Assert that the real uv and pip remove all of it, and that `fix` completes it."""
+    """Assert that the real uv and pip remove every file, and that `fix` completes it."""
     tools.finds(venv, NAMES)
     for uninstall in (tools.uninstall, tools.uninstall_by_pip):
         copy = two.copy()

@@ -142,8 +142,8 @@ def expected(directory: str, name: str, version: str) -> str:
     """Return the name that the dist-info `directory` of the project `name` should have.
 
     A directory keeps its name if that has the form NAME-VERSION, and pkg_resources finds it or
-    `name` has no dot. The version stays as the directory's name has it: the wheel's. Only if that
-    is none, it is `version`, the one in METADATA.
+    `name` has no dot. The version stays as the directory's name has it: the wheel's. If that is not
+    a version, `version` is used, the one in METADATA.
 
     Raise `MetadataError` if the directory belongs to another name, or there is no version.
     """

@@ -1,8 +1,8 @@
 """The rename: dist-info directories get the names under which pkg_resources finds them.
 
 At every instant, a kill inside a system call included, `importlib.metadata` finds the distribution
-and an uninstall removes all of it: its RECORD lists both names for as long as either may be the one
-that exists. (uv and pip skip a path that does not exist.)
+and an uninstall removes every file: RECORD lists both names as long as either may be the one that
+exists. (uv and pip skip a path that does not exist.)
 
 1. Append the new name's rows to RECORD.
 2. Rename the directory.

@@ -23,8 +23,8 @@ _LAST = ("RECORD", "METADATA")
 def move(path: str, destination: str) -> None:
     """Give the dist-info directory `path` the name `destination`, by linking and removing.
 
-    Its RECORD lists its files under both names, and that of the new directory meanwhile. Raise
-    OSError; another `move` completes what this one has begun.
+    Its RECORD lists its files under both names, and under the one they have while the new directory
+    is built. Raise OSError; another `move` completes what this one has begun.
     """
     building = destination + BUILDING
     _link_tree(path, building)

@@ -33,6 +33,10 @@ ORIGINAL = "ORIGINAL.uvshim"
 # Package managers that list the files they own by path. They write their name to INSTALLER.
 _OWNERS = frozenset({"conda", "conda-pypi", "debian", "dpkg", "rpm"})
 
+# The row of INSTALLER as uv writes it. It saves a look at that file, but is proof only of what is
+# new: conda's packages are built with uv or pip, and have INSTALLER overwritten later.
+_INSTALLED_BY_UV = b"INSTALLER,sha256=5hhM4Q4mYTT9z6QB6PGpUAW81PGNFrYrdXMj4oM_6ak,2"
+
 # What is read of a METADATA first, in bytes: most headers are shorter.
 _USUAL_HEADER = 4096
 
@@ -138,7 +142,7 @@ def make(
         if original:
             plan.record = plan.record.with_row(f"{own}/{ORIGINAL}")
         _look_into_record(plan, plan.record, tree)
-    if plan.wrong and not only_new:
+    if plan.wrong and not (only_new and plan.record and plan.record.lists(_INSTALLED_BY_UV)):
         plan.owner = _owner(tree, path)
     return plan
 
@@ -197,7 +201,7 @@ def _lists_by_detour(path: str, record: Record) -> bool:
 
 
 def _owner(tree: Tree, directory: str) -> str:
-    """Return the package manager that owns the dist-info `directory`, "" if that is none."""
+    """Return the package manager that owns the dist-info `directory`, or ""."""
     installer = tree.read(f"{directory}/INSTALLER", 64) or b""
     word = installer.decode("ascii", "replace").strip().lower()
     return word if word in _OWNERS else ""

@@ -16,11 +16,9 @@ if TYPE_CHECKING:
 # A RECORD is written under this name before it replaces the old one. While that file may exist,
 # RECORD lists it.
 UNFINISHED = "RECORD.uvshim"
-_UNFINISHED = UNFINISHED.encode()
 
 # A kill inside a write leaves a part of it that ends at a multiple of this (Linux, mm/filemap.c).
 _PAGE = 4096
-
 
 # All bytes but those that delimit rows and fields, or may make that difficult.
 _ORDINARY = bytes(set(range(256)) - set(b',"\r\n\0'))
@@ -54,7 +52,7 @@ class Record:
         is_only = 1 < len(self._between) == self.content.count(b".dist-info") + 1
         self.only = own if is_only and _is_plain(self.content) else ""
         if self.only:
-            self.is_unfinished = any(each.startswith(_UNFINISHED) for each in self._between)
+            self.is_unfinished = self.lists(UNFINISHED.encode())
             return
         self._read_rows()
         self.is_unfinished = any(rest == UNFINISHED for _, _, rest, _ in self._infos)
@@ -84,6 +82,10 @@ class Record:
         if self.only:
             self._read_rows()
         return {rest for _, first, rest, _ in self._infos if first == directory}
+
+    def lists(self, row: bytes) -> bool:
+        """Return True if a file of `only` has a row that begins with `row` in that directory."""
+        return any(each.startswith(row) for each in self._between[1:])
 
     def paths(self) -> Iterator[str]:
         """Yield the paths of all rows."""
@@ -183,7 +185,7 @@ def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
     from installer.records import InvalidRecordEntry, parse_record_file
 
     text = content.decode("utf-8", "surrogateescape")
-    if "\0" in text or "\\" in text:  # that reader takes a backslash in a file's name for a slash
+    if "\0" in text or "\\" in text:  # that reader replaces backslashes, and a name may have one
         raise RecordError(_NO_ROW)
     lines = io.StringIO(text, newline="")
     found = parse_record_file(lines if '"' in text else filter(str.strip, lines))
@@ -218,7 +220,7 @@ def complete(content: bytes) -> int:
 def split(path: str) -> tuple[str, str]:
     """Return the first component of the `path` in a row, and the rest.
 
-    The path is taken for what it means: ``./x/../y`` begins with ``y``. "On Windows, directories
+    The path is normalized first: ``./x/../y`` begins with ``y``. "On Windows, directories
     may be separated either by forward- or back-slashes": backslashes do where one comes before any
     slash. After a slash, a backslash is a part of a name.
     """

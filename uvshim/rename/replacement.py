@@ -144,14 +144,14 @@ def _make_way(plan: Plan) -> None:
     Before that, the RECORD of the later one lists its files, under both names they may have.
     """
     overlay.discard(plan.destination)
-    aside = plan.destination + BUILDING
+    moved = plan.destination + BUILDING
     listed = read(plan.path)
     found = overlay.files_in(plan.destination)
-    for directory in (plan.directory, os.path.basename(aside)):
+    for directory in (plan.directory, os.path.basename(moved)):
         missing = sorted(set(found) - listed.files(directory))
         append(plan.path, [listed.row(f"{directory}/{name}") for name in missing])
     try:
-        os.rename(plan.destination, aside)
+        os.rename(plan.destination, moved)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

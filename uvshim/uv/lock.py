@@ -16,7 +16,7 @@ class LockInterruptedError(Exception):
 
 
 class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that contextlib costs
-    """Hold the lock file `path`, so that no uv installs into its environment meanwhile.
+    """Hold the lock file `path`, so that no uv installs into its environment now.
 
     uv takes `flock(LOCK_EX)` on that file. If it cannot be opened, or there is no path, nothing is
     held: uv goes on without a lock in that case, too.
