@@ -40,9 +40,8 @@ class InstalledPackages:
 
 if sys.flags.no_site:
     sys.meta_path.append(InstalledPackages)
-if (
-    not sys.flags.isolated
-):  # started as `python3 uvshim.pyz`: nothing on PYTHONPATH may replace a module of Python
+# Started as `python3 uvshim.pyz`: no module on PYTHONPATH may replace one of Python's own.
+if not sys.flags.isolated:
     words = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     foreign = [os.path.abspath(directory) for directory in words]
     sys.path[1:] = [directory for directory in sys.path[1:] if directory not in foreign]
