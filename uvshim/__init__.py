@@ -11,8 +11,6 @@ The commands `uvpip` and `uvshim` are what most people need. For programs there 
 and the types of what these return.
 """
 
-from __future__ import annotations
-
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from uvshim.api import renormalize
@@ -53,7 +51,7 @@ __all__ = [
     "survey",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # Where each name is to be found. `uvpip` needs none of it to begin.
 _MODULES = {

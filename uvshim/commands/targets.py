@@ -75,7 +75,7 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
 
         return [found for word in words for found in discovery.find(word, skipped)]
     supervisor = Supervisor()
-    answer = Question(process.find_uv(), Arguments([]), supervisor).answer()
+    answer = Question([process.find_uv()], Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()
     supervisor.release()
     if not answer.known:
@@ -94,4 +94,4 @@ def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
     except UvNotFoundError:
         return found
     choice = Arguments(["--python", found.path, "--break-system-packages"])
-    return found.with_lock(Question(binary, choice, supervisor).answer().lock)
+    return found.with_lock(Question([binary], choice, supervisor).answer().lock)
