@@ -85,9 +85,7 @@ def _targets(option: str | None, command: list[str], supervisor: Supervisor) -> 
         return install_targets.of(command, supervisor)
     found = []
     with contextlib.suppress(EnvironmentUnknownError):  # the command may create it
-        found = [
-            targets.with_lock(each, supervisor) for each in discovery.find(option)
-        ]
+        found = [targets.with_lock(each, supervisor) for each in discovery.find(option)]
     return Targets(found)
 
 
