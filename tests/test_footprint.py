@@ -29,6 +29,7 @@ MODULES = {
     "uvshim.config",
     "uvshim.environments.environment",
     "uvshim.errors",
+    "uvshim.imports",
     "uvshim.uv.process",
     "uvshim.environments.snapshot",
     "uvshim.uv.supervisor",
@@ -119,8 +120,7 @@ def satisfied(run: Run, uv: Path, venv: Venv, wheels: Path) -> Venv:
 def test_a_run_with_nothing_to_do_loads_these_modules_and_no_other(
     watched: Watched, satisfied: Venv
 ) -> None:
-    mentions = '[project]\nname = "x"\nversion = "1"\ndependencies = ["uvshim>=0.2"]\n'
-    (satisfied.path.parent / "pyproject.toml").write_text(mentions)
+    (satisfied.path.parent / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1"\n')
     seen = watched("simple")
     assert seen.status == 0
     assert seen.modules - MODULES == set()
@@ -146,7 +146,11 @@ def test_a_run_with_nothing_to_do_opens_configuration_files_and_its_modules_alon
         for each in opened
         if each not in ours and not each.isdigit() and not each.endswith("told.json")
     ]
-    assert sorted(map(os.path.basename, others)) == ["pyproject.toml", "uvshim.toml"]
+    directories = [satisfied.path.parent, *satisfied.path.parent.parents]
+    looked_for = {
+        str(each / name) for each in directories for name in ("pyproject.toml", "uvshim.toml")
+    }
+    assert sorted(others) == sorted(looked_for)
     assert len(ours) <= 2 * len(MODULES)
 
 

@@ -97,8 +97,8 @@ def _table(path: str, content: bytes | None) -> object:
             message = f"`{path}` is not valid TOML: {error}"
         elif b"tool.uvshim" in content:
             message = (
-                f"`{path}` is not valid TOML 1.0: {error}. If uv can read it, move [tool.uvshim] to "
-                f"a file {_FILES[0]} beside it"
+                f"`{path}` is not valid TOML 1.0: {error}. If uv can read it, move [tool.uvshim] "
+                f"to a file {_FILES[0]} beside it"
             )
         else:  # it only mentions us, and uv reports what is wrong with it
             return None

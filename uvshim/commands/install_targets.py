@@ -169,7 +169,10 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
     choosing += arguments.choosing_project
     if subcommand != "run":
         answer = question.of_project(uv, choosing, supervisor)
-        return Targets(_existing(answer, supervisor), is_known=answer.known)
+        is_known = answer.known
+        if not is_known:
+            answer = Question(uv, Arguments([]), supervisor).answer()
+        return Targets(_existing(answer, supervisor), is_known=is_known)
     is_script = "--script" in choosing or (command and command[0].endswith((".py", ".pyw")))
     choosing = [each for each in choosing if each != "--script"]  # for `uv run` it is a flag
     answers = [

@@ -103,13 +103,14 @@ def _add_new(seen: Seen, found: Targets | None, before: Snapshot) -> None:
 
 def _report_nothing(word: str, found: Targets, seen: Seen, messages: Messages) -> None:
     """Report that nothing is new, if that may be because the command `word` installed elsewhere."""
-    looked = ", ".join(f"`{printable(each.path)}`" for each, _ in seen.values()) or "no environment"
+    looked = ", ".join(f"`{printable(each.path)}`" for each, _ in seen.values())
+    nothing = f"nothing is new in {looked}" if looked else "there is no environment to look into"
     if found.is_known:
-        messages.detail(f"nothing is new in {looked}")
+        messages.detail(nothing)
     else:
         messages.note(
-            f"`{printable(word)}` does not say where it installs. Nothing is new in {looked}. "
-            "If it installed something elsewhere, name the environment with --env"
+            f"`{printable(word)}` does not say where it installs, and {nothing}. "
+            "Name the environment with --env if something was installed"
         )
 
 
