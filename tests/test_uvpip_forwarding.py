@@ -164,6 +164,17 @@ def test_a_subcommand_after_an_option_of_install_is_refused_with_the_right_order
     assert f"{subcommand}-1.0.dist-info" in venv.dist_infos()
 
 
+def test_pip_before_a_subcommand_is_refused(
+    run: Run, uvpip: Path, venv: Venv, recorder: Recorder
+) -> None:
+    done = run(uvpip, "-q", "pip", "list", UVSHIM_UV=str(recorder.path))
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: uvpip already is `uv pip`: write `uvpip -q list`\n",
+    )
+    assert recorder.calls() == []
+
+
 def test_every_subcommand_that_this_uv_has_is_known(run: Run, uv: Path) -> None:
     from uvshim.uv.arguments import SUBCOMMANDS
 

@@ -158,14 +158,16 @@ def _report(error: Exception, arguments: Arguments) -> int:
     return report_bug(error, verbose=arguments.verbose > 0)
 
 
-def _right_order(subcommand: str, words: list[str]) -> str:
-    """Return what is wrong with a `subcommand` that comes after an option of `install`."""
-    at = words.index(subcommand)
+def _right_order(misplaced: str, words: list[str]) -> str:
+    """Return what is wrong with `words`, in which the word `misplaced` is."""
+    at = words.index(misplaced)
     others = _quoted([*words[:at], *words[at + 1 :]])
+    if misplaced == "pip":
+        return f"uvpip already is `uv pip`: write `uvpip {others}`"
     return (
-        f"`{subcommand}` comes after an option of `install`. Write it first: "
-        f"`uvpip {subcommand} {others}`. For a project called {subcommand}: "
-        f"`uvpip install {others} {subcommand}`"
+        f"`{misplaced}` comes after an option of `install`. Write it first: "
+        f"`uvpip {misplaced} {others}`. For a project called {misplaced}: "
+        f"`uvpip install {others} {misplaced}`"
     )
 
 

@@ -242,6 +242,18 @@ def test_run_lets_pip_parse_its_own_command_line(
     assert (found.parent == tmp_path / "t") == bool(target)
 
 
+@pytest.mark.parametrize(
+    "before", [["env", "X=1"], ["nice", "-n", "1"], ["sh", "-c", '"$@"', "sh"]], ids=str
+)
+def test_run_finds_a_pip_behind_another_program(
+    before: list[str], run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
+) -> None:
+    pip: list[str | Path] = [with_pip / "bin" / "pip3", "install", "-q", "--no-index", "-tt"]
+    done = run(uvshim, "run", "--", *before, *pip, "-f", wheels, "zope.deferred")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "zope.deferred-1.2.dist-info").is_dir()
+
+
 def test_run_follows_pips_option_python(
     run: Run, uvshim: Path, with_pip: Path, venv: Venv, wheels: Path
 ) -> None:

@@ -102,6 +102,13 @@ def test_a_subcommand_is_found_after_global_options(
         ("-q -r a list", "list"),
         ("-qU uninstall x", "uninstall"),
         ("--no-such-option install", "install"),
+        ("pip install x", "pip"),
+        ("-q pip list", "pip"),
+        ("-U pip sync", "pip"),
+        ("pip", None),
+        ("pip setuptools wheel", None),
+        ("install pip install", None),
+        ("pip -- install", None),
         ("-r install", None),
         ("-r install x install", None),
         ("-e install -c sync x", None),
@@ -112,9 +119,7 @@ def test_a_subcommand_is_found_after_global_options(
         ("--upgrade install --help", None),
     ],
 )
-def test_a_subcommand_after_an_option_of_install_is_noticed(
-    words: str, misplaced: str | None
-) -> None:
+def test_a_misplaced_subcommand_is_noticed(words: str, misplaced: str | None) -> None:
     assert Arguments(words.split()).misplaced == misplaced
 
 

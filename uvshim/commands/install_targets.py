@@ -87,24 +87,37 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     the environment that it runs in, that of the project, and the one that `uv pip` would use.
     """
     program, *words = command
-    name = os.path.basename(program)
     if _is_python(program):
         flags, module, rest = _split_python(words)
         if module == "uv":
             return _of_uv([program, *flags, "-m", "uv"], rest, supervisor)
         if module.partition(".")[0] == "pip":
             return _of_pip([program, *flags], rest, supervisor)
-    if name == "uv":
+    if os.path.basename(program) == "uv":
         return _of_uv([program], words, supervisor)
-    if name.rstrip("0123456789.") == "pip":
+    if _is_pip(program):
         if python := _interpreter_of(program) or _executable_of(program, supervisor):
             return _of_pip([python], words, supervisor)
         return _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
-    return Targets(list(_of_any(program, supervisor)))
+    return Targets([*_of_words(words, supervisor), *_of_any(program, supervisor)])
+
+
+def _of_words(words: list[str], supervisor: Supervisor) -> list[Environment]:
+    """Return the places of a uv, pip or Python that a program runs with `words`, as `env` does."""
+    for at, word in enumerate(words):
+        is_asked = _is_pip(word) or _is_python(word) or os.path.basename(word) == "uv"
+        if is_asked and (program := process.on_path(word)):
+            found = of([program, *words[at + 1 :]], supervisor)
+            return found.environments if found else []
+    return []
 
 
 def _is_python(program: str) -> bool:
     return os.path.basename(program).rstrip("0123456789.td") in _PYTHONS
+
+
+def _is_pip(program: str) -> bool:
+    return os.path.basename(program).rstrip("0123456789.") == "pip"
 
 
 def _split_python(words: list[str]) -> tuple[list[str], str, list[str]]:

@@ -65,7 +65,7 @@ class Arguments:
 
     - `subcommand`: the subcommand of `uv pip`, `install` if none is named;
     - `command`: the words for uv, from `pip` on;
-    - `misplaced`: a subcommand's name that comes after an option of `install`, or None;
+    - `misplaced`: a word that is misplaced before or instead of a subcommand, or None;
     - `choosing`: the options that choose the environment, in order, in a form uv reads alike;
     - `choosing_project`: likewise those that choose the environment of a project or a script;
     - `directory`, `project`: the values of `--directory` and `--project`, or None;
@@ -104,12 +104,14 @@ class Arguments:
     def misplaced(self) -> str | None:
         """The first positional, if it is a subcommand's name after an option of `install`.
 
-        Nobody means a project of that name: the option just came before the subcommand.
+        Nobody means a project of that name: the option just came before the subcommand. It is also
+        `pip` if a subcommand's name comes after that: uvpip already is `uv pip`.
         """
-        if self._first or self.help or self.version:
+        if self._first in SUBCOMMANDS or self.help or self.version:
             return None
-        first = next(_positionals(self._words, self._with_value), "")
-        return first if first in SUBCOMMANDS else None
+        first, second = [*_positionals(self._words, self._with_value), "", ""][:2]
+        is_misplaced = first in SUBCOMMANDS or (first == "pip" and second in SUBCOMMANDS)
+        return first if is_misplaced else None
 
     @property
     def similar(self) -> tuple[str, str] | None:
