@@ -10,6 +10,7 @@ from uvshim.errors import CannotRunError, UvLoopError, UvNotFoundError
 TYPE_CHECKING = False  # type checkers know this name; importing `typing` costs 8 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
     from typing import IO, Any, NoReturn
 
 # Python ignores these signals. The programs that it starts should find them unchanged.
@@ -137,9 +138,7 @@ def _installed() -> str | None:
     if beside := on_path(os.path.join(os.path.dirname(sys.executable), "uv")):
         return beside
     try:
-        from uv import find_uv_bin
-
-        return str(find_uv_bin())
+        return str(_uv().find_uv_bin())
     except (ImportError, FileNotFoundError):
         return None
 
@@ -194,8 +193,7 @@ def start(
 
 def replace(command: list[str]) -> NoReturn:
     """Become `command` (its first word is the path of the program), or raise `CannotRunError`."""
-    import signal
-
+    signal = _signal()
     for name in IGNORED_BY_PYTHON:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
@@ -225,7 +223,26 @@ def _nameless_file() -> int:
     try:
         return os.memfd_create("uvshim")
     except (AttributeError, OSError):  # macOS; a kernel or a container's filter that forbids it
-        import tempfile
-
-        with tempfile.TemporaryFile() as file:
+        with _tempfile().TemporaryFile() as file:
             return os.dup(file.fileno())
+
+
+# What only some runs need is imported below, and nowhere else.
+
+
+def _signal() -> ModuleType:
+    import signal
+
+    return signal
+
+
+def _tempfile() -> ModuleType:
+    import tempfile
+
+    return tempfile
+
+
+def _uv() -> ModuleType:
+    import uv
+
+    return uv

@@ -137,7 +137,7 @@ class Question:
 
     def _ask_with_project(self) -> str:
         """Ask again about an empty project: with extras configured, uv wants one."""
-        import tempfile
+        import tempfile  # the only module that few questions need
 
         with tempfile.TemporaryDirectory(prefix="uvshim-") as directory:
             project = os.path.join(directory, "pyproject.toml")
