@@ -531,6 +531,18 @@ def test_run_says_nothing_of_a_pip_that_installs_nothing(
     )
 
 
+@pytest.mark.parametrize("script", ["exit 9", "echo uv 0.3.0", None], ids=str)
+def test_a_uv_that_cannot_be_asked_stops_no_command(
+    script: str | None, run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    """A script stands for a uv that fails, one that is too old, and a file that is no program."""
+    uv = tmp_path / "uv"
+    uv.write_text(f"#!/bin/sh\n{script}\n" if script else "\x7fELF")
+    uv.chmod(0o755)
+    done = run(uvshim, "run", "--", "echo", "hi", UVSHIM_UV=str(uv))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hi\n", "")
+
+
 def test_run_says_where_it_looked_only_if_asked(
     run: Run, uvshim: Path, uv: Path, venv: Venv, wheels: Path
 ) -> None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uvshim.commands import targets
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
-from uvshim.errors import CannotRunError, UvNotFoundError
+from uvshim.errors import CannotRunError, UvshimError
 from uvshim.uv import process, question
 from uvshim.uv.arguments import GLOBAL, WITH_VALUE, Arguments, split_command, split_subcommand
-from uvshim.uv.question import Question
+from uvshim.uv.question import Answer, Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,8 +144,24 @@ def _uv() -> list[str]:
     """Return the command that runs uv, or [] if there is none."""
     try:
         return [process.find_uv()]
-    except UvNotFoundError:
+    except UvshimError:
         return []
+
+
+def _pip_answer(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Answer:
+    """Return where `uv pip install` installs. A uv that cannot be asked stops no command."""
+    try:
+        return Question(uv, arguments, supervisor).answer()
+    except UvshimError:
+        return Answer()
+
+
+def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
+    """Return where `uv sync` installs. A uv that cannot be asked stops no command."""
+    try:
+        return question.of_project(uv, choosing, supervisor)
+    except (UvshimError, OSError):
+        return Answer()
 
 
 def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
@@ -154,11 +170,11 @@ def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
     if interpreter:
         yield from _of_interpreter(interpreter, supervisor)[:1]
     if uv := _uv():
-        yield from _existing(question.of_project(uv, [], supervisor), supervisor)
-        yield from _existing(Question(uv, Arguments([]), supervisor).answer(), supervisor)
+        yield from _existing(_project_answer(uv, [], supervisor), supervisor)
+        yield from _existing(_pip_answer(uv, Arguments([]), supervisor), supervisor)
 
 
-def _existing(answer: question.Answer, supervisor: Supervisor) -> list[Environment]:
+def _existing(answer: Answer, supervisor: Supervisor) -> list[Environment]:
     found = Environment.of(answer, supervisor)
     return [found] if found else []
 
@@ -181,19 +197,19 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
         return None
     choosing += arguments.choosing_project
     if subcommand != "run":
-        answer = question.of_project(uv, choosing, supervisor)
+        answer = _project_answer(uv, choosing, supervisor)
         is_known = answer.known
         if not is_known:
-            answer = Question(uv, Arguments([]), supervisor).answer()
+            answer = _pip_answer(uv, Arguments([]), supervisor)
         return Targets(_existing(answer, supervisor), is_known=is_known)
     is_script = "--script" in choosing or (command and command[0].endswith((".py", ".pyw")))
     choosing = [each for each in choosing if each != "--script"]  # for `uv run` it is a flag
     answers = [
-        question.of_project(uv, choosing, supervisor),
-        Question(uv, Arguments([]), supervisor).answer(),  # the command may be any
+        _project_answer(uv, choosing, supervisor),
+        _pip_answer(uv, Arguments([]), supervisor),  # the command may be any
     ]
     if command and is_script:
-        answers.append(question.of_project(uv, [*choosing, "--script", command[0]], supervisor))
+        answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
     return Targets([found for each in answers for found in _existing(each, supervisor)])
 
 
@@ -208,7 +224,7 @@ def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targe
     arguments = Arguments(words)
     if not (uv and arguments.installs):
         return None
-    answer = Question(uv, arguments, supervisor).answer()
+    answer = _pip_answer(uv, arguments, supervisor)
     return Targets(_existing(answer, supervisor), is_known=answer.known)
 
 
@@ -295,7 +311,7 @@ def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> st
     if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
         return os.path.join(prefix, ".lock")
     choice = Arguments(["--python", interpreter, "--break-system-packages"])
-    return Question(uv, choice, supervisor).answer().lock if (uv := _uv()) else None
+    return _pip_answer(uv, choice, supervisor).lock if (uv := _uv()) else None
 
 
 def _said_by(command: list[str], supervisor: Supervisor) -> list[str]:
