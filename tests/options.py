@@ -1,4 +1,4 @@
-"""The options that a uv has, by its own help, compared with what uvshim knows of them."""
+"""The options that a uv has, compared with the tables in `uvshim.uv.arguments`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Run
 
-# How clap lists an option: `-r, --requirements <REQUIREMENTS>`; a value that may be left out
-# stands in square brackets.
+# How clap lists an option: `-r, --requirements <REQUIREMENTS>`; an optional value is in square
+# brackets.
 _OPTION = re.compile(r" +(?:(-\w)(?:, )?)?(--[\w-]+)?(?:\.\.\.)?( <[^>]+>| \[)?")
 
 
@@ -29,16 +29,24 @@ def options(text: str) -> dict[str, bool]:
 
 
 def disagreements(run: Run, uv: Path) -> list[str]:
-    """Return in what the options of `uv` differ from what `uvshim.uv.arguments` says."""
+    """Return how the options of `uv` differ from the tables in `uvshim.uv.arguments`."""
     differences = set()
+    help_lists: set[str] = set()
     for subcommand in ("install", "sync"):
         listed = options(run(uv, "pip", subcommand, "--help").stdout)
         assert len(listed) > 60, listed
+        help_lists.update(listed)
         for name, takes_value in listed.items():
             if takes_value != (name in arguments.WITH_VALUE):
                 differences.add(f"{name} takes {'a' if takes_value else 'no'} value")
-    for name in arguments.WITH_VALUE:  # aliases stand in no help; but uv knows them or it does not
+    for name in arguments.WITH_VALUE:  # help does not list aliases; but uv accepts them or not
         complaint = run(uv, "pip", "install", name).stderr
         if "a value is required" not in complaint and "unexpected argument" not in complaint:
             differences.add(f"{name} takes no value")
+    for name in help_lists | arguments.GLOBAL:
+        is_global = "unexpected argument" not in run(uv, "pip", name, "sync", "sync").stderr
+        if is_global and name not in arguments.GLOBAL | {"-V", "--version"}:
+            differences.add(f"{name} is a global option")
+        if not is_global and name in arguments.GLOBAL and name in help_lists:
+            differences.add(f"{name} is not a global option")
     return sorted(differences)

@@ -1,4 +1,4 @@
-"""`uvshim`, the command: what all of its parts have in common."""
+"""`uvshim`, the command: what all of its commands have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Run
+    from tests.conftest import MakeVenv, Run
     from tests.places import Venv
 
 
@@ -61,6 +61,55 @@ def test_the_version_is_that_of_the_package(run: Run, uvshim: Path) -> None:
     assert run(sys.executable, "-m", "uvshim", "--version").stdout == f"uvshim {__version__}\n"
 
 
+@pytest.mark.parametrize("words", [[], ["-q"], ["--help"], ["-h"]], ids=str)
+def test_without_a_command_it_shows_its_help(words: list[str], run: Run, uvshim: Path) -> None:
+    done = run(uvshim, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: uvshim ")
+
+
+@pytest.mark.parametrize("before", [["-q"], ["--color", "never"], ["-q", "--color=never"]], ids=str)
+def test_common_options_may_come_before_the_command(
+    before: list[str], run: Run, uvshim: Path, venv: Venv
+) -> None:
+    quiet = "-q" in before
+    for after in ([], ["--color", "never"]):
+        done = run(uvshim, *before, "check", venv.path, *after, FORCE_COLOR="1" if after else None)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.stdout == "") == quiet
+        assert "\x1b" not in done.stdout
+    assert run(uvshim, "-q", "fix", venv.path).stderr == ""
+    assert run(uvshim, *before, "run", "--", "echo", "hi").stdout == "hi\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["chek"], "`chek` is not a command: did you mean `check`?"),
+        (["--color", "never", "fx", "x"], "`fx` is not a command: did you mean `fix`?"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["--color", "x", "check"], "argument --color: invalid choice: 'x'"),
+        (["check", "--json"], "unrecognized arguments: --json (did you mean `--format json`?)"),
+    ],
+    ids=str,
+)
+def test_a_wrong_word_is_reported_with_the_one_it_resembles(
+    words: list[str], message: str, run: Run, uvshim: Path
+) -> None:
+    done = run(uvshim, *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: uvshim ")
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "fix", "run"])
+def test_help_fits_the_terminal(command: str, run: Run, uvshim: Path) -> None:
+    done = run(uvshim, command, "--help", COLUMNS="80")
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert ("[ENV|IMAGE ...]" in done.stdout) == (command != "run")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -98,17 +147,43 @@ def test_every_environment_in_the_root_of_a_file_system_is_found_and_its_links_s
     assert broken.dist_infos()[-1] == "zope_deferred-1.2.dist-info"
 
 
-@pytest.mark.parametrize("word", ["nowhere", "file.txt", "empty"])
-def test_what_is_no_environment_is_refused_in_one_line(
-    run: Run, uvshim: Path, tmp_path: Path, word: str
+# What a person may name that is not an environment, and what is reported.
+NAMED = [
+    ("nowhere", "does not exist"),
+    ("app:1.0", "does not exist. An image in a registry is `docker://app:1.0`"),
+    ("registry/app:1.0", "An image in a registry is `docker://registry/app:1.0`"),
+    ("./app:1.0", "does not exist"),
+    ("sh", "does not exist here. On PATH it is `"),
+    ("file.txt", "is a file, but neither a Python interpreter nor an image archive"),
+    ("x-1.0-py3-none-any.whl", "is a wheel. Install it, then name the environment"),
+    ("empty", "is an empty directory"),
+    ("project", "is a project without an environment. `uv sync` creates `"),
+    ("with-venv", "is not an environment, but contains one. Name `with-venv/.venv`"),
+    ("with-venv/.venv/lib", "is only a part of an environment. Name `"),
+    ("other", "has no pyvenv.cfg, no site-packages directory and no *.dist-info directory"),
+]
+
+
+@pytest.mark.parametrize(("word", "message"), NAMED)
+def test_what_is_not_an_environment_is_refused_in_one_line_that_says_what_would_work(
+    word: str, message: str, run: Run, uvshim: Path, make_venv: MakeVenv, tmp_path: Path
 ) -> None:
-    (tmp_path / "file.txt").write_text("")
-    (tmp_path / "empty").mkdir()
+    make_venv("with-venv/.venv")
+    for directory in ("empty", "project", "other"):
+        (tmp_path / directory).mkdir()
+    for file in ("file.txt", "x-1.0-py3-none-any.whl", "project/pyproject.toml", "other/x"):
+        (tmp_path / file).write_text("")
     for command in ("check", "fix"):
         done = run(uvshim, command, word)
-        assert done.returncode == 2
+        assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"error: `{word}` ")
+        assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_does_not_exist_is_not_called_something_else(run: Run, uvshim: Path) -> None:
+    done = run(uvshim, "fix", "nosuch.tar", "--output", "oci:x:y")
+    assert (done.returncode, done.stderr) == (2, "error: `nosuch.tar` does not exist\n")
 
 
 def test_what_pip_has_put_aside_is_no_distribution(run: Run, uvshim: Path, broken: Venv) -> None:

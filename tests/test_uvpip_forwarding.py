@@ -1,4 +1,4 @@
-"""What `uvpip` hands on to uv: arguments, streams, environment, and what comes back."""
+"""What `uvpip` passes to uv, and what it returns: arguments, streams, environment, exit codes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.places import Venv, tree
+from tests.wheels import build_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,23 +106,73 @@ def test_uv_gets_every_argument_as_it_was_given(
     [
         (["install", "install"], ["install", "install"]),
         (["zope.deferred", "sync"], ["install", "zope.deferred", "sync"]),
-        (["-q", "list"], ["install", "-q", "list"]),
+        (["-q", "zope.deferred", "list"], ["install", "-q", "zope.deferred", "list"]),
+        *(
+            ([*before, *words], [*before, *words])
+            for before in (
+                ["-q"],
+                ["--color", "never"],
+                ["--no-cache"],
+                ["-v", "--offline"],
+                ["--directory", "."],
+                ["-qn", "--color=never", "--no-config"],
+            )
+            for words in (["install", "--dry-run", "six"], ["sync", "a.txt"], ["list"])
+        ),
         (["sync", "a.txt", "--dry-run"], ["sync", "a.txt", "--dry-run"]),
         (["sync", "a.txt"], ["sync", "a.txt"]),
         (["uninstall", "x", "-p", "y"], ["uninstall", "x", "-p", "y"]),
         (["list", "--format", "json"], ["list", "--format", "json"]),
         *(
             ([name, "x"], [name, "x"])
-            for name in ("check", "compile", "freeze", "show", "tree", "uninstall", "install")
+            for name in (
+                "check",
+                "compile",
+                "freeze",
+                "help",
+                "show",
+                "tree",
+                "uninstall",
+                "install",
+            )
         ),
     ],
     ids=str,
 )
-def test_a_subcommand_of_uv_pip_as_first_word_is_that_subcommand(
+def test_a_subcommand_of_uv_pip_after_global_options_is_that_subcommand(
     words: list[str], expected: list[str], run: Run, uvpip: Path, venv: Venv, recorder: Recorder
 ) -> None:
     run(uvpip, *words, UVSHIM_UV=str(recorder.path))
     assert recorder.arguments() == [word.encode() for word in ["pip", *expected]]
+
+
+@pytest.mark.parametrize("subcommand", ["install", "sync", "list"])
+def test_a_subcommand_after_an_option_of_install_is_refused_with_the_right_order(
+    subcommand: str, run: Run, uvpip: Path, venv: Venv, wheels: Path, recorder: Recorder
+) -> None:
+    build_wheel(wheels, subcommand)
+    offline = ("--no-index", "-f", wheels)
+    before = tree(venv.path)
+    done = run(uvpip, *offline, subcommand, "zope deferred", UVSHIM_UV=str(recorder.path))
+    assert done.returncode == 2
+    right = f"--no-index -f {wheels} 'zope deferred'"
+    assert f"Write it first: `uvpip {subcommand} {right}`." in done.stderr
+    assert f"`uvpip install {right} {subcommand}`" in done.stderr
+    assert recorder.calls() == []
+    assert tree(venv.path) == before
+    assert run(uvpip, "install", *offline, subcommand).returncode == 0
+    assert f"{subcommand}-1.0.dist-info" in venv.dist_infos()
+
+
+def test_pip_before_a_subcommand_is_refused(
+    run: Run, uvpip: Path, venv: Venv, recorder: Recorder
+) -> None:
+    done = run(uvpip, "-q", "pip", "list", UVSHIM_UV=str(recorder.path))
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: uvpip already is `uv pip`: write `uvpip -q list`\n",
+    )
+    assert recorder.calls() == []
 
 
 def test_every_subcommand_that_this_uv_has_is_known(run: Run, uv: Path) -> None:
@@ -130,7 +181,7 @@ def test_every_subcommand_that_this_uv_has_is_known(run: Run, uv: Path) -> None:
     lines = run(uv, "pip", "--help", "--color", "never").stdout.split("Commands:\n")[1]
     listed = re.findall(r"^  (\w+)", lines.split("\n\n")[0], re.MULTILINE)
     assert set(listed) > {"install", "sync", "uninstall"}
-    assert set(listed) <= SUBCOMMANDS | {"help"}
+    assert set(listed) <= SUBCOMMANDS
 
 
 @pytest.mark.on_macos_too
@@ -334,6 +385,56 @@ def test_uv_is_the_one_that_a_variable_names(
     assert (len(recorder.calls()), len(other.calls())) == (1, 1)
     run(uvpip, "list", UVSHIM_UV="recorder", PATH=str(recorder.path.parent))
     assert (len(recorder.calls()), len(other.calls())) == (2, 1)
+
+
+# A uv that runs uvpip for what uvpip wraps. Each round is counted, and the fifth one fails.
+TRANSPARENT = """\
+#!/bin/sh
+echo round >> {rounds}
+[ "$(wc -l < {rounds})" -lt 5 ] || exit 99
+if [ "$1 $2" = "pip install" ]; then shift 2; exec {uvpip} "$@"; fi
+exec {uv} "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "disabled"),
+    [
+        (["zope.deferred"], None),
+        (["install", "-q", "zope.deferred"], None),
+        (["zope.deferred", "--dry-run"], None),
+        (["--help"], None),
+        (["zope.deferred"], "1"),
+    ],
+    ids=str,
+)
+def test_a_uv_that_runs_uvpip_again_is_refused_after_one_round(
+    words: list[str],
+    disabled: str | None,
+    run: Run,
+    uv: Path,
+    uvpip: Path,
+    venv: Venv,
+    wheels: Path,
+    tmp_path: Path,
+) -> None:
+    wrapper = tmp_path / "wrapper" / "uv"
+    wrapper.parent.mkdir()
+    rounds = tmp_path / "rounds"
+    wrapper.write_text(TRANSPARENT.format(rounds=rounds, uvpip=uvpip, uv=uv))
+    wrapper.chmod(0o755)
+    path = f"{wrapper.parent}{os.pathsep}{os.environ['PATH']}"
+    done = run(uvpip, *words, "--no-index", "-f", wheels, PATH=path, UVSHIM_DISABLE=disabled)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: `{wrapper}` runs uvpip again")
+    assert done.stderr.count("\n") == 1
+    assert rounds.read_text() == "round\n"
+    assert venv.dist_infos() == []
+    if words == ["zope.deferred"]:  # a wrapper that names the real uv is no loop
+        wrapper.write_text(wrapper.read_text().replace("exec", f"export UVSHIM_UV={uv}; exec"))
+        rounds.unlink()
+        done = run(uvpip, *words, "--no-index", "-f", wheels, PATH=path, UVSHIM_DISABLE=disabled)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("value", ["1", "true", "yes", "on"])

@@ -61,7 +61,7 @@ def main() -> int:
 
 def completions() -> dict[str, str]:
     """Return the completion files of `uvshim`, by their paths."""
-    parser = cli._parser()  # noqa: SLF001
+    parser = cli.parser()
     for command in [parser, *_commands(parser)]:
         for action in command._actions:  # noqa: SLF001
             if action.metavar in COMPLETED:

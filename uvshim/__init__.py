@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from uvshim.rename.on_disk import Outcome as Outcome
     from uvshim.rename.on_disk import Renamed as Renamed
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 # The modules that define these names. `uvpip` imports none of them to start.
 _MODULES = {

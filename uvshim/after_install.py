@@ -30,23 +30,6 @@ if TYPE_CHECKING:
     from uvshim.rename.spelling import Spellings
     from uvshim.uv.supervisor import Supervisor
 
-# What only some renames import, when they need it.
-_UNUSUAL = (
-    "csv",
-    "email.parser",
-    "fnmatch",
-    "installer.records",
-    "packaging.markers",
-    "packaging.requirements",
-    "shlex",
-    "uvshim.check.required",
-    "uvshim.check.working_set",
-    "uvshim.environments.search_path",
-    "uvshim.messages",
-    "uvshim.rename.replacement",
-    "uvshim.rename.spelling",
-)
-
 
 def rename_new(
     environment: Environment,
@@ -161,11 +144,3 @@ def _names_a_path(pth: str) -> bool:
             line.strip() and not line.startswith((b"#", b"import ", b"import\t"))
             for line in file.read().splitlines()
         )
-
-
-def load_everything() -> None:
-    """Import all that any rename may need, before an install removes or replaces these modules."""
-    from importlib import import_module
-
-    for name in _UNUSUAL:
-        import_module(name)

@@ -1,4 +1,4 @@
-"""`uvshim`: check and fix environments that exist already, and wrap any other command."""
+"""`uvshim`: check and fix existing environments and images, and wrap any other command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 
 from uvshim import __version__
-from uvshim.errors import UvshimError
+from uvshim.errors import UvshimError, report_bug
 from uvshim.uv import process
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
     from uvshim.messages import Messages
 
-_ENVIRONMENTS = """\
-ENV is a virtual environment, a Python interpreter, a site-packages directory, or the root of a
-file system, such as a mounted image. Without one it is the environment that `uv pip` would use.
-"""
+_COMMANDS = ("check", "fix", "run", "pip")
+
+_ENVIRONMENTS = (
+    "ENV is a virtual environment, a Python interpreter, a site-packages directory, or the root of "
+    "a file system, such as a mounted image. Without it: the environment that `uv pip` would use."
+)
+_IMAGES = (
+    "IMAGE is a container image, named as skopeo does it (docker://…, oci:DIR:TAG, "
+    "docker-archive:FILE), or the path of an image layout, of an archive, or of a tar of a root "
+    "file system."
+)
 
 
 def main() -> int:
     """Run the command line of `uvshim` and return its exit code."""
-    if sys.argv[1:2] == ["pip"]:  # before anything that uvpip does not need is imported
+    if sys.argv[1:2] == ["pip"]:  # before anything is imported that uvpip does not need
         from uvshim import uvpip
 
         del sys.argv[1]
@@ -33,14 +40,16 @@ def main() -> int:
     if sys.platform == "win32":
         sys.stderr.write("error: uvshim does not work on Windows\n")
         return UvshimError.exit_code
-    gc.disable()  # of one environment nothing goes before the end: many images turn it on again
+    gc.disable()  # almost everything is needed until the end; a survey of images turns it on again
     process.open_standard_streams()
     process.leave_throwaway_environment()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    from uvshim.messages import Messages
+    return _run_command(_parsed(sys.argv[1:]))
 
-    options = _parsed(sys.argv[1:])
-    messages = Messages(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
+
+def _run_command(options: argparse.Namespace) -> int:
+    """Run the command that was parsed, and return its exit code."""
+    messages = _messages(options)
     _note_another_uvpip(messages)
     try:
         return int(options.run(options, messages))
@@ -54,6 +63,8 @@ def main() -> int:
         return int(options.failure)
     except KeyboardInterrupt:
         return 130
+    except Exception as error:  # noqa: BLE001
+        return report_bug(error, verbose=options.verbose > 0)
 
 
 def _note_another_uvpip(messages: Messages) -> None:
@@ -71,106 +82,151 @@ def _note_another_uvpip(messages: Messages) -> None:
 
 
 def _cannot_write() -> bool:
-    """Say whether standard output takes nothing; if so, nothing more is written there."""
+    """Return True if standard output cannot be written. Then nothing more is written there."""
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try again when it exits
         return True
     return False
 
 
 def _parsed(words: list[str]) -> argparse.Namespace:
-    """Return the options in `words`; end with the usage of the command where they are wrong."""
-    options, unknown = _parser().parse_known_args(words)
+    """Return the options in `words`. If they are wrong, end with the usage of the command."""
+    from argparse import ArgumentError
+
+    top = parser()
+    try:
+        options, unknown = top.parse_known_args(words)
+    except ArgumentError as error:
+        is_command = error.argument_name == "COMMAND"
+        top.error((is_command and _similar_command(words)) or str(error))
     if unknown:
         _refuse(options.parser, unknown)
     return options
 
 
-def _refuse(parser: argparse.ArgumentParser, unknown: list[str]) -> NoReturn:
-    """End with the usage of a command, and the option that was probably meant by `unknown`."""
+def _similar_command(words: list[str]) -> str:
+    """Return a message with the command that `words` probably mean, or ""."""
+    from difflib import get_close_matches
+
+    word = next(iter(_common().parse_known_args(words)[1]), "")
+    similar = get_close_matches(word, _COMMANDS, 1)
+    return f"`{word}` is not a command: did you mean `{similar[0]}`?" if similar else ""
+
+
+def _refuse(command: argparse.ArgumentParser, unknown: list[str]) -> NoReturn:
+    """End with the usage of a `command`, and the option that `unknown` probably means."""
     formats = {"--json": "--format json", "--html": "--format html"}
     meant = [formats[word] for word in unknown if word in formats]
     hint = f" (did you mean `{meant[0]}`?)" if meant else ""
-    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line.
 
-    Each command has its function in `run`, and in `failure` its exit code where the operating
-    system refuses something.
+    Each command has its function in `run`, and in `failure` its exit code if the operating system
+    refuses something.
     """
     import argparse
 
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("-q", "--quiet", action="count", default=0, help="say less")
-    common.add_argument("-v", "--verbose", action="count", default=0, help="say all there is")
-    common.add_argument("--color", choices=("auto", "always", "never"), help="when to use colours")
-    parser = argparse.ArgumentParser(
+    found = argparse.ArgumentParser(
         prog="uvshim",
-        description="Keep every distribution findable by pkg_resources under the name it has.",
+        description="Check and fix environments so that pkg_resources finds every distribution.",
+        parents=[_common()],
+        exit_on_error=False,
     )
-    parser.add_argument("--version", action="version", version=f"uvshim {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    found.add_argument("--version", action="version", version=f"uvshim {__version__}")
+    found.set_defaults(quiet=0, verbose=0, color=None, parser=found, run=_show_help)
+    commands = found.add_subparsers(metavar="COMMAND")
+    commands.add_parser("pip", help="the same as `uvpip`", add_help=False)
+    _add_check(commands)
+    _add_fix(commands)
+    _add_run(commands)
+    return found
 
-    def command(name: str, summary: str, more: str) -> argparse.ArgumentParser:
-        found = commands.add_parser(
-            name,
-            parents=[common],
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=more,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        found.set_defaults(parser=found)
-        return found
 
-    commands.add_parser("pip", help="what `uvpip` does: run `uv pip`, and rename what it installs")
-    check = command("check", "say what is broken, and what breaks because of it", _ENVIRONMENTS)
+def _common() -> argparse.ArgumentParser:
+    """Return a parser with the options that stand before or after the command."""
+    import argparse
+
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("-q", "--quiet", action="count", help="print less")
+    common.add_argument("-v", "--verbose", action="count", help="print everything")
+    common.add_argument("--color", choices=("auto", "always", "never"), help="when to use colours")
+    return common
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    more: str,
+) -> argparse.ArgumentParser:
+    """Add the command `name` and return its parser."""
+    found = commands.add_parser(
+        name,
+        parents=[_common()],
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=more,
+    )
+    found.set_defaults(parser=found)
+    return found
+
+
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = _add(
+        commands, "check", "report what is broken, and what breaks because of it", _ENVIRONMENTS
+    )
     check.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
     check.add_argument(
         "--strict",
         action="store_true",
-        help="end with 1, too, where require() fails whatever the names: a requirement that is "
-        "not installed, a version that conflicts",
+        help="also end with 1 if require() fails for another reason than a name: a requirement is "
+        "missing, or has a conflicting version",
     )
     check.add_argument(
         "--verify",
         action="store_true",
-        help="compare every file that RECORD lists with what is there, by size and hash",
+        help="compare the size and hash of every file with RECORD",
     )
     check.add_argument(
         "--format", choices=("text", "json", "html"), default="text", help="default: text"
     )
     _add_image_options(check)
     check.set_defaults(run=_check, failure=2)
-    fix = command("fix", "rename what has a wrong name", _ENVIRONMENTS)
-    fix.add_argument("environments", nargs="*", metavar="ENV")
-    fix.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+
+def _add_fix(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    fix = _add(commands, "fix", "rename the directories that have the wrong name", _ENVIRONMENTS)
+    fix.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
+    fix.add_argument("--dry-run", action="store_true", help="only print what would be done")
     fix.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     _add_output_options(fix)
     fix.set_defaults(run=_fix, failure=3)
-    run = command(
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    import argparse
+
+    run = _add(
+        commands,
         "run",
         "run a command, and rename what it installs",
-        "Example: uvshim run -- uv sync\n\nWithout --env it is the environment of the command, "
-        "if that is a `pip` or `python`,\nthe project's `.venv`, and the one `uv pip` would use.\n",
+        "Example: uvshim run -- uv sync. Without --env, uv or pip is asked where the command "
+        "installs. For any other command it is the environment of the project, and the one that "
+        "`uv pip` would use.",
     )
     run.add_argument("--env", metavar="ENV", help="the environment that the command installs into")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND…")
     run.set_defaults(run=_run, failure=2)
-    return parser
 
 
 def _add_image_options(check: argparse.ArgumentParser) -> None:
-    """Add what concerns images to the parser of `uvshim check`."""
-    images = check.add_argument_group(
-        "images",
-        "An image is named as skopeo does it (docker://…, oci:DIR:TAG, docker-archive:FILE), or by "
-        "the path of a layout, of an archive, or of a tar of its root file system.",
-    )
+    """Add the options for images to the parser of `uvshim check`."""
+    images = check.add_argument_group("images", _IMAGES)
     images.add_argument(
         "--images",
         metavar="FILE",
@@ -184,33 +240,33 @@ def _add_image_options(check: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--cache-dir",
         metavar="DIR",
-        help="where what was learnt of layers is kept (default: ~/.cache/uvshim)",
+        help="where the contents of layers are cached (default: ~/.cache/uvshim)",
     )
-    images.add_argument("--no-cache", action="store_true", help="neither read nor write it")
+    images.add_argument("--no-cache", action="store_true", help="neither read nor write the cache")
     images.add_argument(
-        "--scheduler", metavar="ADDRESS", help="have the workers of a Dask scheduler do it"
+        "--scheduler", metavar="ADDRESS", help="let the workers of a Dask scheduler check them"
     )
 
 
 def _add_output_options(fix: argparse.ArgumentParser) -> None:
-    """Add what concerns images to the parser of `uvshim fix`."""
+    """Add the options for images to the parser of `uvshim fix`."""
     images = fix.add_argument_group(
         "images",
-        "An image is not changed: the mended one, with one layer more, is written elsewhere. Both "
-        "are named as skopeo does it (docker://…, oci:DIR:TAG, docker-archive:FILE).",
+        f"{_IMAGES} It is not changed: the fixed image, with one more layer, is written to "
+        "--output, which is named in the same way.",
     )
     images.add_argument(
         "--output",
         metavar="IMAGE",
-        help="where the mended image goes; of several images {repository} and {tag} tell the "
-        "names apart, as in {repository}:{tag}-mended",
+        help="where to write the fixed image; {repository} and {tag} stand for the parts of its "
+        "name, as in {repository}:{tag}-fixed",
     )
     images.add_argument(
         "--images",
         metavar="FILE",
         action="append",
         default=[],
-        help="mend the images named in FILE, one a line; - is standard input",
+        help="fix the images named in FILE, one a line; - is standard input",
     )
 
 
@@ -223,7 +279,18 @@ def _positive(word: str) -> int:
     return int(word)
 
 
-# Each command has its own module, which only it imports.
+# What only some runs need is imported below, and nowhere else: each command is a module.
+
+
+def _messages(options: argparse.Namespace) -> Messages:
+    from uvshim.messages import Messages
+
+    return Messages(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
+
+
+def _show_help(options: argparse.Namespace, _messages: Messages) -> int:
+    options.parser.print_help()
+    return 0
 
 
 def _check(options: argparse.Namespace, messages: Messages) -> int:

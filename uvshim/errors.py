@@ -1,43 +1,72 @@
-"""What goes wrong for a reason that the person who ran the command can do something about."""
+"""What goes wrong: for reasons that a person can do something about, and by a bug in uvshim."""
 
 from __future__ import annotations
+
+import os
+import sys
 
 # The exit code where an installer succeeded and a directory could not be renamed.
 NOT_RENAMED = 3
 
 
 class UvshimError(Exception):
-    """A failure told in one message: what, where, what to do. The base of all that is raised here.
+    """A failure with one message: what, where, what to do. The base of all that uvshim raises.
 
-    `exit_code` is what the command that was stopped by it ends with.
+    The command that it stops ends with `exit_code`.
     """
 
     exit_code = 2
 
 
 class UvNotFoundError(UvshimError):
-    """There is no uv to run. 127 is what a shell answers for a command it cannot find."""
+    """There is no uv to run. A shell ends with 127 for a command that it cannot find."""
 
     exit_code = 127
 
 
 class CannotRunError(UvshimError):
-    """A program is there and cannot be started. 126 is what a shell answers for such a command."""
+    """A program exists and cannot be started. A shell ends with 126 for such a command."""
 
     exit_code = 126
 
-    def __init__(self, program: str, error: OSError) -> None:
-        """Say why, in the words of the operating system."""
-        super().__init__(f"`{program}` cannot be run: {error.strerror}")
+
+class UvLoopError(UvshimError):
+    """The uv to run is a program that runs uvpip again, and so without end."""
+
+    MARK = "runs uvpip again"
+
+    def __init__(self, uv: str) -> None:
+        """Name the `uv`."""
+        super().__init__(
+            f"`{uv}` {self.MARK}, so that neither would ever install anything. "
+            "Name the real uv in UVSHIM_UV"
+        )
 
 
 class ConfigurationError(UvshimError):
-    """An unknown key, a wrong type or a file that is not TOML, in uvshim's own configuration."""
+    """uvshim's configuration has an unknown key, a wrong type, or is not TOML."""
 
 
 class EnvironmentUnknownError(UvshimError):
-    """An environment cannot be found, or what was named is none."""
+    """An environment cannot be found, or what was named is not an environment."""
 
 
 class ImageError(UvshimError):
-    """An image is not there, is damaged, or is not what it says it is."""
+    """An image does not exist, is damaged, or is not what it claims to be."""
+
+
+def report_bug(error: Exception, *, verbose: bool = False) -> int:
+    """Report an `error` that nobody expected, and return the exit code for it.
+
+    With `verbose` or UVSHIM_DEBUG it includes the traceback.
+    """
+    lines = [f"error: uvshim failed because of a bug: {type(error).__name__}: {error}"]
+    if verbose or os.environ.get("UVSHIM_DEBUG"):
+        import traceback
+
+        lines += "".join(traceback.format_exception(error)).splitlines()
+        lines += ["hint: please report this, with the lines above"]
+    else:
+        lines += ["hint: please report this, with what it prints if you set UVSHIM_DEBUG=1"]
+    sys.stderr.write("\n".join(lines) + "\n")
+    return UvshimError.exit_code

@@ -1,4 +1,4 @@
-"""`uvpip`: `uv pip install`, after which every distribution is found under the name it has."""
+"""`uvpip`: run `uv pip install`, then rename what it installed so that pkg_resources finds it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import gc
 import os
 import sys
 
-from uvshim import __version__, config
-from uvshim.errors import NOT_RENAMED, UvNotFoundError, UvshimError
+from uvshim import __version__, config, imports
+from uvshim.errors import NOT_RENAMED, UvNotFoundError, UvshimError, report_bug
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
 
@@ -15,17 +15,16 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
-
-# Every module below that is imported within a function is needed by some runs only: messages by
-# those that have something to say, `uvshim.rename` by those that have something to rename.
+    from uvshim.uv.supervisor import Supervisor
 
 USAGE = """\
 uvpip: `uv pip install`, after which pkg_resources finds every distribution under its own name.
 
 Usage: uvpip [ARGUMENTS OF `uv pip install`]
-       uvpip {install|sync|uninstall|list|…} [ARGUMENTS OF `uv pip` WITH THAT SUBCOMMAND]
+       uvpip [GLOBAL OPTIONS OF uv] {install|sync|uninstall|list|…} [ARGUMENTS OF IT]
 
 Environment variables:
   UVSHIM_UV=PATH         The uv to run
@@ -41,29 +40,139 @@ def main() -> int:
     """Run the command line of `uvpip` and return its exit code."""
     if sys.platform == "win32":
         return _run_uv_alone()
-    gc.disable()  # nothing that is made here goes before the end
+    gc.disable()  # almost everything is needed until the end
     process.open_standard_streams()
     process.leave_throwaway_environment()
     arguments = Arguments(sys.argv[1:])
     try:
-        binary = process.find_uv()
-        if arguments.similar and not (arguments.quiet or config.disabled()):
-            _messages(arguments).similar_subcommand(*arguments.similar)
-        if arguments.installs and not config.disabled():
-            return _install(binary, arguments)
-        if not config.disabled():
-            _introduce(arguments, binary)
-        process.replace([binary, "pip", arguments.subcommand, *arguments.rest])
-    except UvshimError as error:
+        return _run(arguments)
+    except Exception as error:  # noqa: BLE001
+        return _report(error, arguments)
+
+
+def _run(arguments: Arguments) -> int:
+    """Wrap an install, or become uv for anything else."""
+    if arguments.misplaced:
+        raise UvshimError(_right_order(arguments.misplaced, sys.argv[1:]))
+    binary = process.find_uv()
+    if config.disabled():
+        return _become_uv(binary, arguments)
+    if arguments.similar and not arguments.quiet:
+        _messages(arguments).similar_subcommand(*arguments.similar)
+    if arguments.installs:
+        return _install(binary, arguments)
+    if arguments.version and arguments.subcommand == "install":
+        process.write(f"uvshim {__version__}\n")
+        process.replace([binary, "--version"])
+    return _become_uv(binary, arguments, before=USAGE if arguments.help else "")
+
+
+def _become_uv(binary: str, arguments: Arguments, before: str = "") -> int:
+    """Replace this process by uv, after printing `before`. Raise `UvLoopError` if it runs uvpip."""
+    if process.is_script(binary):
+        supervisor = _supervisor()
+        _question().Question([binary], Arguments([]), supervisor).refuse_loop()
+        supervisor.end_if_interrupted()
+        supervisor.release()
+    if before:
+        process.write(before)
+    process.replace([binary, *arguments.command])
+
+
+def _install(binary: str, arguments: Arguments) -> int:
+    """Ask uv where it will write, look there, run uv, look again, and rename what is new."""
+    supervisor = _supervisor()  # first: what we start must end when we end
+    question = _question().Question([binary], arguments, supervisor)
+    environments, snapshots = _looking()  # loaded while uv works on the answer
+    answer = question.answer()
+    exclude = config.excluded(answer.project)
+    environment = environments.of(answer, supervisor)
+    before = snapshots.of(environment)
+    if environment is None or imports.may_come_from(environment.on_disk):
+        imports.keep()  # uv may replace or remove our modules
+
+    supervisor.end_if_interrupted()
+    uv_install = supervisor.start([binary, *arguments.command])
+    # From here on nothing may raise: uv would go on alone, or its work would stay unrenamed.
+    status = supervisor.wait(uv_install, meanwhile=load)
+    try:
+        if environment is None and status == 0:  # there was none, and now there should be
+            answer = _question().Question([binary], arguments, supervisor).answer()
+            environment = environments.of(answer, supervisor)
+        if environment is None:
+            complete = status != 0 or _report_unknown(answer.failure, arguments)
+        else:
+            hints = status == 0 and not arguments.quiet
+            complete = _rename_new(environment, before, exclude, supervisor, arguments, hints=hints)
+    except Exception as error:  # noqa: BLE001
+        _report(error, arguments)
+        complete = False
+    return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
+
+
+def _rename_new(  # noqa: PLR0913
+    environment: Environment,
+    before: Snapshot,
+    exclude: list[str],
+    supervisor: Supervisor,
+    arguments: Arguments,
+    *,
+    hints: bool,
+) -> bool:
+    """Rename what is new in `environment` since `before`. Return True if every due rename was made.
+
+    With `hints`, name `uvshim fix` if pkg_resources does not find something older.
+    """
+    now = before.of(environment)
+    if before.is_outdated(environment, now) and not _after_install().rename_new(
+        environment, before, exclude, supervisor, _messages(arguments)
+    ):
+        return False
+    if hints and _misses(before, now):
+        _after_install().suggest_first_fix(environment, before, now, exclude, _messages(arguments))
+    return True
+
+
+def _misses(before: Snapshot, now: Snapshot) -> bool:
+    """Return True if a directory in `before` has a name that the setuptools in `now` misses."""
+    return bool(now.setuptools and before.states) and any(_setuptools().missed_names(before, now))
+
+
+def _report_unknown(failure: str, arguments: Arguments) -> bool:
+    """Report that uv did not say where it installed, perhaps because of `failure`. Return False."""
+    messages = _messages(arguments)
+    because = failure and f" ({failure})"
+    messages.warning(f"uv did not say where it installed: nothing was renamed{because}")
+    messages.suggest_fix("PATH_OF_THE_ENVIRONMENT")
+    return False
+
+
+def _report(error: Exception, arguments: Arguments) -> int:
+    """Report an `error` and return the exit code for it."""
+    if isinstance(error, UvshimError):
         _messages(arguments).error(str(error))
         return error.exit_code
-    except OSError as error:
+    if isinstance(error, OSError):
         _messages(arguments).os_error(error)
         return UvshimError.exit_code
+    return report_bug(error, verbose=arguments.verbose > 0)
+
+
+def _right_order(misplaced: str, words: list[str]) -> str:
+    """Return what is wrong with `words`, in which the word `misplaced` is."""
+    at = words.index(misplaced)
+    others = _quoted([*words[:at], *words[at + 1 :]])
+    if misplaced == "pip":
+        return f"uvpip already is `uv pip`: write `uvpip {others}`"
+    return (
+        f"`{misplaced}` comes after an option of `install`. Write it first: "
+        f"`uvpip {misplaced} {others}`. For a project called {misplaced}: "
+        f"`uvpip install {others} {misplaced}`"
+    )
 
 
 def _run_uv_alone() -> int:
-    """Run uv, and say that this is all: what is done on Windows."""
+    """Run uv, and report that nothing else happens. This is what uvpip does on Windows."""
     import subprocess
 
     arguments = Arguments(sys.argv[1:])
@@ -71,10 +180,14 @@ def _run_uv_alone() -> int:
         sys.stderr.write("uvpip renames nothing on Windows: it only runs uv\n")
     uv = os.environ.get("UVSHIM_UV") or os.environ.get("UV") or "uv"
     try:
-        return subprocess.call([uv, "pip", arguments.subcommand, *arguments.rest])
+        return subprocess.call([uv, *arguments.command])
     except OSError as error:
         sys.stderr.write(f"error: `{uv}` cannot be run: {error.strerror}\n")
         return UvNotFoundError.exit_code
+
+
+# What only some runs need is imported below, and nowhere else. Each import costs as much as a good
+# part of a run with nothing to do.
 
 
 def _messages(arguments: Arguments) -> Messages:
@@ -83,75 +196,43 @@ def _messages(arguments: Arguments) -> Messages:
     return Messages(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
 
 
-def _introduce(arguments: Arguments, binary: str) -> None:
-    """Print our own part of the help, or become what prints the versions."""
-    if arguments.help:
-        process.write(USAGE)
-    elif arguments.version and arguments.subcommand == "install":
-        process.write(f"uvshim {__version__}\n")
-        process.replace([binary, "--version"])
+def _quoted(words: list[str]) -> str:
+    from uvshim.messages import quoted
+
+    return " ".join(map(quoted, words))
 
 
-def _install(binary: str, arguments: Arguments) -> int:
-    """Ask uv where it will write, look there, run uv, look again, and rename what is new."""
-    from uvshim.uv.question import Question
+def _supervisor() -> Supervisor:
     from uvshim.uv.supervisor import Supervisor
 
-    supervisor = Supervisor()  # before anything is started: what runs must end when we end
-    question = Question(binary, arguments, supervisor)
-    # While uv works on the answer we load what will be needed with it.
+    return Supervisor()
+
+
+def _question() -> ModuleType:
+    from uvshim.uv import question
+
+    return question
+
+
+def _looking() -> tuple[type[Environment], type[Snapshot]]:
     from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
 
-    answer = question.answer()
-    exclude = config.excluded(answer.project)
-    environment = Environment.of(answer, supervisor)
-    before = Snapshot.of(environment)
-    if environment and environment.holds(__file__):
-        _after_install().load_everything()  # now: uv may replace or remove these modules
-
-    supervisor.end_if_interrupted()
-    uv_install = supervisor.start([binary, "pip", arguments.subcommand, *arguments.rest])
-    status = supervisor.wait(uv_install, meanwhile=load)
-
-    if environment is None and status == 0:  # there was none, and now there should be
-        answer = Question(binary, arguments, supervisor).answer()
-        environment = Environment.of(answer, supervisor)
-    if environment is not None:
-        now = Snapshot.of(environment)
-        complete = not before.is_outdated(environment, now) or _after_install().rename_new(
-            environment, before, exclude, supervisor, _messages(arguments)
-        )
-        if complete and status == 0 and not arguments.quiet and misses(before, now):
-            _after_install().suggest_first_fix(
-                environment, before, now, exclude, _messages(arguments)
-            )
-    else:
-        complete = status != 0
-        if not complete:
-            messages = _messages(arguments)
-            because = answer.failure and f" ({answer.failure})"
-            messages.warning(f"uv did not say where it installed: nothing was renamed{because}")
-            messages.suggest_fix("PATH_OF_THE_ENVIRONMENT")
-    return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
+    return Environment, Snapshot
 
 
-def misses(before: Snapshot, now: Snapshot) -> bool:
-    """Return True if a directory in `before` has a name that the setuptools in `now` misses."""
-    if not (now.setuptools and before.states):
-        return False
-    from uvshim.rename.setuptools import missed_names
+def _setuptools() -> ModuleType:
+    from uvshim.rename import setuptools
 
-    return any(missed_names(before, now))
+    return setuptools
+
+
+def _after_install() -> ModuleType:
+    from uvshim import after_install
+
+    return after_install
 
 
 def load() -> None:
     """Import what a rename needs, while uv is at work."""
-    _after_install()
-
-
-def _after_install() -> ModuleType:
-    """Return the module `after_install`: importing it costs more than a run with nothing to do."""
     from uvshim import after_install, messages  # noqa: F401
-
-    return after_install

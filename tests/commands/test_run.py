@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -216,6 +217,83 @@ def test_run_cares_for_what_a_pip_installs_wherever_it_is_told_to(
     assert found in tmp_path.glob(f"{lands}/*")
 
 
+@pytest.mark.parametrize(
+    ("python", "target"),
+    [
+        *((python, "") for python in ("-mpip", "-Im pip", "-m pip.__main__", "-W ignore -Bm pip")),
+        *(("-mpip", target) for target in ("-qt t", "-tt", "--targ t", "--targ=t", "-qtt")),
+    ],
+)
+def test_run_lets_pip_parse_its_own_command_line(
+    python: str,
+    target: str,
+    run: Run,
+    uvshim: Path,
+    with_pip: Path,
+    wheels: Path,
+    tmp_path: Path,
+) -> None:
+    command: list[str | Path] = [with_pip / "bin" / "python3", *python.split(), "-q", "install"]
+    command += ["--no-index", "-f", wheels, *target.split(), "zope.deferred"]
+    done = run(uvshim, "run", "--", *command)
+    assert done.returncode == 0, done.stderr
+    (found,) = (each for each in tmp_path.rglob("*deferred*.dist-info") if each.is_dir())
+    assert found.name == "zope.deferred-1.2.dist-info"
+    assert (found.parent == tmp_path / "t") == bool(target)
+
+
+@pytest.mark.parametrize(
+    "before", [["env", "X=1"], ["nice", "-n", "1"], ["sh", "-c", '"$@"', "sh"]], ids=str
+)
+def test_run_finds_a_pip_behind_another_program(
+    before: list[str], run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
+) -> None:
+    pip: list[str | Path] = [with_pip / "bin" / "pip3", "install", "-q", "--no-index", "-tt"]
+    done = run(uvshim, "run", "--", *before, *pip, "-f", wheels, "zope.deferred")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "zope.deferred-1.2.dist-info").is_dir()
+
+
+def test_run_follows_pips_option_python(
+    run: Run, uvshim: Path, with_pip: Path, venv: Venv, wheels: Path
+) -> None:
+    command = (with_pip / "bin" / "pip3", "--python", venv.path, "install", "--no-index")
+    done = run(uvshim, "run", "--", *command, "-f", wheels, "zope.deferred")
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
+
+
+# A `pip` that is a script of a shell: of one that runs `uv pip`, and of one that finds a pip.
+SHIMS = {"uv": 'exec {uv} pip "$@"', "pip": 'exec {pip} "$@"'}
+
+
+@pytest.mark.parametrize("target", [[], ["--target", "t"]], ids=str)
+@pytest.mark.parametrize("kind", SHIMS)
+def test_run_asks_a_pip_that_is_a_script_of_a_shell(
+    kind: str,
+    target: list[str],
+    run: Run,
+    uv: Path,
+    uvshim: Path,
+    with_pip: Path,
+    venv: Venv,
+    wheels: Path,
+    tmp_path: Path,
+) -> None:
+    shim = tmp_path / "bin" / "pip"
+    shim.parent.mkdir()
+    shim.write_text("#!/bin/sh\n" + SHIMS[kind].format(uv=uv, pip=with_pip / "bin" / "pip3"))
+    shim.chmod(0o755)
+    path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
+    words: list[str | Path] = ["install", "-q", "--no-index", "-f", wheels, *target]
+    done = run(uvshim, "run", "--", "pip", *words, "zope.deferred", PATH=path)
+    assert done.returncode == 0, done.stderr
+    (found,) = (each for each in tmp_path.rglob("*deferred*.dist-info") if each.is_dir())
+    assert found.name == "zope.deferred-1.2.dist-info"
+    where = {"uv": venv.path, "pip": with_pip}[kind]
+    assert found.is_relative_to(tmp_path / "t" if target else where)
+
+
 def test_run_tells_two_pythons_of_one_prefix_apart(
     run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
 ) -> None:
@@ -265,18 +343,222 @@ def test_run_finds_the_subcommand_of_a_uv_behind_its_options(
     assert (tmp_path / "t" / "zope.deferred-1.2.dist-info").is_dir()
 
 
-def test_run_says_where_it_looked_if_it_cannot_know_where_a_command_installs(
+PROJECT = """\
+[project]
+name = "demo"
+version = "0"
+requires-python = ">=3.8"
+dependencies = ["zope.deferred"]
+"""
+SCRIPT = """\
+# /// script
+# requires-python = ">=3.8"
+# dependencies = ["zope.deferred"]
+# ///
+print("done")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project that requires a dotted name, beside the working directory of the command."""
+    directory = tmp_path / "p"
+    directory.mkdir()
+    (directory / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "s.py").write_text(SCRIPT)
+    return directory
+
+
+# How uv is told which project's or script's environment it installs in.
+SYNCS: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "--project": (["sync", "--project", "../p"], {}),
+    "--directory before it": (["--directory", "../p", "sync"], {}),
+    "UV_PROJECT": (["sync"], {"UV_PROJECT": "../p"}),
+    "UV_WORKING_DIR": (["sync"], {"UV_WORKING_DIR": "../p"}),
+    "UV_PROJECT_ENVIRONMENT": (
+        ["sync", "--project", "../p"],
+        {"UV_PROJECT_ENVIRONMENT": "../elsewhere"},
+    ),
+    "--active": (
+        ["sync", "--active", "--project", "../p"],
+        {"VIRTUAL_ENV": "../active", "UV_SYSTEM_PYTHON": "1"},
+    ),
+    "add": (["add", "--project", "../p", "plain_name"], {}),
+    "a script": (["sync", "--script", "s.py"], {}),
+    "run": (["run", "-q", "--project", "../p", "--with", "plain_name", "python", "-V"], {}),
+    "run a script": (["run", "s.py"], {}),
+    "run a script, so called": (["run", "--script", "--isolated", "s.py"], {}),
+}
+
+
+@pytest.mark.parametrize(("words", "variables_"), SYNCS.values(), ids=SYNCS)
+def test_run_asks_uv_where_it_installs_a_project_or_a_script(
+    words: list[str],
+    variables_: dict[str, Any],
+    run: Run,
+    uv: Path,
+    uvshim: Path,
+    project: Path,
+    offline: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    cache = tmp_path / "cache"
+    at = words.index("sync" if "sync" in words else "add" if "add" in words else "run") + 1
+    command = [str(uv), *words[:at], "--python", sys.executable, *words[at:]]
+    more: dict[str, Any] = {"UV_CACHE_DIR": str(cache), **offline, **variables_}
+    done = run(uvshim, "run", "--", *command, cwd=project.parent / "here", stdin="", **more)
+    assert done.returncode == 0, done.stderr
+    assert "Renormalized" in done.stderr
+    installed = [
+        each
+        for each in tmp_path.rglob("site-packages/*deferred*.dist-info")
+        if "archive-v0" not in each.parts
+    ]
+    assert [each.name for each in installed] == ["zope.deferred-1.2.dist-info"]
+
+
+def test_run_finds_the_environment_of_a_workspace_whatever_a_member_has(
+    run: Run, uv: Path, uvshim: Path, make_venv: MakeVenv, offline: dict[str, Any], tmp_path: Path
+) -> None:
+    member = tmp_path / "w" / "member"
+    member.mkdir(parents=True)
+    (member.parent / "pyproject.toml").write_text(
+        f'{PROJECT}[tool.uv.workspace]\nmembers = ["member"]\n'
+    )
+    (member / "pyproject.toml").write_text(PROJECT.replace("demo", "member"))
+    stale = make_venv("w/member/.venv")
+    command = (uv, "sync", "--python", sys.executable)
+    done = run(uvshim, "run", "--", *command, cwd=member, stdin="", **offline)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in Venv(member.parent / ".venv").dist_infos()
+    assert stale.dist_infos() == []
+
+
+def test_run_installs_a_project_into_a_python_that_is_not_a_virtual_environment(
+    run: Run, uv: Path, uvshim: Path, project: Path, installation: Path, offline: dict[str, Any]
+) -> None:
+    more: dict[str, Any] = {"UV_PROJECT_ENVIRONMENT": str(installation), **offline}
+    done = run(uvshim, "run", "--", uv, "sync", cwd=project, stdin="", **more)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in Venv(installation).dist_infos()
+
+
+def test_run_says_so_if_uv_does_not_say_where_it_installs(
+    run: Run, uv: Path, uvshim: Path, project: Path, offline: dict[str, Any], tmp_path: Path
+) -> None:
+    """A script stands in for a uv that knows no dry run of `sync`, as before 0.5."""
+    old = tmp_path / "bin" / "uv"
+    old.parent.mkdir()
+    old.write_text(f'#!/bin/sh\ncase "$*" in sync*--dry-run*) exit 2 ;; esac\nexec {uv} "$@"\n')
+    old.chmod(0o755)
+    command: list[str | Path] = [uvshim, "run", "--", old, "sync", "--python", sys.executable]
+    more: dict[str, Any] = {"UV_PROJECT_ENVIRONMENT": str(tmp_path / "env"), **offline}
+    done = run(*command, cwd=project, stdin="", **more)
+    assert done.returncode == 0, done.stderr
+    assert f"`{old}` does not say where it installs, and there is no environment" in done.stderr
+    assert "Name the environment with --env" in done.stderr
+    quiet = run(uvshim, "run", "-q", *command[2:], cwd=project, stdin="", **more)
+    assert "does not say" not in quiet.stderr
+    del more["UV_PROJECT_ENVIRONMENT"]
+    done = run(*command, cwd=project, stdin="", **more)
+    assert "Renormalized" in done.stderr  # it is where `uv pip` would install, too
+    assert "does not say" not in done.stderr
+
+
+# Commands that install nothing, and what they end with.
+HARMLESS = [
+    "uv --version",
+    "uv",
+    "uv help pip",
+    "uv lock --offline",
+    "uv export --offline",
+    "uv build --no-such-option",
+    "uv init --bare made",
+    "uv cache dir",
+    "uv tool dir",
+    "uv tool list",
+    "uv python dir",
+    "uv self version",
+    "uv pip list",
+    "uv pip install --dry-run x",
+    "uv pip --help",
+    "uv run --help",
+    "uv tree --offline",
+    "uv no-such-command",
+    "uv run --no-project --offline echo hi",
+    "echo hi",
+    "sh -c true",
+    "sh -c 'exit 7'",
+    "python3 -V",
+    "python3 -m no_such_module",
+    "python3 -c pass",
+]
+
+
+@pytest.mark.parametrize("words", HARMLESS)
+def test_run_says_nothing_of_a_command_that_installs_nothing(
+    words: str, run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    """As with ``alias uv='uvshim run -- uv'``, where there is no environment at all."""
+    outputs = []
+    for before in ("", f"{uvshim} run -- "):
+        directory = tmp_path / f"in{bool(before)}"
+        directory.mkdir()
+        outputs.append(run("sh", "-c", before + words, cwd=directory, PYTHONWARNINGS=None))
+    plain, ours = outputs
+    assert ours.returncode == plain.returncode
+    assert ours.stdout == plain.stdout.replace("inFalse", "inTrue")
+    assert re.sub("[0-9.]+m?s", "", ours.stderr) == re.sub(
+        "[0-9.]+m?s", "", plain.stderr.replace("inFalse", "inTrue")
+    )
+    made = [sorted(os.listdir(tmp_path / name)) for name in ("inFalse", "inTrue")]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    "words", ["list", "--version", "--help", "install --help", "config list", "nonsense"]
+)
+def test_run_says_nothing_of_a_pip_that_installs_nothing(
+    words: str, run: Run, uvshim: Path, with_pip: Path
+) -> None:
+    pip = with_pip / "bin" / "pip3"
+    plain, ours = run(pip, *words.split()), run(uvshim, "run", "--", pip, *words.split())
+    assert (ours.returncode, ours.stdout, ours.stderr) == (
+        plain.returncode,
+        plain.stdout,
+        plain.stderr,
+    )
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo uv 0.3.0", None], ids=str)
+def test_a_uv_that_cannot_be_asked_stops_no_command(
+    script: str | None, run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    """A script stands for a uv that fails, one that is too old, and a file that is no program."""
+    uv = tmp_path / "uv"
+    uv.write_text(f"#!/bin/sh\n{script}\n" if script else "\x7fELF")
+    uv.chmod(0o755)
+    done = run(uvshim, "run", "--", "echo", "hi", UVSHIM_UV=str(uv))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "hi\n", "")
+
+
+def test_run_says_where_it_looked_only_if_asked(
     run: Run, uvshim: Path, uv: Path, venv: Venv, wheels: Path
 ) -> None:
     done = run(uvshim, "run", "--", "sh", "-c", "true")
-    assert done.returncode == 0
-    assert done.stderr == (
-        f"It is not known where `sh` installs: nothing is new in `{venv.path}` (see --env)\n"
-    )
-    assert run(uvshim, "run", "-q", "--", "sh", "-c", "true").stderr == ""
-    assert run(uvshim, "run", "--env", venv.path, "--", "true").stderr == ""
-    assert run(uvshim, "run", "--", uv, "--version").stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run(uvshim, "run", "-v", "--", "sh", "-c", "true")
+    assert done.stderr == f"DEBUG uvshim: nothing is new in `{venv.path}`\n"
     install = f"{uv} pip install -q --no-index -f {wheels} zope.deferred"
     done = run(uvshim, "run", "--", "sh", "-c", install)
     assert "Renormalized" in done.stderr
-    assert "not known" not in done.stderr
+
+
+def test_run_ends_with_126_if_the_command_is_not_a_program(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = run(uvshim, "run", "--", "./file")
+    assert done.returncode == 126
+    assert done.stderr == "error: `./file` is not a program that can be run\n"

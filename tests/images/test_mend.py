@@ -12,6 +12,7 @@ from tests.corpus import installed, under
 from tests.images.making import CONFIG, DOCKER, INDEX, MANIFEST, OCI, Making, digest, gzipped, plain
 from tests.images.making import tar as tar_of
 from tests.images.unpacking import blob, index, manifest, pointed_to, tars, unpacked
+from uvshim import __version__
 from uvshim.check.report import Gate
 from uvshim.errors import ImageError, UvshimError
 from uvshim.images import destination, mend, reference, tar
@@ -100,7 +101,7 @@ def test_every_other_key_stays_as_it_was(making: Making) -> None:
     assert configs[1]["history"][:2] == configs[0]["history"]
     assert configs[1]["history"][2] == {
         "created": CREATED,
-        "created_by": "uvshim 0.1.0 fix",
+        "created_by": f"uvshim {__version__} fix",
         "comment": "renormalized 1 distribution",
     }
 

@@ -24,7 +24,7 @@ from uvshim.uv.arguments import Arguments
 from uvshim.uv.question import Question
 from uvshim.uv.supervisor import Supervisor
 
-answer = Question(sys.argv[1], Arguments(sys.argv[2:]), Supervisor()).answer()
+answer = Question([sys.argv[1]], Arguments(sys.argv[2:]), Supervisor()).answer()
 print(json.dumps([answer.directory or answer.root, answer.python, answer.lock, answer.failure]))
 """
 

@@ -1,4 +1,4 @@
-"""A command line of `uv pip install`, as uvpip reads along in it."""
+"""A command line of `uv pip`, as uvpip reads it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.options import disagreements
-from uvshim.uv.arguments import WITH_VALUE, Arguments
+from uvshim.uv.arguments import GLOBAL, WITH_VALUE, Arguments, split_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,22 +64,63 @@ def test_a_value_may_be_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "subcommand", "rest"),
+    ("words", "subcommand", "command"),
     [
-        ("", "install", ""),
-        ("x", "install", "x"),
-        ("install", "install", ""),
-        ("install install", "install", "install"),
-        ("sync sync", "sync", "sync"),
-        ("x sync", "install", "x sync"),
-        ("-q sync", "install", "-q sync"),
-        ("list -v", "list", "-v"),
-        ("-- list", "install", "-- list"),
+        ("", "install", "install"),
+        ("x", "install", "install x"),
+        ("install", "install", "install"),
+        ("install install", "install", "install install"),
+        ("sync sync", "sync", "sync sync"),
+        ("x sync", "install", "install x sync"),
+        ("-q x", "install", "install -q x"),
+        ("-q sync", "sync", "-q sync"),
+        (
+            "-qn --color never --directory=d list -v",
+            "list",
+            "-qn --color never --directory=d list -v",
+        ),
+        ("--cache-dir sync sync", "sync", "--cache-dir sync sync"),
+        ("help", "help", "help"),
+        ("-- list", "install", "install -- list"),
+        ("-q -- list", "install", "install -q -- list"),
+        ("--upgrade", "install", "install --upgrade"),
+        ("-qU sync", "install", "install -qU sync"),
     ],
 )
-def test_the_first_word_may_be_a_subcommand(words: str, subcommand: str, rest: str) -> None:
+def test_a_subcommand_is_found_after_global_options(
+    words: str, subcommand: str, command: str
+) -> None:
     arguments = Arguments(words.split())
-    assert (arguments.subcommand, arguments.rest) == (subcommand, rest.split())
+    assert (arguments.subcommand, arguments.command) == (subcommand, ["pip", *command.split()])
+
+
+@pytest.mark.parametrize(
+    ("words", "misplaced"),
+    [
+        ("--upgrade install x", "install"),
+        ("-U sync r.txt", "sync"),
+        ("-q -r a list", "list"),
+        ("-qU uninstall x", "uninstall"),
+        ("--no-such-option install", "install"),
+        ("pip install x", "pip"),
+        ("-q pip list", "pip"),
+        ("-U pip sync", "pip"),
+        ("pip", None),
+        ("pip setuptools wheel", None),
+        ("install pip install", None),
+        ("pip -- install", None),
+        ("-r install", None),
+        ("-r install x install", None),
+        ("-e install -c sync x", None),
+        ("--upgrade -- install", None),
+        ("x install", None),
+        ("-q install x", None),
+        ("install --upgrade install", None),
+        ("--upgrade install --help", None),
+    ],
+)
+def test_a_misplaced_subcommand_is_noticed(words: str, misplaced: str | None) -> None:
+    assert Arguments(words.split()).misplaced == misplaced
 
 
 @pytest.mark.parametrize(
@@ -123,7 +164,7 @@ def test_it_is_known_whether_anything_may_be_installed(words: str, installs: boo
         ("install instal", None),
         ("sync x", None),
         ("requests", None),
-        ("-q instal", None),
+        ("-q x", None),
         ("x", None),
         ("", None),
     ],
@@ -133,6 +174,23 @@ def test_a_first_word_that_is_one_letter_from_a_subcommand_is_noticed(
 ) -> None:
     arguments = Arguments(words.split())
     assert arguments.similar == (similar and (words.split(maxsplit=1)[0], similar))
+    assert Arguments(["--color", "never", *words.split()]).similar == arguments.similar
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "command"),
+    [
+        ("a -p v", "", "a -p v"),
+        ("-qp v a b", "-qp v", "a b"),
+        ("--with w --active -- a", "--with w --active", "a"),
+        ("--with=w -pv a", "--with=w -pv", "a"),
+        ("-q", "-q", ""),
+        ("- a", "", "- a"),
+    ],
+)
+def test_a_command_begins_after_the_options(words: str, options: str, command: str) -> None:
+    found = split_command(words.split(), {"-p", "--with"})
+    assert found == (options.split(), command.split())
 
 
 def test_what_concerns_the_report_is_picked_out() -> None:
@@ -147,7 +205,13 @@ def test_what_concerns_the_report_is_picked_out() -> None:
     assert (nothing.color, nothing.directory, nothing.project) == (None, None, None)
 
 
-def test_the_options_with_a_value_are_those_of_this_uv(run: Run, uv: Path) -> None:
+def test_the_options_that_choose_the_environment_of_a_project_are_picked_out() -> None:
+    words = "--active -p v --target t --directory d --script s --no-config -q".split()
+    choosing = Arguments(words, WITH_VALUE | {"--script"}).choosing_project
+    assert choosing == "--active -p v --directory d --script s --no-config".split()
+
+
+def test_the_options_are_those_of_this_uv(run: Run, uv: Path) -> None:
     assert disagreements(run, uv) == []
 
 
@@ -156,8 +220,11 @@ def test_the_comparison_with_uvs_help_would_see_a_difference(
 ) -> None:
     other = WITH_VALUE - {"-p", "--target"} | {"-q"}
     monkeypatch.setattr("uvshim.uv.arguments.WITH_VALUE", other)
+    monkeypatch.setattr("uvshim.uv.arguments.GLOBAL", GLOBAL - {"--quiet"} | {"--upgrade"})
     assert disagreements(run, uv) == [
+        "--quiet is a global option",
         "--target takes a value",
+        "--upgrade is not a global option",
         "-p takes a value",
         "-q takes no value",
     ]

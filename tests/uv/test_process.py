@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uv
 
-from uvshim.errors import CannotRunError, UvNotFoundError
+from uvshim.errors import CannotRunError, UvNotFoundError, UvshimError
 from uvshim.uv import process
 
 if TYPE_CHECKING:
@@ -42,10 +42,16 @@ def test_a_variable_of_ours_that_names_no_program_is_an_error(
     monkeypatch: pytest.MonkeyPatch, program: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(program.parent))
-    for wrong in (program.parent, program.parent / "none", "none"):
+    for wrong, code in (
+        (program.parent, 126),
+        ("/etc/passwd", 126),
+        (program / "x", 127),
+        ("x", 127),
+    ):
         monkeypatch.setenv("UVSHIM_UV", str(wrong))
-        with pytest.raises(UvNotFoundError, match=f"`{wrong}`, which UVSHIM_UV names"):
+        with pytest.raises(UvshimError, match=f"`{wrong}`, which UVSHIM_UV names") as raised:
             process.find_uv()
+        assert raised.value.exit_code == code
 
 
 @pytest.mark.usefixtures("_nothing_chosen")
@@ -158,25 +164,46 @@ def test_where_the_working_directory_is_gone_there_is_none(
     assert process.working_directory() == ""
 
 
-# uvx puts the environment that it makes for a program first on PATH; UV is its own path.
+CODE = "import sys; sys.path[:0] = {!r}; from uvshim.{} import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize("place", ["cache/archive-v0/x", "cache/environments-v2/x", "tools/x"])
 def test_the_environment_that_uvx_made_for_us_is_not_one_to_install_into(
-    run: Run, uv: Path, make_venv: MakeVenv, wheels: Path, only_uv: Path
+    place: str, run: Run, uv: Path, make_venv: MakeVenv, wheels: Path, only_uv: Path, tmp_path: Path
 ) -> None:
-    ours = make_venv("cache/archive-v0/x")
-    code = "import sys; sys.path[:0] = {!r}; from uvshim.{} import main; sys.exit(main())"
+    """uvx puts the environment of the program first on PATH, and its own path into UV."""
+    ours = make_venv(place)
+    if place.startswith("cache"):
+        (tmp_path / "cache" / "CACHEDIR.TAG").touch()
+    else:
+        (ours.path / "uv-receipt.toml").touch()
     made: dict[str, Any] = {"UV": str(uv), "PATH": f"{ours.path / 'bin'}:{only_uv}"}
     words: list[str | Path] = ["--no-index", "-f", wheels, "zope.deferred"]
-    done = run(ours.python, "-c", code.format(sys.path, "uvpip"), *words, **made)
+    done = run(ours.python, "-c", CODE.format(sys.path, "uvpip"), *words, **made)
     plain = run(uv, "pip", "install", *words, PATH=str(only_uv))
     assert (done.returncode, done.stderr) == (plain.returncode, plain.stderr)
     assert done.returncode == 2
     assert ours.dist_infos() == []
-    done = run(ours.python, "-c", code.format(sys.path, "cli"), "check", **made)
+    done = run(ours.python, "-c", CODE.format(sys.path, "cli"), "check", **made)
     assert (done.returncode, done.stdout) == (2, "")
     active: dict[str, Any] = {
         **made,
         "VIRTUAL_ENV": str(ours.path),
     }  # as `uv run` does in a project
-    done = run(ours.python, "-c", code.format(sys.path, "uvpip"), *words, **active)
+    done = run(ours.python, "-c", CODE.format(sys.path, "uvpip"), *words, **active)
     assert done.returncode == 0, done.stderr
     assert "zope.deferred-1.2.dist-info" in ours.dist_infos()
+
+
+def test_an_environment_that_path_alone_selects_is_installed_into_whatever_uv_is_set_to(
+    run: Run, uv: Path, make_venv: MakeVenv, wheels: Path, only_uv: Path
+) -> None:
+    """A Dockerfile has ``ENV UV=/usr/bin/uv`` and ``ENV PATH=/venv/bin:$PATH``."""
+    ours, other = make_venv("ours"), make_venv("other")
+    path = f"{ours.path / 'bin'}:{other.path / 'bin'}:{only_uv}"
+    words: list[str | Path] = ["--no-index", "-f", wheels, "zope.deferred"]
+    code = CODE.format(sys.path, "uvpip")
+    done = run(ours.python, "-c", code, *words, UV=str(uv), PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in ours.dist_infos()
+    assert other.dist_infos() == []

@@ -40,15 +40,11 @@ class InstalledPackages:
 
 if sys.flags.no_site:
     sys.meta_path.append(InstalledPackages)
-# Started as `python3 uvshim.pyz`: no module on PYTHONPATH may replace one of Python's own.
-if not sys.flags.isolated:
-    words = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    foreign = [os.path.abspath(directory) for directory in words]
-    sys.path[1:] = [directory for directory in sys.path[1:] if directory not in foreign]
 
+# They see to it that nothing on PYTHONPATH replaces a module.
 if called.startswith("uvpip"):
-    from uvshim.uvpip import main
+    from uvshim.__main__ import uvpip as main
 else:
-    from uvshim.cli import main
+    from uvshim.__main__ import uvshim as main
 
 sys.exit(main())

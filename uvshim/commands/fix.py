@@ -65,6 +65,9 @@ def _fix_images(
     """Mend images instead: an environment is changed where it lies, an image never is."""
     from uvshim.commands import fix_image
 
+    if words and not os.path.lexists(words[0]):
+        message = f"`{printable(words[0])}` {targets.refusal(words[0])}"
+        raise UvshimError(message)
     if words or not names:
         what = f"`{printable(words[0])}` is not an image" if words else "there is none to mend"
         message = f"`--images` and `--output` are for images, and {what}"

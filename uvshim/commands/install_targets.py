@@ -1,96 +1,236 @@
-"""Where a command installs, as far as its words, its interpreter, pip and uv tell."""
+"""Where a command installs: uv, pip and interpreters are asked, and their rules not repeated."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.commands import targets
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
-from uvshim.errors import CannotRunError, EnvironmentUnknownError, UvNotFoundError
-from uvshim.uv import process
-from uvshim.uv.arguments import Arguments, split_subcommand
-from uvshim.uv.question import Question
+from uvshim.errors import CannotRunError, UvshimError
+from uvshim.uv import process, question
+from uvshim.uv.arguments import GLOBAL, WITH_VALUE, Arguments, split_command, split_subcommand
+from uvshim.uv.question import Answer, Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from uvshim.uv.supervisor import Supervisor
 
-_PYTHONS = ("python", "pypy", "graalpy")
+_PYTHONS = frozenset({"python", "pypy", "graalpy"})
 
-# Run by an interpreter: where it is installed, where it installs, and its user's own directory.
+# Run by an interpreter: where it is installed, where it installs, and its user's site-packages.
 _WHERE = (
     "import site, sys, sysconfig as s; print(sys.prefix, s.get_path('purelib'), "
     "s.get_path('platlib'), site.ENABLE_USER_SITE and site.getusersitepackages() or '', sep='\\n')"
 )
 
-# The options of `pip install` that choose a place, each with its short form.
-_PLACES = {"--target": "-t", "--prefix": "", "--root": "", "--python": ""}
+# Run by the interpreter of a pip: lets pip parse its own command line, configuration and variables,
+# and prints where it installs. The first argument is a directory to import pip from, or "".
+_ASK_PIP = """\
+import json, os, sys
+if sys.argv[1]:
+    sys.path.insert(0, sys.argv[1])
+os.environ["_PIP_RUNNING_IN_SUBPROCESS"] = "1"  # or pip would run itself in the Python of --python
+import pip
+from pip._internal.cli import main_parser
+from pip._internal.commands import create_command
+from pip._internal.commands.install import decide_user_install
+from pip._internal.locations import get_scheme
+told = {"places": []}
+try:
+    general = main_parser.create_main_parser().parse_args(sys.argv[2:])[0]
+    name, words = main_parser.parse_command(sys.argv[2:])
+    if getattr(general, "python", None) and not sys.argv[1]:
+        told["python"] = main_parser.identify_python_interpreter(general.python)
+        told["pip"] = os.path.dirname(os.path.dirname(pip.__file__))
+    elif name == "install":
+        options = create_command(name).parse_args(words)[0]
+        where = {"prefix": options.prefix_path, "root": options.root_path}
+        user = decide_user_install(
+            options.use_user_site,
+            prefix_path=options.prefix_path,
+            target_dir=options.target_dir,
+            root_path=options.root_path,
+            isolated_mode=options.isolated_mode,
+        )
+        told["own"] = not (user or options.target_dir or any(where.values()))
+        told["prefix"] = sys.prefix
+        scheme = get_scheme("x", user=user, isolated=options.isolated_mode, **where)
+        told["places"] = [scheme.purelib, scheme.platlib]
+        if options.target_dir:
+            told["places"] = [os.path.abspath(options.target_dir)]
+except SystemExit:  # its help, or an error
+    pass
+print("\\n" + json.dumps(told))
+"""
 
 
-def of(command: list[str], supervisor: Supervisor) -> Iterator[Environment]:
-    """Yield the places that `command` may install into, some of which may not exist yet.
+class Targets(NamedTuple):
+    """Where a command may install."""
 
-    `command` begins with the path of a program. What a `pip` or `python` is told, or says itself,
-    comes first; of `uv`, what its subcommand means. Of every other program, it is the environment
-    that it is installed in itself, the project's, and the one that `uv pip` would use.
+    environments: list[Environment]
+    """The places that exist now."""
+    is_known: bool = True
+    """Whether the command was understood, so that it can install nowhere else."""
+
+
+def of(command: list[str], supervisor: Supervisor) -> Targets | None:
+    """Return where `command` may install, or None if it is known to install nothing.
+
+    `command` begins with the path of a program. uv and pip are asked. For any other program it is
+    the environment that it runs in, that of the project, and the one that `uv pip` would use.
     """
     program, *words = command
-    name = _name(program)
-    if name == "pip":
-        yield from _of_pip([program], _interpreter_of(program), words, supervisor)
-        return
-    module, after = "", len(words)
-    if name in _PYTHONS and "-m" in words[:-1]:
-        after = words.index("-m") + 2
-        module = words[after - 1]
-    if module == "pip":
-        yield from _of_pip([*command[:after], "pip"], program, words[after:], supervisor)
-        return
-    interpreter = program if name in _PYTHONS else _interpreter_of(program)
-    if interpreter and (own := _of_interpreter(interpreter, supervisor)):
-        yield own[0]
-    if module == "uv":
-        yield from _of_uv(words[after:], supervisor)
-    else:
-        yield from _of_uv(words if name == "uv" else [], supervisor)
+    if _is_python(program):
+        flags, module, rest = _split_python(words)
+        if module == "uv":
+            return _of_uv([program, *flags, "-m", "uv"], rest, supervisor)
+        if module.partition(".")[0] == "pip":
+            return _of_pip([program, *flags], rest, supervisor)
+    if os.path.basename(program) == "uv":
+        return _of_uv([program], words, supervisor)
+    if _is_pip(program):
+        if python := _interpreter_of(program) or _executable_of(program, supervisor):
+            return _of_pip([python], words, supervisor)
+        return _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
+    return Targets([*_of_words(words, supervisor), *_of_any(program, supervisor)])
 
 
-def is_known(command: list[str]) -> bool:
-    """Say whether `command` is one of which it is known how it chooses where it installs."""
-    return _name(command[0]) in {"pip", "uv", *_PYTHONS}
+def _of_words(words: list[str], supervisor: Supervisor) -> list[Environment]:
+    """Return the places of a uv, pip or Python that a program runs with `words`, as `env` does."""
+    for at, word in enumerate(words):
+        is_asked = _is_pip(word) or _is_python(word) or os.path.basename(word) == "uv"
+        if is_asked and (program := process.on_path(word)):
+            found = of([program, *words[at + 1 :]], supervisor)
+            return found.environments if found else []
+    return []
 
 
-def _name(program: str) -> str:
-    """Return the name of a `program` without its directory and version."""
-    return os.path.basename(program).rstrip("0123456789.")
+def _is_python(program: str) -> bool:
+    return os.path.basename(program).rstrip("0123456789.td") in _PYTHONS
 
 
-def _of_uv(words: list[str], supervisor: Supervisor) -> Iterator[Environment]:
-    """Yield the places of `uv` with `words`."""
-    before, subcommand, rest = split_subcommand(words)
-    arguments = Arguments([*before, *rest])
-    if subcommand != "pip" and (project := _project_environment(arguments)):
-        yield project
+def _is_pip(program: str) -> bool:
+    return os.path.basename(program).rstrip("0123456789.") == "pip"
+
+
+def _split_python(words: list[str]) -> tuple[list[str], str, list[str]]:
+    """Return the options for a Python in `words`, the module of ``-m``, and the words after it."""
+    at = 0
+    while at < len(words) and words[at].startswith("-") and words[at] not in {"-", "--"}:
+        word = words[at]
+        at += 2 if word == "--check-hash-based-pycs" else 1
+        for end, letter in enumerate(word[1:] if word[1] != "-" else "", start=1):
+            value = word[end + 1 :] or (words[at] if at < len(words) else "")
+            after = at if word[end + 1 :] else at + 1
+            if letter == "m":
+                flags = [*words[: at - 1], *([word[:end]] if end > 1 else [])]
+                return flags, value, words[after:]
+            if letter == "c":
+                return [], "", []
+            if letter in "WX":
+                at = after
+                break
+    return [], "", []
+
+
+def _uv() -> list[str]:
+    """Return the command that runs uv, or [] if there is none."""
     try:
-        binary = process.find_uv()
-    except UvNotFoundError:
-        return
+        return [process.find_uv()]
+    except UvshimError:
+        return []
+
+
+def _pip_answer(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Answer:
+    """Return where `uv pip install` installs. A uv that cannot be asked stops no command."""
+    try:
+        return Question(uv, arguments, supervisor).answer()
+    except UvshimError:
+        return Answer()
+
+
+def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
+    """Return where `uv sync` installs. A uv that cannot be asked stops no command."""
+    try:
+        return question.of_project(uv, choosing, supervisor)
+    except (UvshimError, OSError):
+        return Answer()
+
+
+def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
+    """Yield the places of a `program` that is neither uv nor pip."""
+    interpreter = program if _is_python(program) else _interpreter_of(program)
+    if interpreter:
+        yield from _of_interpreter(interpreter, supervisor)[:1]
+    if uv := _uv():
+        yield from _existing(_project_answer(uv, [], supervisor), supervisor)
+        yield from _existing(_pip_answer(uv, Arguments([]), supervisor), supervisor)
+
+
+def _existing(answer: Answer, supervisor: Supervisor) -> list[Environment]:
+    found = Environment.of(answer, supervisor)
+    return [found] if found else []
+
+
+def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:
+    """Return the places of the command `uv` with `words`."""
+    before, subcommand, rest = split_subcommand(words)
+    if subcommand == "pip":
+        return _of_uv_pip(uv, [*before, *rest], supervisor)
+    choosing = Arguments(before).choosing_project
     if subcommand == "tool":
-        yield from _of_tools([binary, *before, "tool", "dir"], supervisor)
-        return
-    chosen = arguments if subcommand == "pip" else Arguments([])
-    if environment := Environment.of(Question(binary, chosen, supervisor).answer(), supervisor):
-        yield environment
+        return Targets(list(_of_tools([*uv, *choosing, "tool", "dir"], supervisor)))
+    usage = "\n".join(_said_by([*uv, subcommand, "--help"], supervisor)) if subcommand else ""
+    if subcommand != "sync" and "--no-sync" not in usage:  # it never syncs an environment
+        return None
+    with_value = _with_value(usage)
+    options, command = split_command(rest, with_value) if subcommand == "run" else (rest, [])
+    arguments = Arguments(options, with_value)
+    if arguments.help or arguments.dry:
+        return None
+    choosing += arguments.choosing_project
+    if subcommand != "run":
+        answer = _project_answer(uv, choosing, supervisor)
+        is_known = answer.known
+        if not is_known:
+            answer = _pip_answer(uv, Arguments([]), supervisor)
+        return Targets(_existing(answer, supervisor), is_known=is_known)
+    is_script = "--script" in choosing or (command and command[0].endswith((".py", ".pyw")))
+    choosing = [each for each in choosing if each != "--script"]  # for `uv run` it is a flag
+    answers = [
+        _project_answer(uv, choosing, supervisor),
+        _pip_answer(uv, Arguments([]), supervisor),  # the command may be any
+    ]
+    if command and is_script:
+        answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
+    return Targets([found for each in answers for found in _existing(each, supervisor)])
 
 
-def _of_tools(question: list[str], supervisor: Supervisor) -> Iterator[Environment]:
-    """Yield the environments of the tools that uv has installed, where it says that they are."""
-    directory = _said_by(question, supervisor)[-1]
+def _with_value(usage: str) -> frozenset[str]:
+    """Return the options that take a value, by the help `usage` of one of uv's subcommands."""
+    listed = re.findall(r"^ +(-\w)?(?:, )?(--[\w-]+)?(?:\.\.\.)? <", usage, re.MULTILINE)
+    return (GLOBAL & WITH_VALUE).union(*listed)
+
+
+def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:
+    """Return the places of `uv pip` with `words`."""
+    arguments = Arguments(words)
+    if not (uv and arguments.installs):
+        return None
+    answer = _pip_answer(uv, arguments, supervisor)
+    return Targets(_existing(answer, supervisor), is_known=answer.known)
+
+
+def _of_tools(command: list[str], supervisor: Supervisor) -> Iterator[Environment]:
+    """Yield the environments of the tools that uv has installed, in the directory it names."""
+    directory = _said_by(command, supervisor)[-1]
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(directory)):
             path = os.path.join(directory, name)
@@ -98,91 +238,47 @@ def _of_tools(question: list[str], supervisor: Supervisor) -> Iterator[Environme
                 yield Environment(path, os.path.join(directory, ".lock"))
 
 
-def _project_environment(arguments: Arguments) -> Environment | None:
-    """Return the environment that `uv sync` with `arguments` uses, if it is there."""
-    name = os.environ.get("UV_PROJECT_ENVIRONMENT") or ".venv"
-    directory = os.path.abspath(
-        os.path.join(
-            process.working_directory(), arguments.directory or "", arguments.project or ""
-        )
-    )
-    while True:
-        path = os.path.join(directory, name)
-        if os.path.isfile(os.path.join(path, "pyvenv.cfg")):
-            with contextlib.suppress(EnvironmentUnknownError):
-                return discovery.find(path)[0]
-            return None
-        parent = os.path.dirname(directory)
-        if parent == directory:
-            return None
-        directory = parent
+def _of_pip(python: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:
+    """Return the places of the pip that the command `python` runs with `words`."""
+    told = _told_by_pip(python, "", words, supervisor)
+    if told and "python" in told:
+        python = [told["python"] or ""]
+        told = _told_by_pip(python, told["pip"], words, supervisor)
+    if told is None:  # a pip that cannot be asked
+        return Targets(_of_interpreter(python[0], supervisor), is_known=False)
+    if not told["places"]:
+        return None
+    if told["own"]:
+        lock = _lock_of_prefix(told["prefix"], python[0], supervisor)
+        return Targets([Environment(told["prefix"], lock, told["places"])])
+    path = told["places"][0]
+    return Targets([Environment(path, os.path.join(path, ".lock"), told["places"])])
 
 
-def _of_pip(
-    pip: list[str], interpreter: str | None, words: list[str], supervisor: Supervisor
-) -> Iterator[Environment]:
-    """Yield where the command `pip` with `words` installs; `interpreter` runs it."""
-    chosen = {**_configured(pip, words, supervisor), **_given(words)}
-    if "--python" in chosen:
-        interpreter = _python_at(chosen["--python"])
-    root = os.path.abspath(chosen["--root"]) if "--root" in chosen else ""
-    if "--target" in chosen:
-        path = root + os.path.abspath(chosen["--target"])
-        yield Environment(path, os.path.join(path, ".lock"), [path])
-    elif "--prefix" in chosen:
-        path = root + os.path.abspath(chosen["--prefix"])
-        yield Environment(path, os.path.join(path, ".lock"))
-    elif interpreter and (own := _of_interpreter(interpreter, supervisor)):
-        for each in own:
-            yield _below(root, each) if root else each
-    elif not interpreter and (site_packages := _told_by_pip(pip, supervisor)):
-        yield Environment(site_packages, None, [root + site_packages])
+def _told_by_pip(
+    python: list[str], directory: str, words: list[str], supervisor: Supervisor
+) -> dict[str, Any] | None:
+    """Return what `_ASK_PIP` prints, or None if that fails."""
+    said = _said_by([*python, "-c", _ASK_PIP, directory, *words], supervisor)
+    try:
+        told: dict[str, Any] = json.loads(said[-1])
+    except ValueError:
+        return None
+    return told
 
 
-def _below(root: str, environment: Environment) -> Environment:
-    """Return `environment` as it is if the file system begins at `root`."""
-    directories = [root + each for each in environment.site_packages]
-    return Environment(root + environment.path, None, directories)
-
-
-def _given(words: list[str]) -> dict[str, str]:
-    """Return the options that choose a place in the `words` of a `pip install`."""
-    found = {}
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        for option, short in _PLACES.items():
-            if word in {option, short}:
-                found[option] = following
-            elif word.startswith(f"{option}="):
-                found[option] = word.partition("=")[2]
-            elif short and word.startswith(short):
-                found[option] = word[len(short) :]
-    return found
-
-
-def _configured(pip: list[str], words: list[str], supervisor: Supervisor) -> dict[str, str]:
-    """Return the options that choose a place in pip's configuration files and variables."""
-    if "install" not in words:
-        return {}
-    found = {}
-    for line in _said_by([*pip, "config", "list"], supervisor):
-        key, _, value = line.partition("=")
-        section, _, option = key.rpartition(".")
-        if f"--{option}" in _PLACES and section in {"global", "install", ":env:"}:
-            found[f"--{option}"] = value[1:-1]
-    return found
-
-
-def _told_by_pip(pip: list[str], supervisor: Supervisor) -> str:
-    """Return the directory that the command `pip` says it comes from, or nothing."""
-    said = _said_by([*pip, "--version"], supervisor)[0]
-    path = said.partition(" from ")[2].rpartition(" (python ")[0]
-    return os.path.dirname(path) if os.path.basename(path) == "pip" else ""
+def _executable_of(pip: str, supervisor: Supervisor) -> str:
+    """Return the interpreter of the program `pip`, by what it says itself, or ""."""
+    for line in _said_by([pip, "debug"], supervisor):
+        if line.startswith("sys.executable: "):
+            return line.partition(": ")[2]
+    return ""
 
 
 def _interpreter_of(script: str) -> str | None:
-    """Return the interpreter that the first lines of `script` name; None, if that is no Python.
+    """Return the interpreter that the first lines of `script` name, or None if it is not a Python.
 
-    Where its path is too long or has blanks, they are those of a shell, which executes it.
+    If its path is too long or has blanks, they are lines of a shell, which executes it.
     """
     try:
         with open(script, "rb") as file:
@@ -194,42 +290,32 @@ def _interpreter_of(script: str) -> str | None:
             first = shlex.split(lines[1])[1:2]
     except (OSError, ValueError, IndexError):
         return None
-    return first[0] if os.path.basename(first[0]).startswith(_PYTHONS) else None
-
-
-def _python_at(path: str) -> str:
-    """Return the interpreter that `pip --python` means: itself, or that of an environment."""
-    return os.path.join(path, "bin", "python") if os.path.isdir(path) else path
+    return first[0] if _is_python(first[0]) else None
 
 
 def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
-    """Return where packages of `interpreter` lie: its own place, and its user's if there is one."""
+    """Return where `interpreter` installs: its own place, and that of its user if there is one."""
     said = _said_by([interpreter, "-c", _WHERE], supervisor)
     try:
         prefix, purelib, platlib, user = said[-4:]
     except ValueError:  # it cannot be run, or says something else
         own = discovery.of_program(interpreter)
         return [targets.with_lock(own, supervisor)] if own else []
-    if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
-        lock: str | None = os.path.join(prefix, ".lock")
-    else:
-        lock = _lock_of(interpreter, supervisor)
+    lock = _lock_of_prefix(prefix, interpreter, supervisor)
     places = [Environment(prefix, lock, [purelib, platlib])]
     return [*places, Environment(user, None, [user])] if user else places
 
 
-def _lock_of(interpreter: str, supervisor: Supervisor) -> str | None:
-    """Return the lock on the place of an `interpreter` that is not a virtual one: uv knows it."""
-    try:
-        binary = process.find_uv()
-    except UvNotFoundError:
-        return None
+def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> str | None:
+    """Return the file that uv locks for `interpreter`. Only uv knows it outside of environments."""
+    if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
+        return os.path.join(prefix, ".lock")
     choice = Arguments(["--python", interpreter, "--break-system-packages"])
-    return Question(binary, choice, supervisor).answer().lock
+    return _pip_answer(uv, choice, supervisor).lock if (uv := _uv()) else None
 
 
 def _said_by(command: list[str], supervisor: Supervisor) -> list[str]:
-    """Return the lines that `command` writes; one empty one, if it fails."""
+    """Return the lines that `command` writes, or [""] if it fails."""
     try:
         program = process.on_path(command[0]) or command[0]
         child = supervisor.start([program, *command[1:]], keep_output=True)

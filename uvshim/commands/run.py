@@ -1,4 +1,4 @@
-"""`uvshim run`: the care of `uvpip` round any other command."""
+"""`uvshim run`: do what `uvpip` does, for any other command."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from uvshim import after_install, config
+from uvshim import after_install, config, imports
 from uvshim.commands import install_targets, targets
+from uvshim.commands.install_targets import Targets
 from uvshim.environments import discovery
 from uvshim.environments.snapshot import Snapshot
-from uvshim.errors import NOT_RENAMED, EnvironmentUnknownError, UvshimError
+from uvshim.errors import (
+    NOT_RENAMED,
+    CannotRunError,
+    EnvironmentUnknownError,
+    UvNotFoundError,
+    UvshimError,
+    report_bug,
+)
 from uvshim.messages import printable
 from uvshim.uv import process
 from uvshim.uv.supervisor import Supervisor
@@ -21,66 +29,97 @@ if TYPE_CHECKING:
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
 
-    # What tells one environment from another: its path and directories, of which a prefix with more
-    # than one Python has several.
-    _Key = tuple[str, ...]
+    # Environments with what is in them, by their paths. A prefix may have several Pythons.
+    Seen = dict[tuple[str, ...], tuple[Environment, Snapshot]]
 
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
-    """Run a command, and rename what it has written to the environments it may install into."""
+    """Run a command, and rename what it installs."""
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if not words:
         message = "There is no command to run. Example: uvshim run -- uv sync"
         raise UvshimError(message)
-    program = process.on_path(words[0])
-    if program is None:
-        messages.error(f"`{printable(words[0])}` is not a program that can be run")
-        return 127
+    command = [_program(words[0]), *words[1:]]
     if config.disabled():
-        process.replace([program, *words[1:]])
+        process.replace(command)
     supervisor = Supervisor()
+    found = _targets(options.env, command, supervisor)
+    supervisor.end_if_interrupted()
+    if found is None:
+        supervisor.release()
+        process.replace(command)
     exclude = config.excluded(process.working_directory())
-    command = [program, *words[1:]]
-    environments = {
-        key: (environment, Snapshot.of(environment))
-        for key, environment in _installed_into(options.env, command, supervisor).items()
-    }
-    for environment, _ in environments.values():
-        if environment.holds(__file__):
-            # Now: the command may replace or remove these modules.
-            after_install.load_everything()
+    seen = {_key(each): (each, Snapshot.of(each)) for each in found.environments}
+    if not seen or any(imports.may_come_from(each.on_disk) for each in found.environments):
+        imports.keep()  # the command may replace or remove our modules
     nothing = Snapshot.of(None)
 
-    supervisor.end_if_interrupted()
     status = supervisor.wait(supervisor.start(command))
-
-    known = {path for key in environments for path in key}
-    for key, environment in _installed_into(options.env, command, supervisor).items():
-        if not known.issuperset(key):
-            environments[key] = (environment, nothing)
-    changed = [each for each in environments.values() if each[1].is_outdated(each[0])]
-    renamed = [after_install.rename_new(*each, exclude, supervisor, messages) for each in changed]
-    complete = all(renamed)
-    if not environments and status == 0:
-        messages.warning("It is not known where that installs: nothing was renamed (see --env)")
-        complete = False
-    elif not (changed or status or options.env or install_targets.is_known(command)):
-        looked = ", ".join(f"`{printable(each.path)}`" for each, _ in environments.values())
-        unknown = f"It is not known where `{printable(words[0])}` installs"
-        messages.note(f"{unknown}: nothing is new in {looked} (see --env)")
+    # From here on nothing may raise: what was installed would stay unrenamed.
+    try:
+        _add_new(seen, _targets(options.env, command, supervisor), nothing)
+        changed = [each for each in seen.values() if each[1].is_outdated(each[0])]
+        renamed = [
+            after_install.rename_new(*each, exclude, supervisor, messages) for each in changed
+        ]
+        if not (changed or status):
+            _report_nothing(words[0], found, seen, messages)
+        complete = all(renamed)
+    except Exception as error:  # noqa: BLE001
+        complete = _report(error, messages, verbose=options.verbose > 0)
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 
 
-def _installed_into(
-    option: str | None, command: list[str], supervisor: Supervisor
-) -> dict[_Key, Environment]:
-    """Return the environments that `command` may install into, which `option` may name."""
+def _program(word: str) -> str:
+    """Return the path of the program that `word` names, as a shell finds it."""
+    if found := process.on_path(word):
+        return found
+    message = f"`{printable(word)}` is not a program that can be run"
+    exists = os.path.dirname(word) and os.path.exists(word)
+    raise CannotRunError(message) if exists else UvNotFoundError(message)
+
+
+def _targets(option: str | None, command: list[str], supervisor: Supervisor) -> Targets | None:
+    """Return where `command` may install. That is where `option` says, if there is one."""
     if option is None:
-        found = list(install_targets.of(command, supervisor))
+        return install_targets.of(command, supervisor)
+    found = []
+    with contextlib.suppress(EnvironmentUnknownError):  # the command may create it
+        found = [targets.with_lock(each, supervisor) for each in discovery.find(option)]
+    return Targets(found)
+
+
+def _key(environment: Environment) -> tuple[str, ...]:
+    return os.path.realpath(environment.path), *map(os.path.realpath, environment.on_disk)
+
+
+def _add_new(seen: Seen, found: Targets | None, before: Snapshot) -> None:
+    """Add to `seen` the environments in `found` that did not exist: `before` has nothing in it."""
+    known = {path for key in seen for path in key}
+    for each in found.environments if found else ():
+        if not known.issuperset(key := _key(each)):
+            seen[key] = (each, before)
+
+
+def _report_nothing(word: str, found: Targets, seen: Seen, messages: Messages) -> None:
+    """Report that nothing is new, if that may be because the command `word` installed elsewhere."""
+    looked = ", ".join(f"`{printable(each.path)}`" for each, _ in seen.values())
+    nothing = f"nothing is new in {looked}" if looked else "there is no environment to look into"
+    if found.is_known:
+        messages.detail(nothing)
     else:
-        found = []
-        with contextlib.suppress(EnvironmentUnknownError):  # not yet
-            found = [targets.with_lock(each, supervisor) for each in discovery.find(option)]
-    return {
-        (os.path.realpath(each.path), *map(os.path.realpath, each.on_disk)): each for each in found
-    }
+        messages.note(
+            f"`{printable(word)}` does not say where it installs, and {nothing}. "
+            "Name the environment with --env if something was installed"
+        )
+
+
+def _report(error: Exception, messages: Messages, *, verbose: bool) -> bool:
+    """Report an `error` after the command. Return False: something may not be renamed."""
+    if isinstance(error, UvshimError):
+        messages.error(str(error))
+    elif isinstance(error, OSError):
+        messages.os_error(error)
+    else:
+        report_bug(error, verbose=verbose)
+    return False

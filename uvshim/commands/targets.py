@@ -16,15 +16,16 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
 
 
 def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Return those words that name environments, and those that name images.
+    """Return the words that name environments, and those that name images.
 
-    Raises `UvshimError` if a file of names cannot be read, or names none.
+    Raises `UvshimError` if a file of names cannot be read, or has no names.
     """
     listed = [name for path in options.images for name in _listed(path)]
     images = [word for word in options.environments if _is_image(word)]
@@ -39,7 +40,7 @@ def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
 
 
 def _is_image(word: str) -> bool:
-    """Say whether `word` names an image. For a directory that is none, their wing is not loaded."""
+    """Return True if `word` names an image. For other directories, nothing for images is loaded."""
     if os.path.isdir(word) and not os.path.isfile(os.path.join(word, "index.json")):
         return False
     from uvshim.images import reference
@@ -64,18 +65,18 @@ def _listed(path: str) -> list[str]:
 def environments(words: list[str], messages: Messages) -> list[Environment]:
     """Return the environments that `words` name; without any, the one uv would install into.
 
-    With ``-v``, `messages` says what is not looked into.
+    With ``-v``, `messages` names what is not searched.
 
     Raises `EnvironmentUnknownError` or `UvNotFoundError`.
     """
     if words:
 
         def skipped(path: str) -> None:
-            messages.detail(f"`{printable(path)}` is a cache, and not looked into")
+            messages.detail(f"`{printable(path)}` is a cache, and not searched")
 
-        return [found for word in words for found in discovery.find(word, skipped)]
+        return [found for word in words for found in _named(word, skipped)]
     supervisor = Supervisor()
-    answer = Question(process.find_uv(), Arguments([]), supervisor).answer()
+    answer = Question([process.find_uv()], Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()
     supervisor.release()
     if not answer.known:
@@ -85,8 +86,61 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
     return [found.with_lock(answer.lock) for found in named]
 
 
+def _named(word: str, skipped: Callable[[str], None]) -> list[Environment]:
+    """Return the environments that `word` names, or raise `EnvironmentUnknownError`."""
+    try:
+        return discovery.find(word, skipped)
+    except EnvironmentUnknownError:
+        if what := refusal(word):
+            message = f"`{printable(word)}` {what}"
+            raise EnvironmentUnknownError(message) from None
+        raise
+
+
+def refusal(word: str) -> str:
+    """Return what `word`, which is not an environment, is instead, and what would work."""
+    if not os.path.lexists(word):
+        return _absence(word)
+    if os.path.isfile(word):
+        if word.endswith(".whl"):
+            return "is a wheel. Install it, then name the environment"
+        return "is a file, but neither a Python interpreter nor an image archive"
+    if os.path.isfile(os.path.join(word, "pyvenv.cfg")) or os.path.isdir(os.path.join(word, "etc")):
+        return ""
+    return _directory(word)
+
+
+def _absence(word: str) -> str:
+    if found := process.on_path(word):
+        return f"does not exist here. On PATH it is `{printable(found)}`"
+    is_path = word.startswith((".", "/", "~")) or word.endswith((".tar", ".gz"))
+    if not is_path and ("/" in word or ":" in word):
+        return f"does not exist. An image in a registry is `docker://{printable(word)}`"
+    return "does not exist"
+
+
+def _directory(word: str) -> str:
+    """Return what the directory `word` is, if it is neither an environment nor a file system."""
+    inside = os.path.join(word, ".venv")
+    if os.path.isfile(os.path.join(inside, "pyvenv.cfg")):
+        return f"is not an environment, but contains one. Name `{printable(inside)}`"
+    above = os.path.abspath(word)
+    while above != (above := os.path.dirname(above)):
+        if os.path.isfile(os.path.join(above, "pyvenv.cfg")):
+            return f"is only a part of an environment. Name `{printable(above)}`"
+    listed = os.listdir(word)
+    if not listed:
+        return "is an empty directory"
+    if "pyproject.toml" in listed:
+        return f"is a project without an environment. `uv sync` creates `{printable(inside)}`"
+    return (
+        "is not an environment: it has no pyvenv.cfg, no site-packages directory and no "
+        "*.dist-info directory"
+    )
+
+
 def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
-    """Return `found` with its lock. Only uv knows that of a Python which is not a virtual one."""
+    """Return `found` with its lock. Only uv knows the lock of a Python that is not virtual."""
     if found.lock is not None or found.tree.root is not None:
         return found
     try:
@@ -94,4 +148,4 @@ def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
     except UvNotFoundError:
         return found
     choice = Arguments(["--python", found.path, "--break-system-packages"])
-    return found.with_lock(Question(binary, choice, supervisor).answer().lock)
+    return found.with_lock(Question([binary], choice, supervisor).answer().lock)

@@ -1,32 +1,20 @@
-"""A command line of `uv pip install`: what in it chooses the environment, and what concerns us.
+"""A command line of `uv pip`: its subcommand, and the options that concern uvpip.
 
-uv itself is the judge of its arguments; they are passed on as they are. This module only reads
-along, as uv's parser (clap) does: `--name value`, `--name=value`, `-n value`, `-nvalue`,
-`-n=value`, clusters of one-letter flags of which the last may take a value, and nothing but
-positionals after `--`. An option that is unknown here is taken for a flag: if it has a value, that
-is skipped as a positional.
+uv itself parses its arguments; uvpip passes them on unchanged. This module only reads along, by the
+rules of uv's parser (clap): `--name value`, `--name=value`, `-n value`, `-nvalue`, `-n=value`,
+clusters of one-letter flags of which the last may take a value, and only positionals after `--`. An
+unknown option counts as a flag: if it has a value, that value is skipped as a positional.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
-# `uv pip`'s own subcommands. Those that install are wrapped; the rest is uv's alone.
+# The subcommands of `uv pip`. Those that install are wrapped; the others replace the process.
 INSTALLING = frozenset({"install", "sync"})
-SUBCOMMANDS = INSTALLING | set("check compile debug freeze list show tree uninstall".split())
-
-# Everything that decides in which environment uv installs, or whether it can find it at all.
-_CHOOSES = frozenset(
-    """
-    --allow-python-downloads --break-system-packages --cache-dir --config-file --directory
-    --isolated --managed-python --no-break-system-packages --no-cache --no-cache-dir --no-config
-    --no-managed-python --no-preview --no-python-downloads --no-system --prefix --preview
-    --preview-feature --preview-features --project --python --python-fetch --python-preference
-    --system --target -n -p -t
-    """.split()
-)
+SUBCOMMANDS = INSTALLING | set("check compile debug freeze help list show tree uninstall".split())
 
 # Every option of `uv pip install` and `uv pip sync` that takes a value, in any uv since 0.4.
 WITH_VALUE = frozenset(
@@ -45,44 +33,93 @@ WITH_VALUE = frozenset(
     """.split()
 )
 
+# Every option that uv accepts between `uv pip` and a subcommand, in any uv since 0.4.
+GLOBAL = frozenset(
+    """
+    --allow-insecure-host --allow-python-downloads --cache-dir --cert --color --config-file
+    --directory --help --isolated --managed-python --native-tls --no-cache --no-cache-dir --no-color
+    --no-config --no-installer-metadata --no-managed-python --no-native-tls --no-offline
+    --no-preview --no-progress --no-python-downloads --no-system-certs --offline --preview
+    --preview-feature --preview-features --project --python-fetch --python-preference --quiet
+    --show-settings --system-certs --trusted-host --verbose -h -n -q -v
+    """.split()
+)
+
+# The options that decide in which environment `uv pip` installs, or whether uv finds it at all.
+_CHOOSES = frozenset(
+    """
+    --allow-python-downloads --break-system-packages --cache-dir --config-file --directory
+    --isolated --managed-python --no-break-system-packages --no-cache --no-cache-dir --no-config
+    --no-managed-python --no-preview --no-python-downloads --no-system --prefix --preview
+    --preview-feature --preview-features --project --python --python-fetch --python-preference
+    --system --target -n -p -t
+    """.split()
+)
+
+# Those that decide in which environment a project or a script is installed, by `uv sync`.
+_CHOOSES_PROJECT = (_CHOOSES & GLOBAL) | {"--active", "--no-active", "--python", "--script", "-p"}
+
 
 class Arguments:
-    """What uvpip reads out of a command line.
+    """What uvpip reads from a command line of `uv pip`.
 
-    - `subcommand`: the subcommand of `uv pip`, `install` where none is named;
-    - `rest`: the arguments after it, verbatim;
-    - `choosing`: those of them that choose the environment, in order, in a form uv reads alike;
+    - `subcommand`: the subcommand of `uv pip`, `install` if none is named;
+    - `command`: the words for uv, from `pip` on;
+    - `misplaced`: a word that is misplaced before or instead of a subcommand, or None;
+    - `choosing`: the options that choose the environment, in order, in a form uv reads alike;
+    - `choosing_project`: likewise those that choose the environment of a project or a script;
     - `directory`, `project`: the values of `--directory` and `--project`, or None;
-    - `color`: `auto`, `always` or `never` where an option says so, or None;
+    - `color`: `auto`, `always` or `never` if an option says so, or None;
     - `quiet`, `verbose`: how often `-q` and `-v` are given;
     - `dry`: nothing will be installed (`--dry-run`, `--check`);
-    - `help`, `version`: that is all that is asked for.
+    - `help`, `version`: uv only prints its help or its version.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        """Read `arguments`, the words after the program's name."""
-        self._first = arguments[0] if arguments else ""
+    def __init__(self, arguments: Sequence[str], with_value: Collection[str] = WITH_VALUE) -> None:
+        """Read `arguments`, the words after the program's name.
+
+        `with_value` are the options that take a value.
+        """
+        self._words = list(arguments)
+        self._with_value = with_value
+        before, self._first, rest = split_subcommand(arguments)
         named = self._first in SUBCOMMANDS
         self.subcommand = self._first if named else "install"
-        self.rest = list(arguments[1:] if named else arguments)
+        self.command = ["pip", *([] if named else ["install"]), *arguments]
         self.choosing: list[str] = []
+        self.choosing_project: list[str] = []
         self.directory: str | None = None
         self.project: str | None = None
         self.color: str | None = None
         self.quiet = self.verbose = 0
         self.dry = self.help = self.version = False
-        for option, value, words in _options(self.rest):
+        for option, value, words in _options([*before, *rest] if named else arguments, with_value):
             if option in _CHOOSES:
                 self.choosing += words
+            if option in _CHOOSES_PROJECT:
+                self.choosing_project += words
             self._note(option, value)
 
     @property
+    def misplaced(self) -> str | None:
+        """The first positional, if it is a subcommand's name after an option of `install`.
+
+        Nobody means a project of that name: the option just came before the subcommand. It is also
+        `pip` if a subcommand's name comes after that: uvpip already is `uv pip`.
+        """
+        if self._first in SUBCOMMANDS or self.help or self.version:
+            return None
+        first, second = [*_positionals(self._words, self._with_value), "", ""][:2]
+        is_misplaced = first in SUBCOMMANDS or (first == "pip" and second in SUBCOMMANDS)
+        return first if is_misplaced else None
+
+    @property
     def similar(self) -> tuple[str, str] | None:
-        """The first argument and the subcommand that it was perhaps meant for, if there is one."""
-        if not self._first or self._first in SUBCOMMANDS:
+        """The first positional and the subcommand that it resembles, or None."""
+        if self._first in SUBCOMMANDS:
             return None
         for subcommand in sorted(SUBCOMMANDS):
-            if _one_letter_apart(self._first, subcommand):
+            if self._first and _one_letter_apart(self._first, subcommand):
                 return self._first, subcommand
         return None
 
@@ -113,16 +150,43 @@ class Arguments:
 
 
 def split_subcommand(words: Sequence[str]) -> tuple[list[str], str, list[str]]:
-    """Return the options before the subcommand in the `words` of a `uv`, it, and those after it."""
+    """Return the global options at the beginning of `words`, the word after them, and the rest.
+
+    The word is "" if another option, `--` or nothing comes after them.
+    """
     at = 0
-    while at < len(words) and words[at].startswith("-"):
-        at += 2 if words[at] in WITH_VALUE else 1
-    subcommand = words[at] if at < len(words) else ""
-    return list(words[:at]), subcommand, list(words[at + 1 :])
+    while at < len(words) and (step := _length_of_global(words[at])):
+        at += step
+    if at >= len(words) or words[at].startswith("-"):
+        return [], "", list(words)
+    return list(words[:at]), words[at], list(words[at + 1 :])
+
+
+def split_command(words: Sequence[str], with_value: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the options at the beginning of `words`, and the command after them (`uv run`)."""
+    following = iter(words)
+    at = 0
+    for word in following:
+        if word == "--":
+            return list(words[:at]), list(words[at + 1 :])
+        if word == "-" or not word.startswith("-"):
+            break
+        at += max(1, *(len(said) for _, _, said in _read(word, following, with_value)))
+    return list(words[:at]), list(words[at:])
+
+
+def _length_of_global(word: str) -> int:
+    """Return how many words a global option that begins with `word` takes, 0 if it is not one."""
+    if word.startswith("--"):
+        name, equals, _ = word.partition("=")
+        takes_next = name in WITH_VALUE and not equals
+        return 1 + takes_next if name in GLOBAL else 0
+    is_cluster = word.startswith("-") and len(word) > 1
+    return int(is_cluster and all("-" + letter in GLOBAL for letter in word[1:]))
 
 
 def _one_letter_apart(one: str, other: str) -> bool:
-    """Say whether one letter more, another one, or two swapped make the difference."""
+    """Return True if one letter added, changed, or swapped with the next makes the difference."""
     if len(one) > len(other):
         one, other = other, one
     at = next((n for n, letter in enumerate(one) if letter != other[n]), len(one))
@@ -132,29 +196,44 @@ def _one_letter_apart(one: str, other: str) -> bool:
     return one != other and (one[at + 1 :] == other[at + 1 :] or swapped == other)
 
 
-def _options(words: Sequence[str]) -> Iterator[tuple[str, str | None, list[str]]]:
+def _options(
+    words: Sequence[str], with_value: Collection[str]
+) -> Iterator[tuple[str, str | None, list[str]]]:
     """Yield each option in `words`: its name, its value if it has one, and words that say it."""
     following = iter(words)
     for word in following:
         if word == "--":
             return
-        if word.startswith("--"):
-            name, equals, value = word.partition("=")
-            if equals:
-                yield name, value, [word]
-            elif name in WITH_VALUE:
-                yield _with_next(name, following)
-            else:
-                yield name, None, [name]
-        elif word.startswith("-"):
-            yield from _cluster(word, following)
+        if word.startswith("-"):
+            yield from _read(word, following, with_value)
 
 
-def _cluster(word: str, following: Iterator[str]) -> Iterator[tuple[str, str | None, list[str]]]:
-    """Yield the one-letter options in `word`, such as ``-qp``; a value may be the next word."""
+def _positionals(words: Sequence[str], with_value: Collection[str]) -> Iterator[str]:
+    """Yield the words before `--` that are neither an option nor the value of one."""
+    following = iter(words)
+    for word in following:
+        if word == "--":
+            return
+        if word == "-" or not word.startswith("-"):
+            yield word
+        else:
+            list(_read(word, following, with_value))  # which takes the value
+
+
+def _read(
+    word: str, following: Iterator[str], with_value: Collection[str]
+) -> Iterator[tuple[str, str | None, list[str]]]:
+    """Yield the option `word`, or each in a cluster such as ``-qp``; a value may be `following`."""
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        if equals:
+            yield name, value, [word]
+        else:
+            yield _with_next(name, following) if name in with_value else (name, None, [name])
+        return
     for at, letter in enumerate(word[1:], start=1):
         name = "-" + letter
-        if name not in WITH_VALUE:
+        if name not in with_value:
             yield name, None, [name]
             continue
         value = word[at + 1 :]
@@ -166,6 +245,6 @@ def _cluster(word: str, following: Iterator[str]) -> Iterator[tuple[str, str | N
 
 
 def _with_next(name: str, following: Iterator[str]) -> tuple[str, str | None, list[str]]:
-    """Return the option `name` with the next word, where there is one, as its value."""
+    """Return the option `name` with the next word, if there is one, as its value."""
     value = next(following, None)
     return name, value, [name] if value is None else [name, value]

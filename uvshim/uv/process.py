@@ -1,38 +1,46 @@
-"""Start other programs, beside us or in our place; to wait for one is the supervisor's part."""
+"""Start other programs, beside this process or in its place. The supervisor waits for them."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from uvshim.errors import CannotRunError, UvNotFoundError
+from uvshim.errors import CannotRunError, UvLoopError, UvNotFoundError
 
-TYPE_CHECKING = False  # the name alone tells type checkers; importing `typing` costs 8 ms
+TYPE_CHECKING = False  # type checkers know this name; importing `typing` costs 8 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import ModuleType
     from typing import IO, Any, NoReturn
 
-# Python ignores these for itself; the programs it starts should find them as Python found them.
+# Python ignores these signals. The programs that it starts should find them unchanged.
 IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
+
+# Set for a uv that is asked where it installs, to the path of that uv. If it runs uvpip, and that
+# uvpip would run the same uv again, they would do so without end.
+ASKED = "UVSHIM_ASKED"
+
+# The directories of uv's cache that hold environments (each name ends in a format number).
+_CACHED_ENVIRONMENTS = ("archive-v", "builds-v", "environments-v")
 
 
 def open_standard_streams() -> None:
-    """Let each standard stream that was closed before us lead to nowhere. To be called first.
+    """Open /dev/null on every closed standard stream. To be called first.
 
-    The next file that is opened would be taken for that stream, by the programs we start too.
+    Otherwise the next file that is opened would become that stream, also for what we start.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.get_inheritable(number)
         except OSError:
-            # It gets the lowest number that is free, which is this one.
+            # A new file gets the lowest free number, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003
         if getattr(sys, name) is None:
             setattr(sys, name, _text(number, "w" if number else "r"))
 
 
 def write(text: str) -> None:
-    """Write `text` to standard output at once, as UTF-8 as uv does; do without if that fails."""
+    """Write `text` to standard output at once, as UTF-8 like uv; go on if that fails."""
     try:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.flush()
@@ -41,41 +49,59 @@ def write(text: str) -> None:
 
 
 def give_up(name: str) -> None:
-    """Write no more to the stream `name`, so that Python does not try, and fail, at its end."""
+    """Write no more to the stream `name`, so that Python does not fail to when it exits."""
     setattr(sys, name, _text(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
 def _text(number: int, mode: str) -> IO[str]:
-    """Return the open descriptor `number` as a stream that takes any text, as Python's own does."""
+    """Return a text stream on the open descriptor `number` that can write any text."""
     return open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def leave_throwaway_environment() -> None:
-    """Take the environment that uvx made for this program alone off PATH.
+    """Remove the environment that uvx made for this program from PATH.
 
-    uv would find it there, and install into a directory of its own cache. The one of a project
-    that `uv run` has put there is also the active one, and stays.
+    uv would find it there and install into it. The environment of a project, which `uv run` also
+    puts first on PATH, is the active one and stays.
     """
     if not os.environ.get("UV") or sys.prefix in {sys.base_prefix, os.environ.get("VIRTUAL_ENV")}:
         return
     first, _, rest = os.environ.get("PATH", "").partition(os.pathsep)
-    if first == os.path.join(sys.prefix, "bin"):
+    if first == os.path.join(sys.prefix, "bin") and _is_made_by_uvx(sys.prefix):
         os.environ["PATH"] = rest
+
+
+def _is_made_by_uvx(prefix: str) -> bool:
+    """Return True if the environment `prefix` is in uv's cache, or is that of an installed tool."""
+    bucket = os.path.dirname(os.path.realpath(prefix))
+    is_cached = os.path.basename(bucket).startswith(_CACHED_ENVIRONMENTS) and os.path.isfile(
+        os.path.join(os.path.dirname(bucket), "CACHEDIR.TAG")
+    )
+    return is_cached or os.path.isfile(os.path.join(prefix, "uv-receipt.toml"))
 
 
 def find_uv() -> str:
     """Return the path of the uv to run.
 
-    It is `$UVSHIM_UV`; else `$UV`, which uv sets for what it starts; else `uv` on PATH; else the
-    one of the `uv` distribution that is installed beside this package.
+    It is `$UVSHIM_UV`; else `$UV`, which uv sets for what it starts; else `uv` on PATH; else that
+    of the `uv` distribution installed beside this package.
 
-    Raises `UvNotFoundError` if there is none.
+    Raises `UvNotFoundError` if there is none, `CannotRunError` if UVSHIM_UV names another file, and
+    `UvLoopError` if that uv runs uvpip, and so this program.
     """
+    found = _find_uv()
+    asked = os.environ.get(ASKED)
+    if asked and os.path.realpath(asked) == os.path.realpath(found):
+        raise UvLoopError(found)
+    return found
+
+
+def _find_uv() -> str:
     if chosen := os.environ.get("UVSHIM_UV"):
         if found := on_path(chosen):
             return found
         message = f"`{chosen}`, which UVSHIM_UV names, is not a program that can be run"
-        raise UvNotFoundError(message)
+        raise CannotRunError(message) if os.path.exists(chosen) else UvNotFoundError(message)
     if (started_by := os.environ.get("UV")) and (found := on_path(started_by)):
         return found
     if found := on_path("uv") or _installed():
@@ -85,6 +111,15 @@ def find_uv() -> str:
         "or name it in the environment variable UVSHIM_UV"
     )
     raise UvNotFoundError(message)
+
+
+def is_script(program: str) -> bool:
+    """Return True if the file `program` begins with ``#!``."""
+    try:
+        with open(program, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 def on_path(name: str) -> str | None:
@@ -98,20 +133,18 @@ def on_path(name: str) -> str | None:
 
 
 def _installed() -> str | None:
-    """Return the path of the uv that the `uv` distribution beside this package carries."""
-    # Most often it is beside Python; to import the package would take a third of uv's own time.
+    """Return the path of the uv in the `uv` distribution that is installed beside this package."""
+    # It is usually beside Python; importing the package would take a third of uv's own time.
     if beside := on_path(os.path.join(os.path.dirname(sys.executable), "uv")):
         return beside
     try:
-        from uv import find_uv_bin
-
-        return str(find_uv_bin())
+        return str(_uv().find_uv_bin())
     except (ImportError, FileNotFoundError):
         return None
 
 
 class Child:
-    """A program that was started: its process number and the file its output goes to."""
+    """A program that was started: its process number and the file with its output."""
 
     def __init__(self, pid: int, output: int | None) -> None:
         """Take over `pid`, and the file descriptor `output` if its output is kept."""
@@ -119,7 +152,7 @@ class Child:
         self._output = output
 
     def output(self) -> str:
-        """Return what the program wrote to either stream, once it has ended. To be called once."""
+        """Return what the program, which has ended, wrote to both streams. To be called once."""
         if self._output is None:
             return ""
         os.lseek(self._output, 0, os.SEEK_SET)
@@ -136,8 +169,8 @@ def start(
 ) -> Child:
     """Start `command` (its first word is the path of the program) and return at once.
 
-    It has our standard streams and open files, or with `keep_output` none but a file that
-    `Child.output` reads. `signals` is what `os.posix_spawn` is told of them.
+    It has our standard streams and open files. With `keep_output` it has only a file, which
+    `Child.output` reads. `signals` are arguments for `os.posix_spawn`.
 
     Raises `CannotRunError` if the program cannot be started, OSError if no temporary file can be
     made for its output.
@@ -154,25 +187,28 @@ def start(
             ]
         pid = os.posix_spawn(command[0], command, environment, file_actions=streams, **signals)
     except OSError as error:
-        raise CannotRunError(command[0], error) from error
+        raise _cannot_run(command[0], error) from error
     return Child(pid, output)
 
 
 def replace(command: list[str]) -> NoReturn:
     """Become `command` (its first word is the path of the program), or raise `CannotRunError`."""
-    import signal
-
+    signal = _signal()
     for name in IGNORED_BY_PYTHON:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
         os.execv(command[0], command)  # noqa: S606
     except OSError as error:
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # it is still we who have to say so
-        raise CannotRunError(command[0], error) from error
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # we go on, and report it
+        raise _cannot_run(command[0], error) from error
+
+
+def _cannot_run(program: str, error: OSError) -> CannotRunError:
+    return CannotRunError(f"`{program}` cannot be run: {error.strerror}")
 
 
 def working_directory() -> str:
-    """Return where we are, or an empty string if that directory no longer exists."""
+    """Return the working directory, or "" if it no longer exists."""
     try:
         return os.getcwd()
     except FileNotFoundError:
@@ -180,14 +216,33 @@ def working_directory() -> str:
 
 
 def _nameless_file() -> int:
-    """Return the descriptor of a new file that no name leads to and no kill can leave behind.
+    """Return the descriptor of a new file without a name, which no kill can leave behind.
 
     Raises OSError if none can be made.
     """
     try:
         return os.memfd_create("uvshim")
     except (AttributeError, OSError):  # macOS; a kernel or a container's filter that forbids it
-        import tempfile
-
-        with tempfile.TemporaryFile() as file:
+        with _tempfile().TemporaryFile() as file:
             return os.dup(file.fileno())
+
+
+# What only some runs need is imported below, and nowhere else.
+
+
+def _signal() -> ModuleType:
+    import signal
+
+    return signal
+
+
+def _tempfile() -> ModuleType:
+    import tempfile
+
+    return tempfile
+
+
+def _uv() -> ModuleType:
+    import uv
+
+    return uv

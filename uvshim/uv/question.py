@@ -1,23 +1,23 @@
-"""How uv is asked where it will install."""
+"""Ask uv where it will install."""
 
 from __future__ import annotations
 
 import os
 
-from uvshim.errors import UvshimError
+from uvshim.errors import UvLoopError, UvshimError
 from uvshim.uv import process
+from uvshim.uv.arguments import WITH_VALUE, Arguments
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from uvshim.uv.arguments import Arguments
     from uvshim.uv.process import Child
     from uvshim.uv.supervisor import Supervisor
 
-# The oldest minor release whose answers are understood, and that every test is run against.
+# The oldest minor release whose answers are understood.
 OLDEST = (0, 4)
 
-# Variables that add requirements, change how uv logs, or let it read hundreds of certificates for a
-# network it is not to use: nothing that chooses an environment.
+# Variables that add requirements, change how uv logs, or make it read hundreds of certificates for
+# a network that it will not use. None of them chooses an environment.
 _NOT_FOR_A_QUESTION = (
     "CLICOLOR_FORCE",
     "FORCE_COLOR",
@@ -34,22 +34,21 @@ _NOT_FOR_A_QUESTION = (
     "UV_TORCH_BACKEND",
 )
 
-
-# What uv answers where extras are configured: a requirements file has none.
+# What uv answers if extras are configured: a requirements file has none.
 _WANTS_A_PROJECT = "Requesting extras requires a "
 
 
 class Answer:
-    """Where uv says that it installs; with neither `directory` nor `root`, it did not say.
+    """Where uv says that it installs. Without `directory` and `root`, uv did not say.
 
-    - `directory`: what `--target` names, into which distributions go without further ado;
+    - `directory`: what `--target` names: distributions are installed in it directly;
     - `root`: otherwise the root of a virtual environment, of a prefix or of a Python installation;
     - `is_prefix`: whether that root was named by `--prefix`;
-    - `python`: the version of the Python that is installed for, such as ``3.12.1``, if uv said it;
+    - `python`: the version of the Python that uv installs for, such as ``3.12.1``, if uv said it;
     - `interpreter`: the path of that Python, if uv said it;
-    - `lock`: the path of the file that uv locks for the time of an install, if it could;
+    - `lock`: the path of the file that uv locks during an install, if uv said it;
     - `project`: the directory in which uv begins to look for configuration files;
-    - `failure`: why uv could not be asked, as a clause; empty, if it could.
+    - `failure`: why uv could not be asked, as a clause; "" if it could.
     """
 
     def __init__(  # noqa: PLR0913
@@ -64,7 +63,7 @@ class Answer:
         is_prefix: bool = False,
         failure: str = "",
     ) -> None:
-        """State the facts; what is left out is not known."""
+        """Hold the facts. What is left out is unknown."""
         self.directory = directory
         self.root = root
         self.python = python
@@ -81,15 +80,18 @@ class Answer:
 
 
 class Question:
-    """A dry run of an install of nothing, from whose log one learns where uv would install.
+    """A dry run of an install of nothing, whose log tells where uv would install.
 
-    uv goes through the very discovery of the real command: options, environment variables and
+    uv goes through the same discovery as for the real command: options, environment variables and
     configuration files. (`uv python find` answers another question: it honours `.python-version`,
-    and knows nothing of `[tool.uv.pip]`.)
+    and ignores `[tool.uv.pip]`.)
     """
 
-    def __init__(self, uv: str, arguments: Arguments, supervisor: Supervisor) -> None:
-        """Ask the binary `uv` about the environment that `arguments` choose, and do not wait."""
+    def __init__(self, uv: list[str], arguments: Arguments, supervisor: Supervisor) -> None:
+        """Ask about the environment that `arguments` choose, and do not wait.
+
+        `uv` is the command that runs uv: its path, or ``python -m uv``.
+        """
         self._uv = uv
         self._arguments = arguments
         self._supervisor = supervisor
@@ -98,12 +100,12 @@ class Question:
         try:
             self._child = self._ask(os.devnull)
         except OSError as error:
-            self._failure = _told(error)
+            self._failure = _no_place(error)
 
     def answer(self) -> Answer:
-        """Wait for the answer. It may be unknown, where uv itself fails or cannot be asked.
+        """Wait for the answer. It may be unknown, if uv fails or cannot be asked.
 
-        Raises `UvshimError` if this uv is older than what is understood.
+        Raises `UvshimError` if this uv is older than what is understood, and `UvLoopError`.
         """
         if self._child is None:
             return Answer(project=self._project(()), failure=self._failure)
@@ -113,25 +115,29 @@ class Question:
             try:
                 answer = self._read(self._ask_with_project())
             except OSError as error:
-                answer.failure = _told(error)
+                answer.failure = _no_place(error)
         return answer
 
+    def refuse_loop(self) -> None:
+        """Wait for the answer. Raise `UvLoopError` if the uv that was asked runs uvpip again."""
+        if self._child is not None:
+            self._listen(self._child)
+
     def _ask(self, requirements: str) -> Child:
-        environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_A_QUESTION}
         question = ["pip", "install", "-r", requirements, "--dry-run", "-vv", "--offline"]
-        return self._supervisor.start(
-            [self._uv, *question, "--color", "never", *self._arguments.choosing],
-            environment,
-            keep_output=True,
-        )
+        words = [*self._uv, *question, "--color", "never", *self._arguments.choosing]
+        return self._supervisor.start(words, _variables(self._uv[0]), keep_output=True)
 
     def _listen(self, child: Child) -> str:
         self._supervisor.wait_for_answer(child)
-        return child.output()
+        log = child.output()
+        if UvLoopError.MARK in log:
+            raise UvLoopError(self._uv[0])
+        return log
 
     def _ask_with_project(self) -> str:
-        """Ask again about an empty project: with extras configured, uv takes nothing less."""
-        import tempfile
+        """Ask again about an empty project: with extras configured, uv wants one."""
+        import tempfile  # the only module that few questions need
 
         with tempfile.TemporaryDirectory(prefix="uvshim-") as directory:
             project = os.path.join(directory, "pyproject.toml")
@@ -143,18 +149,16 @@ class Question:
         """Read the answer out of uv's `log`."""
         said = _said(log)
         version = _version(said["DEBUG uv "]) or self._version_itself()
-        check_version(version, self._uv)
+        check_version(version, self._uv[0])
         base = self._working_directory(version)
         python, _, environment = said["Using Python "][0].partition(" environment at")
         directory = said["Using `--target` directory at "][0]
         prefix = said["Using `--prefix` directory at "][0]
         root = environment.removeprefix(":").removeprefix(" ")
-        # This path is not in backticks. That of its lock is, and shows a line break in the root.
-        root = next((path for path in said["lock for "] if path.startswith(f"{root}\n")), root)
-        named = directory or prefix or root
+        named = directory or prefix or _with_line_breaks(root, said)
         searched = said["Found `"][-1].partition("` at `")[2].partition("` (")[0]
         interpreter = searched or said["Checking for Python interpreter at path "][-1]
-        # Locks are released in the reverse order: the target's first, if it was taken at all.
+        # Locks are released in reverse order: the target's first, if uv had it.
         taken = named and named in said["lock for "]
         lock = said["Released lock at "][0] if taken else ""
         return Answer(
@@ -169,7 +173,7 @@ class Question:
 
     def _version_itself(self) -> tuple[int, ...]:
         """Return what `uv --version` says: very old releases do not log it."""
-        child = self._supervisor.start([self._uv, "--version"], keep_output=True)
+        child = self._supervisor.start([*self._uv, "--version"], keep_output=True)
         return _version([self._listen(child).removeprefix("uv ").strip()])
 
     def _project(self, version: tuple[int, ...]) -> str:
@@ -178,23 +182,69 @@ class Question:
         return os.path.join(self._working_directory(version), named or "")
 
     def _working_directory(self, version: tuple[int, ...]) -> str:
-        """Return the directory that uv changes to before it does anything: paths relate to it."""
-        directory = self._arguments.directory
-        if directory is None and version >= (0, 9, 1):
-            directory = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
-        return os.path.join(process.working_directory(), directory or "")
+        return working_directory(self._arguments, version)
 
 
-def _told(error: OSError) -> str:
+def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
+    """Return where the command `uv` installs the project or the script that `choosing` choose.
+
+    uv logs the environment first. What the dry run does after that may fail: uv may not use a
+    network, and may not build anything. Releases without `uv sync --dry-run` do not answer.
+
+    Raises OSError if there is no place for the answer.
+    """
+    arguments = Arguments(choosing, WITH_VALUE | {"--script"})
+    question = [
+        "sync",
+        "--dry-run",
+        "-vv",
+        "--offline",
+        "--no-build",
+        "--color",
+        "never",
+        *choosing,
+    ]
+    child = supervisor.start([*uv, *question], _variables(uv[0]), keep_output=True)
+    supervisor.wait_for_answer(child)
+    log = child.output()
+    _, found, rest = log.rpartition("Checking for Python environment at")
+    if not found:
+        return Answer()
+    said = _said(log)
+    named = _with_line_breaks(_ending(rest.removeprefix(":").removeprefix(" ")), said)
+    base = working_directory(arguments, _version(said["DEBUG uv "]))
+    lock = log.partition(f"lock for `{named}` at `")[2].partition("`\n")[0]
+    return Answer(
+        root=os.path.join(base, named),
+        lock=os.path.join(base, lock) if lock else None,
+    )
+
+
+def working_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
+    """Return the directory that a uv of this `version` changes to first: paths relate to it."""
+    directory = arguments.directory
+    if directory is None and version >= (0, 9, 1):
+        directory = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
+    return os.path.join(process.working_directory(), directory or "")
+
+
+def _variables(uv: str) -> dict[str, str]:
+    """Return the environment variables for a question to the program `uv`."""
+    return {k: v for k, v in os.environ.items() if k not in _NOT_FOR_A_QUESTION} | {
+        process.ASKED: uv
+    }
+
+
+def _no_place(error: OSError) -> str:
     """Return why uv could not be asked, as a clause."""
     where = f" (`{error.filename}`)" if error.filename else ""
     return f"there is no place for its answer: {error.strerror}{where}"
 
 
 def check_version(version: tuple[int, ...], uv: str) -> None:
-    """Refuse the binary `uv` if its `version` is too old; an empty one is unknown, and passes.
+    """Raise `UvshimError` if the `version` of the program `uv` is too old.
 
-    Raises `UvshimError`.
+    An empty version is unknown, and accepted.
     """
     if version and version[:2] < OLDEST:
         had, needed = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
@@ -202,8 +252,8 @@ def check_version(version: tuple[int, ...], uv: str) -> None:
         raise UvshimError(message)
 
 
-# What uv has said in its log in every release since 0.4 (there with more words before it), each
-# with the rest of the line as the answer: `3.12.1 environment at: ROOT`, or a path.
+# The phrases in uv's log since 0.4 (there after more words). The rest of the line is the answer:
+# `3.12.1 environment at: ROOT`, or a path.
 _PHRASES = (
     "DEBUG uv ",
     "Checking for Python interpreter at path ",
@@ -217,22 +267,27 @@ _PHRASES = (
 
 
 def _said(log: str) -> dict[str, list[str]]:
-    """Return how uv ended each phrase in its `log`, in order; one empty string where it did not."""
+    """Return how each phrase ends in uv's `log`, in order; one "" if it does not occur."""
     return {phrase: list(map(_ending, log.split(phrase)[1:])) or [""] for phrase in _PHRASES}
 
 
 def _ending(rest: str) -> str:
     """Return the end of the phrase that the `rest` of the log begins with.
 
-    Newer releases write a path in backticks; then it may even go over more than one line.
+    Newer releases write a path in backticks. Then it may contain newlines.
     """
     if rest.startswith("`"):
         return rest[1:].partition("`\n")[0]
     return rest.partition("\n")[0]
 
 
+def _with_line_breaks(path: str, said: dict[str, list[str]]) -> str:
+    """Return the whole of a `path` that is not in backticks: its lock's name in `said` shows it."""
+    return next((each for each in said["lock for "] if each.startswith(f"{path}\n")), path)
+
+
 def _version(said: list[str]) -> tuple[int, ...]:
-    """Return the version in what follows ``DEBUG uv``, or nothing where it does not say it."""
+    """Return the version in what follows ``DEBUG uv``, or () if it is not there."""
     for rest in said:
         numbers = rest.removeprefix("uv ").partition(" ")[0].split(".")
         if all(number.isdigit() for number in numbers):

@@ -1,4 +1,4 @@
-"""Wait for a program that was started, with the signals that are meant for it passed on."""
+"""Wait for a program that was started, and pass signals on to it."""
 
 from __future__ import annotations
 
@@ -20,37 +20,40 @@ else:
     except ImportError:
         import signal
 
-# What ends a program that does not handle it: sent by a key on the terminal, a container engine, a
-# service manager, a timer, a limit.
-_ENDING = """
-    SIGALRM SIGHUP SIGINT SIGPROF SIGPWR SIGQUIT SIGTERM SIGUSR1 SIGUSR2 SIGVTALRM SIGXCPU
-""".split()
+# The signals that do not end a program without a handler for them, that cannot be held back, or
+# that the kernel sends because of a fault in the program itself. All others end it.
+_NOT_ENDING = frozenset(
+    """
+    SIGCHLD SIGCONT SIGINFO SIGTSTP SIGTTIN SIGTTOU SIGURG SIGWINCH
+    SIGKILL SIGSTOP
+    SIGBUS SIGEMT SIGFPE SIGILL SIGSEGV SIGTRAP
+    """.split()
+)
 
-# What a key on the terminal sends to the whole foreground process group.
+# The signals that a key on the terminal sends to the whole foreground process group.
 _KEYS = frozenset({signal.SIGINT, signal.SIGQUIT})
 
 
 class Supervisor:
     """Holds back the signals that would end this process, and passes them on to its child.
 
-    From its creation on they wait until `finish`: a rename that has begun is completed. While
-    `wait` runs they go to the child, each once: one that the terminal sent has reached the whole
-    foreground process group already, the child among it. A signal that is ignored when the process
-    starts (nohup, a shell's background job) stays ignored.
+    From its creation until `finish` they wait: a rename that has begun is completed. While `wait`
+    runs, the child gets each of them once: a signal from the terminal has already reached the whole
+    foreground process group, including the child. A signal that is ignored when the process starts
+    (nohup, a shell's background job) stays ignored.
 
-    Where the operating system has no `sigwaitinfo` (macOS) nobody can tell who sent a signal: there
-    those that a key sends are left to the child, if keys can reach it.
+    Without `sigwaitinfo` (macOS) the sender of a signal is unknown. There, the signals that keys
+    send are left to the child, if keys can reach it.
     """
 
     def __init__(self) -> None:
         """Hold back the signals from here on."""
         self._held = {
-            number
-            for name in _ENDING
-            if (number := getattr(signal, name, None)) is not None
-            and signal.getsignal(number) != signal.SIG_IGN
-        }
-        # If it were ignored, as a parent may have left it, nobody would know how a child ended.
+            int(number)
+            for number in signal.valid_signals()
+            if signal.getsignal(number) != signal.SIG_IGN
+        } - {int(number) for name in _NOT_ENDING if (number := getattr(signal, name, None))}
+        # If a parent left it ignored, the exit code of a child would be lost.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._usual_mask = set(
             signal.pthread_sigmask(signal.SIG_BLOCK, self._held | {signal.SIGCHLD})
@@ -65,7 +68,7 @@ class Supervisor:
         *,
         keep_output: bool = False,
     ) -> Child:
-        """Start `command` as `process.start` does, with the signals as they were for us."""
+        """Start `command` as `process.start` does, with the signals that we were started with."""
         child = process.start(
             command,
             environment,
@@ -79,8 +82,8 @@ class Supervisor:
     def wait(self, child: Child, meanwhile: Callable[[], object] | None = None) -> int:
         """Wait for `child` and return its exit code, negative if a signal ended it.
 
-        `meanwhile` is called once if the child is still at work after a tenth of a second: the
-        place for what will be needed then, and would delay the answer otherwise.
+        `meanwhile` is called once if the child still runs after a tenth of a second. It may do what
+        will be needed later. If it fails, that is ignored: the child must be waited for.
         """
         self._passed_on = []
         if not hasattr(signal, "sigwaitinfo"):
@@ -91,7 +94,10 @@ class Supervisor:
                 return os.waitstatus_to_exitcode(status)
             received = self._next_signal(within=0.1 if meanwhile else None)
             if received is None and meanwhile:
-                meanwhile()
+                try:  # noqa: SIM105
+                    meanwhile()
+                except Exception:  # noqa: BLE001, S110
+                    pass  # it fails again when it is needed
                 meanwhile = None
             elif received and received.si_signo != signal.SIGCHLD:
                 self._passed_on.append(received.si_signo)
@@ -99,9 +105,9 @@ class Supervisor:
                     os.kill(child.pid, received.si_signo)
 
     def wait_for_answer(self, child: Child) -> int:
-        """Wait for `child` as `wait` does; a signal that comes meanwhile is meant for us as well.
+        """Wait for `child` as `wait` does. A signal that comes before its end is for us as well.
 
-        It goes on waiting for `interrupted`, `end_if_interrupted` and `finish`.
+        That signal stays pending for `interrupted`, `end_if_interrupted` and `finish`.
         """
         status = self.wait(child)
         for number in self._passed_on:
@@ -109,17 +115,17 @@ class Supervisor:
         return status
 
     def _next_signal(self, within: float | None) -> signal.struct_siginfo | None:
-        """Wait for a held signal or the end of a child, `within` seconds or for ever."""
+        """Wait for a held signal or the end of a child, for `within` seconds if that is given."""
         signals = self._held | {signal.SIGCHLD}
         if within is None:
             return signal.sigwaitinfo(signals)
         return signal.sigtimedwait(signals, within)
 
     def _has_reached_the_child(self, received: signal.struct_siginfo) -> bool:
-        """Say whether the kernel has sent this signal for the terminal, to the child as well."""
+        """Return True if the terminal sent this signal, and so to the child as well."""
         if received.si_code <= 0 or received.si_signo in self._early:
             return False
-        if received.si_signo == signal.SIGHUP:  # whoever leads the session hears it first, alone
+        if received.si_signo == signal.SIGHUP:  # the session's leader gets it first, alone
             return os.getsid(0) != os.getpid()
         return received.si_signo in _KEYS
 
@@ -132,7 +138,7 @@ class Supervisor:
             if number not in _KEYS or not _in_the_foreground():
                 try:
                     os.kill(child.pid, number)
-                except ProcessLookupError:  # it has just ended: this one is for us
+                except ProcessLookupError:  # it has just ended: this signal is for us
                     late.append(number)
 
         before = {number: signal.signal(number, pass_on) for number in self._held}
@@ -147,17 +153,17 @@ class Supervisor:
                 os.kill(os.getpid(), number)
 
     def _waiting(self) -> set[int]:
-        """Return the held signals that wait to be heard."""
+        """Return the held signals that are pending."""
         return self._held.intersection(signal.sigpending())
 
     def interrupted(self) -> bool:
-        """Say whether a signal that was held back is waiting to end this process."""
+        """Return True if a signal that would end this process is pending."""
         return bool(self._waiting())
 
     def end_if_interrupted(self) -> None:
-        """End this process by the signal that waits to end it, if there is one.
+        """End this process by the pending signal, if there is one.
 
-        To be called before anything is begun.
+        To be called before anything is started.
         """
         if waiting := self._waiting():
             raise SystemExit(self.finish(-min(waiting)))
@@ -169,24 +175,24 @@ class Supervisor:
     def finish(self, status: int) -> int:
         """Let the held signals take effect, then return the exit code for `status`.
 
-        If `status` is negative this process dies of the same signal as the child did, so that
-        a shell, make or a container engine sees what it would have seen without us.
+        If `status` is negative, this process dies of the same signal as the child did: a shell,
+        make or a container engine sees the same as without us.
         """
-        sys.stdout.flush()  # standard error holds nothing back
+        sys.stdout.flush()  # standard error is not buffered
         if signal.SIGINT in self._held:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.release()
         if status >= 0:
-            # There is nothing to be torn down, and Python would take 1.5 ms to find that out.
+            # Nothing needs to be cleaned up, and Python would take 1.5 ms to find that out.
             os._exit(status)
-        if -status != signal.SIGKILL:  # which has no other effect anyway
+        if -status != signal.SIGKILL:  # which cannot be handled anyway
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
         return 128 - status
 
 
 def _in_the_foreground() -> bool:
-    """Say whether the keys of a terminal send signals to this process, and so to its child."""
+    """Return True if a terminal's keys send signals to this process, and so to its child."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
     except OSError:  # there is none

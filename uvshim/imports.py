@@ -1,0 +1,123 @@
+"""Where uvshim imports modules from, whatever PYTHONPATH says and whatever an installer removes.
+
+Before `put_foreign_directories_last`, nothing may be imported that PYTHONPATH could provide. So
+this module and `uvshim` itself avoid `from __future__ import annotations`, which imports a module.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False  # see uv/process.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.abc import MetaPathFinder
+    from importlib.machinery import ModuleSpec
+
+    Files = dict[str, tuple[bytes, os.stat_result]]
+
+# What a rename may import: uvshim, except what is for images, and its dependencies.
+_PACKAGES = ("uvshim", "packaging", "installer")
+_LEFT_OUT = frozenset({"images", "__pycache__"})
+
+
+def put_foreign_directories_last(*, run_as_module: bool = False) -> None:
+    """Move the directories of PYTHONPATH to the end of `sys.path`.
+
+    They hold an application's modules, which may be other versions of our dependencies or have the
+    names of standard modules. With `run_as_module` (``python -m``) the first entry, which is the
+    working directory, is moved as well. The programs that we start see PYTHONPATH unchanged.
+    """
+    variable = os.environ.get("PYTHONPATH")
+    foreign = set(map(os.path.abspath, variable.split(os.pathsep))) if variable else set()
+    if run_as_module and not getattr(sys.flags, "safe_path", False):  # Python 3.11
+        foreign.add(os.path.abspath(sys.path[0]))
+    if not foreign:
+        return
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    moved = [each for each in sys.path if os.path.abspath(each) in foreign]
+    moved.sort(key=lambda each: os.path.abspath(each) != own)  # our dependencies are beside us
+    sys.path[:] = [each for each in sys.path if each not in moved] + moved
+
+
+def may_come_from(directories: "Sequence[str]") -> bool:
+    """Return True if something that uvshim imports may be in one of `directories`."""
+    real = set(map(os.path.realpath, directories))
+    return any(os.path.realpath(each) in real for each in sys.path)
+
+
+def keep() -> None:
+    """Read every module that may still be needed: then it can be imported after its removal.
+
+    Reading them takes about a tenth of the time that importing them takes.
+    """
+    from importlib.machinery import PathFinder
+
+    places = {}
+    files: Files = {}
+    for name in _PACKAGES:
+        spec = PathFinder.find_spec(name)
+        places[name] = list((spec and spec.submodule_search_locations) or ())
+        for directory in places[name]:
+            files.update(_modules(directory))
+    sys.meta_path.insert(0, _finder(places, files))
+
+
+def _finder(places: "dict[str, list[str]]", files: "Files") -> "MetaPathFinder":
+    """Return a finder of the modules in `files`; `places` are the directories of packages."""
+    from importlib.machinery import ModuleSpec, SourceFileLoader
+
+    class Loader(SourceFileLoader):
+        def get_data(self, path: str) -> bytes:
+            return files[path][0] if path in files else super().get_data(path)
+
+        def path_stats(self, path: str) -> "dict[str, float]":
+            status = files[path][1]
+            return {"mtime": status.st_mtime, "size": status.st_size}
+
+        def set_data(self, path: str, data: object, *, _mode: int = 0) -> None:
+            """Write no bytecode: the directory may be gone."""
+
+    class Finder:
+        def find_spec(
+            self, name: str, path: "Sequence[str] | None" = None, _target: object = None
+        ) -> "ModuleSpec | None":
+            last = name.rpartition(".")[2]
+            packages = [os.path.join(each, last) for each in path or ()] or places.get(name, [])
+            for package in packages:
+                for file, inside in (
+                    (f"{package}/__init__.py", [package]),
+                    (f"{package}.py", None),
+                ):
+                    if file in files:
+                        spec = ModuleSpec(name, Loader(name, file), origin=file)
+                        spec.has_location = True
+                        spec.submodule_search_locations = inside
+                        return spec
+            return None
+
+    return Finder()  # type: ignore[return-value]
+
+
+def _modules(directory: str) -> "Iterator[tuple[str, tuple[bytes, os.stat_result]]]":
+    """Yield the path, content and status of each module below `directory`, and of its bytecode."""
+    compiled = f".{sys.implementation.cache_tag}.pyc"
+    try:
+        entries = list(os.scandir(directory))
+    except OSError:  # inside an archive, which is not in an environment
+        return
+    for entry in entries:
+        if entry.name == "__pycache__":
+            yield from (
+                (each.path, _read(each.path))
+                for each in os.scandir(entry.path)
+                if each.name.endswith(compiled)
+            )
+        elif entry.name.endswith(".py"):
+            yield entry.path, _read(entry.path)
+        elif entry.name not in _LEFT_OUT and entry.is_dir():
+            yield from _modules(entry.path)
+
+
+def _read(path: str) -> "tuple[bytes, os.stat_result]":
+    with open(path, "rb") as file:
+        return file.read(), os.fstat(file.fileno())
