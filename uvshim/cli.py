@@ -164,12 +164,15 @@ def _add_image_options(check: argparse.ArgumentParser) -> None:
         help="check the images named in FILE, one a line; - is standard input",
     )
     images.add_argument(
+        "--platform", metavar="OS/ARCH", help="examine only this platform, such as linux/arm64"
+    )
+    images.add_argument(
         "--jobs", type=_positive, metavar="N", help="how many processes (default: all processors)"
     )
     images.add_argument(
         "--cache-dir",
         metavar="DIR",
-        help="where what was learnt of layers is kept (default: ~/.cache/uvshim)",
+        help="where contents of layers are kept (default: ~/.cache/uvshim/images)",
     )
     images.add_argument("--no-cache", action="store_true", help="neither read nor write it")
     images.add_argument(
@@ -181,21 +184,24 @@ def _add_output_options(fix: argparse.ArgumentParser) -> None:
     """Add what concerns images to the parser of `uvshim fix`."""
     images = fix.add_argument_group(
         "images",
-        "An image is not changed: the mended one, with one layer more, is written elsewhere. Both "
+        "An image is never changed: the fixed one, with one more layer, is written elsewhere. Both "
         "are named as skopeo does it (docker://…, oci:DIR:TAG, docker-archive:FILE).",
     )
     images.add_argument(
         "--output",
         metavar="IMAGE",
-        help="where the mended image goes; of several images {repository} and {tag} tell the "
-        "names apart, as in {repository}:{tag}-mended",
+        help="where to write the fixed image; for several images, a pattern such as "
+        "{repository}:{tag}-fixed",
+    )
+    images.add_argument(
+        "--platform", metavar="OS/ARCH", help="fix only this platform, such as linux/arm64"
     )
     images.add_argument(
         "--images",
         metavar="FILE",
         action="append",
         default=[],
-        help="mend the images named in FILE, one a line; - is standard input",
+        help="fix the images named in FILE, one a line; - is standard input",
     )
 
 
