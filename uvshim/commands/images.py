@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from uvshim.check.report import Gate, Report
-    from uvshim.images.survey import DiagnosedImage, Surveyed
+    from uvshim.images.survey import Absent, DiagnosedImage, Surveyed
     from uvshim.messages import Messages, Style
 
 
-# After how many new objects Python looks for cycles: a layer has some hundred thousand, and no cycle.
+# After how many new objects Python looks for cycles: a layer has 100,000 and no cycle.
 _LITTLE_GARBAGE = 100_000
 
 
@@ -66,16 +66,15 @@ def _with_progress(found: Iterable[Surveyed], total: int, *, quiet: bool) -> Ite
     Of several images it shows how many are done, of one how much of it has been read.
     """
     try:
-        if quiet or not sys.stderr.isatty():
-            raise ImportError
         from tqdm import tqdm
     except ImportError:
         yield from found
         return
+    off = quiet or not sys.stderr.isatty()
     if total > 1:
-        yield from tqdm(found, total=total, unit="image", leave=False)
+        yield from tqdm(found, total=total, unit="image", leave=False, disable=off)
         return
-    with tqdm(unit="B", unit_scale=True, leave=False, desc="reading") as bar:
+    with tqdm(unit="B", unit_scale=True, leave=False, desc="reading", disable=off) as bar:
         blob.on_read = bar.update
         yield from found
 
@@ -91,26 +90,20 @@ def as_json(found: Iterable[Surveyed]) -> list[dict[str, Any]]:
     for answer in found:
         if answer.error is not None:
             listed.append({"image": answer.reference, "error": answer.error})
-        listed.extend(_as_json(*one[:3], one.reports, one.broken) for one in answer.images)
-        listed.extend(_as_json(*one, (), False, absent=True) for one in answer.absent)  # noqa: FBT003
+        listed.extend(_as_json(one, one.reports) for one in answer.images)
+        listed.extend(_as_json(one, (), absent=True) for one in answer.absent)
     return listed
 
 
 def _as_json(
-    reference: str,
-    digest: str | None,
-    platform: str | None,
-    found: Sequence[Report],
-    broken: bool,  # noqa: FBT001
-    *,
-    absent: bool = False,
+    one: DiagnosedImage | Absent, found: Sequence[Report], *, absent: bool = False
 ) -> dict[str, Any]:
     return {
-        "image": reference,
-        "digest": digest,
-        "platform": platform,
+        "image": one.reference,
+        "digest": one.digest,
+        "platform": one.platform,
         "environments": len(found),
-        "broken": broken,
+        "broken": any(each.broken for each in found),
         "absent": absent,
         "error": None,
     }

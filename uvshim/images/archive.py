@@ -133,7 +133,7 @@ def opened(path: str, stack: ExitStack) -> Archive | Whole:
         if path == STANDARD_INPUT:
             file = cast("IO[bytes]", sys.stdin.buffer)
         elif is_stream(path):
-            file = stack.enter_context(open(path, "rb"))
+            file = stack.enter_context(open(path, "rb"))  # noqa: SIM115
         else:
             file = stack.enter_context(files.open_regular(path))
         size = None if is_stream(path) else os.fstat(file.fileno()).st_size

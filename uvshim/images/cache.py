@@ -39,7 +39,9 @@ _LOCKS = 64
 
 # What marks the directory as a cache (Cache Directory Tagging Specification), and as uvshim's.
 _TAG = "CACHEDIR.TAG"
-_MARK = b"Signature: 8a477f597d28d172789f06886806bc55\n# The cache of uvshim. Delete it at any time.\n"
+_MARK = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n# The cache of uvshim. Delete it at any time.\n"
+)
 
 
 def usual_directory() -> str:

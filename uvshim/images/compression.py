@@ -13,6 +13,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from uvshim.errors import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uvshim.images.blob import Verified
 
 # How the media type of a layer ends, by its compression; that of a plain tar has no such end.
@@ -90,7 +92,9 @@ class _Xz(io.RawIOBase):
 
         self._file = file
         self._error = lzma.LZMAError
-        self._new = lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+        self._new: Callable[[], lzma.LZMADecompressor] = lambda: lzma.LZMADecompressor(
+            memlimit=_XZ_MEMORY
+        )
         self._stream = self._new()
 
     def readable(self) -> bool:

@@ -165,9 +165,7 @@ def in_processes(
         yield from _from_pool(named, jobs, options)
 
 
-def _from_pool(
-    named: list[Reference | str], jobs: int, options: Options
-) -> Iterator[Surveyed]:
+def _from_pool(named: list[Reference | str], jobs: int, options: Options) -> Iterator[Surveyed]:
     """Yield the answers about all that is `named`, from `jobs` processes."""
     from concurrent.futures import as_completed
     from concurrent.futures.process import BrokenProcessPool
@@ -267,7 +265,9 @@ def _examined(image: Image, store: Store, gate: Gate) -> DiagnosedImage:
     found = discovery.in_image(store.tree(image))
     platform = str(image.platform) if image.platform else None
     about = (image.reference, image.digest, platform)
-    return DiagnosedImage(*about, tuple(_detached(report.examine(each, gate), about) for each in found))
+    return DiagnosedImage(
+        *about, tuple(_detached(report.examine(each, gate), about) for each in found)
+    )
 
 
 def _detached(one: Report, about: tuple[str, str | None, str | None]) -> Report:

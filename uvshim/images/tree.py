@@ -198,7 +198,8 @@ class ImageTree:
     def _walked(self, path: str) -> _Resolved | None:
         """Return what `path` leads to, from the root on (path_resolution(7))."""
         try:
-            found = follow(path, self._directory, _step, self._steps.of)
+            root: Node = self._directory
+            found = follow(path, root, _step, self._steps.of)
         except LinksError:
             return None
         return found and _Resolved(*found)

@@ -1,15 +1,12 @@
-"""An image with one more layer: its new config, manifest and index. All else in it stays.
+"""A fixed image: one more layer, and the config, manifest and index that follow from it.
 
-The formats are those of the OCI Image Format Specification (config, manifest, index), and Docker's
-of schema 2, which has the same keys. Nothing is written here: see `store`.
+Everything else is kept: other layers, keys, annotations and media types. Nothing is written here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
-import io
 import json
 import os
 from datetime import datetime, timezone
@@ -17,232 +14,200 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import __version__
 from uvshim.errors import ImageError, UvshimError
-from uvshim.images import layout, renames, tar
-from uvshim.images.layout import (
-    CONFIG_TYPES,
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    TAG,
-    Archive,
-    Image,
-    Layer,
-    Layout,
-    docker_archive,
-)
+from uvshim.images import compression
+from uvshim.images.blob import in_memory
+from uvshim.images.fix import layer as new_layer
+from uvshim.images.image import CONFIG_TYPES, MANIFEST_TYPES, PLAIN_LAYER, as_list, as_object
 from uvshim.messages import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from uvshim.check.report import Gate, Report
+    from uvshim.images.blob import Blob
+    from uvshim.images.image import Entry, Image, Json
+    from uvshim.rename.on_disk import Outcome
 
-    from uvshim.check.report import Gate
-    from uvshim.images.layout import Descriptor, Json, Manifest
-    from uvshim.images.renames import Repair
-
-# The one annotation that says of which manifest an attestation speaks (BuildKit, "Attestation
-# storage"), and another name that containerd gives an image: it would be that of the old one.
+# Names the manifest that an attestation is about (BuildKit, "Attestation storage").
 _SPEAKS_OF = "vnd.docker.reference.digest"
-_OTHER_NAME = "io.containerd.image.name"
+
+# The label, and the annotation of OCI manifests, that a fixed image gets.
+FIXED_BY = "uvshim.fixed-by"
 
 
-class Mended(NamedTuple):
-    """One platform of an image: what was done, and the digests that follow from it."""
+class FixedPlatform(NamedTuple):
+    """One platform of a fixed image."""
 
     image: Image
-    repair: Repair
-    digest: str | None
-    """Of its new manifest; None, if nothing had to be renamed."""
-    layer: Layer | None
-    """The new layer as it is written, compressed like its neighbours."""
+    """The image before."""
+    digest: str
+    """Of its manifest now."""
+    layer: Blob | None
+    """The new layer, compressed like its neighbours; None if nothing was renamed."""
+    environments: list[tuple[Outcome, Report]]
+    """What was done in each environment, and what is wrong with it now."""
+    config: Blob
+    layers: tuple[Blob, ...]
 
 
-class New(NamedTuple):
-    """An image that can be written: one manifest, or an index of several."""
+class FixedImage(NamedTuple):
+    """One image for all its platforms, ready to be written."""
 
-    described: Json
-    """The descriptor of the manifest or the index."""
-    blobs: tuple[Layer, ...]
-    """All that it consists of, blobs that are no layers too; the new ones are in memory."""
-    manifests: dict[str, Json]
-    """Those of its blobs that are manifests or indexes, by digest."""
-
-
-class Result(NamedTuple):
-    """What became of one image, for all its platforms."""
-
-    before: str | None
-    """Its digest: of its manifest or index, in an archive of `docker save` of its config."""
-    tag: str | None
-    platforms: tuple[Mended, ...]
+    entry: Entry
+    """The image before."""
+    descriptor: Json
+    """What points to its manifest or index now."""
+    platforms: tuple[FixedPlatform, ...]
+    blobs: dict[str, Blob]
+    """All that it consists of, by digest, manifests and indexes last."""
+    manifests: frozenset[str]
+    """The digests of its manifests and indexes."""
     dropped: int
-    """How many attestations are not in it any more: they speak of the old digests."""
-    new: New | None
-    """None, if nothing had to be renamed in any of them."""
+    """How many attestations it has lost: they are about the old digests."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of its manifest or index."""
+        return str(self.descriptor["digest"])
+
+    @property
+    def changed(self) -> bool:
+        """Whether it has a new layer."""
+        return any(each.layer for each in self.platforms)
 
 
-def mend(place: Layout | Archive | Layer, name: str, tag: str | None, gate: Gate) -> list[Result]:
-    """Mend the images called `tag` in `place`, which is called `name`; without a tag, all of them.
+def fix(entry: Entry, gate: Gate) -> FixedImage:
+    """Fix the image `entry` for all its platforms; what `gate` excludes is left alone.
 
-    Nothing is done with what `gate` excludes. Raises `ImageError`.
+    Raise `ImageError`.
     """
-    if isinstance(place, Layer):
+    if entry.image is not None and not entry.blobs:
         message = (
-            f"`{name}` is a root file system and not an image: unpack it, "
+            f"`{entry.reference}` is a root file system and not an image: unpack it, "
             "and name its directory to `uvshim fix`"
         )
         raise ImageError(message)
-    if isinstance(place, Archive):
-        return [_mended_archive(image, gate) for image in docker_archive(place, name, tag)]
-    images = {image.digest: image for image in place.images(tag)}
-    found = []
-    for descriptor in place.chosen(tag):
-        mending = _Mending(place, images, gate)
-        described = mending.descriptor(descriptor)
-        if mending.platforms:
-            changed = described["digest"] != descriptor.digest
-            new = mending.new(described) if changed else None
-            platforms = tuple(mending.platforms.values())
-            found.append(Result(descriptor.digest, descriptor.tag, platforms, mending.dropped, new))
-    return found
+    fixing = _Fixing(gate)
+    descriptor = fixing.entry(entry)
+    return FixedImage(
+        entry,
+        descriptor,
+        tuple(fixing.platforms.values()),
+        {**fixing.blobs, **fixing.manifests},
+        frozenset(fixing.manifests),
+        fixing.dropped,
+    )
 
 
-# --- a layout -------------------------------------------------------------------------------------
+class _Fixing:
+    """The parts of one image, while it is fixed."""
 
-
-class _Mending:
-    """One image of a layout, with what is new in it."""
-
-    def __init__(self, place: Layout, images: dict[str | None, Image], gate: Gate) -> None:
-        self.platforms: dict[str, Mended] = {}
+    def __init__(self, gate: Gate) -> None:
+        self.blobs: dict[str, Blob] = {}
+        self.manifests: dict[str, Blob] = {}
+        self.platforms: dict[str | None, FixedPlatform] = {}
         self.dropped = 0
-        self._layout = place
-        self._images = images
         self._gate = gate
-        self._new: dict[str, Layer] = {}
 
-    def descriptor(self, descriptor: Descriptor) -> Json:
-        """Return what points to the mended form of what `descriptor` points to."""
-        if descriptor.media_type in INDEX_TYPES:
-            return self._index(descriptor)
-        image = self._images.get(descriptor.digest)
-        if image is None or image.manifest is None or not descriptor.is_image:
-            return descriptor.raw
-        if descriptor.digest not in self.platforms:
-            self.platforms[descriptor.digest] = self._image(image, image.manifest)
-        digest = self.platforms[descriptor.digest].digest
-        return descriptor.raw if digest is None else _pointing(descriptor.raw, self._new[digest])
+    def entry(self, entry: Entry) -> Json:
+        """Add what `entry` consists of now, and return what points to it."""
+        if entry.image is not None:
+            if entry.image.digest not in self.platforms:
+                self.platforms[entry.image.digest] = self._image(entry, entry.image)
+            manifest = self.manifests[self.platforms[entry.image.digest].digest]
+            return _pointing(entry.descriptor.raw if entry.descriptor else {}, manifest)
+        assert entry.descriptor is not None  # noqa: S101  # only images can be without
+        if "manifests" in entry.raw:
+            return self._index(entry, entry.descriptor.raw)
+        for blob in entry.blobs:
+            self.blobs[blob.digest or ""] = blob
+        if entry.raw:  # an artifact has a manifest, too
+            self.manifests[entry.descriptor.digest] = entry.blobs[-1]
+            del self.blobs[entry.descriptor.digest]
+        return entry.descriptor.raw
 
-    def new(self, described: Json) -> New:
-        """Return the image that `described` points to, with all that it consists of."""
-        blobs: dict[str, Layer] = {}
-        manifests: dict[str, Json] = {}
-        for each in self._walk(layout.described(described, "the new index"), manifests):
-            blobs.setdefault(each.digest or "", each)
-        return New(described, tuple(blobs.values()), manifests)
+    def _index(self, entry: Entry, raw: Json) -> Json:
+        """Add an index with all that is still right in it, and return what points to it."""
+        before = as_list(entry.raw["manifests"], "`manifests`")
+        present = [child for child in entry.children if not child.absent]
+        now = [(child, self.entry(child)) for child in present if not _attested(child)]
+        kept = {str(each["digest"]) for _, each in now}
+        for child in present:
+            if about := _attested(child):
+                if about in kept:
+                    now.append((child, self.entry(child)))
+                else:
+                    self.dropped += 1
+        order = {id(child): number for number, child in enumerate(entry.children)}
+        listed = [each for _, each in sorted(now, key=lambda one: order[id(one[0])])]
+        blob = entry.blobs[-1]
+        if listed != before:
+            blob = in_memory(_dumped({**entry.raw, "manifests": listed}))
+        self.manifests[blob.digest or ""] = blob
+        return _pointing(raw, blob)
 
-    def _index(self, descriptor: Descriptor) -> Json:
-        raw, listed = self._layout.nested(descriptor)
-        mended = [self.descriptor(one) for one in listed]
-        changed = {old.digest for old, new in zip(listed, mended, strict=True) if new != old.raw}
-        if not changed:
-            return descriptor.raw
-        kept = [
-            new
-            for old, new in zip(listed, mended, strict=True)
-            if old.is_image or old.annotations.get(_SPEAKS_OF) not in changed
-        ]
-        self.dropped += len(listed) - len(kept)
-        return _pointing(descriptor.raw, self._add(_dumped({**raw, "manifests": kept})))
-
-    def _image(self, image: Image, manifest: Manifest) -> Mended:
-        moment = _Moment.of(image.config or {})
-        repair = renames.repair(image, self._gate, moment.seconds)
-        if not repair.layer:
-            return Mended(image, repair, None, None)
-        kind = _ordinary(manifest.layers[-1].media_type)
-        layer = self._add(_compressed(repair.layer, kind))
-        config = self._add(_config(image.config or {}, repair, moment))
-        described = {"mediaType": kind, "digest": layer.digest, "size": layer.size}
-        raw = {
-            **manifest.raw,
-            "config": _pointing(manifest.config.raw, config),
-            "layers": [*(one.raw for one in manifest.layers), described],
-        }
-        return Mended(image, repair, self._add(_dumped(raw)).digest, layer)
-
-    def _add(self, content: bytes) -> Layer:
-        blob = layout.in_memory(content)
-        self._new[blob.digest or ""] = blob
-        return blob
-
-    def _walk(self, descriptor: Descriptor, manifests: dict[str, Json]) -> Iterator[Layer]:
-        """Yield the blobs below `descriptor`, and itself last; put manifests into `manifests`."""
-        blob = self._new.get(descriptor.digest) or Layer(
-            self._layout.source,
-            self._layout.path(descriptor.digest),
-            descriptor.digest,
-            None,
-            descriptor.size,
-        )
-        parts: list[Descriptor] = []
-        if descriptor.media_type in (*INDEX_TYPES, *MANIFEST_TYPES):
-            raw = Layout(blob.source, self._layout.name).json(descriptor)
-            manifests[descriptor.digest] = raw
-            if descriptor.media_type in MANIFEST_TYPES:
-                parts.append(layout.described(raw.get("config"), "its manifest"))
-            listed = "layers" if descriptor.media_type in MANIFEST_TYPES else "manifests"
-            parts += layout.all_described(raw, listed, descriptor.digest)
-        for part in parts:
-            yield from self._walk(part, manifests)
-        yield blob
+    def _image(self, entry: Entry, image: Image) -> FixedPlatform:
+        """Add an image for one platform, with one more layer if something is to be renamed."""
+        moment = _Moment.of(image.config)
+        content, environments = new_layer.rename(image, self._gate, moment.seconds)
+        raw = entry.raw
+        config, layers = entry.blobs[0], image.layers
+        if not raw:  # an archive of `docker save` has no manifest
+            config = config._replace(size=len(config.document()), digest=image.digest)
+            layers = tuple(map(_described, layers))
+            raw = {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPES[0],
+                "config": _points_to(CONFIG_TYPES[0], config),
+                "layers": [_points_to(_kind(one), one) for one in layers],
+            }
+        layer = None
+        if content:
+            listed = as_list(raw["layers"], "`layers`")
+            kind = _ordinary(str(as_object(listed[-1]).get("mediaType")))
+            layer = in_memory(compression.compressed(content, kind))
+            config = in_memory(_config(image, content, environments, moment))
+            layers = (*layers, layer)
+            raw = {
+                **raw,
+                "config": _pointing(as_object(raw["config"]), config),
+                "layers": [*listed, _points_to(kind, layer)],
+            }
+            if raw.get("mediaType", MANIFEST_TYPES[0]) == MANIFEST_TYPES[0]:
+                annotations = {**as_object(raw.get("annotations")), FIXED_BY: _OURSELVES}
+                raw = {**raw, "annotations": annotations}
+        same = entry.descriptor is not None and layer is None
+        manifest = entry.blobs[-1] if same else in_memory(_dumped(raw))
+        for blob in (config, *layers):
+            self.blobs[blob.digest or ""] = blob
+        self.manifests[manifest.digest or ""] = manifest
+        return FixedPlatform(image, manifest.digest or "", layer, environments, config, layers)
 
 
-# --- an archive of `docker save` ------------------------------------------------------------------
+def _attested(child: Entry) -> str | None:
+    """Return the digest of the manifest that the attestation `child` is about; None: not one."""
+    about = child.descriptor and child.descriptor.annotations.get(_SPEAKS_OF)
+    return about if isinstance(about, str) else None
 
 
-def _mended_archive(image: Image, gate: Gate) -> Result:
-    """Mend an `image` without a manifest: its layers lie as plain tars, known by their diff_ids."""
-    before = image.config or {}
-    moment = _Moment.of(before)
-    repair = renames.repair(image, gate, moment.seconds)
-    if not repair.layer:
-        return Result(image.digest, None, (Mended(image, repair, None, None),), 0, None)
-    layer = layout.in_memory(repair.layer)
-    config = layout.in_memory(_config(before, repair, moment))
-    layers = [*map(_described_layer, image.layers), layer]
-    raw: Json = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPES[0],
-        "config": _points_to(CONFIG_TYPES[0], config),
-        "layers": [_points_to(_kind(one), one) for one in layers],
-    }
-    manifest = layout.in_memory(_dumped(raw))
-    blobs = (*layers, config, manifest)
-    new = New(_points_to(MANIFEST_TYPES[0], manifest), blobs, {manifest.digest or "": raw})
-    return Result(image.digest, None, (Mended(image, repair, manifest.digest, layer),), 0, new)
-
-
-def _described_layer(layer: Layer) -> Layer:
-    """Return the `layer` of an archive of `docker save` with the digest of its bytes there."""
-    assert isinstance(layer.source, Archive)  # noqa: S101
-    size = layer.source.size(layer.name)
-    if _kind(layer) == _PLAIN:
-        return layer._replace(digest=layer.diff_id, size=size)
+def _described(layer: Blob) -> Blob:
+    """Return the `layer` of an archive of `docker save` with digest and size of its bytes."""
+    found = None if _kind(layer) == PLAIN_LAYER else hashlib.sha256()
+    size = 0
     with contextlib.closing(layer.open()) as file:
-        found = hashlib.sha256()
         while piece := file.read(1024 * 1024):
-            found.update(piece)
-    return layer._replace(digest=f"sha256:{found.hexdigest()}", size=size)
+            size += len(piece)
+            if found is not None:
+                found.update(piece)
+    digest = layer.diff_id if found is None else f"sha256:{found.hexdigest()}"
+    return layer._replace(digest=digest, size=size)
 
 
-def _kind(layer: Layer) -> str:
+def _kind(layer: Blob) -> str:
     """Return the media type of what is in the file of `layer`."""
     with contextlib.closing(layer.open()) as file:
-        return _PLAIN + tar.suffix(file.peek(4))
+        return PLAIN_LAYER + compression.suffix(file.peek(4))
 
 
-# --- what is new ----------------------------------------------------------------------------------
-
-_PLAIN = "application/vnd.oci.image.layer.v1.tar"
+_OURSELVES = f"uvshim {__version__}"
 
 
 class _Moment(NamedTuple):
@@ -254,7 +219,7 @@ class _Moment(NamedTuple):
 
     @staticmethod
     def of(config: Json) -> _Moment:
-        """Return the time of `SOURCE_DATE_EPOCH`, or that of the image with this `config`."""
+        """Return the time of `SOURCE_DATE_EPOCH`, or of the image with this `config`."""
         epoch = os.environ.get("SOURCE_DATE_EPOCH")
         if epoch is not None:
             try:
@@ -266,34 +231,38 @@ class _Moment(NamedTuple):
         text = config.get("created")
         if not isinstance(text, str):
             return _Moment("1970-01-01T00:00:00Z", 0)
-        try:  # the fraction may have more digits than Python reads, and the zone is UTC mostly
+        try:  # the fraction may have more digits than Python reads, and the zone is mostly UTC
             when = datetime.fromisoformat(text[:19]).replace(tzinfo=timezone.utc)
         except ValueError:
             return _Moment(text, 0)
         return _Moment(text, max(int(when.timestamp()), 0))
 
 
-def _config(before: Json, repair: Repair, moment: _Moment) -> bytes:
-    """Return the config of an image that is as `before` but for one layer more."""
-    digest = f"sha256:{hashlib.sha256(repair.layer).hexdigest()}"
-    rootfs = before.get("rootfs")
-    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    history = before.get("history")
-    if not isinstance(rootfs, dict) or not isinstance(diff_ids, list):
-        message = "its config does not list its layers (`rootfs.diff_ids`)"
-        raise ImageError(message)
-    entry = {
-        "created": moment.text,
-        "created_by": f"uvshim {__version__} fix",
-        "comment": f"renormalized {counted(len(repair.renamed), 'distribution')}",
+def _config(
+    image: Image, content: bytes, done: list[tuple[Outcome, Report]], moment: _Moment
+) -> bytes:
+    """Return the config of `image` with one more layer, the tar `content`."""
+    before = image.config
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    rootfs = as_object(before["rootfs"])
+    config = as_object(before.get("config"))
+    labels = {**as_object(config.get("Labels")), FIXED_BY: _OURSELVES}
+    changed = {
+        "rootfs": {**rootfs, "diff_ids": [*as_list(rootfs["diff_ids"], "`diff_ids`"), digest]},
+        "config": {**config, "Labels": labels},
     }
-    return _dumped(
-        {
-            **before,
-            "rootfs": {**rootfs, "diff_ids": [*diff_ids, digest]},
-            "history": [*(history if isinstance(history, list) else []), entry],
+    history = before.get("history")
+    if isinstance(history, list) and len(image.layers) == sum(
+        not as_object(each).get("empty_layer") for each in history
+    ):  # buildah refuses an image whose history does not list every layer
+        number = sum(len(outcome.renamed) for outcome, _ in done)
+        entry = {
+            "created": moment.text,
+            "created_by": f"{_OURSELVES} fix",
+            "comment": f"renormalized {counted(number, 'distribution')}",
         }
-    )
+        changed["history"] = [*history, entry]  # type: ignore[assignment]
+    return _dumped({**before, **changed})
 
 
 def _ordinary(media_type: str) -> str:
@@ -301,23 +270,8 @@ def _ordinary(media_type: str) -> str:
     return media_type.replace(".nondistributable.", ".").replace(".foreign.", ".")
 
 
-def _compressed(content: bytes, media_type: str) -> bytes:
-    """Return `content` compressed as `media_type` says, without a date. Raises `ImageError`."""
-    if media_type.endswith("gzip"):
-        file = io.BytesIO()
-        with gzip.GzipFile("", "wb", compresslevel=9, fileobj=file, mtime=0) as compressed:
-            compressed.write(content)
-        return file.getvalue()
-    if media_type.endswith("zstd"):
-        return tar.zstd_compressed(content)
-    if media_type.endswith(".tar"):
-        return content
-    message = f"its layers are of a kind that cannot be written: {media_type}"
-    raise ImageError(message)
-
-
 def _dumped(raw: Json) -> bytes:
-    """Return `raw` as JSON: every key in its place, and nothing that differs from run to run."""
+    """Return `raw` as JSON, keys in their order. Raise `ImageError`."""
     try:
         return json.dumps(raw, separators=(",", ":"), allow_nan=False).encode()
     except ValueError:
@@ -325,24 +279,15 @@ def _dumped(raw: Json) -> bytes:
         raise ImageError(message) from None
 
 
-def _points_to(media_type: str, blob: Layer) -> Json:
+def _points_to(media_type: str, blob: Blob) -> Json:
     return {"mediaType": media_type, "digest": blob.digest, "size": blob.size}
 
 
-def _pointing(before: Json, blob: Layer) -> Json:
-    """Return the descriptor that was `before`, for `blob` in place of what it pointed to."""
+def _pointing(before: Json, blob: Blob) -> Json:
+    """Return the descriptor that was `before`, for `blob` instead of what it pointed to."""
+    if not before:
+        return _points_to(MANIFEST_TYPES[0], blob)
+    if before.get("digest") == blob.digest:
+        return before
     kept = {key: value for key, value in before.items() if key not in {"data", "urls"}}
     return {**kept, "digest": blob.digest, "size": blob.size}
-
-
-def named(described: Json, tag: str | None, before: str | None) -> Json:
-    """Return the descriptor `described`, which was called `before`, with the name `tag`."""
-    found = described.get("annotations")
-    annotations = dict(found) if isinstance(found, dict) else {}
-    annotations.pop(TAG, None)
-    if tag != before:
-        annotations.pop(_OTHER_NAME, None)
-    if tag is not None:
-        annotations[TAG] = tag
-    others = {key: value for key, value in described.items() if key != "annotations"}
-    return {**others, "annotations": annotations} if annotations else others

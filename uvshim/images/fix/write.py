@@ -1,112 +1,119 @@
-"""Where a mended image is written: into a layout, to an archive, or wherever skopeo copies to.
+"""Where a fixed image is written: to a layout, to a new archive, or wherever skopeo copies to.
 
-What was there before stays: blobs and a tag are added. A layout is never anything but valid: its
-blobs get their names when they are complete, and `index.json` is replaced in the end. An archive is
-written beside and then takes its place. Two at once wait for one another, so that neither loses
-what the other has added. Whatever fails is undone.
+Nothing that exists is modified, except that a layout gets more blobs and a tag. It is valid at any
+moment: blobs get their names when they are complete, and `index.json` is replaced in the end. An
+archive is written under another name first. Whatever fails is undone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
-import shutil
+import re
 import stat
 import tarfile
 import tempfile
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
 from uvshim.errors import ImageError
-from uvshim.images import layout, reference, tar
-from uvshim.images.layout import CONFIG_TYPES, Archive, Folder, Layout
-from uvshim.images.mend import named
+from uvshim.images import image, reference
+from uvshim.images.blob import Folder, in_memory
+from uvshim.images.image import FULL_NAME, TAG
+from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
+from uvshim.images.sources import docker, layout, skopeo
+from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from uvshim.images.layout import Json, Layer
-    from uvshim.images.mend import New
+    from uvshim.images.blob import Blob
+    from uvshim.images.fix.image import FixedImage
+    from uvshim.images.image import Json
     from uvshim.images.reference import Reference
 
 _LAYOUT_FILE = "oci-layout"
-_INDEX = "index.json"
-_DOCKERS = "manifest.json"
 
-# The content of the first (OCI image-layout specification, "oci-layout file"), and of the second
-# where there is nothing yet.
+# The content of the first (OCI image-layout specification, "oci-layout file"), and of a new index.
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _NO_IMAGES: Json = {"schemaVersion": 2, "manifests": []}
 
-# What is being written and has no other name yet; a run that was killed leaves it, and the next one
-# writes over it.
+# What is being written has such a name; a killed run leaves it, and the next one overwrites it.
 _UNFINISHED = ".uvshim-unfinished"
 
-# In an archive of `docker save`, other lists of what is in it than the one that is written anew.
-_OTHER_LISTS = (_INDEX, _LAYOUT_FILE, "repositories")
+# What is added to the tag of an image where a person names none.
+_SUFFIX = "-fixed"
+
+# Tags in an index (OCI annotations, "ref.name"), and what Docker accepts as repository and tag
+# (distribution, "reference"). A registry's host may be in front of the repository.
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_REF_NAME = re.compile(r"[A-Za-z0-9]+([-._:@/+]+[A-Za-z0-9]+)*", re.ASCII)
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_NAME = re.compile(
+    rf"(?:[A-Za-z0-9.-]+(?::\d+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?", re.ASCII
+)
 
 _PIECE = 1024 * 1024
 
 
-class Tagged(NamedTuple):
-    """An image to be written, and the name it gets there."""
+class _Named(NamedTuple):
+    """An image and the names that it gets."""
 
-    image: New
+    image: FixedImage
     tag: str | None
-    before: str | None
-    """The name that it had."""
+    names: list[str]
 
 
 def parse(text: str) -> Reference:
-    """Return the reference to what may be written in `text`. Raises `ImageError`."""
-    transport = text.partition(":")[0]
-    found = reference.parse(text) if transport in reference.TRANSPORTS else None
-    if found is None or not found.transport:
+    """Return the reference to a place that can be written. Raise `ImageError`."""
+    transport, _, rest = text.partition(":")
+    if transport not in (*reference.DIRECT, *reference.THROUGH_SKOPEO):
         message = (
-            f"`{text}` does not say what to write. It begins with the kind of place, "
+            f"`{text}` does not say what to write. Begin with the kind of place, "
             "as in: oci:DIRECTORY:TAG or docker://REGISTRY/NAME:TAG"
         )
         raise ImageError(message)
-    if not _is_direct(found) and shutil.which("skopeo") is None:
-        message = (
-            f"`{text}` is written with skopeo, which is not installed. Install the package "
-            "`skopeo` of your system, as in: apt-get install skopeo"
-        )
+    direct = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE)
+    path, _, tag = rest.partition(":") if transport in direct else (rest, "", "")
+    target = reference.Reference(text, transport, path, tag or None)
+    if transport not in direct:
+        skopeo.require(f"`{text}` is written with skopeo")
+    if transport in {OCI_ARCHIVE, DOCKER_ARCHIVE, DIR} and os.path.lexists(path):
+        message = f"`{path}` exists: uvshim modifies no archive. Name a new file"
         raise ImageError(message)
-    return found
+    name, valid = tag, _REF_NAME
+    if transport in {DOCKER_ARCHIVE, "docker-daemon", "docker", "containers-storage"}:
+        valid = _NAME
+        name = tag if transport == DOCKER_ARCHIVE else re.sub(r"^(//|\[.*\])", "", path)
+    if name and not valid.fullmatch(name):
+        message = f"`{text}`: {shown(name)} is not a valid name for an image"
+        raise ImageError(message)
+    return target
 
 
 def holds_several(target: Reference) -> bool:
-    """Say whether several images can be written to `target` at once, each under its own tag."""
-    return target.transport in {reference.OCI, reference.OCI_ARCHIVE} and target.tag is None
+    """Return True if several images can be written to `target`, each under its own tag."""
+    return target.transport in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE} and target.tag is None
 
 
-def same_place(one: Reference, other: Reference) -> bool:
-    """Say whether `one` and `other` lie in the same layout or archive."""
-    return (
-        (_is_direct(one) or not one.transport)
-        and _is_direct(other)
-        and os.path.realpath(one.path) == os.path.realpath(other.path)
-    )
+def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
+    """Write `images` to `target`; return the digest if it is another one there.
 
-
-def write(target: Reference, images: Sequence[Tagged]) -> str | None:
-    """Write `images` to `target`; return the digest, if it is another one there.
-
-    Raises `ImageError`, and has changed nothing.
+    Raise `ImageError`; then nothing has changed.
     """
+    named = [_named(target, each) for each in images]
+    tags = [each.tag for each in named]
+    if len(set(tags)) < len(tags):
+        message = f"two images would be called {shown(str(tags[0]))}. Name one of them, as in: @0"
+        raise ImageError(message)
     try:
-        if target.transport == reference.OCI:
-            _to_layout(os.path.abspath(target.path), images)
-        elif target.transport == reference.OCI_ARCHIVE:
-            _to_archive(target, lambda archive, old: _oci_members(archive, old, images))
-        elif target.transport == reference.DOCKER_ARCHIVE:
-            _to_archive(target, lambda archive, old: _docker_members(archive, old, images[0]))
-            return _parts(images[0].image)[0].digest
+        if target.transport == OCI:
+            _to_layout(os.path.abspath(target.path), named)
+        elif target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
+            _to_archive(os.path.realpath(target.path), named)
         else:
-            return _through_skopeo(target, images[0].image)
+            return _through_skopeo(target, images[0])
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else target.path
         message = f"`{place}` cannot be written: {error.strerror or error}"
@@ -114,72 +121,99 @@ def write(target: Reference, images: Sequence[Tagged]) -> str | None:
     return None
 
 
-def _is_direct(target: Reference) -> bool:
-    return target.transport in {reference.OCI, reference.OCI_ARCHIVE, reference.DOCKER_ARCHIVE}
+# --- names ----------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _alone(directory: str) -> Iterator[None]:
-    """Wait until no other uvshim writes to `directory`, and keep others waiting meanwhile."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(ImportError, OSError):  # some file systems know no locks
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)  # which gives the lock back
-
-
-def _new_file(path: str) -> IO[bytes]:
-    """Open the file `path`, which no link leads elsewhere from, to be written."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    return open(path, "xb")
+def _named(target: Reference, fixed: FixedImage) -> _Named:
+    """Return `fixed` with its names in `target`: without a tag there, those before and a suffix."""
+    entry = fixed.entry
+    before = [docker.familiar(name) for name in entry.names]
+    if target.tag is None:
+        tag = entry.tag or _tag_of([*before, entry.reference.partition(":")[2]][0]) or "latest"
+        return _Named(fixed, tag + _SUFFIX, [name + _SUFFIX for name in before])
+    if target.transport == DOCKER_ARCHIVE:
+        name = docker.familiar(target.tag)
+        return _Named(fixed, _tag_of(name), [name])
+    repositories = {name.rpartition(":")[0] for name in before}
+    if _TAG.fullmatch(target.tag):
+        return _Named(fixed, target.tag, [f"{each}:{target.tag}" for each in sorted(repositories)])
+    names = [docker.familiar(target.tag)] if _NAME.fullmatch(target.tag) else []
+    return _Named(fixed, target.tag, names)
 
 
-def _looks_like(path: str, old: str) -> None:
-    """Give the file `path` mode and owner of the file `old`, if there is one."""
-    with contextlib.suppress(FileNotFoundError):
-        status = os.stat(old)
-        with contextlib.suppress(PermissionError):
-            os.chown(path, status.st_uid, status.st_gid)
-        os.chmod(path, stat.S_IMODE(status.st_mode))
+def _tag_of(name: str) -> str | None:
+    """Return the tag in the `name` of an image; None if it has none."""
+    tag = name.rpartition(":")[2]
+    return tag if tag != name and _TAG.fullmatch(tag) else None
 
 
-def _copy(blob: Layer, file: IO[bytes]) -> None:
-    """Write the content of `blob` to `file`. Raises `ImageError` if that is damaged."""
-    with contextlib.closing(blob.open()) as source:
-        while piece := source.read(_PIECE):
-            file.write(piece)
-        source.finish()
+def _descriptor(named: _Named, *, full: bool) -> Json:
+    """Return the descriptor of an image with its names, for an index."""
+    annotations = dict(image.as_object(named.image.descriptor.get("annotations")))
+    annotations.pop(TAG, None)
+    if annotations.get(FULL_NAME) and named.tag != named.image.entry.tag:
+        del annotations[FULL_NAME]
+    if named.tag is not None:
+        annotations[TAG] = named.tag
+    if full and named.names:
+        annotations[FULL_NAME] = _full(named.names[0])
+    others = {key: value for key, value in named.image.descriptor.items() if key != "annotations"}
+    return {**others, "annotations": annotations} if annotations else others
+
+
+def _full(name: str) -> str:
+    """Return the `name` of an image with its registry, as containerd writes it."""
+    first, slash, _ = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return name
+    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 
 
 # --- a layout -------------------------------------------------------------------------------------
 
 
-def _to_layout(path: str, images: Sequence[Tagged]) -> None:
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Hold an exclusive lock on `directory`, for which other uvshims wait."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(ImportError, OSError):  # some file systems have no locks
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # which releases the lock
+
+
+def _to_layout(path: str, images: Sequence[_Named]) -> None:
+    """Add `images` to the layout at `path`, which is created if it is missing."""
     with contextlib.ExitStack() as undo:
         _make_directory(path, undo)
-        with _alone(path), contextlib.ExitStack() as changes:
-            _begin_layout(path, changes)
-            raw, listed = Layout(Folder(path), path).index()
-            for image in images:
-                for blob in image.image.blobs:
+        with _locked(path), contextlib.ExitStack() as changes:
+            changes.callback(_remove, os.unlink, os.path.join(path, _UNFINISHED))
+            for name, content in ((_LAYOUT_FILE, _LAYOUT), (layout.INDEX, _NO_IMAGES)):
+                if not os.path.lexists(os.path.join(path, name)):
+                    _replace(path, name, _dumped(content))
+                    changes.callback(_remove, os.unlink, os.path.join(path, name))
+            raw, listed = layout.index_of(Folder(path))
+            for one in images:
+                for blob in one.image.blobs.values():
                     _add_blob(path, blob, changes)
-            old = [one.raw for one in listed]
-            _replace(path, _INDEX, _dumped({**raw, "manifests": _listing(old, images)}))
+            new = [_descriptor(each, full=False) for each in images]
+            tags = {each.tag for each in images} - {None}
+            old = [one.raw for one in listed if one.tag not in tags and one.raw not in new]
+            _replace(path, layout.INDEX, _dumped({**raw, "manifests": old + new}))
             changes.pop_all()
         undo.pop_all()
 
 
 def _make_directory(path: str, undo: contextlib.ExitStack) -> None:
-    """Make the directory `path`, and those above it, where they are missing."""
+    """Create the directory `path`, and those above it, where they are missing."""
     if os.path.isdir(path):
         return
     _make_directory(os.path.dirname(path), undo)
-    with contextlib.suppress(FileExistsError):  # of another run, in this moment
+    with contextlib.suppress(FileExistsError):  # of another run, at this moment
         os.mkdir(path)
         undo.callback(_remove, os.rmdir, path)
 
@@ -189,23 +223,12 @@ def _remove(how: Callable[[str], None], path: str) -> None:
         how(path)
 
 
-def _begin_layout(path: str, undo: contextlib.ExitStack) -> None:
-    """Make an empty layout of the directory `path`, where it is none."""
-    undo.callback(_remove, os.unlink, os.path.join(path, _UNFINISHED))
-    for name, content in ((_LAYOUT_FILE, _LAYOUT), (_INDEX, _NO_IMAGES)):
-        if not os.path.lexists(os.path.join(path, name)):
-            _replace(path, name, _dumped(content))
-            undo.callback(_remove, os.unlink, os.path.join(path, name))
-
-
-def _add_blob(path: str, blob: Layer, undo: contextlib.ExitStack) -> None:
+def _add_blob(path: str, blob: Blob, undo: contextlib.ExitStack) -> None:
     """Add `blob` to the layout at `path`, unless it is there."""
-    algorithm, _, value = (blob.digest or "").partition(":")
-    directory = os.path.join(path, "blobs", algorithm)
-    final = os.path.join(directory, value)
+    final = os.path.join(path, layout.path_of(blob.digest or ""))
     if os.path.isfile(final) and os.path.getsize(final) == blob.size:
         return
-    _make_directory(directory, undo)
+    _make_directory(os.path.dirname(final), undo)
     unfinished = os.path.join(path, _UNFINISHED)
     with _new_file(unfinished) as file:
         _copy(blob, file)
@@ -214,199 +237,127 @@ def _add_blob(path: str, blob: Layer, undo: contextlib.ExitStack) -> None:
 
 
 def _replace(path: str, name: str, content: bytes) -> None:
-    """Put a file `name` with `content` into the layout at `path` in one step."""
-    unfinished = os.path.join(path, _UNFINISHED)
+    """Replace the file `name` in the layout at `path` in one step; keep its mode and owner."""
+    unfinished, final = os.path.join(path, _UNFINISHED), os.path.join(path, name)
     with _new_file(unfinished) as file:
         file.write(content)
-    _looks_like(unfinished, os.path.join(path, name))
-    os.replace(unfinished, os.path.join(path, name))
+    with contextlib.suppress(FileNotFoundError):
+        status = os.stat(final)
+        with contextlib.suppress(PermissionError):
+            os.chown(unfinished, status.st_uid, status.st_gid)
+        os.chmod(unfinished, stat.S_IMODE(status.st_mode))
+    os.replace(unfinished, final)
 
 
-def _listing(old: Sequence[Json], images: Sequence[Tagged]) -> list[Json]:
-    """Return the descriptors of an index that listed `old`, with `images` in it."""
-    new = [named(each.image.described, each.tag, each.before) for each in images]
-    tags = {_tag(one) for one in new} - {None}
-    return [one for one in old if _tag(one) not in tags and one not in new] + new
+def _new_file(path: str) -> IO[bytes]:
+    """Create the file `path`, and replace a link of that name instead of following it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return open(path, "xb")
 
 
-def _tag(raw: Json) -> object:
-    return layout.described(raw, _INDEX).tag
+def _copy(blob: Blob, file: IO[bytes]) -> None:
+    """Write the content of `blob` to `file`. Raise `ImageError` if it is damaged."""
+    with contextlib.closing(blob.open()) as source:
+        while piece := source.read(_PIECE):
+            file.write(piece)
+        source.finish()
 
 
 def _dumped(raw: object) -> bytes:
     return json.dumps(raw, separators=(",", ":")).encode()
 
 
-# --- archives -------------------------------------------------------------------------------------
+# --- an archive -----------------------------------------------------------------------------------
 
 
-def _to_archive(
-    target: Reference, fill: Callable[[tarfile.TarFile, Layout | Archive | None], None]
-) -> None:
-    """Write what `fill` adds, and knows of the archive that is there, in place of that."""
-    path = os.path.realpath(target.path)
-    unfinished = f"{path}{_UNFINISHED}"
-    with _alone(os.path.dirname(path)), contextlib.ExitStack() as stack:
-        old = None
-        if os.path.lexists(path):
-            found = reference.place(target, stack)
-            old = None if isinstance(found, layout.Layer) else found
+def _to_archive(path: str, images: Sequence[_Named]) -> None:
+    """Write a new archive to `path` that is an OCI layout and has Docker's manifest.json.
+
+    So `docker load` and readers of ``oci-archive:`` find the same images.
+    """
+    unfinished = path + _UNFINISHED
+    with _locked(os.path.dirname(path)), contextlib.ExitStack() as stack:
         stack.callback(_remove, os.unlink, unfinished)
         with _new_file(unfinished) as file, tarfile.open(fileobj=file, mode="w") as archive:
-            fill(archive, old)
-        _looks_like(unfinished, path)
-        os.replace(unfinished, path)
+            blobs = {digest: blob for one in images for digest, blob in one.image.blobs.items()}
+            for digest, blob in blobs.items():
+                _add_member(archive, layout.path_of(digest), blob)
+            listed = [_descriptor(each, full=True) for each in images]
+            documents = {
+                _LAYOUT_FILE: _LAYOUT,
+                layout.INDEX: {**_NO_IMAGES, "manifests": listed},
+                docker.LISTING: [_listed(each) for each in images],
+            }
+            for name, document in documents.items():
+                _add_member(archive, name, in_memory(_dumped(document)))
+        if os.path.lexists(path):
+            raise FileExistsError(None, "it exists now", path)
+        os.rename(unfinished, path)
 
 
-def _oci_members(
-    archive: tarfile.TarFile, old: Layout | Archive | None, images: Sequence[Tagged]
-) -> None:
-    """Fill an archive of a layout: what the `old` one has, and `images`."""
-    raw, listed = _NO_IMAGES, []
-    written = {_INDEX}
-    if isinstance(old, Layout):
-        raw, descriptors = old.index()
-        listed = [one.raw for one in descriptors]
-        written |= _kept(archive, cast("Archive", old.source), {_INDEX})
-    if _LAYOUT_FILE not in written:
-        _member(archive, _LAYOUT_FILE, _dumped(_LAYOUT))
-    for image in images:
-        for blob in image.image.blobs:
-            name = Layout(blob.source, "").path(blob.digest or "")
-            if name not in written:
-                _member_of(archive, name, blob)
-                written.add(name)
-    _member(archive, _INDEX, _dumped({**raw, "manifests": _listing(listed, images)}))
-
-
-def _docker_members(archive: tarfile.TarFile, old: Layout | Archive | None, tagged: Tagged) -> None:
-    """Fill an archive as `docker save` writes it: what the `old` one has, and an image."""
-    config, layers = _parts(tagged.image)
-    content = layout.content(config)
-    entries: list[Json] = []
-    written: set[str] = set()
-    if isinstance(old, Archive):
-        entries = [kept for one in layout.saved(old) if (kept := _without(one, tagged.tag))]
-        written = _kept(archive, old, {_DOCKERS, *_OTHER_LISTS})
-    names = []
-    diff_ids = json.loads(content)["rootfs"]["diff_ids"]
-    for layer, diff_id in zip(layers, diff_ids, strict=True):
-        names.append(f"{diff_id.partition(':')[2]}.tar")
-        if names[-1] not in written:
-            _plain_member(archive, names[-1], layer, diff_id)
-            written.add(names[-1])
-    name = f"{(config.digest or '').partition(':')[2]}.json"
-    if name not in written:
-        _member(archive, name, content)
-    tags = [] if tagged.tag is None else [tagged.tag]
-    entry = {"Config": name, "RepoTags": tags, "Layers": names}
-    entries = [*(one for one in entries if one != entry), entry]
-    _member(archive, _DOCKERS, _dumped(entries))
-
-
-def _parts(image: New) -> tuple[Layer, list[Layer]]:
-    """Return config and layers of an `image` for one platform. Raises `ImageError`."""
-    blobs = {blob.digest: blob for blob in image.blobs}
-    found = [
-        (config, layout.all_described(raw, "layers", "its manifest"))
-        for raw in image.manifests.values()
-        if "config" in raw
-        for config in [layout.described(raw.get("config"), "its manifest")]
-        if config.media_type in CONFIG_TYPES
+def _listed(named: _Named) -> Json:
+    """Return the entry of an image in manifest.json: for one platform, this machine's if any."""
+    wanted = f"linux/{_ARCHITECTURES.get(os.uname().machine, os.uname().machine)}"
+    platforms = named.image.platforms
+    fitting = [
+        one for one in platforms if one.image.platform and one.image.platform.matches(wanted)
     ]
-    if len(found) != 1:
-        message = (
-            "an archive of `docker save` holds an image for one platform, and this is one for "
-            f"{len(found)}: write it to an `oci-archive:`"
-        )
-        raise ImageError(message)
-    config, layers = found[0]
-    return blobs[config.digest], [blobs[layer.digest] for layer in layers]
+    chosen = (fitting or platforms)[0]
+    return {
+        "Config": layout.path_of(chosen.config.digest or ""),
+        "RepoTags": named.names,
+        "Layers": [layout.path_of(layer.digest or "") for layer in chosen.layers],
+    }
 
 
-def _without(raw: Json, tag: str | None) -> Json | None:
-    """Return the entry `raw` of a manifest.json without `tag`, which another image gets.
-
-    None: it had no other name.
-    """
-    tags = raw.get("RepoTags")
-    if not isinstance(tags, list) or tag not in tags:
-        return raw
-    kept = [one for one in tags if one != tag]
-    return {**raw, "RepoTags": kept} if kept else None
+# The names of architectures in Go, where they differ from those of the kernel.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
-def _kept(archive: tarfile.TarFile, old: Archive, left_out: set[str]) -> set[str]:
-    """Add the members of `old`, but those to be `left_out`; return their names."""
-    names = [name for name in old.names() if name not in left_out and old.has(name)]
-    for name in names:
-        with contextlib.closing(old.open(name)) as file:
-            archive.addfile(_header(name, old.size(name)), file)
-    return set(names)
-
-
-def _header(name: str, size: int) -> tarfile.TarInfo:
+def _add_member(archive: tarfile.TarFile, name: str, blob: Blob) -> None:
     header = tarfile.TarInfo(name)
-    header.size = size
-    return header
-
-
-def _member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    archive.addfile(_header(name, len(content)), io.BytesIO(content))
-
-
-def _member_of(archive: tarfile.TarFile, name: str, blob: Layer) -> None:
+    header.size = blob.size or 0
+    header.mode = 0o644
     with contextlib.closing(blob.open()) as file:
-        archive.addfile(_header(name, blob.size or 0), cast("IO[bytes]", file))
+        archive.addfile(header, cast("IO[bytes]", io.BufferedReader(_Raw(file), _PIECE)))
         file.finish()
 
 
-def _plain_member(archive: tarfile.TarFile, name: str, layer: Layer, diff_id: str) -> None:
-    """Add the tar that `layer` is, whose digest must be `diff_id`. Raises `ImageError`."""
-    with (
-        tempfile.TemporaryFile(prefix="uvshim-") as plain,
-        contextlib.closing(layer.open()) as blob,
-    ):
-        found = hashlib.new(diff_id.partition(":")[0])
-        stream = tar.decompressed(blob, tar.called(layer.digest))
-        try:
-            while piece := stream.read(_PIECE):
-                found.update(piece)
-                plain.write(piece)
-        except tar.errors() as error:
-            message = f"{tar.called(layer.digest)} cannot be decompressed: {error}"
-            raise ImageError(message) from None
-        blob.finish()
-        if f"{diff_id.partition(':')[0]}:{found.hexdigest()}" != diff_id:
-            message = f"{tar.called(layer.digest)} is not the {diff_id} that the config names"
-            raise ImageError(message)
-        size = plain.tell()
-        plain.seek(0)
-        archive.addfile(_header(name, size), cast("IO[bytes]", plain))
+class _Raw(io.RawIOBase):
+    """A verified blob that does not return fewer bytes than it could, as tarfile expects."""
+
+    def __init__(self, file: object) -> None:
+        self._file = cast("io.RawIOBase", file)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int | None:
+        return self._file.readinto(buffer)  # type: ignore[arg-type]
 
 
 # --- skopeo ---------------------------------------------------------------------------------------
 
 
-def _through_skopeo(target: Reference, image: New) -> str:
-    """Copy `image` to `target` with skopeo, and return the digest that it has there.
+def _through_skopeo(target: Reference, fixed: FixedImage) -> str:
+    """Copy `fixed` to `target` with skopeo, and return the digest that it has there.
 
     It is copied from a directory of the transport `dir:`, which keeps manifests of either kind.
     """
     with tempfile.TemporaryDirectory(prefix="uvshim-") as folder:
         place = os.path.join(folder, "image")
         os.mkdir(place)
-        for blob in image.blobs:
-            digest = blob.digest or ""
+        for digest, blob in fixed.blobs.items():
             name = digest.partition(":")[2]
-            if digest in image.manifests:
-                name = _DOCKERS if digest == image.described["digest"] else f"{name}.manifest.json"
+            if digest in fixed.manifests:
+                name = "manifest.json" if digest == fixed.digest else f"{name}.manifest.json"
             with open(os.path.join(place, name), "xb") as file:
                 _copy(blob, file)
         with open(os.path.join(place, "version"), "x", encoding="utf-8") as text:
             text.write("Directory Transport Version: 1.1\n")
         told = os.path.join(folder, "digest")
         failing = f"skopeo cannot write `{target.text}`"
-        reference.skopeo_copy(f"dir:{place}", target.text, failing, "--digestfile", told)
+        skopeo.copy(f"dir:{place}", target.text, failing, None, "--digestfile", told)
         with open(told, encoding="utf-8") as text:
             return text.read().strip()

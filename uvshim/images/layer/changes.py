@@ -231,9 +231,7 @@ def _other(identity: str, number: int, header: tarfile.TarInfo) -> Entry:
     return Special(identity, number)
 
 
-def entries(
-    layer: Blob, limits: Mapping[int, int]
-) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
+def entries(layer: Blob, limits: Mapping[int, int]) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
     """Yield the number, the header and the content of some entries that `read` did not keep.
 
     `limits` has the numbers of these, each with the most bytes of content. The layer is read and
@@ -248,9 +246,7 @@ def entries(
                 yield number, header, content
 
 
-def digests(
-    layer: Blob, numbers: Collection[int], algorithm: str
-) -> Iterator[tuple[int, bytes]]:
+def digests(layer: Blob, numbers: Collection[int], algorithm: str) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the digest of the regular files of `layer` that have these `numbers`.
 
     The layer is read and verified again. Raise `ImageError`.

@@ -93,7 +93,7 @@ class Header(tarfile.TarInfo):
 
 
 def _records(content: bytes) -> dict[str, str] | None:
-    """Return the fields in the `content` of an extended header; None if they change more than names.
+    """Return the fields in the `content` of an extended header; None for more than names.
 
     A record is ``LENGTH KEYWORD=VALUE`` and a line feed; LENGTH is that of the whole record.
     """

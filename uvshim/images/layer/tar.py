@@ -16,7 +16,7 @@ from uvshim.images.layer.header import Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from typing_extensions import Self
 

@@ -7,9 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim.errors import ImageError
+from uvshim.images import archive
 from uvshim.images.blob import Folder
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, THROUGH_SKOPEO
-from uvshim.images import archive
 from uvshim.images.sources import docker, layout, rootfs, skopeo
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ def named(absent: Entry) -> str:
     return f"{platform} ({digest})" if platform else str(digest)
 
 
-def _read(
-    reference: Reference, platform: str | None, stack: contextlib.ExitStack
-) -> list[Entry]:
+def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStack) -> list[Entry]:
     """Return what `reference` names. Raise `ImageError`."""
     _, transport, path, tag = reference
     if transport in THROUGH_SKOPEO:
@@ -68,7 +66,12 @@ def _read(
             message = f"`{path}` is a root file system and not an archive of images"
             raise ImageError(message)
         return rootfs.read(found, path)
-    is_layout = found.has(layout.INDEX) and (transport or found.has("oci-layout"))
+    return _in_archive(found, transport, path, tag)
+
+
+def _in_archive(found: archive.Archive, transport: str, path: str, tag: str | None) -> list[Entry]:
+    """Return what the archive `found` holds. Raise `ImageError`."""
+    is_layout = found.has(layout.INDEX) and found.has("oci-layout")
     if transport == OCI_ARCHIVE or (not transport and is_layout):
         return layout.read(found, f"{OCI_ARCHIVE}:{path}", tag)
     if transport == DOCKER_ARCHIVE or docker.is_one(found):

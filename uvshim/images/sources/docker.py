@@ -13,8 +13,8 @@ from uvshim.images.image import Entry, Image
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
-    from uvshim.images.image import Json
     from uvshim.images.archive import Archive
+    from uvshim.images.image import Json
 
 LISTING = "manifest.json"
 

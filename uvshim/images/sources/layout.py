@@ -157,19 +157,23 @@ def _together(entries: list[Entry]) -> Entry:
     """Return one entry for `entries`: several platforms of an image become an index."""
     if len(entries) == 1:
         return entries[0]
-    manifests = [one.descriptor.raw for one in entries if one.descriptor]
-    bare = [_without_name(each) for each in manifests]
-    raw = {"schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": bare}
+    children = tuple(
+        one._replace(descriptor=one.descriptor and image.descriptor(_nameless(one.descriptor), ""))
+        for one in entries
+    )
+    manifests = [one.descriptor.raw for one in children if one.descriptor]
+    raw = {"schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": manifests}
     blob = in_memory(json.dumps(raw, separators=(",", ":")).encode())
     described = {"mediaType": INDEX_TYPES[0], "digest": blob.digest, "size": blob.size}
-    descriptor = image.descriptor(described, INDEX)
-    return Entry(descriptor, raw, children=tuple(entries), blobs=(blob,))
+    return Entry(image.descriptor(described, INDEX), raw, children=children, blobs=(blob,))
 
 
-def _without_name(raw: Json) -> Json:
-    annotations = image.as_object(raw.get("annotations"))
-    kept = {key: value for key, value in annotations.items() if key not in {TAG, FULL_NAME}}
-    others = {key: value for key, value in raw.items() if key != "annotations"}
+def _nameless(descriptor: Descriptor) -> Json:
+    """Return `descriptor` as JSON without its names."""
+    kept = {
+        key: value for key, value in descriptor.annotations.items() if key not in {TAG, FULL_NAME}
+    }
+    others = {key: value for key, value in descriptor.raw.items() if key != "annotations"}
     return {**others, "annotations": kept} if kept else others
 
 
