@@ -36,15 +36,15 @@ def test_what_was_done_is_said(run: Run, uvshim: Path, image: Path) -> None:
     assert lines[1] == " ~ oslo.cache==1.0"
     digest = index(image)["new"]["digest"]
     assert lines[2] == f"Wrote `oci:{image}:new` ({digest}): 1 layer more, 1 kB"
-    assert lines[3:] == [
-        "Existing signatures do not cover the new digest: sign the image again"
-    ]
+    assert lines[3:] == ["Existing signatures do not cover the new digest: sign the image again"]
     quiet = run(uvshim, "fix", "-q", f"oci:{image}:latest", "--output", f"oci:{image}:again")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     assert index(image)["again"]["digest"] == digest
 
 
-def test_with_nothing_to_fix_the_image_is_written_unchanged(run: Run, uvshim: Path, tmp_path: Path) -> None:
+def test_with_nothing_to_fix_the_image_is_written_unchanged(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
     image = layout(tmp_path / "layout", [RIGHT])
     done = run(uvshim, "fix", f"oci:{image}:latest", "--output", f"oci:{tmp_path}/new:1")
     assert done.returncode == 0

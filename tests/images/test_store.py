@@ -6,14 +6,14 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from uvshim.images.layers import Directory
+from uvshim.images.view import ImageTree
 
 import uvshim
 from tests.corpus import installed, under
 from tests.images.making import Hard, Link, layout, tar
 from uvshim.check import report
 from uvshim.images import changes, store, survey, view
-from uvshim.images.layers import Directory
-from uvshim.images.view import ImageTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +160,7 @@ def test_the_new_layer_is_like_its_neighbours(making: Making, tmp_path: Path, ki
     compress = gzipped if kinds[2].endswith("gzip") else plain
     if kinds[2].endswith("zstd"):
         pytest.importorskip("backports.zstd")
-        compress = lambda content: compression.compressed(content, 'zstd')
+        compress = functools.partial(compression.compressed, media_type="zstd")
     making.add(image(making, WRONG, kinds=kinds, compress=compress), "old")
     fix(making.path)
     new = manifest(making.path, "new")

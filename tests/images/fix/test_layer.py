@@ -35,7 +35,9 @@ CACHE = under(SITE, installed("oslo_cache-1.0", "oslo.cache"))
 EXCLUDED = Gate([("UVSHIM_EXCLUDE", ["zope.*"])])
 
 
-def fixed(tmp_path: Path, layers: Sequence[bytes], gate: Gate = EXCLUDED) -> tuple[Path, FixedImage]:
+def fixed(
+    tmp_path: Path, layers: Sequence[bytes], gate: Gate = EXCLUDED
+) -> tuple[Path, FixedImage]:
     """Fix an image of `layers`, `old` in a layout that is returned, as `new`."""
     path = tmp_path / "layout"
     making = Making(path)

@@ -1,8 +1,7 @@
-"""Where a mended image is written, everything that was there is there still."""
+"""Where a fixed image is written, everything that was there is still there."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import multiprocessing
 import os
@@ -22,15 +21,16 @@ from tests.images.making import (
     docker_archive,
     gzipped,
     layout,
-    oci_archive,
     plain,
     tar,
 )
+from tests.images.opening import opened
 from tests.images.unpacking import index, manifest, states, unpacked
 from uvshim.check.report import Gate
 from uvshim.errors import ImageError
-from uvshim.images import destination, mend, reference
-from uvshim.images.destination import Tagged
+from uvshim.images import reference, sources
+from uvshim.images.fix import image as fixing
+from uvshim.images.fix import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,14 +42,11 @@ OTHER = tar(under(SITE, installed("zope_deferred-1.0", "zope.deferred")))
 
 
 def fix(source: str, target: str) -> str | None:
-    """Mend the image `source` as `target`; return what `destination.write` does."""
-    named, goal = reference.parse(source), destination.parse(target)
+    """Fix the images called `source` as `target`; return what `write.write` does."""
+    named, goal = reference.parse(source), write.parse(target)
     assert named is not None
-    with contextlib.ExitStack() as stack:
-        place = reference.place(named, stack)
-        (result,) = mend.mend(place, source, named.tag, Gate())
-        assert result.new is not None
-        return destination.write(goal, [Tagged(result.new, goal.tag or result.tag, result.tag)])
+    with sources.opened(named) as entries:
+        return write.write(goal, [fixing.fix(entry, Gate()) for entry in entries])
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -140,16 +137,8 @@ def _fix_with_tag(source: str, form: str, number: int) -> None:
     fix(source, form.format(number))
 
 
-FORMS = {
-    "a layout": "oci:{0}/shared:{{}}",
-    "an archive of a layout": "oci-archive:{0}/shared.tar:{{}}",
-    "an archive of docker save": "docker-archive:{0}/shared.tar:app:{{}}",
-}
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_several_at_once_lose_nothing(tmp_path: Path, source: str, form: str) -> None:
-    target = FORMS[form].format(tmp_path)
+def test_several_at_once_lose_nothing(tmp_path: Path, source: str) -> None:
+    target = f"oci:{tmp_path}/shared:{{}}"
     context = multiprocessing.get_context("fork")
     processes = [
         context.Process(target=_fix_with_tag, args=(source, target, number)) for number in range(8)
@@ -160,48 +149,100 @@ def test_several_at_once_lose_nothing(tmp_path: Path, source: str, form: str) ->
         process.join(60)
         assert process.exitcode == 0
     for number in range(8):
-        named = reference.parse(target.format(number))
-        assert named is not None
-        with reference.opened(named) as images:
+        with opened(target.format(number)) as images:
             assert len(images) == 1
 
 
 # --- archives -------------------------------------------------------------------------------------
 
 
-def test_an_archive_keeps_what_it_has(tmp_path: Path, source: str) -> None:
-    path = oci_archive(layout(tmp_path / "other", [OTHER]), tmp_path / "images.tar")
-    path.chmod(0o600)
-    fix(source, f"oci-archive:{path}:new")
+def unpacked_archive(path: Path) -> Path:
+    """Return a directory with what is in the archive at `path`."""
+    target = path.with_suffix(".unpacked")
     with tarfile.open(path) as archive:
-        archive.extractall(tmp_path / "content", filter="data")
-    assert sorted(index(tmp_path / "content")) == ["latest", "new"]
-    assert unpacked(tmp_path / "content", "latest", tmp_path / "one").is_dir()
-    assert unpacked(tmp_path / "content", "new", tmp_path / "two").is_dir()
-    assert (path.stat().st_mode & 0o777, sorted(os.listdir(tmp_path))) == (
-        0o600,
-        ["content", "images.tar", "one", "other", "source", "two"],
-    )
+        archive.extractall(target, filter="data")
+    return target
 
 
+@pytest.mark.parametrize("form", ["oci-archive:{}:1.0", "docker-archive:{}:app:1.0"])
 @pytest.mark.parametrize("compress", [gzipped, plain])
-def test_an_archive_of_docker_save_is_made_of_a_layout(
-    tmp_path: Path, compress: Callable[[bytes], bytes]
+def test_an_archive_is_a_layout_and_what_docker_load_reads(
+    tmp_path: Path, form: str, compress: Callable[[bytes], bytes]
 ) -> None:
-    layout(tmp_path / "from", [OTHER, WRONG, OTHER], compress)
-    path = docker_archive(tmp_path / "images.tar", [OTHER], ["app:1", "app:2"])
-    told = fix(f"oci:{tmp_path}/from:latest", f"docker-archive:{path}:app:2")
-    with tarfile.open(path) as archive:
-        archive.extractall(tmp_path / "content", filter="data")
-    listed = json.loads((tmp_path / "content" / "manifest.json").read_text())
-    assert [each["RepoTags"] for each in listed] == [["app:1"], ["app:2"]]
-    config = (tmp_path / "content" / listed[1]["Config"]).read_bytes()
-    assert told == digest(config) == f"sha256:{listed[1]['Config'].removesuffix('.json')}"
-    layers = [(tmp_path / "content" / name).read_bytes() for name in listed[1]["Layers"]]
-    assert layers[:3] == [OTHER, WRONG, OTHER]
-    assert [digest(each) for each in layers] == json.loads(config)["rootfs"]["diff_ids"]
-    with reference.opened(reference.parse(f"docker-archive:{path}:app:1")) as images:  # type: ignore[arg-type]
+    layout(tmp_path / "from", [OTHER, WRONG], compress)
+    path = tmp_path / "new.tar"
+    fix(f"oci:{tmp_path}/from:latest", form.format(path))
+    directory = unpacked_archive(path)
+    assert sorted(os.listdir(directory)) == ["blobs", "index.json", "manifest.json", "oci-layout"]
+    assert list(index(directory)) == ["1.0"]
+    (listed,) = json.loads((directory / "manifest.json").read_text())
+    assert listed["RepoTags"] == (["app:1.0"] if form.startswith("docker") else [])
+    by_index = manifest(directory, "1.0")
+    assert [each.rpartition("/")[2] for each in listed["Layers"]] == [
+        each["digest"].partition(":")[2] for each in by_index["layers"]
+    ]
+    assert listed["Config"].endswith(by_index["config"]["digest"].partition(":")[2])
+    for name in (f"oci-archive:{path}:1.0", f"docker-archive:{path}", str(path)):
+        with opened(name) as (image,):
+            assert len(image.layers) == 3
+
+
+@pytest.mark.parametrize("tag", ["1.0", None])
+def test_the_repository_of_an_image_goes_with_it(tmp_path: Path, tag: str | None) -> None:
+    saved = docker_archive(tmp_path / "old.tar", [WRONG], ["registry.example:5000/x/app:0.9"])
+    new = tmp_path / "new.tar"
+    fix(str(saved), f"oci-archive:{new}" + (f":{tag}" if tag else ""))
+    directory = unpacked_archive(new)
+    (listed,) = json.loads((directory / "manifest.json").read_text())
+    wanted = tag or "0.9-fixed"
+    assert listed["RepoTags"] == [f"registry.example:5000/x/app:{wanted}"]
+    (described,) = json.loads((directory / "index.json").read_text())["manifests"]
+    assert described["annotations"] == {
+        "org.opencontainers.image.ref.name": wanted,
+        "io.containerd.image.name": f"registry.example:5000/x/app:{wanted}",
+    }
+    with opened(f"docker-archive:{new}:registry.example:5000/x/app:{wanted}") as images:
         assert len(images) == 1
+
+
+NAMES = {
+    "app": "app:latest",
+    "registry.example:5000/x/app": "registry.example:5000/x/app:latest",
+    "x/app:1": "x/app:1",
+    "docker.io/library/app:1": "app:1",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_written_as_docker_load_accepts_it(
+    tmp_path: Path, source: str, name: str
+) -> None:
+    fix(source, f"docker-archive:{tmp_path}/new.tar:{name}")
+    (listed,) = json.loads((unpacked_archive(tmp_path / "new.tar") / "manifest.json").read_text())
+    assert listed["RepoTags"] == [NAMES[name]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("docker-archive:x.tar:App:4", "docker-archive:x.tar:a:b:c", "docker-archive:x.tar:-a"),
+        *("docker-archive:x.tar:a@sha256:0", "docker-archive:x.tar:a//b", "oci:x:-", "oci:x:a b"),
+        *("oci-archive:x.tar:\udcff", "docker-archive:x.tar:app:", "docker-daemon:App:1"),
+        *("docker://registry.example/App:1", "docker-archive:x.tar:app:" + "x" * 129),
+    ],
+)
+def test_a_name_that_nobody_accepts_is_refused(text: str) -> None:
+    with pytest.raises(ImageError, match="is not a valid name for an image"):
+        write.parse(text)
+
+
+@pytest.mark.parametrize("transport", ["oci-archive", "docker-archive", "dir"])
+def test_what_exists_is_never_modified(tmp_path: Path, source: str, transport: str) -> None:
+    path = tmp_path / "there"
+    path.write_text("mine")
+    with pytest.raises(ImageError, match="exists: uvshim modifies no archive"):
+        fix(source, f"{transport}:{path}:1" if transport != "dir" else f"dir:{path}")
+    assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("compress", [gzipped, plain])
@@ -213,56 +254,87 @@ def test_an_archive_of_docker_save_becomes_a_layout(
     saved = docker_archive(tmp_path / "images.tar", layers, rootfs=rootfs)
     fix(f"docker-archive:{saved}:app", f"oci:{tmp_path}/new:1")
     kinds = [each["mediaType"] for each in manifest(tmp_path / "new", "1")["layers"]]
-    suffix = "+gzip" if compress is gzipped else ""
-    plain_kind = "application/vnd.oci.image.layer.v1.tar"
-    assert kinds == [plain_kind + suffix, plain_kind + suffix, plain_kind]
+    kind = "application/vnd.oci.image.layer.v1.tar" + ("+gzip" if compress is gzipped else "")
+    assert kinds == [kind] * 3
     assert unpacked(tmp_path / "new", "1", tmp_path / "root").is_dir()
 
 
-def test_another_list_of_what_is_in_an_archive_does_not_stay(tmp_path: Path, source: str) -> None:
-    directory = layout(tmp_path / "other", [OTHER])
-    (config,) = [
-        path for path in (directory / "blobs/sha256").iterdir() if b'"rootfs"' in path.read_bytes()
-    ]
-    entry = {
-        "Config": f"blobs/sha256/{config.name}",
-        "RepoTags": ["app:1"],
-        "Layers": [f"blobs/sha256/{digest(gzipped(OTHER)).partition(':')[2]}"],
-    }
-    (directory / "manifest.json").write_text(json.dumps([entry]))
-    path = oci_archive(directory, tmp_path / "images.tar")  # as Docker 25 and later write it
-    fix(source, f"docker-archive:{path}:app:2")
-    with tarfile.open(path) as archive:
-        names = set(archive.getnames())
-    assert not names & {"index.json", "oci-layout"}
-    for tag in ("1", "2"):
-        with reference.opened(reference.parse(f"docker-archive:{path}:app:{tag}")) as images:  # type: ignore[arg-type]
-            assert len(images) == 1
-
-
-def test_a_layer_that_the_config_does_not_name_is_not_put_into_an_archive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["oci:{}/new:1", "oci-archive:{}/new.tar:1"])
+def test_a_layer_that_the_config_does_not_name_is_an_error(tmp_path: Path, target: str) -> None:
     making = Making(tmp_path / "from")
-    raw = json.loads(making.blob(b"{}").read_text())
     rootfs = {"type": "layers", "diff_ids": [digest(OTHER)]}
     config = making.described(CONFIG, {"rootfs": rootfs})
     layers = [making.described(f"{OCI}.layer.v1.tar+gzip", gzipped(WRONG))]
-    making.add(making.described(MANIFEST, {**raw, "config": config, "layers": layers}), "x")
-    with pytest.raises(ImageError, match="that the config names"):
-        fix(f"oci:{making.path}:x", f"docker-archive:{tmp_path}/new.tar:app:1")
+    making.add(making.described(MANIFEST, {"config": config, "layers": layers}), "x")
+    with pytest.raises(ImageError, match=r"\(`diff_ids`\) is not what the layer is"):
+        fix(f"oci:{making.path}:x", target.format(tmp_path))
     assert os.listdir(tmp_path) == ["from"]
 
 
-def test_several_platforms_do_not_fit_into_an_archive_of_docker_save(tmp_path: Path) -> None:
+def platforms(making: Making, *architectures: str) -> list[dict[str, Any]]:
+    return [
+        {
+            **making.manifest([WRONG], architecture=each),
+            "platform": {"os": "linux", "architecture": each},
+        }
+        for each in architectures
+    ]
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_all_platforms_are_written(tmp_path: Path, *, nested: bool) -> None:
+    """Whether the index lists them itself, each under the same tag, or another index does."""
     making = Making(tmp_path / "from")
-    parts = [making.manifest([WRONG], architecture=each) for each in ("amd64", "arm64")]
+    parts = platforms(making, "amd64", "arm64")
+    right = making.manifest([OTHER, OTHER], architecture="s390x")
+    parts.append({**right, "platform": {"os": "linux", "architecture": "s390x"}})
+    if nested:
+        kind = "application/vnd.oci.image.index.v1+json"
+        making.add(making.described(kind, {"schemaVersion": 2, "manifests": parts}), "all")
+    else:
+        for each in parts:
+            making.add(each, "all")
+    wanted = {("linux", each, "") for each in ("amd64", "arm64", "s390x")}
+    for target in (f"oci-archive:{tmp_path}/x.tar:all", f"oci:{tmp_path}/new:all"):
+        fix(f"oci:{tmp_path}/from:all", target)
+        with opened(target) as images:
+            assert {image.platform for image in images} == wanted
+    (listed,) = json.loads((unpacked_archive(tmp_path / "x.tar") / "manifest.json").read_text())
+    assert len(listed["Layers"]) in {2, 3}
+
+
+def test_of_two_images_with_one_tag_each_is_found_and_written(tmp_path: Path) -> None:
+    """As `ctr image export` writes them."""
+    making = Making(tmp_path / "from")
+    for name, content in (("a", WRONG), ("b", OTHER)):
+        full = {
+            "org.opencontainers.image.ref.name": "1.0",
+            "io.containerd.image.name": f"docker.io/library/{name}:1.0",
+        }
+        making.add({**making.manifest([content]), "annotations": full})
+    with opened(making.path) as images:
+        assert [each.reference.rpartition("from:")[2] for each in images] == ["a:1.0", "b:1.0"]
+    with opened(f"oci:{making.path}:b:1.0") as images:
+        assert len(images) == 1
+    with pytest.raises(ImageError, match="two images would be called `1"):
+        fix(f"oci:{making.path}", f"oci:{tmp_path}/new")
+    fix(f"oci:{making.path}", f"oci-archive:{tmp_path}/new.tar")
+    listed = json.loads((unpacked_archive(tmp_path / "new.tar") / "manifest.json").read_text())
+    assert [each["RepoTags"] for each in listed] == [["a:1.0-fixed"], ["b:1.0-fixed"]]
+    fix(f"oci:{making.path}:a:1.0", f"oci:{tmp_path}/new")
+    assert list(index(tmp_path / "new")) == ["1.0-fixed"]
+
+
+def test_a_platform_whose_files_are_absent_is_left_out(tmp_path: Path) -> None:
+    """As in what `docker save` writes with the image store of containerd."""
+    making = Making(tmp_path / "from")
+    parts = platforms(making, "amd64", "arm64")
     kind = "application/vnd.oci.image.index.v1+json"
     making.add(making.described(kind, {"schemaVersion": 2, "manifests": parts}), "all")
-    with pytest.raises(ImageError, match="holds an image for one platform"):
-        fix(f"oci:{tmp_path}/from:all", f"docker-archive:{tmp_path}/x.tar:app:1")
-    assert sorted(os.listdir(tmp_path)) == ["from"]
-    fix(f"oci:{tmp_path}/from:all", f"oci-archive:{tmp_path}/x.tar:all")
-    with reference.opened(reference.parse(f"oci-archive:{tmp_path}/x.tar:all")) as images:  # type: ignore[arg-type]
-        assert {image.platform for image in images} == {"linux/amd64", "linux/arm64"}
+    (making.path / "blobs" / parts[1]["digest"].replace(":", "/")).unlink()
+    fix(f"oci:{making.path}:all", f"oci:{tmp_path}/new:1")
+    (kept,) = manifest(tmp_path / "new", "1")["manifests"]
+    assert kept["platform"]["architecture"] == "amd64"
 
 
 # --- what fails -----------------------------------------------------------------------------------
@@ -270,10 +342,8 @@ def test_several_platforms_do_not_fit_into_an_archive_of_docker_save(tmp_path: P
 TARGETS = {
     "a new layout": "oci:{}/a/new:1",
     "a layout": "oci:{}/other:1",
-    "a new archive": "oci-archive:{}/new.tar:1",
-    "an archive": "oci-archive:{}/images.tar:1",
-    "a new archive of docker save": "docker-archive:{}/new.tar:app:1",
-    "an archive of docker save": "docker-archive:{}/saved.tar:app:1",
+    "an archive": "oci-archive:{}/new.tar:1",
+    "an archive for Docker": "docker-archive:{}/new.tar:app:1",
 }
 
 
@@ -281,25 +351,24 @@ TARGETS = {
 def test_a_failure_leaves_everything_as_it_was(
     tmp_path: Path, source: str, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    oci_archive(layout(tmp_path / "other", [OTHER]), tmp_path / "images.tar")
-    docker_archive(tmp_path / "saved.tar", [OTHER])
+    layout(tmp_path / "other", [OTHER])
     before = content(tmp_path)
 
     # Read well at first, and damaged when it is copied.
-    original = mend.mend
+    original = fixing.fix
 
     def damaging(*words: Any) -> Any:
-        results = original(*words)
+        result = original(*words)
         (layer,) = [
             path
             for path in (tmp_path / "source" / "blobs" / "sha256").iterdir()
             if path.read_bytes() == gzipped(WRONG)
         ]
         layer.write_bytes(layer.read_bytes()[:-1] + b"x")
-        return results
+        return result
 
-    monkeypatch.setattr(mend, "mend", damaging)
-    with pytest.raises(ImageError, match=r"damaged|cannot be decompressed"):
+    monkeypatch.setattr(fixing, "fix", damaging)
+    with pytest.raises(ImageError, match="damaged"):
         fix(source, TARGETS[target].format(tmp_path))
     after = content(tmp_path)
     shutil.rmtree(tmp_path / "source")
@@ -312,16 +381,11 @@ def test_a_failure_leaves_everything_as_it_was(
 )
 def test_a_target_must_say_what_it_is(text: str) -> None:
     with pytest.raises(ImageError, match="does not say what to write"):
-        destination.parse(text)
+        write.parse(text)
 
 
 def test_without_skopeo_it_is_said_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ImageError, match="apt-get install skopeo"):
-        destination.parse("docker://registry.example/app:1")
-    assert destination.parse("oci:new:1").transport == "oci"
-
-
-def test_what_is_not_a_regular_file_is_not_an_archive(source: str) -> None:
-    with pytest.raises(ImageError, match="is not a regular file"):
-        fix(source, "oci-archive:/dev/null:1")
+        write.parse("docker://registry.example/app:1")
+    assert write.parse("oci:new:1").transport == "oci"

@@ -9,10 +9,10 @@ import tarfile
 from typing import Any
 
 import pytest
+from uvshim.images.tar import Header, LayerTar
 
 from uvshim.errors import ImageError
 from uvshim.images import layout
-from uvshim.images.tar import Header, LayerTar
 
 FORMS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 KINDS = [tarfile.REGTYPE] * 5 + [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]

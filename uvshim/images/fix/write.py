@@ -67,8 +67,8 @@ class _Named(NamedTuple):
 
 def parse(text: str) -> Reference:
     """Return the reference to a place that can be written. Raise `ImageError`."""
-    transport, _, rest = text.partition(":")
-    if transport not in (*reference.DIRECT, *reference.THROUGH_SKOPEO):
+    transport, colon, rest = text.partition(":")
+    if not colon or transport not in (*reference.DIRECT, *reference.THROUGH_SKOPEO):
         message = (
             f"`{text}` does not say what to write. Begin with the kind of place, "
             "as in: oci:DIRECTORY:TAG or docker://REGISTRY/NAME:TAG"
@@ -103,9 +103,12 @@ def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
     Raise `ImageError`; then nothing has changed.
     """
     named = [_named(target, each) for each in images]
-    tags = [each.tag for each in named]
+    tags = [(each.tag, *(each.names if target.transport != OCI else ())) for each in named]
     if len(set(tags)) < len(tags):
-        message = f"two images would be called {shown(str(tags[0]))}. Name one of them, as in: @0"
+        message = (
+            f"two images would be called {shown(str(tags[0][0]))}. "
+            f"Name one of them, such as `{images[0].entry.reference}`"
+        )
         raise ImageError(message)
     try:
         if target.transport == OCI:

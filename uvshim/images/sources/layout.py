@@ -22,7 +22,7 @@ from uvshim.images.image import (
     Entry,
     Image,
 )
-from uvshim.images.sources.docker import same_name
+from uvshim.images.sources import docker
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def read(place: Place, name: str, wanted: str | None) -> list[Entry]:
     for group in _groups([(number, listed[number]) for number in numbers]):
         entry = _together([_entry(place, one, _DEEPEST_INDEX) for _, one in group])
         number, first = group[0]
-        called = first.full_name or first.tag
+        called = docker.familiar(first.full_name) if first.full_name else first.tag
         if called is None and len(numbers) > len(group):
             called = f"@{number}"
         names = (first.full_name,) if first.full_name else ()
@@ -128,7 +128,7 @@ def read(place: Place, name: str, wanted: str | None) -> list[Entry]:
 def _is_called(one: Descriptor, number: int, wanted: str | None) -> bool:
     if wanted is None or wanted in {one.tag, one.digest, f"@{number}"}:
         return True
-    return one.full_name is not None and same_name(one.full_name, wanted)
+    return one.full_name is not None and docker.same_name(one.full_name, wanted)
 
 
 def _called(entry: Entry, reference: str) -> Entry:
