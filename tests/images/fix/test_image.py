@@ -17,6 +17,7 @@ from uvshim.errors import ImageError, UvshimError
 from uvshim.images import compression, reference, sources
 from uvshim.images.fix import image as fixing
 from uvshim.images.fix import write
+from uvshim.images.sources import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,6 +192,64 @@ def test_an_image_whose_config_lists_no_layers_is_an_error(making: Making) -> No
     making.add(image(making, WRONG, config={"rootfs": {"type": "layers"}}), "old")
     with pytest.raises(ImageError, match="it has 1 layers, and its config lists 0"):
         fix(making.path)
+
+
+@pytest.mark.parametrize(
+    ("history", "more"),
+    [
+        ([], 0),
+        ([{"created_by": "FROM"}], 1),
+        ([{"empty_layer": True}, {"created_by": "ADD"}, {"empty_layer": True}], 1),
+        ([{"empty_layer": True}], 0),
+        ([{}, {}], 0),
+        ("x", 0),
+    ],
+)
+def test_history_gets_an_entry_where_it_lists_every_layer(
+    making: Making, history: Any, more: int
+) -> None:
+    """buildah refuses to commit an image whose history lists fewer layers than there are."""
+    making.add(image(making, WRONG, config={"history": history}), "old")
+    fix(making.path)
+    after = pointed_to(making.path, manifest(making.path, "new")["config"])["history"]
+    assert len(after) == len(history) + more
+
+
+@pytest.mark.parametrize("config", [None, {}, {"Labels": None}, {"Labels": {"a": "b"}, "Env": []}])
+def test_a_fixed_image_says_so(making: Making, config: Any) -> None:
+    making.add(image(making, WRONG, config={"config": config}), "old")
+    fix(making.path)
+    new = manifest(making.path, "new")
+    after = pointed_to(making.path, new["config"])["config"]
+    note = {"uvshim.fixed-by": "uvshim 0.1.0"}
+    assert after == {**(config or {}), "Labels": {**((config or {}).get("Labels") or {}), **note}}
+    assert new["annotations"] == note
+
+
+def test_a_manifest_of_docker_gets_no_annotations(making: Making) -> None:
+    making.add(image(making, WRONG, kinds=KINDS["Docker"]), "old")
+    fix(making.path)
+    assert "annotations" not in manifest(making.path, "new")
+
+
+def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what is fixed and what is written are about the same images."""
+    making.add(image(making, WRONG), "old")
+    reads = []
+    original = layout.index_of
+
+    def noted(place: Any) -> Any:
+        reads.append(place.path)
+        return original(place)
+
+    monkeypatch.setattr(layout, "index_of", noted)
+    named = reference.parse(f"oci:{making.path}:old")
+    assert named is not None
+    with sources.opened(named) as (entry,):
+        making.add(image(making, RIGHT), "meanwhile")
+        write.write(write.parse(f"oci:{making.path}:new"), [fixing.fix(entry, Gate())])
+    assert reads == [str(making.path)] * 2  # the second time under the lock, to add a tag
+    assert list(index(making.path)) == ["old", "meanwhile", "new"]
 
 
 # --- several platforms ----------------------------------------------------------------------------

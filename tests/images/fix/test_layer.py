@@ -19,7 +19,7 @@ from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
 from uvshim.images import reference, sources
-from uvshim.images.fix import entries, image, write
+from uvshim.images.fix import entries, image, layer, write
 from uvshim.images.layer import changes
 from uvshim.rename import on_disk
 
@@ -212,6 +212,57 @@ def extended(header: tarfile.TarInfo) -> dict[str, str]:
     """Return what the extended header says of more than this one entry's name."""
     own = {"path", "hdrcharset"}
     return {key: value for key, value in header.pax_headers.items() if key not in own}
+
+
+def test_a_link_to_an_absolute_path_is_followed_in_the_image(tmp_path: Path) -> None:
+    linked = {**CACHE, f"{OLD}/METADATA": Link("/srv/one"), "srv/one": metadata("oslo.cache")}
+    path, _ = fixed(tmp_path, [tar(linked)])
+    root = unpacked(path, "new", tmp_path / "new")
+    assert os.readlink(root / NEW / "METADATA") == "/srv/one"
+
+
+def test_attributes_of_overlayfs_are_not_copied(tmp_path: Path) -> None:
+    """A copy of `opaque` would hide everything that lower layers have in the directory."""
+    overlay = {
+        f"{kind}.xattr.{space}.overlay.{name}": "y"
+        for kind in ("SCHILY", "LIBARCHIVE")
+        for space, name in (("trusted", "opaque"), ("user", "opaque"), ("trusted", "redirect"))
+    }
+    kept = {"SCHILY.xattr.user.overlay": "1", "SCHILY.xattr.user.x": "2"}
+    directories = ["opt", SITE, OLD]
+    parts = [
+        entry(name, type=tarfile.DIRTYPE, mode=0o755, pax_headers={**overlay, **kept})[0]
+        for name in directories
+    ]
+    path, _ = fixed(tmp_path, [tar(CACHE), *parts])
+    found = {member.name: member for member in members(tars(path, "new")[-1])}
+    for name in directories:
+        assert extended(found[name.replace(OLD, NEW)]) == kept
+
+
+def test_many_files_are_bounded_in_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "LIMIT", 10_000)
+    files = {f"{OLD}/sbom{number}": "x" * 3_000 for number in range(4)}
+    _, result = fixed(tmp_path, [tar({**CACHE, **files})])
+    ((outcome, _),) = result.platforms[0].environments
+    assert [each.reason for each in outcome.left_alone] == ["its files have more than 0 MiB"]
+
+
+def test_all_directories_are_bounded_in_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer, "_LONGEST_LAYER", 10_000)
+    names = ("a.b", "c.d", "e.f")
+    infos = {name: under(SITE, installed(f"{name.replace('.', '_')}-1.0", name)) for name in names}
+    files: dict[str, Any] = {}
+    for name, info in infos.items():
+        files |= info | {f"{SITE}/{name.replace('.', '_')}-1.0.dist-info/sbom": "x" * 4_000}
+    _, result = fixed(tmp_path, [tar(files)])
+    ((outcome, _),) = result.platforms[0].environments
+    assert [each.name for each in outcome.renamed] == ["a.b", "c.d"]
+    assert [each.reason for each in outcome.left_alone] == [
+        "the new layer would have more than 0 MiB"
+    ]
 
 
 def test_a_hard_link_becomes_a_file_wherever_its_content_lies(tmp_path: Path) -> None:
