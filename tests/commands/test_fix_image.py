@@ -206,10 +206,10 @@ def test_check_names_the_command_that_mends_an_image(run: Run, uvshim: Path, ima
     path = layout(image.parent / "stale", [tar(stale)])
     name = f"oci:{path}:latest"
     checked = run(uvshim, "check", "--no-cache", name)
-    assert f"hint: uvshim fix {name} --output {name}-mended\n" in checked.stdout
-    done = run(uvshim, *f"fix {name} --output {name}-mended".split())
+    assert f"hint: uvshim fix {name} --output {name}-fixed\n" in checked.stdout
+    done = run(uvshim, *f"fix {name} --output {name}-fixed".split())
     assert done.returncode == 0, done.stderr
-    assert run(uvshim, "check", "--no-cache", f"{name}-mended").returncode == 0
+    assert run(uvshim, "check", "--no-cache", f"{name}-fixed").returncode == 0
 
 
 def environment(said: dict[str, Any]) -> Any:

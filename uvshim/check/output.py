@@ -266,15 +266,22 @@ def _remedies(report: Report, style: Style) -> Iterator[str]:
     own = [found.path] if mendable - set(inherited) else []
     commands = [f"uvshim fix {quoted(report.outside(path))}" for path in own + inherited]
     if report.image is not None:
-        commands = list(_mending(report.image)) if mendable else []
+        commands = list(_fixing(report.image)) if mendable else []
     for command in commands + reinstalls(report):
         yield f"  {style.label(CYAN, 'hint')} {command}"
 
 
-def _mending(image: str) -> Iterator[str]:
-    """Yield the command that mends `image`, if it has a tag beside which there can be another."""
-    if "@" not in image and ":" in image.partition(":")[2].rpartition("/")[2]:
-        yield f"uvshim fix {quoted(image)} --output {quoted(f'{image}-mended')}"
+def _fixing(image: str) -> Iterator[str]:
+    """Yield the command that fixes `image`, if it has a tag from which another can be made.
+
+    An archive is not modified, so its fixed image goes to a new one.
+    """
+    transport, _, rest = image.partition(":")
+    name = rest.partition(":")[2] if transport in {"oci-archive", "docker-archive"} else ""
+    if "@" not in image and (name or ":" in rest.rpartition("/")[2]):
+        target = f"docker-archive:fixed.tar:{name}" if ":" in name else image
+        target = f"oci-archive:fixed.tar:{name}" if name and ":" not in name else target
+        yield f"uvshim fix {quoted(image)} --output {quoted(f'{target}-fixed')}"
 
 
 def reinstalls(report: Report) -> list[str]:

@@ -162,7 +162,11 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
         called = done.name if len(done.images) == 1 else image.entry.reference
         if not image.changed:
             copied = f": wrote it unchanged to{place} ({digest})" if place and not dry_run else ""
-            messages.note(f"Nothing to fix in `{printable(called)}`{copied}")
+            complete = all(
+                Fixed(*each).complete for one in image.platforms for each in one.environments
+            )
+            what = "Nothing to fix" if complete else "Nothing was renamed"
+            messages.note(f"{what} in `{printable(called)}`{copied}")
             continue
         new = [each.layer for each in image.platforms if each.layer]
         verb = "Would write" if dry_run else "Wrote"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +72,15 @@ def _with_progress(found: Iterable[Surveyed], total: int, *, quiet: bool) -> Ite
         yield from found
         return
     off = quiet or not sys.stderr.isatty()
+    look: dict[str, Any] = {
+        "leave": False,
+        "disable": off,
+        "ncols": shutil.get_terminal_size().columns,  # not 0, as some terminals say
+    }
     if total > 1:
-        yield from tqdm(found, total=total, unit="image", leave=False, disable=off)
+        yield from tqdm(found, total=total, unit="image", **look)
         return
-    with tqdm(unit="B", unit_scale=True, leave=False, desc="reading", disable=off) as bar:
+    with tqdm(unit="B", unit_scale=True, desc="reading", **look) as bar:
         blob.on_read = bar.update
         yield from found
 

@@ -98,6 +98,10 @@ class Blob(NamedTuple):
         """Return a reader that verifies `digest` and `size`. Raise `ImageError`."""
         return Verified(self.place.open(self.name), self.digest, self.size)
 
+    def touch(self) -> None:
+        """Have its file copied to this machine, if it is elsewhere. Raise `ImageError`."""
+        self.place.open(self.name).close()
+
     def document(self) -> bytes:
         """Return all of it. Raise `ImageError` if it is damaged, or too long to be JSON."""
         content = b""

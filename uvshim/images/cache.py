@@ -78,6 +78,10 @@ class Cache:
         except (OSError, ValueError, zlib.error, RecursionError):
             return None
 
+    def has(self, identity: str | None) -> bool:
+        """Return True if something was saved for the layer `identity`."""
+        return identity is not None and os.path.exists(self._path(identity))
+
     def save(self, found: Changes) -> None:
         """Save what the layer `found.identity` changes, if the disk allows it."""
         content = zlib.compress(json.dumps(_flat(found), separators=(",", ":")).encode(), 1)

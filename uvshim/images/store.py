@@ -82,6 +82,8 @@ class Store:
             return ((layer, read(layer)) for layer in layers)
         from concurrent.futures import ThreadPoolExecutor
 
+        if self._cache is None or not all(self._cache.has(one.identity) for one in layers):
+            layers[0].touch()  # skopeo is started by this thread, which signals reach
         with ThreadPoolExecutor(self._threads) as executor:
             found = executor.map(read, layers)
             import packaging.requirements  # noqa: F401  # which the diagnosis will need

@@ -57,6 +57,8 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     begin = time.monotonic()
     kept = Entries()
     layers = list(dict.fromkeys(image.layers))
+    for one in layers[:1]:
+        one.touch()  # skopeo is started by this thread, which signals reach
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         read = dict(
             zip(layers, executor.map(lambda one: changes.read(one, kept), layers), strict=True)

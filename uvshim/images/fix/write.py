@@ -54,6 +54,9 @@ _NAME = re.compile(
     rf"(?:[A-Za-z0-9.-]+(?::\d+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?", re.ASCII
 )
 
+_IDENTIFIER = re.compile(r"[0-9a-f]{64}")  # Docker takes such a name for an image's identifier
+_LONGEST = 255
+
 _PIECE = 1024 * 1024
 
 
@@ -86,7 +89,7 @@ def parse(text: str) -> Reference:
     if transport in {DOCKER_ARCHIVE, "docker-daemon", "docker", "containers-storage"}:
         valid = _NAME
         name = tag if transport == DOCKER_ARCHIVE else re.sub(r"^(//|\[.*\])", "", path)
-    if name and not valid.fullmatch(name):
+    if name and (not valid.fullmatch(name) or len(name) > _LONGEST or _IDENTIFIER.fullmatch(name)):
         message = f"`{text}`: {shown(name)} is not a valid name for an image"
         raise ImageError(message)
     return target

@@ -40,7 +40,7 @@ def read(reference: Reference, platform: str | None, stack: ExitStack) -> list[E
     require(failing)
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
     source = f"{reference.transport}:{reference.path}"
-    place = _Remote(folder, lambda: copy(source, f"dir:{folder}", failing, platform))
+    place = _Remote(folder, lambda path: copy(source, f"dir:{path}", failing, platform))
     if reference.transport == _REGISTRY and platform is None:
         place.inspect(source)
     return layout.read(place, reference.text, None)
@@ -52,10 +52,12 @@ class _Remote(layout.SkopeoFolder):
     Where the cache has the contents of all layers, manifest and config are enough.
     """
 
-    def __init__(self, path: str, fetch: Callable[[], None]) -> None:
-        super().__init__(path)
+    def __init__(self, folder: str, fetch: Callable[[str], None]) -> None:
+        super().__init__(os.path.join(folder, "known"))
+        os.mkdir(self.path)
+        self._folder = folder
         self._lock = threading.Lock()
-        self._fetch: Callable[[], None] | None = fetch
+        self._fetch: Callable[[str], None] | None = fetch
 
     def inspect(self, source: str) -> None:
         """Save manifest and config of the image that skopeo calls `source`, if that works."""
@@ -73,8 +75,10 @@ class _Remote(layout.SkopeoFolder):
         if self._fetch is not None and not super().has(name):
             with self._lock:
                 if self._fetch is not None:
-                    self._fetch()
-                    self._fetch = None
+                    copied = os.path.join(self._folder, "image")
+                    os.mkdir(copied)
+                    self._fetch(copied)
+                    self.path, self._fetch = copied, None
         return super().open(name)
 
     def has(self, name: str) -> bool:
