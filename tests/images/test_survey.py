@@ -88,9 +88,7 @@ def test_an_image_that_cannot_be_examined_does_not_stop_the_others(tmp_path: Pat
     assert [answer.error is None for answer in answers] == [False, False, True]
     assert answers[0].error is not None
     assert answers[0].error.startswith(f"`{bad}`: the layer sha256:")
-    assert answers[1].error == (
-        "`nothing` is not an image: not a known transport, nor a layout, nor a tar"
-    )
+    assert answers[1].error == ("`nothing` does not exist")
 
 
 def test_what_nobody_foresaw_is_an_error_of_that_image(
@@ -262,7 +260,7 @@ def test_an_executor_that_breaks_is_told(tmp_path: Path) -> None:
 
 def die_once(named: Any, options: Options) -> uvshim.Surveyed:
     """Die in place of the first answer, and of every one about `poison`."""
-    text = survey._text(named)
+    text = named.text
     mark = os.path.join(str(options.cache), "died")
     if text == "poison" or not os.path.exists(mark):
         with open(mark, "w"):

@@ -14,7 +14,7 @@ from uvshim.commands.fix_report import Fixed, as_json, say
 from uvshim.errors import NOT_RENAMED, ImageError, UvshimError
 from uvshim.images import ending, reference, sources
 from uvshim.images.fix import image as fixing
-from uvshim.images.fix import write
+from uvshim.images.fix import names, write
 from uvshim.messages import counted, printable
 from uvshim.uv import process
 
@@ -123,11 +123,11 @@ def _fix(name: str, output: str | None, gate: Gate, options: argparse.Namespace)
         if source is None:
             message = f"`{name}` does not exist, or is not the name of an image"
             raise ImageError(message)
-        target = None if output is None else write.parse(output)
+        target = None if output is None else names.parse(output)
         with sources.opened(source, options.platform) as entries:
             absent = [sources.named(one) for entry in entries for one in entry.lacking]
             chosen = [entry for entry in entries if next(entry.images, None)]
-            if target and len(chosen) > 1 and not write.holds_several(target):
+            if target and len(chosen) > 1 and not names.holds_several(target):
                 message = (
                     f"`{source.text}` names {len(chosen)} images, and `{target.text}` one. "
                     f"Name one of them, such as `{chosen[0].reference}`"

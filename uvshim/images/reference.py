@@ -44,6 +44,11 @@ class Reference(NamedTuple):
     tag: str | None
     """A tag, the name of a repository, a digest, or ``@N``."""
 
+    def absolute(self) -> Reference:
+        """Return it with an absolute path, for processes in other directories."""
+        direct = self.transport in {"", *DIRECT} and self.path != archive.STANDARD_INPUT
+        return self._replace(path=os.path.abspath(self.path)) if direct else self
+
 
 def parse(text: str) -> Reference | None:
     """Return the reference to an image in `text`, or None if it is something else.

@@ -99,23 +99,27 @@ def survey(
     """
     gate = Gate([("exclude", list(exclude))])
     options = Options(gate, None if cache is None else os.fspath(cache), platform=platform)
-    named = [_parsed(os.fspath(each)) for each in images]
+    named = _named(images)
     if executor is None:
         return (answer(one, options) for one in named)
-    named = [_absolute(one) for one in named]
-    return (_outcome(one, future) for one, future in _completed(executor, named, options))
+    return _from(executor, named, options)
 
 
-def _parsed(text: str) -> Reference | str:
-    """Return the reference in `text`, or `text` itself if it is none."""
-    return reference.parse(text) or text
+def _named(images: Iterable[str | os.PathLike[str]]) -> list[Reference]:
+    """Return the references to `images`; what is none is taken for a path."""
+    texts = [os.fspath(each) for each in images]
+    return [reference.parse(text) or reference.Reference(text, "", text, None) for text in texts]
 
 
-def _absolute(named: Reference | str) -> Reference | str:
-    """Return `named` with an absolute path, for processes in other directories."""
-    if isinstance(named, str) or named.transport not in {"", *reference.DIRECT}:
-        return named
-    return named._replace(path=os.path.abspath(named.path))
+def _from(
+    executor: Executor, named: list[Reference], options: Options
+) -> Generator[Surveyed, None, None]:
+    """Yield the answers about all that is `named`, as `executor` gives them."""
+    from concurrent.futures import as_completed
+
+    futures = {executor.submit(answer, one.absolute(), options): one for one in named}
+    for future in as_completed(futures):
+        yield _outcome(futures[future], future)
 
 
 def on_cluster(
@@ -136,11 +140,9 @@ def on_cluster(
     except (OSError, ValueError) as error:
         message = f"no Dask scheduler answers at `{scheduler}`: {error}"
         raise ImageError(message) from None
-    named = [_absolute(_parsed(os.fspath(each))) for each in images]
     pool = client.get_executor(pure=False, retries=2)  # type: ignore[no-untyped-call]
     with client, pool as executor:
-        for one, future in _completed(executor, named, options):
-            yield _outcome(one, future)
+        yield from _from(executor, _named(images), options)
 
 
 def in_processes(
@@ -150,37 +152,31 @@ def in_processes(
 
     If a process dies, such as for lack of memory, its images are tried again, each alone.
     """
-    named = [_parsed(os.fspath(each)) for each in images]
-    streams = [one for one in named if not isinstance(one, str) and archive.is_stream(one.path)]
-    named = [one for one in named if one not in streams]
-    alone = options._replace(threads=jobs)
-    yield from (answer(one, alone) for one in streams)  # no other process can read them
-    if jobs == 1 or len(named) <= 1:
-        yield from (answer(one, alone) for one in named)
+    named = _named(images)
+    here = [one for one in named if jobs == 1 or len(named) == 1 or archive.is_stream(one.path)]
+    for one in here:  # no other process can read a stream
+        yield answer(one, options._replace(threads=jobs))
+    others = [one for one in named if one not in here]
+    if not others:
         return
-    with contextlib.ExitStack() as stack:
-        if options.cache is None:  # the processes share what they read
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
-            options = options._replace(cache=directory)
-        yield from _from_pool(named, jobs, options)
-
-
-def _from_pool(named: list[Reference | str], jobs: int, options: Options) -> Iterator[Surveyed]:
-    """Yield the answers about all that is `named`, from `jobs` processes."""
     from concurrent.futures import as_completed
     from concurrent.futures.process import BrokenProcessPool
 
     again = []
-    with _pool(min(jobs, len(named))) as executor:
-        futures = {executor.submit(_cleanly, one, options): one for one in named}
-        for future in as_completed(futures):
-            if isinstance(future.exception(), (BrokenProcessPool, SystemExit)):
-                again.append(futures[future])
-            else:
-                yield future.result()
-    for one in again:
-        with _pool(1) as executor:
-            yield _outcome(one, executor.submit(_cleanly, one, options))
+    with contextlib.ExitStack() as stack:
+        if options.cache is None:  # the processes share what they read
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
+            options = options._replace(cache=directory)
+        with _pool(min(jobs, len(others))) as executor:
+            futures = {executor.submit(_cleanly, one, options): one for one in others}
+            for future in as_completed(futures):
+                if isinstance(future.exception(), (BrokenProcessPool, SystemExit)):
+                    again.append(futures[future])
+                else:
+                    yield future.result()
+        for one in again:
+            with _pool(1) as executor:
+                yield _outcome(one, executor.submit(_cleanly, one, options))
 
 
 @contextlib.contextmanager
@@ -199,37 +195,24 @@ def _pool(processes: int) -> Iterator[Executor]:
             raise
 
 
-def _cleanly(named: Reference | str, options: Options) -> Surveyed:
+def _cleanly(named: Reference, options: Options) -> Surveyed:
     """Return the answer, in another process; remove temporary files if a signal ends it."""
     with ending.cleanly():
         return answer(named, options)
 
 
-def _completed(
-    executor: Executor, named: list[Reference | str], options: Options
-) -> Iterator[tuple[Reference | str, Future[Surveyed]]]:
-    """Yield each of `named` with its future, as `executor` is done with them."""
-    from concurrent.futures import as_completed
-
-    futures = {executor.submit(answer, one, options): one for one in named}
-    return ((futures[future], future) for future in as_completed(futures))
-
-
-def _outcome(named: Reference | str, future: Future[Surveyed]) -> Surveyed:
+def _outcome(named: Reference, future: Future[Surveyed]) -> Surveyed:
     """Return the answer in `future`, or one that says why there is none."""
     error = future.exception()
     if error is None:
         return future.result()
     reason = str(error) or type(error).__name__
-    return Surveyed(_text(named), (), _of(_text(named), f"the worker failed: {reason}"))
+    return Surveyed(named.text, (), _of(named.text, f"the worker failed: {reason}"))
 
 
-def answer(named: Reference | str, options: Options) -> Surveyed:
-    """Return the answer for what is `named`: a reference, or what should be one. Raise nothing."""
-    text = _text(named)
-    if isinstance(named, str):
-        reason = f"`{named}` is not an image: not a known transport, nor a layout, nor a tar"
-        return Surveyed(text, (), reason)
+def answer(named: Reference, options: Options) -> Surveyed:
+    """Return the answer for what is `named`. Raise nothing."""
+    text = named.text
     kept = cache.usual_directory() if options.cache == USUAL else options.cache
     try:
         store = _store(kept, options.threads)
@@ -248,10 +231,6 @@ def answer(named: Reference | str, options: Options) -> Surveyed:
 def _of(text: str, reason: str) -> str:
     """Return the `reason` with the reference `text` in front, unless that is in it."""
     return reason if f"`{text}`" in reason else f"`{text}`: {reason}"
-
-
-def _text(named: Reference | str) -> str:
-    return named if isinstance(named, str) else named.text
 
 
 @functools.lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ from uvshim.check.report import Gate
 from uvshim.errors import ImageError, UvshimError
 from uvshim.images import compression, reference, sources
 from uvshim.images.fix import image as fixing
-from uvshim.images.fix import write
+from uvshim.images.fix import names, write
 from uvshim.images.sources import layout
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def fix(path: Path, old: str = "old", new: str = "new") -> FixedImage:
     assert named is not None
     with sources.opened(named) as (entry,):
         fixed = fixing.fix(entry, Gate())
-        write.write(write.parse(f"oci:{path}:{new}"), [fixed])
+        write.write(names.parse(f"oci:{path}:{new}"), [fixed])
     return fixed
 
 
@@ -247,7 +247,7 @@ def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch)
     assert named is not None
     with sources.opened(named) as (entry,):
         making.add(image(making, RIGHT), "meanwhile")
-        write.write(write.parse(f"oci:{making.path}:new"), [fixing.fix(entry, Gate())])
+        write.write(names.parse(f"oci:{making.path}:new"), [fixing.fix(entry, Gate())])
     assert reads == [str(making.path)] * 2  # the second time under the lock, to add a tag
     assert list(index(making.path)) == ["old", "meanwhile", "new"]
 

@@ -19,7 +19,7 @@ from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
 from uvshim.images import reference, sources
-from uvshim.images.fix import entries, image, layer, write
+from uvshim.images.fix import entries, image, layer, names, write
 from uvshim.images.layer import changes
 from uvshim.rename import on_disk
 
@@ -47,7 +47,7 @@ def fixed(
     with sources.opened(named) as (source,):
         result = image.fix(source, gate)
         if result.changed:
-            assert write.write(write.parse(f"oci:{path}:new"), [result]) is None
+            assert write.write(names.parse(f"oci:{path}:new"), [result]) is None
     return path, result
 
 

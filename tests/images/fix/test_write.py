@@ -30,7 +30,7 @@ from uvshim.check.report import Gate
 from uvshim.errors import ImageError
 from uvshim.images import reference, sources
 from uvshim.images.fix import image as fixing
-from uvshim.images.fix import write
+from uvshim.images.fix import names, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ OTHER = tar(under(SITE, installed("zope_deferred-1.0", "zope.deferred")))
 
 def fix(source: str, target: str) -> str | None:
     """Fix the images called `source` as `target`; return what `write.write` does."""
-    named, goal = reference.parse(source), write.parse(target)
+    named, goal = reference.parse(source), names.parse(target)
     assert named is not None
     with sources.opened(named) as entries:
         return write.write(goal, [fixing.fix(entry, Gate()) for entry in entries])
@@ -233,7 +233,7 @@ def test_a_name_is_written_as_docker_load_accepts_it(
 )
 def test_a_name_that_nobody_accepts_is_refused(text: str) -> None:
     with pytest.raises(ImageError, match="is not a valid name for an image"):
-        write.parse(text)
+        names.parse(text)
 
 
 @pytest.mark.parametrize("transport", ["oci-archive", "docker-archive", "dir"])
@@ -381,11 +381,11 @@ def test_a_failure_leaves_everything_as_it_was(
 )
 def test_a_target_must_say_what_it_is(text: str) -> None:
     with pytest.raises(ImageError, match="does not say what to write"):
-        write.parse(text)
+        names.parse(text)
 
 
 def test_without_skopeo_it_is_said_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ImageError, match="apt-get install skopeo"):
-        write.parse("docker://registry.example/app:1")
-    assert write.parse("oci:new:1").transport == "oci"
+        names.parse("docker://registry.example/app:1")
+    assert names.parse("oci:new:1").transport == "oci"

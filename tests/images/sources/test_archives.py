@@ -304,14 +304,13 @@ def test_a_stream_is_read(
 ) -> None:
     """As `docker save app | uvshim check -` and `uvshim check <(docker save app)`."""
     content = compress(docker_archive(tmp_path / "x.tar", [BROKEN]).read_bytes())
-    command: list[object] = [uvshim, "check", "--no-cache", "-"]
+    command = [str(uvshim), "check", "--no-cache", "-"]
     if way == "pipe":
-        command[-1] = pipe = tmp_path / "pipe"
+        pipe = tmp_path / "pipe"
+        command[-1] = str(pipe)
         os.mkfifo(pipe)
         threading.Thread(target=pipe.write_bytes, args=(content,)).start()
-    done = subprocess.run(
-        [str(word) for word in command], input=content, capture_output=True, check=False
-    )
+    done = subprocess.run(command, input=content, capture_output=True, check=False)
     assert done.returncode == 1, done.stderr
     assert f"docker-archive:{command[-1]}:app:latest /opt/app: broken" in done.stdout.decode()
 
@@ -321,7 +320,7 @@ def test_a_stream_among_others_is_read_by_this_process(
 ) -> None:
     image = layout(tmp_path / "x", [FINE])
     content = docker_archive(tmp_path / "x.tar", [BROKEN]).read_bytes()
-    command = [uvshim, "check", "--no-cache", "--jobs", "2", "-", str(image), f"oci:{image}"]
+    command = [str(uvshim), "check", "--no-cache", "--jobs", "2", "-", str(image), f"oci:{image}"]
     done = subprocess.run(command, input=content, capture_output=True, check=False)
     assert b"3 images: 1 broken" in done.stdout
 

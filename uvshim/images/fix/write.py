@@ -11,17 +11,15 @@ import contextlib
 import io
 import json
 import os
-import re
 import stat
 import tarfile
 import tempfile
-from typing import IO, TYPE_CHECKING, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from uvshim.errors import ImageError
-from uvshim.images import image, reference
 from uvshim.images.blob import Folder, in_memory
-from uvshim.images.image import FULL_NAME, TAG
-from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
+from uvshim.images.fix import names
+from uvshim.images.reference import DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
 from uvshim.images.sources import docker, layout, skopeo
 from uvshim.rename.names import shown
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
     from uvshim.images.blob import Blob
     from uvshim.images.fix.image import FixedImage
+    from uvshim.images.fix.names import Named
     from uvshim.images.image import Json
     from uvshim.images.reference import Reference
 
@@ -42,62 +41,7 @@ _NO_IMAGES: Json = {"schemaVersion": 2, "manifests": []}
 # What is being written has such a name; a killed run leaves it, and the next one overwrites it.
 _UNFINISHED = ".uvshim-unfinished"
 
-# What is added to the tag of an image where a person names none.
-_SUFFIX = "-fixed"
-
-# Tags in an index (OCI annotations, "ref.name"), and what Docker accepts as repository and tag
-# (distribution, "reference"). A registry's host may be in front of the repository.
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_REF_NAME = re.compile(r"[A-Za-z0-9]+([-._:@/+]+[A-Za-z0-9]+)*", re.ASCII)
-_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
-_NAME = re.compile(
-    rf"(?:[A-Za-z0-9.-]+(?::\d+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?", re.ASCII
-)
-
-_IDENTIFIER = re.compile(r"[0-9a-f]{64}")  # Docker takes such a name for an image's identifier
-_LONGEST = 255
-
 _PIECE = 1024 * 1024
-
-
-class _Named(NamedTuple):
-    """An image and the names that it gets."""
-
-    image: FixedImage
-    tag: str | None
-    names: list[str]
-
-
-def parse(text: str) -> Reference:
-    """Return the reference to a place that can be written. Raise `ImageError`."""
-    transport, colon, rest = text.partition(":")
-    if not colon or transport not in (*reference.DIRECT, *reference.THROUGH_SKOPEO):
-        message = (
-            f"`{text}` does not say what to write. Begin with the kind of place, "
-            "as in: oci:DIRECTORY:TAG or docker://REGISTRY/NAME:TAG"
-        )
-        raise ImageError(message)
-    direct = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE)
-    path, _, tag = rest.partition(":") if transport in direct else (rest, "", "")
-    target = reference.Reference(text, transport, path, tag or None)
-    if transport not in direct:
-        skopeo.require(f"`{text}` is written with skopeo")
-    if transport in {OCI_ARCHIVE, DOCKER_ARCHIVE, DIR} and os.path.lexists(path):
-        message = f"`{path}` exists: uvshim modifies no archive. Name a new file"
-        raise ImageError(message)
-    name, valid = tag, _REF_NAME
-    if transport in {DOCKER_ARCHIVE, "docker-daemon", "docker", "containers-storage"}:
-        valid = _NAME
-        name = tag if transport == DOCKER_ARCHIVE else re.sub(r"^(//|\[.*\])", "", path)
-    if name and (not valid.fullmatch(name) or len(name) > _LONGEST or _IDENTIFIER.fullmatch(name)):
-        message = f"`{text}`: {shown(name)} is not a valid name for an image"
-        raise ImageError(message)
-    return target
-
-
-def holds_several(target: Reference) -> bool:
-    """Return True if several images can be written to `target`, each under its own tag."""
-    return target.transport in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE} and target.tag is None
 
 
 def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
@@ -105,7 +49,7 @@ def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
 
     Raise `ImageError`; then nothing has changed.
     """
-    named = [_named(target, each) for each in images]
+    named = [names.named(target, each) for each in images]
     tags = [(each.tag, *(each.names if target.transport != OCI else ())) for each in named]
     if len(set(tags)) < len(tags):
         message = (
@@ -127,54 +71,6 @@ def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
     return None
 
 
-# --- names ----------------------------------------------------------------------------------------
-
-
-def _named(target: Reference, fixed: FixedImage) -> _Named:
-    """Return `fixed` with its names in `target`: without a tag there, those before and a suffix."""
-    entry = fixed.entry
-    before = [docker.familiar(name) for name in entry.names]
-    if target.tag is None:
-        tag = entry.tag or _tag_of([*before, entry.reference.partition(":")[2]][0]) or "latest"
-        return _Named(fixed, tag + _SUFFIX, [name + _SUFFIX for name in before])
-    if target.transport == DOCKER_ARCHIVE:
-        name = docker.familiar(target.tag)
-        return _Named(fixed, _tag_of(name), [name])
-    repositories = {name.rpartition(":")[0] for name in before}
-    if _TAG.fullmatch(target.tag):
-        return _Named(fixed, target.tag, [f"{each}:{target.tag}" for each in sorted(repositories)])
-    names = [docker.familiar(target.tag)] if _NAME.fullmatch(target.tag) else []
-    return _Named(fixed, target.tag, names)
-
-
-def _tag_of(name: str) -> str | None:
-    """Return the tag in the `name` of an image; None if it has none."""
-    tag = name.rpartition(":")[2]
-    return tag if tag != name and _TAG.fullmatch(tag) else None
-
-
-def _descriptor(named: _Named, *, full: bool) -> Json:
-    """Return the descriptor of an image with its names, for an index."""
-    annotations = dict(image.as_object(named.image.descriptor.get("annotations")))
-    annotations.pop(TAG, None)
-    if annotations.get(FULL_NAME) and named.tag != named.image.entry.tag:
-        del annotations[FULL_NAME]
-    if named.tag is not None:
-        annotations[TAG] = named.tag
-    if full and named.names:
-        annotations[FULL_NAME] = _full(named.names[0])
-    others = {key: value for key, value in named.image.descriptor.items() if key != "annotations"}
-    return {**others, "annotations": annotations} if annotations else others
-
-
-def _full(name: str) -> str:
-    """Return the `name` of an image with its registry, as containerd writes it."""
-    first, slash, _ = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return name
-    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
-
-
 # --- a layout -------------------------------------------------------------------------------------
 
 
@@ -192,7 +88,7 @@ def _locked(directory: str) -> Iterator[None]:
         os.close(descriptor)  # which releases the lock
 
 
-def _to_layout(path: str, images: Sequence[_Named]) -> None:
+def _to_layout(path: str, images: Sequence[Named]) -> None:
     """Add `images` to the layout at `path`, which is created if it is missing."""
     with contextlib.ExitStack() as undo:
         _make_directory(path, undo)
@@ -206,7 +102,7 @@ def _to_layout(path: str, images: Sequence[_Named]) -> None:
             for one in images:
                 for blob in one.image.blobs.values():
                     _add_blob(path, blob, changes)
-            new = [_descriptor(each, full=False) for each in images]
+            new = [names.descriptor(each, full=False) for each in images]
             tags = {each.tag for each in images} - {None}
             old = [one.raw for one in listed if one.tag not in tags and one.raw not in new]
             _replace(path, layout.INDEX, _dumped({**raw, "manifests": old + new}))
@@ -277,7 +173,7 @@ def _dumped(raw: object) -> bytes:
 # --- an archive -----------------------------------------------------------------------------------
 
 
-def _to_archive(path: str, images: Sequence[_Named]) -> None:
+def _to_archive(path: str, images: Sequence[Named]) -> None:
     """Write a new archive to `path` that is an OCI layout and has Docker's manifest.json.
 
     So `docker load` and readers of ``oci-archive:`` find the same images.
@@ -289,7 +185,7 @@ def _to_archive(path: str, images: Sequence[_Named]) -> None:
             blobs = {digest: blob for one in images for digest, blob in one.image.blobs.items()}
             for digest, blob in blobs.items():
                 _add_member(archive, layout.path_of(digest), blob)
-            listed = [_descriptor(each, full=True) for each in images]
+            listed = [names.descriptor(each, full=True) for each in images]
             documents = {
                 _LAYOUT_FILE: _LAYOUT,
                 layout.INDEX: {**_NO_IMAGES, "manifests": listed},
@@ -302,7 +198,7 @@ def _to_archive(path: str, images: Sequence[_Named]) -> None:
         os.rename(unfinished, path)
 
 
-def _listed(named: _Named) -> Json:
+def _listed(named: Named) -> Json:
     """Return the entry of an image in manifest.json: for one platform, this machine's if any."""
     wanted = f"linux/{_ARCHITECTURES.get(os.uname().machine, os.uname().machine)}"
     platforms = named.image.platforms

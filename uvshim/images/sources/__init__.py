@@ -58,6 +58,9 @@ def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStac
         raise ImageError(message)
     if transport == DIR:
         return layout.read(layout.SkopeoFolder(path), reference.text, None)
+    if not transport and os.path.isdir(path) and not os.path.exists(f"{path}/{layout.INDEX}"):
+        message = f"`{path}` is a directory and not an OCI layout: it has no {layout.INDEX}"
+        raise ImageError(message)
     if transport == OCI or (not transport and os.path.isdir(path)):
         return layout.read(Folder(path), f"{OCI}:{path}", tag)
     found = archive.opened(path, stack)
