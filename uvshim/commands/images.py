@@ -72,11 +72,8 @@ def _with_progress(found: Iterable[Surveyed], total: int, *, quiet: bool) -> Ite
         yield from found
         return
     off = quiet or not sys.stderr.isatty()
-    look: dict[str, Any] = {
-        "leave": False,
-        "disable": off,
-        "ncols": shutil.get_terminal_size().columns,  # not 0, as some terminals say
-    }
+    columns, rows = shutil.get_terminal_size()  # not 0, which some terminals say of themselves
+    look: dict[str, Any] = {"leave": False, "disable": off, "ncols": columns, "nrows": rows}
     if total > 1:
         yield from tqdm(found, total=total, unit="image", **look)
         return

@@ -78,7 +78,7 @@ class Archive:
         return self._place(name) is not None
 
     def size(self, name: str) -> int:
-        """Return the size of a member in bytes; 0 if there is none."""
+        """Return the size of a member in bytes; 0 if it does not exist."""
         return (self._place(name) or (0, 0))[1]
 
     def _place(self, name: str) -> tuple[int, int] | None:

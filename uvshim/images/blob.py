@@ -103,7 +103,7 @@ class Blob(NamedTuple):
         self.place.open(self.name).close()
 
     def document(self) -> bytes:
-        """Return all of it. Raise `ImageError` if it is damaged, or too long to be JSON."""
+        """Return its content. Raise `ImageError` if it is damaged, or too long to be JSON."""
         content = b""
         with contextlib.closing(self.open()) as file:
             while piece := file.read(_DOCUMENT_LIMIT + 1 - len(content)):

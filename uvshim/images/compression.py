@@ -131,7 +131,7 @@ def _gzip(file: IO[bytes]) -> IO[bytes]:
 
 
 def _zstd(why: str) -> Any:
-    """Return the module for zstd. Raise `ImageError`, which begins with `why`, if there is none."""
+    """Return the module for zstd. Raise `ImageError` with `why` if it is not installed."""
     if module := _zstd_module():
         return module
     message = (

@@ -152,7 +152,7 @@ class Entry(NamedTuple):
             yield from child.lacking
 
     def limited_to(self, platform: str) -> Entry | None:
-        """Return it with images for `platform` only; None if there are none."""
+        """Return it with images for `platform` only; None without such images."""
         if self.image is not None:
             own = self.image.platform
             return self if own is not None and own.matches(platform) else None
@@ -210,7 +210,7 @@ def as_text(value: object, what: str) -> str:
 def as_digest(value: object, what: str) -> str:
     """Return `value` if it is a valid digest. Raise `ImageError`."""
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        message = f"{what} has a digest that is not one: {shown(str(value))}"
+        message = f"{what} has an invalid digest: {shown(str(value))}"
         raise ImageError(message)
     return value
 
@@ -220,7 +220,7 @@ def descriptor(value: object, what: str) -> Descriptor:
     raw = as_object(value)
     size = raw.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        message = f"{what} has a size that is not one: {shown(str(size))}"
+        message = f"{what} has an invalid size: {shown(str(size))}"
         raise ImageError(message)
     media_type = as_text(raw.get("mediaType"), f"`mediaType` in {what}")
     return Descriptor(media_type, as_digest(raw.get("digest"), what), size, raw)

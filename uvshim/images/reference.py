@@ -33,7 +33,7 @@ _TAG_AND_DIGEST = re.compile(r"(//.*/[^/:@]+|//[^/:@]+):[\w.-]+(@sha\d+:[0-9a-f]
 
 
 class Reference(NamedTuple):
-    """The name of one or more images."""
+    """The name of an image, or of several."""
 
     text: str
     """As the person wrote it."""

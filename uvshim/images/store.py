@@ -33,7 +33,7 @@ class Store:
         """Use the cache in `directory`, or none. Raise `ImageError` if it is not uvshim's.
 
         Several `threads` read the layers of one image: most of the time is spent in libraries that
-        let others run meanwhile.
+        release Python's lock.
         """
         self._threads = threads
         self._cache = None if directory is None else Cache(directory)

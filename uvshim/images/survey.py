@@ -106,7 +106,7 @@ def survey(
 
 
 def _named(images: Iterable[str | os.PathLike[str]]) -> list[Reference]:
-    """Return the references to `images`; what is none is taken for a path."""
+    """Return the references to `images`; anything else counts as a path."""
     texts = [os.fspath(each) for each in images]
     return [reference.parse(text) or reference.Reference(text, "", text, None) for text in texts]
 
@@ -202,7 +202,7 @@ def _cleanly(named: Reference, options: Options) -> Surveyed:
 
 
 def _outcome(named: Reference, future: Future[Surveyed]) -> Surveyed:
-    """Return the answer in `future`, or one that says why there is none."""
+    """Return the answer in `future`, or one with the reason for its failure."""
     error = future.exception()
     if error is None:
         return future.result()

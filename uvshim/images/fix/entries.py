@@ -30,9 +30,9 @@ _KEPT = 1024 * 1024
 _MOST_KEPT = 64 * 1024 * 1024
 LIMIT = 64 * 1024 * 1024
 
-# What an extended header says of one entry only: a copy has a name and a length of its own (pax,
-# "pax Extended Header"; GNU tar, "Storing Sparse Files"). Attributes of overlayfs say what lower
-# layers show: a copy of `trusted.overlay.opaque` would hide them.
+# What an extended header says of one entry only: a copy has another name and length (pax,
+# "pax Extended Header"; GNU tar, "Storing Sparse Files"). Attributes of overlayfs hide lower
+# layers, such as `trusted.overlay.opaque`: a copy would hide everything in the directory.
 _OF_ONE_ENTRY = re.compile(
     r"path|linkpath|size|hdrcharset|GNU\.sparse\..*|(SCHILY|LIBARCHIVE)\.xattr\.\w+\.overlay\..*"
 )

@@ -86,8 +86,8 @@ def _report(found: Environment, gate: Gate, image: Image) -> Report:
     return Report(found, diagnosis, gate, image.reference, image.digest, platform)
 
 
-class _Meanwhile:
-    """A tree in which some directories have been renamed. Only their names are changed in it."""
+class _RenamedTree:
+    """A tree with some renamed directories. Nothing is below their new names."""
 
     def __init__(self, below: ImageTree, directory: str) -> None:
         self._directory = directory
@@ -140,12 +140,12 @@ class _Building:
 
         As on a disk, each plan is made when those before it have been carried out.
         """
-        meanwhile = _Meanwhile(self._tree, directory)
-        for own in dist_infos(meanwhile.present):
+        current = _RenamedTree(self._tree, directory)
+        for own in dist_infos(current.present):
             path = posixpath.join(directory, own)
             try:
                 wanted = plan.make(
-                    meanwhile, path, lambda name: not gate.excludes(name), in_use=in_use
+                    current, path, lambda name: not gate.excludes(name), in_use=in_use
                 )
             except names.MetadataError as error:
                 if not plan.is_beyond_doubt(own):
@@ -153,11 +153,11 @@ class _Building:
                 continue
             if wanted is None or not wanted.wrong:
                 continue
-            if obstacle := wanted.obstacle or self._obstacle(wanted, meanwhile.present):
+            if obstacle := wanted.obstacle or self._obstacle(wanted, current.present):
                 yield LeftAlone(path, obstacle)
                 continue
-            meanwhile.present.discard(own)
-            meanwhile.present.add(wanted.directory)
+            current.present.discard(own)
+            current.present.add(wanted.directory)
             yield wanted
 
     def _obstacle(self, wanted: Plan, present: set[str]) -> str:
@@ -247,5 +247,5 @@ def _below(node: Node | None, name: str) -> Iterator[tuple[str, Node]]:
 
 
 def _key(node: Node) -> Key | None:
-    """Return which entry of which layer describes `node`; None if there is none."""
+    """Return which entry of which layer describes `node`; None without one."""
     return None if node.layer is None else (node.layer, node.number)

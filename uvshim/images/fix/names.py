@@ -30,7 +30,7 @@ _NAME = re.compile(
     rf"(?:[A-Za-z0-9.-]+(?::\d+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?", re.ASCII
 )
 
-_IDENTIFIER = re.compile(r"[0-9a-f]{64}")  # Docker takes such a name for an image's identifier
+_IDENTIFIER = re.compile(r"[0-9a-f]{64}")  # for Docker, the identifier of an image
 _LONGEST = 255
 
 

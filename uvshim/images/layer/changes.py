@@ -1,4 +1,4 @@
-"""What one layer of an image changes in the layers below it, as far as the diagnosis needs it.
+"""What one layer of an image changes in the layers below it, for the diagnosis.
 
 A layer is a tar of changes (OCI Image Format Specification, "Image Layer Filesystem Changeset").
 Little of it is kept: the names in it, and the content of the few files that are `wanted`.
@@ -42,7 +42,7 @@ class File(NamedTuple):
     """Which entry of that layer it is, counted from 0."""
     size: int
     content: bytes | None
-    """The beginning of it, as far as it is kept; None if it is not."""
+    """Its beginning, if it is kept; else None."""
 
 
 class Link(NamedTuple):

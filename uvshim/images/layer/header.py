@@ -1,6 +1,6 @@
 """The headers of a tar, most of which are read in a few steps.
 
-tarfile would take as long for them as it takes to decompress a layer.
+With tarfile alone, reading them would need as much time as decompressing the layer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tar that a layer is: decompressed and verified while it is read once, front to back.
 
-What tarfile would hold in memory is bounded, and what it passes over in silence is an error.
+What tarfile would hold in memory is bounded, and what it silently ignores is an error.
 """
 
 from __future__ import annotations
@@ -131,10 +131,7 @@ class LayerTar:
         self._blob.close()
 
     def _plain(self) -> Header | None:
-        """Return the next header if it is a plain one; None: tarfile has to read it.
-
-        Nearly all are plain, and tarfile would take as long for them as it takes to decompress.
-        """
+        """Return the next header if it is a plain one, as nearly all are; None for tarfile."""
         archive = self._archive
         if archive.pax_headers or not self._quick:
             return None
@@ -168,7 +165,7 @@ class LayerTar:
             self._fail(error)
         except self._errors as error:
             self._fail(error)
-        if header is None and stream.latest.strip(b"\0"):  # tarfile takes it for the end
+        if header is None and stream.latest.strip(b"\0"):  # for tarfile, this is the end
             self._fail("one of its headers is damaged")
         if len(self._archive.pax_headers) > _MOST_GLOBAL_HEADERS:
             self._fail("it has too many global headers")

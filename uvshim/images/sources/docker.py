@@ -53,7 +53,7 @@ def read(archive: Archive, name: str, wanted: str | None) -> list[Entry]:
 
 
 def same_name(one: str, other: str) -> bool:
-    """Return True if Docker takes both names for the same: ``app`` is ``library/app:latest``."""
+    """Return True if both names are the same for Docker: ``app`` is ``library/app:latest``."""
     return familiar(one) == familiar(other)
 
 
