@@ -140,8 +140,8 @@ def opened(path: str, stack: ExitStack) -> Archive | Whole:
     except OSError as error:
         message = f"`{path}` cannot be read: {error.strerror}"
         raise ImageError(message) from None
-    start = _Counted(file, size)
-    blob = Verified(cast("IO[bytes]", start), None)
+    raw = file if size is None else io.BufferedReader(Window(file, 0, size), _PIECE)
+    blob = Verified(raw, None)
     kind = compression.suffix(blob.peek(4))
     if size is not None and not kind:
         return Archive(file, path)
@@ -156,7 +156,7 @@ def opened(path: str, stack: ExitStack) -> Archive | Whole:
             raise ImageError(message)
         if size is not None and _begins_root(head):
             return Whole(file)
-        return Archive(_spooled(head, stream, start, path, stack), path)
+        return Archive(_spooled(head, stream, blob, path, stack), path)
     except compression.errors() as error:
         message = f"`{path}` cannot be decompressed: {error}"
         raise ImageError(message) from None
@@ -181,29 +181,8 @@ def unknown(archive: Archive) -> ImageError:
 _CAPITAL = _WHAT_WORKS[0].upper() + _WHAT_WORKS[1:]
 
 
-class _Counted:
-    """A file of which the bytes that were read are counted."""
-
-    def __init__(self, file: IO[bytes], size: int | None) -> None:
-        self._file = file if size is None else Window(file, 0, size)
-        self.count = 0
-
-    def read(self, length: int) -> bytes:
-        piece: bytes = self._file.read(length) or b""
-        self.count += len(piece)
-        return piece
-
-    def readinto(self, buffer: memoryview) -> int:
-        length: int = self._file.readinto(buffer) or 0  # type: ignore[union-attr]
-        self.count += length
-        return length
-
-    def close(self) -> None:
-        pass
-
-
 def _spooled(
-    head: bytes, stream: IO[bytes], start: _Counted, path: str, stack: ExitStack
+    head: bytes, stream: IO[bytes], blob: Verified, path: str, stack: ExitStack
 ) -> IO[bytes]:
     """Return a temporary file with `head` and the rest of `stream`. Raise `ImageError`."""
     chosen = _chosen_limit()
@@ -213,7 +192,7 @@ def _spooled(
     piece = head
     while piece:
         length += len(piece)
-        usual = min(_SPOOL_LIMIT, max(_NEVER_TOO_MUCH, start.count * _MOST_EXPANDED))
+        usual = min(_SPOOL_LIMIT, max(_NEVER_TOO_MUCH, blob.count * _MOST_EXPANDED))
         limit = chosen or usual
         if length > limit:
             message = (

@@ -156,7 +156,8 @@ class Verified:
         self._digest = digest
         self._size = size
         self._hash = None if digest is None else hashlib.new(digest.partition(":")[0])
-        self._read = 0
+        self.count = 0
+        """How many bytes were read."""
         self._head = b""
 
     def peek(self, length: int) -> bytes:
@@ -192,9 +193,9 @@ class Verified:
 
     def _take(self, piece: bytes | memoryview) -> None:
         """Count and hash the next `piece`."""
-        self._read += len(piece)
+        self.count += len(piece)
         on_read(len(piece))
-        if self._size is not None and self._read > self._size:
+        if self._size is not None and self.count > self._size:
             message = f"{self._digest} is longer than the {self._size} bytes that it should have"
             raise ImageError(message)
         if self._hash is not None:
@@ -209,8 +210,8 @@ class Verified:
         while self.read(_PIECE):
             pass
         self.close()
-        if self._size is not None and self._read != self._size:
-            message = f"{self._digest} has {self._read} bytes instead of {self._size}"
+        if self._size is not None and self.count != self._size:
+            message = f"{self._digest} has {self.count} bytes instead of {self._size}"
             raise ImageError(message)
         if self._hash is not None and self._digest is not None:
             found = f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}"

@@ -146,8 +146,8 @@ class _Fixing:
 
     def _image(self, entry: Entry, image: Image) -> FixedPlatform:
         """Add an image for one platform, with one more layer if something is to be renamed."""
-        moment = _Moment.of(image.config)
-        content, environments = new_layer.rename(image, self._gate, moment.seconds)
+        created, seconds = _moment(image.config)
+        content, environments = new_layer.rename(image, self._gate, seconds)
         raw = entry.raw
         config, layers = entry.blobs[0], image.layers
         if not raw:  # an archive of `docker save` has no manifest
@@ -164,7 +164,7 @@ class _Fixing:
             listed = as_list(raw["layers"], "`layers`")
             kind = _ordinary(str(as_object(listed[-1]).get("mediaType")))
             layer = in_memory(compression.compressed(content, kind))
-            config = in_memory(_config(image, content, environments, moment))
+            config = in_memory(_config(image, content, environments, created))
             layers = (*layers, layer)
             raw = {
                 **raw,
@@ -210,36 +210,32 @@ def _kind(layer: Blob) -> str:
 _OURSELVES = f"uvshim {__version__}"
 
 
-class _Moment(NamedTuple):
-    """The time that new things have, so that the same image always gives the same digest."""
+def _moment(config: Json) -> tuple[str, int]:
+    """Return the time of new things as in a config (RFC 3339), and in seconds since 1970.
 
-    text: str
-    """As in the config of an image (RFC 3339)."""
-    seconds: int
-
-    @staticmethod
-    def of(config: Json) -> _Moment:
-        """Return the time of `SOURCE_DATE_EPOCH`, or of the image with this `config`."""
-        epoch = os.environ.get("SOURCE_DATE_EPOCH")
-        if epoch is not None:
-            try:
-                when = datetime.fromtimestamp(int(epoch), timezone.utc)
-            except (ValueError, OverflowError, OSError):
-                message = f"SOURCE_DATE_EPOCH is not a number of seconds: `{epoch}`"
-                raise UvshimError(message) from None
-            return _Moment(when.strftime("%Y-%m-%dT%H:%M:%SZ"), int(epoch))
-        text = config.get("created")
-        if not isinstance(text, str):
-            return _Moment("1970-01-01T00:00:00Z", 0)
-        try:  # the fraction may have more digits than Python reads, and the zone is mostly UTC
-            when = datetime.fromisoformat(text[:19]).replace(tzinfo=timezone.utc)
-        except ValueError:
-            return _Moment(text, 0)
-        return _Moment(text, max(int(when.timestamp()), 0))
+    It is that of `SOURCE_DATE_EPOCH`, or of the image with this `config`: so the same image always
+    gives the same digest.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None:
+        try:
+            when = datetime.fromtimestamp(int(epoch), timezone.utc)
+        except (ValueError, OverflowError, OSError):
+            message = f"SOURCE_DATE_EPOCH is not a number of seconds: `{epoch}`"
+            raise UvshimError(message) from None
+        return when.strftime("%Y-%m-%dT%H:%M:%SZ"), int(epoch)
+    text = config.get("created")
+    if not isinstance(text, str):
+        return "1970-01-01T00:00:00Z", 0
+    try:  # the fraction may have more digits than Python reads, and the zone is mostly UTC
+        when = datetime.fromisoformat(text[:19]).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return text, 0
+    return text, max(int(when.timestamp()), 0)
 
 
 def _config(
-    image: Image, content: bytes, done: list[tuple[Outcome, Report]], moment: _Moment
+    image: Image, content: bytes, done: list[tuple[Outcome, Report]], created: str
 ) -> bytes:
     """Return the config of `image` with one more layer, the tar `content`."""
     before = image.config
@@ -257,7 +253,7 @@ def _config(
     ):  # buildah refuses an image whose history does not list every layer
         number = sum(len(outcome.renamed) for outcome, _ in done)
         entry = {
-            "created": moment.text,
+            "created": created,
             "created_by": f"{_OURSELVES} fix",
             "comment": f"renormalized {counted(number, 'distribution')}",
         }

@@ -8,7 +8,6 @@ archive is written under another name first. Whatever fails is undone.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import stat
@@ -222,21 +221,8 @@ def _add_member(archive: tarfile.TarFile, name: str, blob: Blob) -> None:
     header.size = blob.size or 0
     header.mode = 0o644
     with contextlib.closing(blob.open()) as file:
-        archive.addfile(header, cast("IO[bytes]", io.BufferedReader(_Raw(file), _PIECE)))
+        archive.addfile(header, cast("IO[bytes]", file))
         file.finish()
-
-
-class _Raw(io.RawIOBase):
-    """A verified blob that does not return fewer bytes than it could, as tarfile expects."""
-
-    def __init__(self, file: object) -> None:
-        self._file = cast("io.RawIOBase", file)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int | None:
-        return self._file.readinto(buffer)  # type: ignore[arg-type]
 
 
 # --- skopeo ---------------------------------------------------------------------------------------
