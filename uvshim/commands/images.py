@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uvshim.check import output
 from uvshim.errors import UvshimError
 from uvshim.images import blob, cache, ending, page, survey
+from uvshim.images.survey import Absent
 from uvshim.messages import BOLD, GREEN, RED, counted, printable
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from uvshim.check.report import Gate, Report
-    from uvshim.images.survey import Absent, DiagnosedImage, Surveyed
+    from uvshim.images.survey import DiagnosedImage, Surveyed
     from uvshim.messages import Messages, Style
 
 
@@ -92,7 +93,8 @@ def as_json(found: Iterable[Surveyed]) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = []
     for answer in found:
         if answer.error is not None:
-            listed.append({"image": answer.reference, "error": answer.error})
+            failed = Absent(answer.reference, None, None)
+            listed.append({**_as_json(failed, ()), "error": answer.error})
         listed.extend(_as_json(one, one.reports) for one in answer.images)
         listed.extend(_as_json(one, (), absent=True) for one in answer.absent)
     return listed
