@@ -123,7 +123,7 @@ def test_several_are_fixed_by_a_pattern_and_one_failure_stops_none(
     assert done.returncode == 2
     assert f"[1/3] `{names[0]}`\n" in done.stderr
     assert f"error: `{names[1]}`: `{tmp_path}/missing` does not exist\n" in done.stderr
-    assert f"`{other}` exists: uvshim modifies no archive. Name a new file\n" in done.stderr
+    assert f"`{other}` exists, and uvshim does not modify it. Name a new file\n" in done.stderr
     assert "latest-fixed" in index(image)
     checked = run(uvshim, "check", "--no-cache", f"{names[0]}-fixed")
     assert checked.returncode == 0, checked.stdout + checked.stderr
@@ -154,7 +154,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "an archive that exists": (
         ["oci:{}:latest", "--output", "oci-archive:{}:1"],
-        "modifies no archive",
+        "does not modify it",
     ),
     "a name that Docker refuses": (
         ["oci:{}:latest", "--output", "docker-archive:new.tar:App:1"],

@@ -99,7 +99,7 @@ def test_killed_before_any_call_that_changes_a_file_and_completed_by_a_second_ru
         }
         done = tools.run_uvshim(*words)
         if done.returncode == 2:  # it was killed after the archive had got its name
-            assert "exists: uvshim modifies no archive" in done.stderr
+            assert "exists, and uvshim does not modify it" in done.stderr
         else:
             assert done.returncode == 0, done.stderr
         assert finished(here) == wanted

@@ -27,6 +27,9 @@ def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
 
     Raises `UvshimError` if a file of names cannot be read, or names none.
     """
+    if "-" in options.environments and "-" in options.images:
+        message = "standard input is either an image (`-`) or a list of images (`--images -`)"
+        raise UvshimError(message)
     listed = [name for path in options.images for name in _listed(path)]
     images = [word for word in options.environments if _is_image(word)]
     environments = [word for word in options.environments if word not in images]

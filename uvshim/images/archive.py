@@ -119,6 +119,8 @@ def looks_like_one(path: str) -> bool:
     """Return True if the file at `path` begins as a tar or as something compressed does."""
     try:
         head = files.read(path, tarfile.BLOCKSIZE) or b""
+    except PermissionError:
+        return not os.access(path, os.X_OK)  # an archive of root's; it is opened, and that is said
     except (OSError, ValueError):
         return False
     return bool(compression.suffix(head[:4])) or _is_header(head)
@@ -187,7 +189,7 @@ def _spooled(
     """Return a temporary file with `head` and the rest of `stream`. Raise `ImageError`."""
     chosen = _chosen_limit()
     temporary = cast("IO[bytes]", tempfile.TemporaryFile(prefix="uvshim-"))  # noqa: SIM115
-    stack.callback(temporary.close)
+    stack.callback(_close, temporary)
     length = 0
     piece = head
     while piece:
@@ -202,12 +204,17 @@ def _spooled(
             raise ImageError(message)
         try:
             temporary.write(piece)
+            temporary.flush()
         except OSError as error:
             message = f"{tempfile.gettempdir()} (set TMPDIR) cannot be written: {error.strerror}"
             raise ImageError(message) from None
         piece = stream.read(_PIECE)
-    temporary.flush()
     return temporary
+
+
+def _close(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # the disk is full, which was said
+        file.close()
 
 
 def _chosen_limit() -> int | None:

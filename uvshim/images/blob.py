@@ -52,7 +52,13 @@ class Folder:
 
     def has(self, name: str) -> bool:
         """Return True if there is a file; see `Place.has`."""
-        return os.path.isfile(os.path.join(self.path, name))
+        try:
+            os.stat(os.path.join(self.path, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # it is not absent: to open it raises a clear error
+            return True
+        return True
 
 
 class Memory:

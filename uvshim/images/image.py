@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.errors import ImageError
+from uvshim.messages import counted
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
@@ -243,7 +244,8 @@ def diff_ids(config: Json, layers: int) -> list[str]:
     listed = as_object(config.get("rootfs")).get("diff_ids")
     found = [as_digest(each, "`diff_ids` in its config") for each in as_list(listed, "`diff_ids`")]
     if len(found) != layers:
-        message = f"it has {layers} layers, and its config lists {len(found)} (`rootfs.diff_ids`)"
+        listed = f"its config lists {len(found)} (`rootfs.diff_ids`)"
+        message = f"it has {counted(layers, 'layer')}, and {listed}"
         raise ImageError(message)
     return found
 

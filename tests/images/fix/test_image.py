@@ -190,7 +190,7 @@ def test_a_config_that_is_in_its_descriptor_is_not_the_one_of_the_new_image(
 
 def test_an_image_whose_config_lists_no_layers_is_an_error(making: Making) -> None:
     making.add(image(making, WRONG, config={"rootfs": {"type": "layers"}}), "old")
-    with pytest.raises(ImageError, match="it has 1 layers, and its config lists 0"):
+    with pytest.raises(ImageError, match="it has 1 layer, and its config lists 0"):
         fix(making.path)
 
 

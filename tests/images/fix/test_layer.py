@@ -114,6 +114,8 @@ MESSES: dict[str, list[Mapping[str, Any]]] = {
     ],
     "what is excluded": [under(SITE, installed("zope_interface-1.0", "zope.interface"))],
     "what pip has put aside": [under(SITE, installed("~slo_cache-1.0", "oslo.cache"))],
+    "an empty directory with a dotted name": [{**CACHE, f"{SITE}/zope.event-1.0.dist-info/": ""}],
+    "an empty directory with a plain name": [{**CACHE, f"{SITE}/zope_event-1.0.dist-info/": ""}],
     "links in it": [
         {**CACHE, f"{OLD}/a": Link("../x"), f"{OLD}/b": Link("METADATA")},
     ],

@@ -31,6 +31,7 @@ from uvshim.errors import ImageError
 from uvshim.images import reference, sources
 from uvshim.images.fix import image as fixing
 from uvshim.images.fix import names, write
+from uvshim.images.sources import skopeo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,6 +226,9 @@ def test_a_name_is_written_as_docker_load_accepts_it(
 @pytest.mark.parametrize(
     "text",
     [
+        *("docker-archive:x.tar:HOST/app:1", "docker-archive:x.tar:-/app:1"),
+        *("docker-archive:x.tar:x.-y/app:1", f"docker-archive:x.tar:{'a' * 238}:1"),
+        *("docker-archive:x.tar:" + "0" * 64, "docker-archive:x.tar:/app"),
         *("docker-archive:x.tar:App:4", "docker-archive:x.tar:a:b:c", "docker-archive:x.tar:-a"),
         *("docker-archive:x.tar:a@sha256:0", "docker-archive:x.tar:a//b", "oci:x:-", "oci:x:a b"),
         *("oci-archive:x.tar:\udcff", "docker-archive:x.tar:app:", "docker-daemon:App:1"),
@@ -236,11 +240,51 @@ def test_a_name_that_nobody_accepts_is_refused(text: str) -> None:
         names.parse(text)
 
 
+@pytest.mark.parametrize("name", ["App:1", "a b", "app@sha256:" + "0" * 64])
+def test_a_name_of_the_input_that_docker_refuses_is_not_written(tmp_path: Path, name: str) -> None:
+    saved = docker_archive(tmp_path / "old.tar", [WRONG], [name])
+    for target in ("docker-archive", "oci-archive"):
+        with pytest.raises(ImageError, match="is not a valid name for an image"):
+            fix(str(saved), f"{target}:{tmp_path}/new.tar")
+    fix(str(saved), f"docker-archive:{tmp_path}/new.tar:app")
+
+
+@pytest.mark.parametrize(
+    "text", ["oci:", "oci::1", "docker-archive:", "dir:", f"oci:x@{digest(b'')}"]
+)
+def test_an_output_without_a_place_or_tag_is_refused(text: str) -> None:
+    with pytest.raises(ImageError, match="does not name a place and a tag"):
+        names.parse(text)
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")
+def test_a_directory_of_skopeo_gets_its_name_in_the_end(
+    tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "new.uvshim-unfinished"
+    left.mkdir()
+    (left / "half").write_text("of a killed run")
+    copy = skopeo.copy
+
+    def failing(*words: Any) -> None:
+        copy(*words)
+        raise ImageError
+
+    monkeypatch.setattr(skopeo, "copy", failing)
+    with pytest.raises(ImageError):
+        fix(source, f"dir:{tmp_path}/new")
+    assert os.listdir(tmp_path) == ["source"]
+    monkeypatch.undo()
+    fix(source, f"dir:{tmp_path}/new")
+    assert sorted(os.listdir(tmp_path)) == ["new", "source"]
+    assert not (tmp_path / "new" / "half").exists()
+
+
 @pytest.mark.parametrize("transport", ["oci-archive", "docker-archive", "dir"])
 def test_what_exists_is_never_modified(tmp_path: Path, source: str, transport: str) -> None:
     path = tmp_path / "there"
     path.write_text("mine")
-    with pytest.raises(ImageError, match="exists: uvshim modifies no archive"):
+    with pytest.raises(ImageError, match="exists, and uvshim does not modify it"):
         fix(source, f"{transport}:{path}:1" if transport != "dir" else f"dir:{path}")
     assert path.read_text() == "mine"
 

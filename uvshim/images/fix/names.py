@@ -25,9 +25,9 @@ _SUFFIX = "-fixed"
 # (distribution, "reference"). A registry's host may be in front of the repository.
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _REF_NAME = re.compile(r"[A-Za-z0-9]+([-._:@/+]+[A-Za-z0-9]+)*", re.ASCII)
-_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
-_NAME = re.compile(
-    rf"(?:[A-Za-z0-9.-]+(?::\d+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?", re.ASCII
+_PART = re.compile(r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*", re.ASCII)
+_HOST = re.compile(
+    r"[A-Za-z0-9]+(-+[A-Za-z0-9]+)*(\.[A-Za-z0-9]+(-+[A-Za-z0-9]+)*)*(:\d+)?", re.ASCII
 )
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{64}")  # for Docker, the identifier of an image
@@ -56,17 +56,42 @@ def parse(text: str) -> Reference:
     target = reference.Reference(text, transport, path, tag or None)
     if transport not in direct:
         skopeo.require(f"`{text}` is written with skopeo")
-    if transport in {OCI_ARCHIVE, DOCKER_ARCHIVE, DIR} and os.path.lexists(path):
-        message = f"`{path}` exists: uvshim modifies no archive. Name a new file"
+    if transport in {*direct, DIR} and (not path or path.endswith(("@sha256", "@sha512"))):
+        message = f"`{text}` does not name a place and a tag, as in: oci:DIRECTORY:TAG"
         raise ImageError(message)
-    name, valid = tag, _REF_NAME
-    if transport in {DOCKER_ARCHIVE, "docker-daemon", "docker", "containers-storage"}:
-        valid = _NAME
-        name = tag if transport == DOCKER_ARCHIVE else re.sub(r"^(//|\[.*\])", "", path)
-    if name and (not valid.fullmatch(name) or len(name) > _LONGEST or _IDENTIFIER.fullmatch(name)):
-        message = f"`{text}`: {shown(name)} is not a valid name for an image"
+    if transport in {OCI_ARCHIVE, DOCKER_ARCHIVE, DIR} and os.path.lexists(path):
+        kind = "directory" if transport == DIR else "file"
+        message = f"`{path}` exists, and uvshim does not modify it. Name a new {kind}"
+        raise ImageError(message)
+    if transport in {"docker-daemon", "docker", "containers-storage"}:
+        _check(re.sub(r"^(//|\[.*\])", "", path))
+    elif tag and transport == DOCKER_ARCHIVE:
+        _check(tag)
+    elif tag and (not _REF_NAME.fullmatch(tag) or len(tag) > _LONGEST):
+        message = f"`{text}`: {shown(tag)} is not a valid name for an image"
         raise ImageError(message)
     return target
+
+
+def _check(name: str) -> None:
+    """Raise `ImageError` if `name` is not one that `docker load` accepts (distribution, reference).
+
+    The first part is a host if it has a dot or a port, or is ``localhost``.
+    """
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = name, "latest"
+    full = _full(repository)
+    host, _, path = full.partition("/")
+    if not (
+        _HOST.fullmatch(host)
+        and all(map(_PART.fullmatch, path.split("/")))
+        and _TAG.fullmatch(tag)
+        and len(full) <= _LONGEST
+        and not _IDENTIFIER.fullmatch(repository)
+    ):
+        message = f"{shown(name)} is not a valid name for an image"
+        raise ImageError(message)
 
 
 def holds_several(target: Reference) -> bool:
@@ -78,17 +103,23 @@ def named(target: Reference, fixed: FixedImage) -> Named:
     """Return `fixed` with its names in `target`: without a tag there, those before and a suffix."""
     entry = fixed.entry
     before = [docker.familiar(name) for name in entry.names]
-    if target.tag is None:
+    repositories = sorted({name.rpartition(":")[0] for name in before})
+    tag: str | None = target.tag
+    if tag is None:
         tag = entry.tag or _tag_of([*before, entry.reference.partition(":")[2]][0]) or "latest"
-        return Named(fixed, tag + _SUFFIX, [name + _SUFFIX for name in before])
-    if target.transport == DOCKER_ARCHIVE:
-        name = docker.familiar(target.tag)
-        return Named(fixed, _tag_of(name), [name])
-    repositories = {name.rpartition(":")[0] for name in before}
-    if _TAG.fullmatch(target.tag):
-        return Named(fixed, target.tag, [f"{each}:{target.tag}" for each in sorted(repositories)])
-    names = [docker.familiar(target.tag)] if _NAME.fullmatch(target.tag) else []
-    return Named(fixed, target.tag, names)
+        tag += _SUFFIX
+        names = [name + _SUFFIX for name in before]
+    elif target.transport == DOCKER_ARCHIVE:
+        names = [docker.familiar(tag)]
+        tag = _tag_of(names[0])
+    elif _TAG.fullmatch(tag):
+        names = [f"{each}:{tag}" for each in repositories]
+    else:
+        names = [docker.familiar(tag)] if ":" in tag and "@" not in tag else []
+    if target.transport != OCI:
+        for name in names:
+            _check(name)
+    return Named(fixed, tag, names)
 
 
 def _tag_of(name: str) -> str | None:

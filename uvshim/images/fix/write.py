@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 import tarfile
 import tempfile
@@ -18,7 +19,7 @@ from typing import IO, TYPE_CHECKING, cast
 from uvshim.errors import ImageError
 from uvshim.images.blob import Folder, in_memory
 from uvshim.images.fix import names
-from uvshim.images.reference import DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
+from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
 from uvshim.images.sources import docker, layout, skopeo
 from uvshim.rename.names import shown
 
@@ -246,6 +247,23 @@ def _through_skopeo(target: Reference, fixed: FixedImage) -> str:
             text.write("Directory Transport Version: 1.1\n")
         told = os.path.join(folder, "digest")
         failing = f"skopeo cannot write `{target.text}`"
-        skopeo.copy(f"dir:{place}", target.text, failing, None, "--digestfile", told)
+        with _new_directory(target) as name:
+            skopeo.copy(f"dir:{place}", name, failing, None, "--digestfile", told)
         with open(told, encoding="utf-8") as text:
             return text.read().strip()
+
+
+@contextlib.contextmanager
+def _new_directory(target: Reference) -> Iterator[str]:
+    """Yield what skopeo is to write for `target`: a directory gets its name in the end."""
+    if target.transport != DIR:
+        yield target.text
+        return
+    path = os.path.abspath(target.path)
+    unfinished = path + _UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed run
+    try:
+        yield f"dir:{unfinished}"
+        os.rename(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

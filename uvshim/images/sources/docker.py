@@ -41,7 +41,7 @@ def read(archive: Archive, name: str, wanted: str | None) -> list[Entry]:
     found = []
     for number, raw in enumerate(_listed(archive)):
         tags = image.as_list(raw.get("RepoTags"), "`RepoTags`")
-        names = tuple(tag for tag in tags if isinstance(tag, str) and tag.isprintable())
+        names = tuple(tag for tag in tags if isinstance(tag, str) and tag and tag.isprintable())
         asked = [tag for tag in names if wanted is not None and same_name(tag, wanted)]
         if wanted is None or wanted == f"@{number}" or asked:
             called = (asked or [*names, f"@{number}"])[0]

@@ -40,7 +40,17 @@ def read(reference: Reference, platform: str | None, stack: ExitStack) -> list[E
     require(failing)
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
     source = f"{reference.transport}:{reference.path}"
-    place = _Remote(folder, lambda path: copy(source, f"dir:{path}", failing, platform))
+
+    def fetch(path: str) -> None:
+        try:
+            copy(source, f"dir:{path}", failing, platform)
+        except ImageError as error:
+            if reference.transport != _DAEMON:
+                raise
+            message = f"{error}. Try: docker save {reference.path} | uvshim check -"
+            raise ImageError(message) from None
+
+    place = _Remote(folder, fetch)
     if reference.transport == _REGISTRY and platform is None:
         place.inspect(source)
     return layout.read(place, reference.text, None)
