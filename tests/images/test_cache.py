@@ -59,6 +59,26 @@ def test_an_entry_comes_back(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "new" / _FORM) == [found.identity.replace(":", "-")]
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+def test_what_is_no_regular_file_is_no_entry(tmp_path: Path, kind: str) -> None:
+    found = changes.read(blob.in_memory(tar({"a": ""})))
+    cache = Cache(str(tmp_path / "new"))
+    cache.save(found)
+    path = tmp_path / "new" / _FORM / found.identity.replace(":", "-")
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+        for number in range(64):
+            os.mkfifo(path.parent / f".lock-{number}")
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    assert cache.load(found.identity) is None
+    with cache.locked(found.identity, wait=True) as free:
+        assert free
+
+
 def test_other_files_to_keep_are_another_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a later version that needs more of a layer does not take old entries for complete."""
     import importlib

@@ -17,6 +17,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from uvshim.environments import files
 from uvshim.errors import ImageError
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import Changes, File, Folder, HardLink, Link, Special, Whiteout
@@ -36,6 +37,9 @@ _MONTH = 30 * 24 * 60 * 60
 _DAY = 24 * 60 * 60
 
 _LOCKS = 64
+
+# The longest entry that is read, in bytes, compressed or not.
+_LONGEST = 512 * 1024 * 1024
 
 # What marks the directory as a cache (Cache Directory Tagging Specification), and as uvshim's.
 _TAG = "CACHEDIR.TAG"
@@ -71,10 +75,11 @@ class Cache:
 
     def load(self, identity: str) -> Changes | None:
         """Return what was saved for the layer `identity`, or None."""
+        path = self._path(identity)
         try:
-            with open(self._path(identity), "rb") as file:
-                _use(file.fileno())
-                return _restored(json.loads(zlib.decompress(file.read())))
+            content = files.read(path, _LONGEST) or b""
+            _use(path)
+            return _restored(json.loads(zlib.decompressobj().decompress(content, _LONGEST)))
         except (OSError, ValueError, zlib.error, RecursionError):
             return None
 
@@ -105,19 +110,22 @@ class Cache:
 
             self._make()
             number = int(hashlib.sha256(identity.encode()).hexdigest()[:8], 16) % _LOCKS
-            file = open(os.path.join(self._layers, f".lock-{number}"), "wb")  # noqa: SIM115
+            flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+            lock = os.open(os.path.join(self._layers, f".lock-{number}"), flags, 0o600)
         except (ImportError, OSError):  # two processes may read the same layer then
             yield True
             return
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            except OSError:
-                pass
-            yield True
+        free = True
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            free = False
+        except OSError:  # some file systems have no locks
+            pass
+        try:
+            yield free
+        finally:
+            os.close(lock)
 
     def _path(self, identity: str) -> str:
         return os.path.join(self._layers, identity.replace(":", "-"))
@@ -141,11 +149,11 @@ def _is_ours(directory: str, names: list[str]) -> bool:
     return found == _MARK or (names == [_TAG] and _MARK.startswith(found))
 
 
-def _use(descriptor: int) -> None:
+def _use(path: str) -> None:
     """Note that an entry is used, unless that was noted today."""
     with contextlib.suppress(OSError):  # it may be another user's
-        if os.fstat(descriptor).st_mtime < time.time() - _DAY:
-            os.utime(descriptor)
+        if os.stat(path).st_mtime < time.time() - _DAY:
+            os.utime(path)
 
 
 def _prune(directory: str, names: list[str]) -> None:
