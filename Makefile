@@ -3,18 +3,22 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BUILD_IMAGE ?= docker build
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help demo test acceptance image-test bench zipapp dist docs lint format clean
+.PHONY: help demo test acceptance newest-uv image-test bench zipapp image share dist docs lint format clean
 
 help:
 	@echo 'make demo        the fault and the cure, on real packages'
 	@echo 'make test        the tests that need no package index'
 	@echo 'make acceptance  the tests that do'
 	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
+	@echo 'make newest-uv   the tests of what uv answers, with the newest uv'
 	@echo 'make bench       uvpip beside uv, the snippet and pip: times and ratios'
 	@echo 'make lint        ruff, mypy and the layers of the package'
-	@echo 'make zipapp      one file with all that uvshim needs: dist/uvshim.pyz'
+	@echo 'make zipapp      uvshim in one file, dist/uvshim.pyz; needs only Python, and pip or uv'
+	@echo 'make image       an image to copy that file from, called uvshim; needs docker'
+	@echo 'make share       shell completion and manual pages, in share/'
 	@echo 'make docs        the documentation, in site/'
 	@echo 'make dist        all that a release consists of, checked'
 
@@ -37,6 +41,13 @@ test: $(VENV)/ready
 acceptance: $(VENV)/ready
 	$(PYTEST) -m 'index and not image' -n auto --dist worksteal
 
+# The tests that notice when an answer of uv is no longer understood, with the newest uv.
+newest-uv: $(VENV)/ready
+	$(BIN)/uv pip install --quiet --no-config --no-deps --upgrade --target .cache/newest-uv uv
+	.cache/newest-uv/bin/uv --version
+	UVSHIM_TEST_UV=$(CURDIR)/.cache/newest-uv/bin/uv $(PYTEST) -m 'not index' -n auto \
+		tests/uv tests/test_uvpip*.py tests/commands/test_run.py
+
 demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
 
@@ -49,16 +60,25 @@ bench: $(VENV)/ready
 	$(BIN)/python tools/bench.py
 	$(BIN)/python tools/bench_images.py
 
-# One file with all that it needs: dist/uvshim.pyz.
-zipapp: $(VENV)/ready
-	$(BIN)/python tools/zipapp.py
+# One file with everything that uvshim needs: dist/uvshim.pyz. It takes a Python 3.10 or later, and
+# pip or uv; no development environment.
+zipapp:
+	$(PYTHON) tools/zipapp.py
+
+# The image to copy the file from: uvshim, by any program that builds Dockerfiles.
+image: zipapp
+	$(BUILD_IMAGE) --tag uvshim --file image/Dockerfile dist
+
+# Completion and manual pages, which are committed.
+share: $(VENV)/ready
+	$(BIN)/python tools/share.py
 
 # The documentation, in site/; nothing in it may be missing or point nowhere.
 docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
 
 # All that a release consists of, checked. See docs/releasing.md.
-dist: zipapp
+dist: $(VENV)/ready zipapp
 	rm -f dist/*.whl dist/*.tar.gz dist/SHA256SUMS
 	env -u SOURCE_DATE_EPOCH $(BIN)/uv build --quiet --out-dir dist \
 		--build-constraints tools/build-constraints.txt

@@ -36,6 +36,24 @@ MODULES = {
     "uvshim.uvpip",
 }
 
+# What is loaded beyond that if something is to be renamed: 2 ms. A module that all the others need,
+# such as `re` or `typing`, would take as long as a hundred renames.
+RENAMING = {
+    "errno",
+    "fcntl",
+    "uvshim.after_install",
+    "uvshim.environments.files",
+    "uvshim.messages",
+    "uvshim.rename",
+    "uvshim.rename.in_place",
+    "uvshim.rename.names",
+    "uvshim.rename.on_disk",
+    "uvshim.rename.plan",
+    "uvshim.rename.record",
+    "uvshim.rename.setuptools",
+    "uvshim.uv.lock",
+}
+
 # Runs uvpip as its script does, and tells what an audit hook sees of it (PEP 578).
 WATCHED = """
 import json, os, sys
@@ -159,6 +177,25 @@ def test_looking_for_older_wrong_names_loads_one_module_and_reads_only_those_tha
     assert [os.path.basename(os.path.dirname(each)) for each in read] == [
         "plain_name-3.0.dist-info"
     ]
+
+
+def test_a_run_that_renames_loads_these_modules_and_no_other(
+    watched: Watched, venv: Venv, wheels: Path, run: Run, uv: Path
+) -> None:
+    assert run(uv, "pip", "install", "--no-index", "-f", wheels, "plain_name").returncode == 0
+    seen = watched("--no-index", "--find-links", wheels, "simple", "zope.deferred")
+    assert seen.status == 0
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
+    assert seen.modules - MODULES == RENAMING
+
+
+def test_a_rename_opens_metadata_and_record_and_nothing_else(
+    watched: Watched, venv: Venv, wheels: Path
+) -> None:
+    seen = watched("--no-index", "--find-links", wheels, "zope.deferred")
+    opened = [os.path.basename(each) for each in seen.of("open") if "zope_deferred" in each]
+    assert opened == ["METADATA", "RECORD", "RECORD"]
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
 
 
 def test_of_what_is_new_only_what_may_be_dotted_is_read(

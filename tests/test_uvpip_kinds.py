@@ -318,9 +318,7 @@ def test_what_cannot_be_put_right_is_named_and_ends_in_an_error(
     (venv.site_packages / "zope.deferred-1.2.dist-info" / "mine").touch()
     done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred", "--reinstall")
     assert done.returncode == 3
-    assert (
-        f"zope_deferred-1.2.dist-info` was left alone: `{DOTTED}` stands beside it" in done.stderr
-    )
+    assert f"zope_deferred-1.2.dist-info` was left alone: `{DOTTED}` exists already" in done.stderr
     assert f"hint: `uvshim fix {venv.path}" in done.stderr
     assert NORMALIZED in venv.dist_infos()
     assert "XStatic_JQuery.TableSorter-2.14.5.3.dist-info" in venv.dist_infos()

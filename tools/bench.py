@@ -1,12 +1,11 @@
-"""Measure uvpip beside uv, the snippet that is pasted in its place, and pip; print the ratios.
+"""Measure uvpip beside uv, the copy-and-paste snippet, and pip; print times and ratios.
 
-What is compared runs in turn, each first as often as the other, with the disk at rest before each
-(`sync`): a machine whose speed drifts drifts for all. Each has an environment of its own, and none
-is removed before the end: shortly after many files were, ext4 takes up to three times as long to
-make one. A ratio is that of two runs next to each other, and is printed as its median and its
-quartiles. Times are wall-clock times of whole
-processes, memory is the largest resident set of one process (getrusage). Run it by `make bench`;
-it needs the package index once, to fill uv's cache.
+What is compared runs in turn, in alternating order, after a `sync`: a machine whose speed drifts
+drifts for all. Each run has its own environment, and none is removed before the end: shortly after
+many files were removed, ext4 takes up to three times as long to create one. A ratio is that of two
+runs next to each other, and is printed as its median and quartiles. Times are wall-clock times of
+whole processes; memory is the largest resident set of one process (getrusage). Run it by
+`make bench`; it needs the package index once, to fill uv's cache.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ BIN = Path(sys.executable).parent
 # The real sets, smallest RECORDs first.
 SETS = ("magnum-2025.1", "openstack-2025.2", "plone-6.2")
 
-# What is pasted where this program is not known (with the version put right): the time to beat.
+# The copy-and-paste fix, with the version corrected: the time to beat.
 SNIPPET = """
 import pathlib, sys
 for info in pathlib.Path(sys.argv[1]).glob("*.dist-info"):
@@ -46,7 +45,7 @@ for info in pathlib.Path(sys.argv[1]).glob("*.dist-info"):
         info.rename(info.parent / f"{name.replace('-', '_')}-{version}.dist-info")
 """
 
-# The rename in a process of its own, without its start: seconds and how many were renamed.
+# The rename in a process of its own, without its start: seconds, and the paths of what was renamed.
 RENAME = """
 import sys, time
 from uvshim import renormalize
@@ -54,6 +53,15 @@ renormalize(sys.argv[1] + "/nothing")  # which loads all that is needed
 begin = time.perf_counter()
 outcome = renormalize(sys.argv[1])
 print(time.perf_counter() - begin, *(each.path for each in outcome.renamed), sep="\\n")
+"""
+
+# The modules that a run with nothing to rename loads, then those that a rename needs: milliseconds.
+IMPORTS = """
+import time
+import uvshim.uvpip, uvshim.environments.snapshot, uvshim.uv.question, uvshim.uv.supervisor
+begin = time.perf_counter()
+import uvshim.after_install, uvshim.messages
+print((time.perf_counter() - begin) * 1000)
 """
 
 # The snapshot and a bare listing of the same directory: seconds, each the least of fifteen.
@@ -99,6 +107,12 @@ def alternating(rounds: int, *runs: Callable[[], None]) -> None:
     for number in range(rounds):
         for run in runs if number % 2 else runs[::-1]:
             run()
+
+
+def less(one: list[Run], other: list[Run]) -> list[Run]:
+    """Return what the runs of `one` take more than those of `other`, pair by pair."""
+    pairs = zip(one, other, strict=True)
+    return [Run(one.seconds - other.seconds, one.mebibytes) for one, other in pairs]
 
 
 def ratio(of: list[Run], to: list[Run]) -> str:
@@ -180,8 +194,7 @@ def nothing_to_do(work: Path, rounds: int) -> None:
     line("uv pip install", uv)
     for name, runs in (("uvpip", uvpip), ("uvpip in a project that needs it", in_project)):
         line(name, runs)
-        added = [Run(one.seconds - other.seconds, 0) for one, other in zip(runs, uv, strict=True)]
-        print(f"    less uv, in interpreter start-ups: {ratio(added, bare)}")
+        print(f"    less uv, in interpreter starts: {ratio(less(runs, uv), bare)}")
 
 
 def real_installs(work: Path, rounds: int) -> None:
@@ -193,11 +206,13 @@ def real_installs(work: Path, rounds: int) -> None:
 
     def compared(name: str) -> None:
         installed(name, real)  # fills uv's cache
+        bare: list[Run] = []
         uv: list[Run] = []
         uvpip: list[Run] = []
         pasted: list[Run] = []
 
         def with_uv() -> None:
+            bare.append(measured(BIN / "python", "-c", "pass"))
             venv = virtual_environment(real)
             uv.append(measured(BIN / "uv", "pip", "install", "-p", venv, *wanted(name)))
             rename = measured(venv / "bin" / "python", snippet, site_packages_of(venv))
@@ -213,6 +228,9 @@ def real_installs(work: Path, rounds: int) -> None:
         line("uvpip", uvpip)
         line("uv pip install, then the snippet", pasted)
         print(f"    uvpip to uv: {ratio(uvpip, uv)};  snippet to uv: {ratio(pasted, uv)}")
+        added = less(uvpip, uv)
+        print(f"    uvpip less uv, in interpreter starts: {ratio(added, bare)}")
+        print(f"    uvpip less uv, to the snippet less uv: {ratio(added, less(pasted, uv))}")
 
     for name in SETS:
         compared(name)
@@ -234,10 +252,16 @@ def real_renames(work: Path, rounds: int) -> None:
             bare.append(measured(BIN / "python", "-c", "pass"))
             fix.append(measured(BIN / "uvshim", "fix", venv))
         line("uvshim fix", fix)
-        added = statistics.median(
-            one.seconds - other.seconds for one, other in zip(fix, bare, strict=True)
-        )
+        added = statistics.median(run.seconds for run in less(fix, bare))
         print(f"    less an interpreter's start: {added * 1000:.1f} ms")
+    loaded = min(float(measured_imports()) for _ in range(rounds))
+    print(f"  loading what a rename needs beyond a run without one: {loaded:.1f} ms")
+
+
+def measured_imports() -> str:
+    """Return how many milliseconds a Python takes to load what a rename needs."""
+    command = [sys.executable, "-c", IMPORTS]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def rename_alone(site_packages: Path) -> tuple[float, list[str]]:

@@ -1,13 +1,16 @@
-"""Build `dist/uvshim.pyz`: one file, with all that uvshim needs inside; called uvpip, it is uvpip.
+"""Build `dist/uvshim.pyz`: uvshim and its dependencies in one file.
 
-A zip archive of Python source, as the module `zipapp` of the standard library makes them, but the
-same byte for byte wherever and whenever it is built. It is not compressed: it starts sooner so.
+The file is a shell script that finds a Python, and then a zip archive of Python source. The archive
+is not compressed because that starts faster. The same source gives the same bytes everywhere.
+You need Python 3.10 or later, and pip or uv.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,35 +24,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "tools" / "zipapp-requirements.txt"
 NAME = "uvshim.pyz"
-SHEBANG = b"#!/usr/bin/env python3\n"
-
-# Any Python gets as far as reading this, the oldest in use included.
-MAIN = """\
-import sys
-
-called = sys.argv[0].replace("\\\\", "/").rpartition("/")[2]
-if sys.version_info < (3, 10):
-    is_uvpip = called.startswith("uvpip") or sys.argv[1:2] == ["pip"]
-    sys.stderr.write(
-        "error: uvshim needs Python 3.10 or later, and this is %d.%d: %s\\n"
-        "hint: any other will do, whatever the Python of the environment: python3.12 %s %s\\n"
-        % (
-            sys.version_info[0],
-            sys.version_info[1],
-            sys.executable,
-            sys.argv[0],
-            "--python ENV ..." if is_uvpip else "check ENV",
-        )
-    )
-    sys.exit(2)
-
-if called.startswith("uvpip"):
-    from uvshim.uvpip import main
-else:
-    from uvshim.cli import main
-
-sys.exit(main())
-"""
+START = ROOT / "tools" / "pyz" / "start.sh"
+MAIN = ROOT / "tools" / "pyz" / "__main__.py"
 
 
 def main() -> int:
@@ -58,20 +34,24 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="default: dist")
     output = parser.parse_args().output
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as directory:
-        carried = dict(_ours()) | dict(_dependencies(Path(directory)))
     path = output / NAME
-    path.write_bytes(archive({**carried, "__main__.py": MAIN.encode()}))
+    path.write_bytes(START.read_bytes() + archive(contents()))
     path.chmod(0o755)
     print(f"{path} ({path.stat().st_size // 1024} kB)")
     return 0
 
 
+def contents() -> dict[str, bytes]:
+    """Return the files in the archive: their contents by path."""
+    with tempfile.TemporaryDirectory() as directory:
+        dependencies = dict(_dependencies(Path(directory)))
+    return {**dependencies, **dict(_ours()), "__main__.py": MAIN.read_bytes()}
+
+
 def archive(files: dict[str, bytes]) -> bytes:
-    """Return `files`, contents by path, as an archive that Python and a shell can run."""
+    """Return `files`, contents by path, as a zip archive. Python finds one behind a script too."""
     buffer = io.BytesIO()
-    buffer.write(SHEBANG)
-    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as pyz:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as pyz:
         for path, content in sorted(files.items()):
             member = zipfile.ZipInfo(path)  # dated 1980-01-01
             member.create_system = 3
@@ -90,25 +70,28 @@ def _ours() -> Iterator[tuple[str, bytes]]:
 
 
 def _dependencies(directory: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the modules of the dependencies and their licences, out of the wheels of the index.
+    """Yield the modules of the dependencies and their licences, installed into `directory`.
 
-    They are the very files that the requirements name by their hashes, for no platform.
+    The requirements name by their hashes the wheels that are for no platform.
     """
-    wanted = ["--require-hashes", "--requirement", str(REQUIREMENTS), "--no-deps"]
-    anywhere = ["--platform=any", "--implementation=py", "--abi=none", "--python-version=3.10"]
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download"]
-    subprocess.run(
-        [*pip, *wanted, *anywhere, "--only-binary=:all:", "--dest", str(directory)], check=True
-    )
-    for path in sorted(directory.glob("*.whl")):
-        name = path.name.partition("-")[0]
-        with zipfile.ZipFile(path) as wheel:
-            for member in wheel.namelist():
-                before, found, licence = member.partition(".dist-info/licenses/")
-                if found:
-                    yield f"licenses/{before}/{licence}", wheel.read(member)
-                elif member.endswith(".py") and member.startswith(f"{name}/"):
-                    yield member, wheel.read(member)
+    pip = [sys.executable, "-m", "pip", "--quiet"]
+    pip += ["--disable-pip-version-check", "install", "--no-compile"]
+    if importlib.util.find_spec("pip") is None:
+        uv = shutil.which("uv")
+        if uv is None:
+            sys.exit(f"error: {sys.executable} has no pip, and PATH has no uv: install either")
+        pip = [uv, "--quiet", "pip", "install", "--python", sys.executable]
+    wanted = ["--require-hashes", "--only-binary=:all:", "--no-deps"]
+    where = ["--target", str(directory), "--requirement", str(REQUIREMENTS)]
+    subprocess.run([*pip, *wanted, *where], check=True)
+    names = [line.partition("==")[0] for line in REQUIREMENTS.read_text().splitlines()]
+    for path in sorted(directory.rglob("*")):
+        member = path.relative_to(directory).as_posix()
+        package, found, licence = member.partition(".dist-info/licenses/")
+        if found:
+            yield f"licenses/{package}/{licence}", path.read_bytes()
+        elif path.suffix == ".py" and member.partition("/")[0] in names:
+            yield member, path.read_bytes()
 
 
 if __name__ == "__main__":

@@ -47,8 +47,9 @@ def rename_new(
             now = Snapshot.of(environment)
             outcome = on_disk.rename(
                 before.new_in(environment, now),
-                lambda name: "." in name and not is_excluded(name),
+                lambda name: not is_excluded(name),
                 in_use=in_use(environment, before, now),
+                only_new=True,
             )
     except LockInterruptedError:
         messages.warning("Interrupted while another uv had the lock: nothing was renamed")

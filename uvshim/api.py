@@ -29,4 +29,4 @@ def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = 
         now = Snapshot.take(found.site_packages)
         paths = sorted(now.states) if since is None else now.new_since(since)
         in_use = spelling.in_use(found.tree, found.visible)
-        return on_disk.rename(paths, lambda name: "." in name, in_use=in_use)
+        return on_disk.rename(paths, lambda _name: True, in_use=in_use, only_new=True)

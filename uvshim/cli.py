@@ -41,6 +41,7 @@ def main() -> int:
 
     options = _parsed(sys.argv[1:])
     messages = Messages(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
+    _note_another_uvpip(messages)
     try:
         return int(options.run(options, messages))
     except UvshimError as error:
@@ -53,6 +54,20 @@ def main() -> int:
         return int(options.failure)
     except KeyboardInterrupt:
         return 130
+
+
+def _note_another_uvpip(messages: Messages) -> None:
+    """Print a note if `uvpip` on PATH is a script of another project, such as uvpip-cli."""
+    path = process.on_path("uvpip")
+    if path is None:
+        return
+    try:
+        with open(path, "rb") as script:
+            start = script.read(4096)
+    except OSError:
+        return
+    if b"uvpip" in start and b"uvshim" not in start:
+        messages.note(f"`uvpip` on PATH is another project's ({path}): use `uvshim pip`")
 
 
 def _cannot_write() -> bool:

@@ -83,6 +83,11 @@ class Messages:
                 version = self._style.paint(DIM, f"=={each.version}")
                 self._say(f" {self._style.paint(YELLOW, '~')} {name}{version}")
                 self.detail(f"`{printable(each.before)}` is now `{printable(each.path)}`")
+        for owner in sorted({each.reason for each in outcome.owned}):
+            paths = [each.path for each in outcome.owned if each.reason == owner]
+            names = ", ".join(printable(os.path.basename(path)) for path in paths)
+            owned = counted(len(paths), "directory", "directories")
+            self.note(f"Left {owned} unchanged that {printable(owner)} owns: {names}")
         for left in outcome.left_alone:
             self.warning(f"`{printable(left.path)}` was left alone: {printable(left.reason)}")
 

@@ -148,7 +148,7 @@ def test_with_a_setuptools_that_is_not_affected_nothing_is_unresolvable(
 def test_what_a_naive_rename_has_spoiled_is_told(corpus: tuple[str, Venv], copy: Venv) -> None:
     """The rename takes the version from behind the last dash, where `info.dist-info` stands."""
     for own in copy.site_packages.glob("*.dist-info"):
-        name = parse_metadata((own / "METADATA").read_bytes()).name
+        name = parse_metadata((own / "METADATA").read_bytes())[0]
         version = own.name.rsplit("-", 1)[1].removesuffix(".dist-info")
         if "." in name:
             own.rename(own.with_name(f"{name}-{version}.dist-info"))

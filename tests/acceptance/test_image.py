@@ -1,4 +1,4 @@
-"""`make image-test`: the documented Dockerfile, built for real.
+"""`make image-test`: the documented Dockerfiles and patterns of others, built for real.
 
 The image that it starts from is made by debootstrap, the build is buildah's. In place of the
 package index there is a directory of wheels, which the configuration of uv in that image names:
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,7 +31,7 @@ CACHE = zipapp.ROOT / ".cache" / "image"
 
 DOCKERFILE = (RECIPES / "Dockerfile").read_text()
 WITH_PLAIN_UV = DOCKERFILE.replace("\nRUN uvpip ", "\nRUN uv pip install ")
-MEND = (RECIPES / "Dockerfile.mend").read_text()
+MEND = (RECIPES / "Dockerfile.fix").read_text()
 GATE = "RUN uvshim check ${VIRTUAL_ENV}\n"
 WITH_PLAIN_UV_AND_NO_GATE = WITH_PLAIN_UV.replace(GATE, "")
 
@@ -94,7 +96,22 @@ def wheels(base: Path) -> Path:
         *(f"--platform={each}" for each in [*platforms, f"manylinux2014_{machine}"]),
         *("--requirement", RECIPES / "constraints.txt"),
     )
+    # What builds a project: this one writes a normalized name.
+    output(
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *("--dest", directory, "--no-deps", "setuptools==80.9.0"),
+    )
     return directory
+
+
+# A project as OpenStack has them: pbr reads its name and its files from setup.cfg.
+PROJECT = {
+    "setup.cfg": "[metadata]\nname = acme.x\n[files]\npackages =\n    acme_x\n",
+    "setup.py": "import setuptools\nsetuptools.setup(setup_requires=['pbr'], pbr=True)\n",
+    "pyproject.toml": '[build-system]\nrequires = ["pbr>=6", "setuptools>=80"]\n'
+    'build-backend = "setuptools.build_meta"\n',
+    "acme_x/__init__.py": "",
+}
 
 
 class Image(NamedTuple):
@@ -133,6 +150,9 @@ class Builder:
             file.chmod(0o644)  # as after a download
         for name in ("requirements.txt", "constraints.txt"):
             shutil.copy(RECIPES / name, self._context)
+        for name, content in PROJECT.items():
+            (self._context / "acme.x" / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._context / "acme.x" / name).write_text(content)
 
     def buildah(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         storage = ("--root", self._directory / "root", "--runroot", self._directory / "run")
@@ -162,7 +182,7 @@ class Builder:
         return self.buildah(
             *("build", "--isolation", "chroot", "--volume", f"{self._wheels}:/wheels:ro"),
             *("--build-arg", "BASE=localhost/base", "--build-arg", "UV=localhost/uv"),
-            *("--build-arg", "BROKEN=localhost/plain"),
+            *("--build-arg", "BROKEN=localhost/plain", "--build-arg", "UVSHIM=localhost/uvshim"),
             *("--file", file, "--tag", name, self._context),
         )
 
@@ -179,6 +199,8 @@ def builder(
     builder = Builder(directory, wheels)
     builder.image_of(base, "localhost/base", "/")
     builder.image_of(uv, "localhost/uv", "/uv")
+    done = builder.build((zipapp.ROOT / "image" / "Dockerfile").read_text(), "localhost/uvshim")
+    assert done.returncode == 0, done.stdout + done.stderr
     yield builder
     builder.buildah("rm", "--all")
     shutil.rmtree(directory)
@@ -264,3 +286,171 @@ def test_an_image_that_cannot_be_built_again_is_mended_by_a_dockerfile_alone(
     mended = builder.open("localhost/mended")
     assert mended.ask().stdout == "oslo.cache 3.10.2\n"
     assert not [path for path in mended.root.rglob("uvshim*") if path.stat().st_size]
+
+
+# Patterns of other people's Dockerfiles. Each has `uvpip` where they have `uv pip install`.
+
+FROM_IMAGES = """\
+ARG BASE
+ARG UV
+ARG UVSHIM
+FROM ${UV} AS uv
+FROM ${UVSHIM} AS uvshim
+FROM scratch AS source
+COPY acme.x /acme.x
+FROM ${BASE} AS build
+ENV PBR_VERSION=1.0
+"""
+COPIED = """\
+COPY --from=uv /uv /bin/uv
+COPY --from=uvshim /uvpip /uvshim /bin/
+COPY constraints.txt /upper-constraints.txt
+"""
+
+
+def without_heredocs(dockerfile: str) -> str:
+    """Return `dockerfile` with each heredoc as a pipe: buildah reads them from 1.33 on."""
+
+    def piped(match: re.Match[str]) -> str:
+        lines = " ".join(shlex.quote(line) for line in match["body"].splitlines())
+        return f"{match['before']}printf '%s\\n' {lines} | {match['command']}\n"
+
+    pattern = r"(?P<before>RUN .*)<<EOF (?P<command>.*)\n(?P<body>(.*\n)*?)EOF\n"
+    return re.sub(pattern, piped, dockerfile)
+
+
+def built(builder: Builder, name: str, dockerfile: str) -> tuple[Image, str]:
+    """Build an image in one of the ways below, and return it with what the build printed."""
+    done = builder.build(without_heredocs(FROM_IMAGES + dockerfile), name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return builder.open(name), done.stdout + done.stderr
+
+
+def dist_infos(image: Image) -> set[str]:
+    return {path.name for path in image.root.rglob("*.dist-info")}
+
+
+def test_the_image_holds_the_file_by_both_names_and_nothing_else(builder: Builder) -> None:
+    image = builder.open("localhost/uvshim")
+    (uvpip, uvshim) = sorted(path for path in image.root.iterdir())
+    assert (uvpip.name, uvshim.name) == ("uvpip", "uvshim")
+    assert uvpip.read_bytes() == uvshim.read_bytes()
+    assert [path.stat().st_mode & 0o777 for path in (uvpip, uvshim)] == [0o755, 0o755]
+
+
+def test_a_pbr_project_is_installed_from_a_mount_by_a_heredoc(builder: Builder) -> None:
+    image, said = built(
+        builder,
+        "localhost/heredoc",
+        f"""{COPIED}\
+ENV PATH=/opt/app/bin:$PATH
+RUN uv venv /opt/app
+RUN --mount=type=bind,from=source,source=/acme.x,target=/src/acme.x,readwrite <<EOF bash -xe
+uvpip --constraint /upper-constraints.txt setuptools /src/acme.x
+uvshim check --strict /opt/app
+EOF
+""",
+    )
+    assert " ~ acme.x==1.0\n" in said
+    assert "/opt/app: ok (" in said
+    assert "acme.x-1.0.dist-info" in dist_infos(image)
+
+
+def test_mounted_tools_and_a_mounted_cache_leave_nothing_in_the_image(builder: Builder) -> None:
+    done = builder.build((RECIPES / "Dockerfile.mount").read_text(), "localhost/mount")
+    assert done.returncode == 0, done.stdout + done.stderr
+    image = builder.open("localhost/mount")
+    assert image.ask().stdout == "oslo.cache 3.10.2\n"
+    files = [path for path in image.root.rglob("*") if path.is_file() and path.stat().st_size]
+    assert not [path for path in files if path.name.startswith(("uvshim", "uvpip"))]
+    assert not [path for path in files if path.name == "uv"]
+
+
+def test_one_file_is_mounted_from_the_image_of_uv(builder: Builder) -> None:
+    """`--mount=from=…,source=/uv,target=/bin/uv`, as in uv's guide, and the same for uvpip."""
+    image, said = built(
+        builder,
+        "localhost/files",
+        """\
+RUN --mount=type=bind,from=uv,source=/uv,target=/bin/uv \\
+    --mount=type=bind,from=uvshim,source=/uvpip,target=/bin/uvpip \\
+    --mount=type=cache,target=/root/.cache/uv \\
+    uv venv /opt/app && uvpip --python /opt/app --no-deps oslo.cache==3.10.2
+""",
+    )
+    assert " ~ oslo.cache==3.10.2\n" in said
+    assert "oslo.cache-3.10.2.dist-info" in dist_infos(image)
+
+
+def test_an_editable_project_goes_into_the_python_of_the_system(builder: Builder) -> None:
+    image, said = built(
+        builder,
+        "localhost/system",
+        f"""{COPIED}\
+ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_SYSTEM_PYTHON=1
+COPY acme.x /src
+WORKDIR /src
+RUN uvpip --system --break-system-packages -c /upper-constraints.txt setuptools -e .
+RUN python3 -W ignore -c "import pkg_resources; pkg_resources.require('acme.x')"
+RUN uvshim check --strict /usr/bin/python3
+""",
+    )
+    assert " ~ acme.x==1.0\n" in said
+    assert "acme.x-1.0.dist-info" in dist_infos(image)
+
+
+def test_another_user_installs(builder: Builder) -> None:
+    image, said = built(
+        builder,
+        "localhost/user",
+        f"""{COPIED}\
+RUN mkdir /opt/app /home/app && chown 1000:1000 /opt/app /home/app
+USER 1000:1000
+ENV HOME=/home/app
+RUN uv venv --allow-existing /opt/app && uvpip --python /opt/app --no-deps oslo.cache==3.10.2
+RUN uvshim check /opt/app
+""",
+    )
+    assert " ~ oslo.cache==3.10.2\n" in said
+    (found,) = (image.root / "opt").rglob("oslo*.dist-info")
+    assert {path.stat().st_uid for path in (found, *found.iterdir())} == {1000}
+
+
+def test_a_prefix_is_copied_into_the_next_stage(builder: Builder) -> None:
+    image, said = built(
+        builder,
+        "localhost/prefix",
+        f"""{COPIED}\
+COPY acme.x /src
+WORKDIR /src
+RUN uvpip --prefix=/install --constraint /upper-constraints.txt setuptools .
+FROM ${{BASE}}
+COPY --from=build /install /usr/local
+COPY --from=uvshim /uvshim /bin/uvshim
+RUN uvshim check --strict /usr/local
+""",
+    )
+    assert " ~ acme.x==1.0\n" in said
+    (found,) = image.root.rglob("acme*.dist-info")
+    assert found.name == "acme.x-1.0.dist-info"
+    assert found.relative_to(image.root).parts[:2] == ("usr", "local")
+
+
+def test_a_gate_in_the_builder_does_not_see_the_setuptools_of_the_final_image(
+    builder: Builder,
+) -> None:
+    stages = f"""{COPIED}\
+RUN uv venv --system-site-packages /opt/app
+RUN uv pip install --python /opt/app --no-deps oslo.cache==3.10.2
+RUN uvshim check /opt/app
+FROM ${{BASE}}
+COPY --from=uv /uv /bin/uv
+COPY --from=uvshim /uvpip /uvshim /bin/
+RUN uv pip install --system --break-system-packages setuptools==75.8.0
+COPY --from=build /opt/app /opt/app
+"""
+    _, said = built(builder, "localhost/unseen", stages)
+    assert "/opt/app: ok (1 distribution, no setuptools" in said
+    seen = builder.build(FROM_IMAGES + stages + "RUN uvshim check /opt/app\n", "localhost/seen")
+    assert seen.returncode != 0
+    assert "/opt/app: broken (" in seen.stdout + seen.stderr

@@ -28,6 +28,16 @@ COMMANDS = Path(sys.executable).parent
 WHEEL = f"uvshim-{__version__}-py3-none-any.whl"
 SDIST = f"uvshim-{__version__}.tar.gz"
 LICENCES = ["LICENSE", "LICENSE-APACHE", "LICENSE-MIT"]
+SHARED = {
+    f"share/{path}"
+    for command in ("uvpip", "uvshim")
+    for path in (
+        f"bash-completion/completions/{command}",
+        f"fish/vendor_completions.d/{command}.fish",
+        f"man/man1/{command}.1",
+        f"zsh/site-functions/_{command}",
+    )
+}
 OLDEST = [python for python in interpreters() if python.name == "python3.10"]
 
 
@@ -107,15 +117,19 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     info = f"uvshim-{__version__}.dist-info"
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt"}
     about |= {f"licenses/{name}" for name in LICENCES}
-    assert members == package | {f"{info}/{name}" for name in about}
+    shared = {
+        name.replace("share/", f"uvshim-{__version__}.data/data/share/", 1) for name in SHARED
+    }
+    assert members == package | shared | {f"{info}/{name}" for name in about}
 
 
 def test_the_sdist_holds_what_builds_and_tests_it_and_nothing_else(release: Path) -> None:
     with tarfile.open(release / SDIST) as archive:
         members = {name.partition("/")[2] for name in archive.getnames()}
-    parts = (".github/", "docs/", "recipes/", "tests/", "tools/", "uvshim/")
+    parts = (".github/", "docs/", "image/", "recipes/", "share/", "tests/", "tools/", "uvshim/")
     single = {"Makefile", "CHANGELOG.md", "README.md", "pyproject.toml", ".gitignore", *LICENCES}
-    single |= {"CONTRIBUTING.md", ".pre-commit-config.yaml", "mkdocs.yml"}
+    single |= {"CONTRIBUTING.md", "SECURITY.md", "action.yml", "mkdocs.yml"}
+    single |= {".pre-commit-config.yaml", ".pre-commit-hooks.yaml"}
     expected = {name for name in committed() if name.startswith(parts) or name in single}
     assert members == expected | {"PKG-INFO"}
 
@@ -154,6 +168,9 @@ def test_its_metadata_is_complete(wheel: Path) -> None:
         text = archive.read(f"uvshim-{__version__}.dist-info/METADATA").decode()
     metadata = email.message_from_string(text)
     assert metadata["Version"] == __version__
+    assert metadata["Author"] == "The uvshim developers"
+    classifiers = str(metadata.get_all("Classifier"))
+    assert all(f"Python :: 3.{minor}" in classifiers for minor in range(10, 16))
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["License-Expression"] == "Apache-2.0 OR MIT"
     assert metadata.get_all("License-File") == LICENCES
@@ -222,6 +239,26 @@ def test_pipx_installs_it(wheel: Path, tmp_path: Path, venv: Venv, wheels: Path)
     )
     assert {path.name for path in (tmp_path / "bin").iterdir()} == {"uvpip", "uvshim"}
     works(tmp_path / "bin" / "uvpip", venv, wheels)
+    manuals = {path.name for path in (tmp_path / "man" / "man1").iterdir()}
+    assert manuals == {"uvpip.1", "uvshim.1"}
+
+
+def test_a_project_that_brings_another_uvpip_does_no_harm(
+    wheel: Path, tmp_path: Path, venv: Venv
+) -> None:
+    tool = tmp_path / "tool"
+    run("uv", "venv", "--quiet", tool)
+    run("uv", "pip", "install", "--quiet", "--python", tool, wheel)
+    run("uv", "pip", "install", "--quiet", "--python", tool, "uvpip-cli==1.1.0")
+    warned = "`uvpip` on PATH is another project's"
+    path = f"{tool / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    said = run(tool / "bin" / "uvshim", "check", venv.path, PATH=path)
+    assert said.count(warned) == 1
+    assert "use `uvshim pip`" in said
+    assert warned not in run(tool / "bin" / "uvshim", "check", "-q", venv.path, PATH=path)
+    assert f"uvshim {__version__}\nuv " in run(tool / "bin" / "uvshim", "pip", "--version")
+    run("uv", "pip", "install", "--quiet", "--python", tool, "--reinstall", "--no-deps", wheel)
+    assert warned not in run(tool / "bin" / "uvshim", "check", venv.path, PATH=path)
 
 
 def test_uvx_runs_it_without_installing_it(wheel: Path, venv: Venv, wheels: Path) -> None:

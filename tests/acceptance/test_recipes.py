@@ -146,7 +146,7 @@ ALL = [
         "bootstrap.sh",
         "bootstrap.sh",
         commands("sh", "bootstrap.sh", "app with a space"),
-        replacing('python3 "$here/uvshim.pyz" pip ', PLAIN),
+        replacing('sh "$here/uvshim.pyz" pip ', PLAIN),
     ),
     Recipe(
         "local.md",
@@ -178,7 +178,7 @@ ALL = [
         "github-actions.yml",
         "tests.yml",
         github,
-        replacing("python3 uvshim.pyz pip ", PLAIN),
+        replacing("sh uvshim.pyz pip ", PLAIN),
     ),
     Recipe(
         "ci.md",
@@ -186,7 +186,7 @@ ALL = [
         "gitlab-ci.yml",
         ".gitlab-ci.yml",
         gitlab,
-        replacing("python3 uvshim.pyz pip ", PLAIN),
+        replacing("sh uvshim.pyz pip ", PLAIN),
     ),
     Recipe(
         "earthly.md",
@@ -297,7 +297,8 @@ def test_the_files_for_ci_are_what_their_services_read(
 def test_every_recipe_is_run() -> None:
     elsewhere = {
         "Dockerfile",
-        "Dockerfile.mend",
+        "Dockerfile.fix",
+        "Dockerfile.mount",
         "nightly-survey.yml",  # these two by test_check_images.py
         "survey.sh",
         "pre-commit-config.yaml",

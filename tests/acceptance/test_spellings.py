@@ -53,7 +53,7 @@ class Installed(NamedTuple):
         """Return what `require` raises, as the real pkg_resources says and the model does."""
         site_packages = self.venv.site_packages
         names = {
-            parse_metadata(path.read_bytes()).name
+            parse_metadata(path.read_bytes())[0]
             for path in site_packages.glob("*.dist-info/METADATA")
         }
         with contextlib.closing(RealPkgResources(self.venv.python)) as real:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance.test_zipapp import build
 from tests.commands.test_check import *  # noqa: F403
 from tests.commands.test_fix import *  # noqa: F403
 from tests.commands.test_run import *  # noqa: F403
@@ -23,14 +22,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.index
 
+# It is about PYTHONIOENCODING, which does not reach the file.
+del test_output_that_cannot_be_written_is_no_traceback  # noqa: F821
+
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file under the names of the commands, run by the Python that runs the tests."""
-    directory = build(tmp_path_factory.mktemp("bin"))
-    interpreter = f"#!{sys.executable}\n".encode()
-    archive = (directory / zipapp.NAME).read_bytes()
-    (directory / "uvshim").write_bytes(archive.replace(zipapp.SHEBANG, interpreter, 1))
+    directory = tmp_path_factory.mktemp("bin")
+    interpreter = f"#!{sys.executable} -IS\n".encode()
+    (directory / "uvshim").write_bytes(interpreter + zipapp.archive(zipapp.contents()))
     (directory / "uvshim").chmod(0o755)
     (directory / "uvpip").symlink_to("uvshim")
     return directory

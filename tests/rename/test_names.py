@@ -15,8 +15,9 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from pkg_resources import Distribution, safe_name
 
+from uvshim.check import distributions
 from uvshim.rename import names
-from uvshim.rename.names import Identity, MetadataError, expected, parse_metadata
+from uvshim.rename.names import MetadataError, expected, parse_metadata
 
 LETTERS = string.ascii_letters + string.digits
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?", fullmatch=True)
@@ -64,7 +65,7 @@ VERSIONS = st.from_regex(
 def test_a_directory_is_called_by_the_dotted_name_and_its_own_version(
     directory: str, name: str, version: str, wanted: str
 ) -> None:
-    assert expected(f"{directory}.dist-info", Identity(name, version)) == f"{wanted}.dist-info"
+    assert expected(f"{directory}.dist-info", name, version) == f"{wanted}.dist-info"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_a_directory_of_another_name_or_without_a_version_is_refused(
     directory: str, name: str, version: str
 ) -> None:
     with pytest.raises(MetadataError):
-        expected(f"{directory}.dist-info", Identity(name, version))
+        expected(f"{directory}.dist-info", name, version)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +133,8 @@ def test_a_name_is_read_in_any_case_with_any_line_ends_and_spaces_around() -> No
         b"Summary: long\n  Name: other\nName: a.b\nVersion: 1\n",
         b"Author: \xff\xfe\nName: a.b\nVersion: 1\n",
     ):
-        assert parse_metadata(metadata) == Identity("a.b", "1")
-    assert parse_metadata(b"Name: a.b\nVersion: 1\nVersion: 2\n") == Identity("a.b", "")
+        assert parse_metadata(metadata) == ("a.b", "1")
+    assert parse_metadata(b"Name: a.b\nVersion: 1\nVersion: 2\n") == ("a.b", "")
 
 
 LINES = st.sampled_from(
@@ -153,11 +154,52 @@ LINES = st.sampled_from(
 )
 
 
+# A METADATA as build backends write it, and everything near it.
+HEADS = st.lists(
+    st.sampled_from(
+        [
+            *("Metadata-Version: 2.1\n", "Name: a.b\n", "Version: 1.0\n", "Summary: x\n"),
+            *("name: b\n", "VERSION: 2\n", "Name:c\n", " folded\n", "\tfolded\n", "\n", "no field\n"),
+            *("\r\n", "\r", "Name: a_\n", "Version: 1-1\n", "Name: a\x1cb\n", "Name: é\n", "X: \x0bName: d\n"),
+            *("Version: 1.0", "Name: a.b", "Metadata-Version: 2.1", "Metadata-Version: \nName: x\n"),
+        ]
+    ),
+    max_size=9,
+).map("".join)  # fmt: skip
+
+
+@given(HEADS)
+@example("Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\n")
+@example("Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\n folded\n")
+@example("Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\nX: y\nname: b\n")
+@example("Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\nX: y\n\nname: b\n")
+@example("Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\nno field\nname: b\n")
+@example("Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\rname: b\n")
+def test_the_short_way_to_read_a_name_agrees_with_the_standard_library_or_declines(
+    text: str,
+) -> None:
+    metadata = text.encode()
+    try:
+        by_email = names._parse_any(text)
+    except MetadataError:
+        by_email = ("", "")
+    header = metadata.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")
+    assert names._parse_usual(header) in {None, by_email}
+
+
+def test_the_short_way_is_taken_for_what_build_backends_write() -> None:
+    for end in (b"\n", b"\r\n"):
+        lines = (b"Metadata-Version: 2.4", b"Name: a.b", b"Version: 1.0.post1", b"Summary: x", b"")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(names, "_parse_any", None)
+            assert parse_metadata(end.join([*lines, b"\r"])) == ("a.b", "1.0.post1")
+
+
 @given(st.lists(LINES, max_size=7), st.sampled_from(["\n", "\r\n", "\r"]))
 @example(["Name: a", "", "Name: b"], "\n")
 def test_the_fields_are_those_that_the_standard_library_reads(lines: list[str], end: str) -> None:
     text = "Metadata-Version: 2.1\n" + end.join(lines)
-    assert [(name, re.sub(r"[\r\n]+", "\n", value).rstrip("\n")) for name, value in names.fields(text)] == [
+    assert [(name, re.sub(r"[\r\n]+", "\n", value).rstrip("\n")) for name, value in distributions.fields(text)] == [
         (name.lower(), re.sub(r"[\r\n]+", "\n", value).rstrip("\n"))
         for name, value in Parser().parsestr(text).items()
     ]  # fmt: skip
@@ -168,7 +210,7 @@ def test_a_long_description_is_not_taken_apart(end: str) -> None:
     text = f"Name: a.b{end}{end}" + f"x{end}" * 20_000
     tracemalloc.start()
     try:
-        assert list(names.fields(text)) == [("name", "a.b")]
+        assert list(distributions.fields(text)) == [("name", "a.b")]
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
@@ -191,12 +233,28 @@ def test_pkg_resources_finds_the_distribution_under_the_expected_directory(
     name: str, version: str
 ) -> None:
     normal = re.sub(r"[-_.]+", "_", name).lower()
-    directory = expected(f"{normal}-{version}.dist-info", Identity(name, version))
+    before = f"{normal}-{version}.dist-info"
+    directory = expected(before, name, version)
     found = Distribution.from_location("", directory)
     if "." in name:
         assert found.key == safe_name(name).lower()
+        was_found = Distribution.from_location("", before).key == found.key
+        assert (directory == before) == was_found
     assert Version(found.version) == Version(version)
-    assert expected(directory, Identity(name, version)) == directory
+    assert expected(directory, name, version) == directory
+
+
+@given(st.text(max_size=30))
+@example("a._.b é--x")
+def test_names_are_spelled_as_pkg_resources_spells_them(name: str) -> None:
+    assert names.safe_name(name) == safe_name(name)
+    assert names.key_of(name) == safe_name(name).lower()
+    assert names.normalized(name) == canonicalize_name(name)
+    assert names.dotted(name) == re.sub(r"[^A-Za-z0-9.]+", "_", name)
+    valid = re.fullmatch(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", name, re.ASCII | re.IGNORECASE)
+    assert names.is_project_name(name) == (name.isascii() and valid is not None)
+    version = re.fullmatch(r"[0-9][A-Z0-9.!+_]*", name, re.ASCII | re.IGNORECASE)
+    assert names.is_version(name) == (name.isascii() and version is not None)
 
 
 @given(NAMES)
@@ -213,7 +271,7 @@ def test_no_directory_and_no_metadata_lead_out_of_the_directory(
 ) -> None:
     metadata = f"Name: {name}\nVersion: {version}\n".encode("utf-8", "surrogatepass")
     try:
-        found = expected(f"{directory}.dist-info", parse_metadata(metadata))
+        found = expected(f"{directory}.dist-info", *parse_metadata(metadata))
     except MetadataError:
         return
     if found != f"{directory}.dist-info":
@@ -226,7 +284,7 @@ def test_no_directory_and_no_metadata_lead_out_of_the_directory(
 def test_whatever_the_bytes_metadata_is_read_or_refused(content: bytes) -> None:
     refusal = ""
     try:
-        assert names.is_project_name(parse_metadata(content).name)
+        assert names.is_project_name(parse_metadata(content)[0])
     except MetadataError as refused:
         refusal = str(refused)
     assert refusal.isprintable()

@@ -35,8 +35,14 @@ def distribution(
 
 def renamed(*paths: Path, dry_run: bool = False) -> Outcome:
     """Rename the directories `paths`, and return the outcome but for the time it took."""
-    outcome = rename([str(path) for path in paths], lambda _name: True, dry_run=dry_run)
-    return outcome._replace(seconds=0.0)
+    return compared(rename([str(path) for path in paths], lambda _name: True, dry_run=dry_run))
+
+
+def compared(outcome: Outcome) -> Outcome:
+    """Return `outcome` without what differs between two runs that do the same."""
+    outcome.seconds = 0.0
+    outcome.known = {}
+    return outcome
 
 
 @pytest.mark.parametrize(
@@ -47,7 +53,8 @@ def renamed(*paths: Path, dry_run: bool = False) -> Outcome:
         ("a.b-info", "a.b", "a.b-1.0"),
         ("a.b", "a.b", "a.b-1.0"),
         ("A-B.c-1.0", "A-B.c", "A_B.c-1.0"),
-        ("a.B-1.0", "a.b", "a.b-1.0"),
+        ("a_B-1.0", "a.b", "a.b-1.0"),
+        ("a-b-1.0", "a-b", "a_b-1.0"),
     ],
 )
 def test_a_directory_gets_its_name_and_record_says_so(
@@ -94,7 +101,14 @@ def test_a_record_that_lists_the_files_of_another_directory_there_is_left_so(
 
 @pytest.mark.parametrize(
     ("directory", "name"),
-    [("plain-1.0", "plain"), ("a_b-1.0", "a-b"), ("A_B-1.0", "a-b"), ("a.b-1.0", "a.b")],
+    [
+        ("plain-1.0", "plain"),
+        ("a_b-1.0", "a-b"),
+        ("A_B-1.0", "a-b"),
+        ("a.b-1.0", "a.b"),
+        ("A.b-1.0", "a.B"),
+        ("a.b__c-1.0", "a.b_-c"),
+    ],
 )
 def test_what_is_right_or_has_no_dot_is_not_touched(
     tmp_path: Path, directory: str, name: str
@@ -115,8 +129,7 @@ def test_what_is_known_at_the_end_is_what_a_new_look_finds(
     (distribution(tmp_path, "left.alone-1.0", "left.alone") / "RECORD").unlink()
     (distribution(tmp_path, "damaged-1.0", "damaged") / "METADATA").unlink()
     paths = [str(path) for path in tmp_path.glob("*.dist-info")]
-    known: dict[str, plan.Plan] = {}
-    rename(paths, lambda _name: True, dry_run=dry_run, known=known)
+    known = rename(paths, lambda _name: True, dry_run=dry_run).known
 
     assert {Path(path).name for path in known} == {
         f"{'a_b' if dry_run else 'a.b'}-1.0.dist-info",
@@ -127,8 +140,9 @@ def test_what_is_known_at_the_end_is_what_a_new_look_finds(
     for path, one in known.items():
         found = plan.make(DiskTree(), path)
         assert found is not None
-        assert one._replace(listed=found.listed) == found
-        assert sorted(one.listed.paths()) == sorted(found.listed.paths())
+        assert (one.name, one.path, one.directory, one.wrong) == (
+            *(found.name, found.path, found.directory, found.wrong),
+        )
 
 
 def test_what_is_of_no_concern_is_not_touched(tmp_path: Path) -> None:
@@ -139,7 +153,7 @@ def test_what_is_of_no_concern_is_not_touched(tmp_path: Path) -> None:
         asked.append(name)
         return False
 
-    assert rename([str(path)], concerns)._replace(seconds=0.0) == Outcome([], [])
+    assert compared(rename([str(path)], concerns)) == Outcome([], [])
     assert asked == ["a.b"]
     assert dist_infos(tmp_path) == ["a_b-1.0.dist-info"]
 
@@ -159,9 +173,7 @@ def test_what_stands_beside_already_is_not_overwritten(tmp_path: Path) -> None:
     before = tree(tmp_path)
     for dry in (True, False):
         outcome = renamed(one, dry_run=dry)
-        assert outcome == Outcome(
-            [], [LeftAlone(str(one), "`a.b-1.0.dist-info` stands beside it already")]
-        )
+        assert outcome == Outcome([], [LeftAlone(str(one), "`a.b-1.0.dist-info` exists already")])
         assert tree(tmp_path) == before
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.corpus import Files, MemoryTree, installed, metadata, under, write
 from tests.places import tree
 from uvshim.environments.tree import DiskTree
-from uvshim.rename import names, plan, record
-from uvshim.rename.record import Row
+from uvshim.rename import names, plan
+from uvshim.rename.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,18 +20,12 @@ SITE = "lib/site-packages"
 DETOUR = "its RECORD lists its files by another path than the one from beside it"
 
 
-def planned(
-    root: Path, stem: str, *parts: Files, in_use: Collection[str] = (), by: str | None = None
-) -> plan.Plan:
-    """Return the plan for ``STEM.dist-info`` among the files of `parts`, on a disk at `root`.
-
-    `by` is the stem of the directory that describes it, if it does not do so itself.
-    """
+def planned(root: Path, stem: str, *parts: Files, in_use: Collection[str] = ()) -> plan.Plan:
+    """Return the plan for ``STEM.dist-info`` among the files of `parts`, on a disk at `root`."""
     write(under(SITE, *parts), root)
     path = f"/{SITE}/{stem}.dist-info"
-    described_in = by and f"/{SITE}/{by}.dist-info"
     before = tree(root)
-    wanted = plan.make(DiskTree(str(root)), path, in_use=in_use, described_in=described_in)
+    wanted = plan.make(DiskTree(str(root)), path, in_use=in_use)
     assert tree(root) == before
     assert wanted is not None
     assert (wanted.path, wanted.own) == (path, f"{stem}.dist-info")
@@ -41,6 +35,12 @@ def planned(
 def listing(*paths: str) -> dict[str, str]:
     """Return the one file of `a.b` that says what it consists of."""
     return {"a_b-1.0.dist-info/RECORD": "".join(f"{path},,\n" for path in paths)}
+
+
+def listed(wanted: plan.Plan) -> list[str]:
+    """Return the paths that RECORD lists."""
+    assert wanted.record is not None
+    return list(wanted.record.paths())
 
 
 A_B = installed("a_b-1.0", "a.b")
@@ -57,7 +57,10 @@ MEANWHILE = {RIGHT, f"{RIGHT}.uvshim"}
         ("a_b-1.0", "a-b", "a_b-1.0", ()),
         ("a_b-1.0", "a.b", "a.b-1.0", (plan.NORMALIZED_NAME,)),
         ("a_b_c-1.0", "A-B.c", "A_B.c-1.0", (plan.NORMALIZED_NAME,)),
-        ("A.B-1.0", "a.b", "a.b-1.0", (plan.NORMALIZED_NAME,)),
+        ("A.B-1.0", "a.b", "A.B-1.0", ()),
+        ("foo.bar-1.0", "Foo.Bar", "foo.bar-1.0", ()),
+        ("a.b__c-1.0", "a.b__c", "a.b__c-1.0", ()),
+        ("a-b-1.0", "a-b", "a_b-1.0", (plan.MISNAMED,)),
         ("a.b", "a.b", "a.b-1.0", (plan.MISNAMED,)),
         ("a-b-1.0", "a.b", "a.b-1.0", (plan.MISNAMED,)),
         ("a.b-info", "a.b", "a.b-1.0", (plan.MISNAMED,)),
@@ -76,19 +79,16 @@ def test_what_is_wrong_with_a_name_is_told_with_the_right_one(
 
 def test_record_lists_both_names_meanwhile_and_the_right_one_in_the_end(tmp_path: Path) -> None:
     wanted = planned(tmp_path, "a_b-1.0", A_B)
-    assert list(wanted.listed.paths()) == [
-        "module_of_a_b_1_0.py",
-        f"{OWN}/METADATA",
-        f"{OWN}/RECORD",
-    ]
+    assert listed(wanted) == [f"{OWN}/METADATA", f"{OWN}/RECORD", "module_of_a_b_1_0.py"]
     assert wanted.aliases == {OWN} | MEANWHILE
-    assert wanted.rows_meanwhile() == [
-        Row(f"{RIGHT}/{name}", "", "") for name in ("METADATA", "RECORD", "RECORD.uvshim")
+    assert wanted.record is not None
+    assert wanted.record.added(wanted.aliases, wanted.directory) == [
+        f"{RIGHT}/{name},,\n".encode() for name in ("METADATA", "RECORD", "RECORD.uvshim")
     ]
-    assert list(wanted.afterwards().listed.paths()) == [
-        "module_of_a_b_1_0.py",
+    assert list(Record(wanted.new_record(), RIGHT).paths()) == [
         f"{RIGHT}/METADATA",
         f"{RIGHT}/RECORD",
+        "module_of_a_b_1_0.py",
     ]
 
 
@@ -96,7 +96,57 @@ def test_what_is_right_has_nothing_to_be_listed_otherwise(tmp_path: Path) -> Non
     wanted = planned(tmp_path, "a.b-1.0", installed("a.b-1.0", "a.b"))
     assert wanted.wrong == ()
     assert wanted.aliases == MEANWHILE
-    assert wanted.afterwards() == wanted
+    assert wanted.record is not None
+    assert wanted.new_record() == wanted.record.content
+
+
+def test_after_the_rename_nothing_is_wrong(tmp_path: Path) -> None:
+    after = planned(tmp_path, "a_b-1.0", A_B).afterwards()
+    assert (after.path, after.directory) == (f"/{SITE}/{RIGHT}", RIGHT)
+    assert (after.wrong, after.obstacle, after.owner) == ((), "", "")
+
+
+def test_a_record_that_lists_an_unfinished_one_is_what_a_killed_run_has_left(
+    tmp_path: Path,
+) -> None:
+    unfinished = {f"{RIGHT}/RECORD": f"{RIGHT}/RECORD,,\n{RIGHT}/RECORD.uvshim,,\n"}
+    wanted = planned(tmp_path, "a.b-1.0", installed("a.b-1.0", "a.b"), unfinished)
+    assert wanted.wrong == (plan.STALE_RECORD,)
+    assert wanted.new_record() == f"{RIGHT}/RECORD,,\n".encode()
+
+
+@pytest.mark.parametrize("installer", ["conda", "conda-pypi", "rpm", "dpkg", "debian"])
+def test_what_another_package_manager_owns_is_said(tmp_path: Path, installer: str) -> None:
+    owned = {f"{OWN}/INSTALLER": f"{installer}\n"}
+    assert planned(tmp_path, "a_b-1.0", A_B, owned).owner == installer
+    assert planned(tmp_path, "a_b-1.0", A_B, owned, {f"{OWN}/RECORD": ""}).owner == installer
+
+
+@pytest.mark.parametrize("installer", ["uv", "pip", "poetry 1.8", "\udcff", ""])
+def test_what_a_python_installer_wrote_has_no_owner(tmp_path: Path, installer: str) -> None:
+    write({f"{SITE}/{OWN}/INSTALLER": ""}, tmp_path)
+    (tmp_path / SITE / OWN / "INSTALLER").write_bytes(installer.encode("utf-8", "surrogateescape"))
+    assert planned(tmp_path, "a_b-1.0", A_B).owner == ""
+
+
+@pytest.mark.parametrize(
+    ("stem", "name", "is_planned"),
+    [
+        ("a_b-1.0", "a.b", True),
+        ("a_b-1.0", "a-b", False),
+        ("a-b-1.0", "a-b", True),
+        ("a.b", "a.b", True),
+    ],
+)
+def test_of_what_is_new_only_dotted_names_and_malformed_directories_are_planned(
+    stem: str,
+    name: str,
+    is_planned: bool,  # noqa: FBT001
+) -> None:
+    files = MemoryTree(installed(stem, name))
+    found = plan.make(files, f"{stem}.dist-info", only_new=True)
+    assert (found is not None) == is_planned
+    assert plan.make(files, f"{stem}.dist-info") is not None
 
 
 @pytest.mark.parametrize("record", ["a_b-1.0", "a.b-1.0.dist-info.uvshim", "A-B", "a.b-0.9"])
@@ -107,7 +157,7 @@ def test_a_record_that_names_a_directory_that_is_not_there_is_stale(
     assert wanted.directory == wanted.own
     assert wanted.wrong == (plan.STALE_RECORD,)
     assert wanted.aliases == {f"{record}.dist-info"} | MEANWHILE
-    assert f"{RIGHT}/METADATA" in list(wanted.afterwards().listed.paths())
+    assert f"{RIGHT}/METADATA" in list(Record(wanted.new_record(), RIGHT).paths())
 
 
 def test_a_name_and_a_record_can_be_wrong_at_once(tmp_path: Path) -> None:
@@ -124,7 +174,7 @@ def test_the_directory_of_another_version_or_project_is_no_other_name_of_this_on
     wanted = planned(tmp_path, "a_b-1.0", A_B, beside, listed)
     assert wanted.wrong == (plan.NORMALIZED_NAME,)
     assert wanted.aliases == {OWN} | MEANWHILE
-    assert f"{other}.dist-info/METADATA" in list(wanted.afterwards().listed.paths())
+    assert f"{other}.dist-info/METADATA" in list(Record(wanted.new_record(), RIGHT).paths())
 
 
 @pytest.mark.parametrize("key", ["a-b", "other"])
@@ -145,7 +195,7 @@ def test_a_name_that_no_requirement_can_spell_is_not_kept(tmp_path: Path) -> Non
         (None, "it has no RECORD"),
         ("", "its RECORD is empty"),
         ("x,,\n" * 10, "its RECORD is too long"),
-        ("x\n", "its RECORD has a row that is not a path, a hash and a size"),
+        ("x\n", "its RECORD has a row that cannot be read (Row Index 0"),
     ],
 )
 def test_a_record_that_is_of_no_use_is_an_obstacle(
@@ -156,10 +206,9 @@ def test_a_record_that_is_of_no_use_is_an_obstacle(
     if content is not None:
         files = {**files, f"{OWN}/RECORD": content}
     wanted = planned(tmp_path, "a_b-1.0", files)
-    assert wanted.obstacle == reason
+    assert wanted.obstacle.startswith(reason)
     assert wanted.wrong == (plan.NORMALIZED_NAME,)
-    assert wanted.listed is record.NOTHING
-    assert wanted.aliases == {OWN}
+    assert wanted.record is None
 
 
 @pytest.mark.parametrize(
@@ -178,14 +227,6 @@ def test_files_that_are_listed_by_a_detour_are_an_obstacle_if_they_are_its_own(
     tmp_path: Path, path: str, obstacle: str
 ) -> None:
     assert planned(tmp_path, "a_b-1.0", A_B, listing(f"{OWN}/RECORD", path)).obstacle == obstacle
-
-
-def test_a_directory_that_has_lost_its_files_is_described_in_another(tmp_path: Path) -> None:
-    lost = {f"{OWN}/licenses/MIT": ""}
-    heir = installed("a.b-1.0", "a.b", record="a_b-1.0")
-    wanted = planned(tmp_path, "a_b-1.0", lost, heir, by="a.b-1.0")
-    assert (wanted.name, wanted.directory) == ("a.b", RIGHT)
-    assert f"{OWN}/METADATA" in list(wanted.listed.paths())
 
 
 def test_whom_nobody_is_concerned_with_is_not_read_further() -> None:
@@ -217,7 +258,8 @@ def test_a_plan_is_the_same_wherever_the_files_lie(tmp_path: Path) -> None:
             plan.make(files_, path) for files_ in (MemoryTree(files), DiskTree(str(tmp_path)))
         )
         assert memory is not None
-        assert memory == disk
+        assert disk is not None
+        assert (memory.wrong, memory.new_record()) == (disk.wrong, disk.new_record())
 
 
 @pytest.mark.parametrize(

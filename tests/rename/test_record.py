@@ -1,302 +1,259 @@
-"""RECORD: read and written as uv does, torn or not, and told of other names of a directory."""
+"""RECORD: what it lists under one name and the other, torn or not, quoted or not."""
 
 from __future__ import annotations
 
-import os
+import csv
+import io
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from installer.records import parse_record_file
 
 from uvshim.rename import record
-from uvshim.rename.record import Record, RecordError, Row
+from uvshim.rename.record import UNFINISHED, Record, RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 OLD, NEW = "a_b-1.dist-info", "a.b-1.dist-info"
 RECORD = f"""\
 a_b/__init__.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0
 {OLD}/METADATA,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,12
 {OLD}/RECORD,,
-"""
+""".encode()
 
-# File names as anybody may choose them, if only they are UTF-8.
+Row = tuple[str, str, str]
+
+# File names as anybody may choose them, if only they are UTF-8. (A backslash is in tests below.)
 COMPONENTS = st.text(
-    st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12
+    st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1, max_size=12
 ).filter(lambda part: part not in {".", ".."})
-PATHS = st.lists(COMPONENTS, min_size=1, max_size=4).map("/".join)
-OWN = st.lists(COMPONENTS, min_size=1, max_size=3).map(lambda parts: "/".join([OLD, *parts]))
+PLAIN_COMPONENTS = st.from_regex(r"[a-zA-Z0-9_é@~-][a-zA-Z0-9_. é@~-]{0,11}", fullmatch=True)
 HASHES = st.sampled_from(["", "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"])
 
 
 @st.composite
-def rows(draw: st.DrawFn) -> list[Row]:
-    """Draw the rows of a RECORD: every path once."""
-    paths = draw(st.lists(st.one_of(PATHS, OWN), min_size=1, max_size=12, unique=True))
-    return [Row(path, draw(HASHES), draw(st.sampled_from(["", "0", "12"]))) for path in paths]
+def rows(draw: st.DrawFn, components: st.SearchStrategy[str] = COMPONENTS) -> list[Row]:
+    """Draw the rows of a RECORD: every path once, in any order."""
+    below = st.lists(components, min_size=1, max_size=4).map("/".join)
+    own = below.map(lambda path: f"{OLD}/{path}")
+    paths = draw(st.lists(st.one_of(below, own), min_size=1, max_size=12, unique=True))
+    assume(not any(UNFINISHED in path for path in paths))
+    return [(path, draw(HASHES), draw(st.sampled_from(["", "0", "12"]))) for path in paths]
 
 
-def listing(rows: Iterable[Row]) -> Record:
-    """Return the record that lists `rows`."""
-    rows = list(rows)
-    rest = ["\0".join(row) for row in rows if ".dist-info" not in "".join(row)]
-    return Record([row for row in rows if ".dist-info" in "".join(row)], rest)
+def content(rows: Iterable[Row], end: str = "\n") -> bytes:
+    """Return the RECORD with `rows`, as an installer writes it."""
+
+    def quoted(path: str) -> str:
+        return '"' + path.replace('"', '""') + '"' if set(path) & set('",\r\n') else path
+
+    text = "".join(f"{quoted(path)},{hash_},{size}{end}" for path, hash_, size in rows)
+    return text.encode("utf-8", "surrogateescape")
 
 
-def listed(found: Record) -> list[Row]:
-    """Return the rows that `found` lists, sorted."""
-    return sorted([*found.infos, *(Row(*row.split("\0")) for row in found.rest)])
+def listed(found: bytes) -> list[Row]:
+    """Return the rows of a RECORD, as the module `csv` reads it."""
+    text = found.decode("utf-8", "surrogateescape")
+    return [(path, hash_, size) for path, hash_, size in csv.reader(io.StringIO(text, newline=""))]
+
+
+def under_the_new_name(rows: Iterable[Row]) -> list[Row]:
+    return [
+        (NEW + path.removeprefix(OLD) if path.startswith(OLD + "/") else path, hash_, size)
+        for path, hash_, size in rows
+    ]
 
 
 @given(rows())
-@example([Row("a\rb", "", "")])
-@example([Row('quote"comma,newline\nfeed', "", "")])
-def test_what_is_written_is_read_as_it_was_by_us_and_by_others(written: list[Row]) -> None:
-    written.sort()
-    content = record.render(listing(written))
-    assert record.parse(content) == listing(written)
-    lines = content.decode().splitlines(keepends=True)
-    # That reader splits lines and paths where a file system does not.
-    if len(lines) == len(written) and "\\" not in content.decode():
-        assert [Row(*row) for row in parse_record_file(lines)] == written
+@example([("a\rb", "", "")])
+@example([('quote"comma,newline\nfeed', "", "")])
+@example([("two\n\nlines", "", "")])
+@example([(f'{OLD}/"', "", ""), (f"{OLD}/,", "", "0")])
+def test_a_rename_changes_the_paths_in_the_directory_and_keeps_the_order(before: list[Row]) -> None:
+    found = Record(content(before), OLD).renamed({OLD, NEW}, NEW)
+    assert listed(found) == under_the_new_name(before)
+    assert Record(found, OLD).renamed({OLD, NEW}, NEW) == found
+
+
+@given(rows(PLAIN_COMPONENTS), st.sampled_from(["\n", "\r\n"]))
+def test_where_rows_are_plain_each_row_stays_at_its_offset(before: list[Row], end: str) -> None:
+    old = content(before, end)
+    found = Record(old, OLD)
+    assert record._is_plain(old)
+    assert found.only in {OLD, ""}
+    new = found.renamed({OLD, NEW}, NEW)
+    assert len(new) == len(old)
+    assert new == old.replace(b"\n" + OLD.encode() + b"/", b"\n" + NEW.encode() + b"/").replace(
+        OLD.encode() + b"/", NEW.encode() + b"/", old.startswith(OLD.encode() + b"/")
+    )
+
+
+@given(rows())
+def test_with_the_added_rows_both_names_list_every_file(before: list[Row]) -> None:
+    found = Record(content(before), OLD)
+    added = found.added({OLD}, NEW)
+    both = Record(found.content + b"".join(added), OLD)
+    paths = list(both.paths())
+    assert len(set(paths)) == len(paths)
+    wanted = {path for path, _, _ in [*before, *under_the_new_name(before)]}
+    assert set(paths) == wanted | {f"{NEW}/{UNFINISHED}"}
+    assert both.added({OLD}, NEW) == []
+    assert both.renamed({OLD, NEW}, NEW) == found.renamed({OLD, NEW}, NEW)
 
 
 @given(st.binary(max_size=200))
 @example(b"a\0b,,\n")
 @example(b'"a,,\n')
 @example(b"a,,\r")
-def test_whatever_the_bytes_a_record_is_read_or_refused(content: bytes) -> None:
+@example(b"a,b\\c,d\r\n")
+@example(b'a,"b,c",d\n')
+def test_whatever_the_bytes_a_record_is_read_or_refused(found: bytes) -> None:
     refusal = ""
     try:
-        found = record.parse(content)
-        assert listed(found)
-        assert listed(record.parse(record.render(found))) == listed(found)
+        read = Record(found, OLD)
+        assert list(read.paths())
+        again = read.renamed({OLD}, NEW)
+        assert Record(again, OLD).renamed({OLD}, NEW) == again
     except RecordError as refused:
         refusal = str(refused)
     assert refusal.isprintable()
 
 
 @st.composite
-def contents(draw: st.DrawFn) -> str:
-    """Draw the text of a RECORD, or of nearly one: lines with borders in them, hardly unusual."""
-    field = st.text("ab./\\ é\udc80\x1c\x85\u2028\"'\r", max_size=4)
-    lines = draw(st.lists(st.lists(field, min_size=2, max_size=4).map(",".join), max_size=6))
+def texts(draw: st.DrawFn) -> str:
+    """Draw the text of a RECORD, or of nearly one: lines with delimiters, hardly unusual."""
+    field = st.text("ab./ é\udc80\x1c\x85\u2028\"'\r", max_size=4)
+    lines = draw(st.lists(st.lists(field, min_size=1, max_size=4).map(",".join), max_size=6))
     return draw(st.sampled_from(["\n", "\n\n", "\r\n"])).join(lines) + draw(
-        st.sampled_from(["", "\n"])
+        st.sampled_from(["", "\n", "\r\n"])
     )
 
 
-@given(contents())
+@given(texts())
 @example("a,b,c\n")
 @example(",b,c\n")
 @example("a,b,c\n,b,c\n")
 @example("a,b\na,b,c,d\n")
+@example("a,b,c\r\nd,e,f\n")
+@example("a,b,c\nd")
 def test_what_is_read_as_plain_lines_is_what_the_module_csv_reads(text: str) -> None:
-    plain = record._plain_rows(text)
-    if plain is not None:
-        assert plain == record._quoted_rows(text)
-
-
-@given(rows())
-def test_a_record_without_anything_unusual_is_read_as_plain_lines(written: list[Row]) -> None:
-    text = "".join(",".join(row) + "\n" for row in written)
-    if not any(c in "".join(row) for row in written for c in '",\r\n'):
-        assert record._plain_rows(text) == ["\0".join(row) for row in written]
+    found = text.encode("utf-8", "surrogateescape")
+    if record._is_plain(found) and all(path for path, _, _ in listed(found)):
+        assert list(record.elements(found)) == listed(found)
+        assert list(Record(found, OLD).paths()) == [path for path, _, _ in listed(found)]
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"\n\n", b"a\n", b"a,b\n", b"a,,,\n", b",,\n", b"a\0b,,\n"]
+    ("found", "reason"),
+    [
+        (b"", "its RECORD is empty"),
+        (b"\n\n", "its RECORD is empty"),
+        (b"a\n", "its RECORD has a row that cannot be read (Row Index 0"),
+        (b"a,b\n", "its RECORD has a row that cannot be read (Row Index 0"),
+        (b"a,,,\n", "its RECORD has a row that cannot be read (Row Index 0"),
+        (b",,\n", "its RECORD has a row that is not a path"),
+        (b"a\0b,,\n", "its RECORD"),
+        (b'"a\\b,c",,\n', "its RECORD has a row that is not a path"),
+        (b'a,"b,c",d\n', "its RECORD has a row that is not a path"),
+    ],
 )
-def test_what_is_no_record_is_refused(content: bytes) -> None:
-    with pytest.raises(RecordError):
-        record.parse(content)
-
-
-@given(rows())
-def test_a_move_changes_exactly_the_paths_under_the_directory(before: list[Row]) -> None:
-    after = record.relocated(listing(before), {OLD, NEW}, NEW)
-    wanted = [
-        row._replace(path=NEW + row.path.removeprefix(OLD))
-        if row.path.startswith(OLD + "/")
-        else row
-        for row in before
-    ]
-    assert listed(after) == sorted(wanted)
-    assert record.relocated(after, {OLD, NEW}, NEW) == after
-
-
-@given(rows())
-def test_both_names_list_every_file_and_the_move_from_both_is_that_from_one(
-    before: list[Row],
-) -> None:
-    both = [*before, *record.also_listed(listing(before), {OLD}, NEW)]
-    paths = {row.path for row in both}
-    for row in before:
-        assert row in both
-        if row.path.startswith(OLD + "/"):
-            assert NEW + row.path.removeprefix(OLD) in paths
-    assert f"{NEW}/{record.UNFINISHED}" in paths
-    assert len(paths) == len(both)
-    assert record.also_listed(listing(both), {OLD}, NEW) == []
-    once, twice = (record.relocated(listing(each), {OLD, NEW}, NEW) for each in (before, both))
-    assert listed(once) == listed(twice)
+def test_what_is_no_record_is_refused(found: bytes, reason: str) -> None:
+    with pytest.raises(RecordError) as refused:
+        Record(found, OLD)
+    assert str(refused.value).startswith(reason)
 
 
 @pytest.mark.parametrize(
-    ("path", "moved"),
+    ("path", "renamed"),
     [
         (f"{OLD}/METADATA", f"{NEW}/METADATA"),
         (f"./{OLD}/METADATA", f"{NEW}/METADATA"),
-        (f"{OLD}//METADATA", f"{NEW}/METADATA"),
+        (f"{OLD}//METADATA", f"{NEW}//METADATA"),
+        (f".//{OLD}//METADATA", f"{NEW}/METADATA"),
         (f"a_b/../{OLD}/METADATA", f"{NEW}/METADATA"),
         (f"{OLD}\\licenses\\MIT", f"{NEW}/licenses/MIT"),
         (f"{OLD}/back\\slash", f"{NEW}/back\\slash"),
         (f"{OLD}.py", f"{OLD}.py"),
         (f"a_b/{OLD}/METADATA", f"a_b/{OLD}/METADATA"),
         (f"../{OLD}/METADATA", f"../{OLD}/METADATA"),
-        (f"{OLD}/../a_b/x.py", f"{OLD}/../a_b/x.py"),
+        (f"{OLD}/../a_b/x.py", f"{NEW}/../a_b/x.py"),
         (f"/{OLD}/METADATA", f"/{OLD}/METADATA"),
         ("a_b\\x.py", "a_b\\x.py"),
         ("./a_b/x.py", "./a_b/x.py"),
     ],
 )
-def test_a_path_is_taken_for_what_it_means(path: str, moved: str) -> None:
-    found = record.relocated(listing([Row(path, "", "")]), {OLD, NEW}, NEW)
-    assert listed(found) == [Row(moved, "", "")]
+def test_a_path_is_taken_for_what_it_means(path: str, renamed: str) -> None:
+    found = Record(f"{path},,\n".encode(), OLD).renamed({OLD, NEW}, NEW)
+    assert found == f"{renamed},,\n".encode()
 
 
-def test_of_a_path_that_is_listed_twice_the_row_with_a_hash_is_kept() -> None:
-    hashed = Row(f"{OLD}/METADATA", "sha256=x", "1")
-    bare = Row(f"{NEW}/METADATA", "", "")
+def test_of_a_path_that_is_listed_twice_the_first_place_and_the_hash_are_kept() -> None:
+    hashed, bare = f"{OLD}/METADATA,sha256=x,1\n".encode(), f"{NEW}/METADATA,,\n".encode()
     for both in ([hashed, bare], [bare, hashed]):
-        found = record.relocated(listing(both), {OLD, NEW}, NEW)
-        assert found.infos == [bare._replace(hash_="sha256=x", size="1")]
+        found = Record(b"".join(both) + b"code.py,,\n", OLD).renamed({OLD, NEW}, NEW)
+        assert found == f"{NEW}/METADATA,sha256=x,1\ncode.py,,\n".encode()
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    path = tmp_path / OLD
-    path.mkdir()
-    (path / "RECORD").write_text(RECORD)
-    return path
+def test_rows_of_others_are_kept_even_if_they_are_listed_twice() -> None:
+    others = b"code.py,,\ncode.py,,\nother-1.dist-info/x,,\n"
+    assert Record(others, OLD).renamed({OLD}, NEW) == others
 
 
-def added(directory: Path) -> bytes:
-    """Append the rows of the new name; return what was appended."""
-    found = record.read(str(directory))
-    record.append(str(directory), record.also_listed(found, {OLD}, NEW))
-    return (directory / "RECORD").read_bytes()[len(RECORD) :]
-
-
-def test_a_record_torn_anywhere_in_what_was_appended_is_completed(directory: Path) -> None:
-    tail = added(directory)
-    whole = record.read(str(directory))
+def test_a_record_torn_anywhere_in_what_was_appended_is_completed() -> None:
+    whole = Record(RECORD, OLD)
+    tail = b"".join(whole.added({OLD}, NEW))
     for length in range(len(tail)):
-        (directory / "RECORD").write_bytes(RECORD.encode() + tail[:length])
-        added(directory)
-        assert record.parse(RECORD.encode() + tail[:length])
-        found = record.read(str(directory))
-        assert set(found.paths()) >= set(whole.paths())
-        assert record.relocated(found, {OLD, NEW}, NEW) == record.relocated(whole, {OLD, NEW}, NEW)
+        torn = Record(RECORD + tail[:length], OLD)
+        line_end = b"" if torn.content.endswith(b"\n") else b"\n"
+        completed = Record(torn.content + line_end + b"".join(torn.added({OLD}, NEW)), OLD)
+        assert completed.files(NEW) == {"METADATA", "RECORD", UNFINISHED}
+        assert torn.renamed({OLD, NEW}, NEW) == whole.renamed({OLD, NEW}, NEW)
 
 
 def test_a_record_that_an_installer_left_torn_is_refused() -> None:
-    whole = RECORD.encode()
-    end_of_second_row = whole.rindex(b"\n", 0, -1)
-    for length in range(whole.index(b"\n") + 2, end_of_second_row):
-        if whole[:length].rsplit(b"\n", 1)[-1].count(b",") not in {0, 1}:
-            continue
-        if whole[:length].endswith(b"\n"):
-            continue
-        with pytest.raises(RecordError):
-            record.parse(whole[:length])
+    end_of_second_row = RECORD.rindex(b"\n", 0, -1)
+    for length in range(RECORD.index(b"\n") + 2, end_of_second_row):
+        last = RECORD[:length].rsplit(b"\n", 1)[-1]
+        if last and last.count(b",") < 2:
+            with pytest.raises(RecordError):
+                Record(RECORD[:length], OLD)
 
 
-def test_a_record_without_a_last_line_end_gets_one_before_a_row_is_appended(
-    directory: Path,
-) -> None:
-    (directory / "RECORD").write_text(RECORD.removesuffix("\n"))
-    before = record.read(str(directory))
-    added(directory)
-    after = record.read(str(directory))
-    assert after.infos[: len(before.infos)] == before.infos
-    assert len(after.infos) == len(before.infos) + 3
-    assert after.rest == before.rest
+# --- what is appended -----------------------------------------------------------------------------
+
+PAGE = 4096
+FILLER = f"{NEW}/{UNFINISHED},,\n".encode()
 
 
-def test_appending_keeps_the_file_its_mode_and_its_times(directory: Path) -> None:
-    path = directory / "RECORD"
-    path.chmod(0o640)
-    os.utime(path, ns=(1_000_000_001, 2_000_000_002))
-    before = path.stat()
-    added(directory)
-    after = path.stat()
-    assert (after.st_ino, after.st_mode, after.st_mtime_ns) == (
-        before.st_ino,
-        before.st_mode,
-        before.st_mtime_ns,
-    )
+@given(
+    st.lists(st.binary(min_size=1, max_size=150).map(lambda b: b.hex().encode() + b",,\n")),
+    st.integers(0, 3 * PAGE),
+)
+@example([b"x" * 300 + b",,\n"] * 30, PAGE - len(FILLER))
+@example([b"x,,\n"] * 3000, 17)
+def test_no_appended_row_lies_across_the_border_of_a_page(rows: list[bytes], end: int) -> None:
+    found = record.appended(rows, FILLER, end)
+    assert b"".join(row for row in found.splitlines(keepends=True) if row in rows) == b"".join(rows)
+    assert {row.rstrip(b"_,\n") for row in found.splitlines() if row + b"\n" not in rows} <= {
+        FILLER[:-3]
+    }
+    if 0 < -end % PAGE < len(FILLER):
+        return  # no row is short enough for what is left of this page
+    for border in range(PAGE, end + len(found), PAGE):
+        if end < border:
+            assert found[border - end - 1 : border - end] == b"\n"
 
 
-def test_replacing_keeps_mode_owner_and_times(directory: Path) -> None:
-    path = directory / "RECORD"
-    path.chmod(0o640)
-    if os.geteuid() == 0:
-        os.chown(path, 1234, 1235)
-    os.utime(path, ns=(1_000_000_001, 2_000_000_002))
-    before = path.stat()
-    record.replace(str(directory), listing([Row("x", "", "")]))
-    after = path.stat()
-    assert path.read_text() == "x,,\n"
-    assert (after.st_mode, after.st_uid, after.st_gid, after.st_mtime_ns) == (
-        before.st_mode,
-        before.st_uid,
-        before.st_gid,
-        before.st_mtime_ns,
-    )
-    assert os.listdir(directory) == ["RECORD"]
+def test_without_a_border_nothing_but_the_rows_is_appended() -> None:
+    rows = [b"x,,\n", b"y,,\n"]
+    assert record.appended(rows, FILLER, 100) == b"".join(rows)
 
 
-@pytest.mark.parametrize("kind", ["hard", "symbolic"])
-def test_a_record_with_another_name_elsewhere_is_not_written_there(
-    directory: Path, tmp_path: Path, kind: str
-) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    if kind == "hard":
-        elsewhere.hardlink_to(directory / "RECORD")
-    else:
-        (directory / "RECORD").rename(elsewhere)
-        (directory / "RECORD").symlink_to(elsewhere)
-    added(directory)
-    assert elsewhere.read_text() == RECORD
-    assert len(list(record.read(str(directory)).paths())) == 6
-    assert not (directory / "RECORD").is_symlink()
-
-
-def test_what_a_link_in_the_way_leads_to_is_not_written(directory: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.write_text("precious")
-    (directory / record.UNFINISHED).symlink_to(elsewhere)
-    record.replace(str(directory), listing([Row("x", "", "")]))
-    assert elsewhere.read_text() == "precious"
-    assert (directory / "RECORD").read_text() == "x,,\n"
-
-
-@pytest.mark.parametrize("kind", ["pipe", "directory", "device", "dangling link"])
-def test_what_is_no_file_is_no_record(directory: Path, kind: str) -> None:
-    path = directory / "RECORD"
-    path.unlink()
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "directory":
-        path.mkdir()
-    elif kind == "device":
-        path.symlink_to("/dev/zero")
-    else:
-        path.symlink_to("nowhere")
-    with pytest.raises(RecordError):
-        record.read(str(directory))
+def test_what_fills_a_page_is_gone_after_the_rename() -> None:
+    found = Record(RECORD, OLD)
+    rows = found.added({OLD}, NEW)
+    tail = record.appended(rows, FILLER, PAGE - len(FILLER) - 30)
+    assert len(tail) > len(b"".join(rows))
+    assert Record(RECORD + tail, OLD).renamed({OLD, NEW}, NEW) == found.renamed({OLD, NEW}, NEW)

@@ -17,7 +17,8 @@ import pytest
 from tests.robustness.disks import Plain
 from tests.robustness.invariants import checksum
 from tests.wheels import build_wheel, normalized
-from uvshim.rename import record
+from uvshim.rename import replacement
+from uvshim.rename.record import RecordError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,12 +76,11 @@ def wrong(venv: Venv) -> list[str]:
     found = []
     for path in venv.site_packages.glob("*.dist-info"):
         try:
-            listed = record.read(str(path))
+            listed = replacement.read(str(path))
             (path / "METADATA").read_bytes()
-        except (record.RecordError, OSError):
+        except (RecordError, OSError):
             continue  # uv was interrupted in the middle of it
-        tops = {record.top(row.path) for row in listed.infos}
-        if "Signal." not in path.name or tops != {path.name}:
+        if "Signal." not in path.name or listed.directories() != {path.name}:
             found.append(path.name)
     return found
 

@@ -294,8 +294,8 @@ def _is_ghost(tree: Tree, wanted: Plan) -> bool:
     """Say whether RECORD lists code and all of it is gone."""
     place = posixpath.dirname(wanted.path)
     lists_code = False
-    for path in wanted.listed.paths():
-        if not record.top(path).endswith(names.SUFFIX):
+    for path in wanted.record.paths() if wanted.record else ():
+        if not record.split(path)[0].endswith(names.SUFFIX):
             lists_code = True
             if tree.is_file(posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))):
                 return False

@@ -6,13 +6,12 @@ The format is that of the "Recording installed projects" specification, which `i
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from uvshim.environments.tree import SearchableTree
 from uvshim.rename import names
+from uvshim.rename.record import RecordError, elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,7 +76,7 @@ def _compared(tree: HashedTree, place: str, own: str) -> Difference:
     name, version = names.split(own)
     metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
     with contextlib.suppress(names.MetadataError):
-        name = names.parse_metadata(metadata or b"").name
+        name, _ = names.parse_metadata(metadata or b"")
     nothing = Difference(name, version, path)
     content = tree.read(f"{path}/RECORD", _RECORD_LIMIT)
     if content is None:
@@ -86,7 +85,7 @@ def _compared(tree: HashedTree, place: str, own: str) -> Difference:
         entries = list(_entries(content))
         listed = {posixpath.normpath(posixpath.join(place, each.path)) for each in entries}
         missing, changed = _differing(tree, place, entries)
-    except _RecordError as error:
+    except RecordError as error:
         return nothing._replace(fault=str(error))
     unlisted = [
         file
@@ -99,24 +98,16 @@ def _compared(tree: HashedTree, place: str, own: str) -> Difference:
     )
 
 
-class _RecordError(ValueError):
-    """A RECORD cannot be read; the message says why, as a clause."""
-
-
 def _entries(content: bytes) -> Iterator[RecordEntry]:
-    """Yield the rows in the `content` of a RECORD. Raises `_RecordError`."""
-    from installer.records import InvalidRecordEntry, RecordEntry, parse_record_file
+    """Yield the rows in the `content` of a RECORD. Raise `RecordError`."""
+    from installer.records import InvalidRecordEntry, RecordEntry
 
-    lines = io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")
     try:
-        for row in parse_record_file(line for line in lines if line.strip()):
+        for row in elements(content):
             yield RecordEntry.from_elements(*row)
     except InvalidRecordEntry as error:
         message = f"its RECORD has a row that cannot be read ({error})"
-        raise _RecordError(message) from None
-    except csv.Error as error:
-        message = f"its RECORD cannot be read ({error})"
-        raise _RecordError(message) from None
+        raise RecordError(message) from None
 
 
 def _differing(
@@ -135,7 +126,7 @@ def _differing(
             measured = tree.digest(path, algorithm)
         except ValueError:
             message = f"its RECORD has hashes of an unknown kind ({algorithm})"
-            raise _RecordError(message) from None
+            raise RecordError(message) from None
         if measured is None:
             missing.append(entry.path)
         elif (entry.hash_ and entry.hash_.value.rstrip("=") != measured[0]) or (

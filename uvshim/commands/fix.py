@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
-    from uvshim.rename.plan import Plan
 
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
@@ -80,20 +79,18 @@ def _fix(found: Environment, gate: Gate, *, dry_run: bool) -> Fixed:
         for directory in found.on_disk
         for name in dist_infos(os.listdir(directory))
     ]
-    known: dict[str, Plan] = {}
     outcome = on_disk.rename(
         paths,
         lambda name: not gate.excludes(name),
         in_use=spelling.in_use(found.tree, found.visible),
         dry_run=dry_run,
-        known=known,
     )
     # Only a tree without a root has the paths of this machine, by which plans are known.
     diagnosis = diagnose_directories(
         found.tree,
         found.site_packages,
         excluded=gate.excludes,
-        known=known if found.tree.root is None else None,
+        known=outcome.known if found.tree.root is None else None,
     )
     return Fixed(outcome, Report(found, diagnosis, gate))
 

@@ -64,8 +64,8 @@ def as_json(fixed: Fixed) -> dict[str, Any]:
     return {
         "path": report.outside(report.installation.path),
         "complete": fixed.complete,
-        "renamed": [each._asdict() for each in fixed.outcome.renamed],
-        "left_alone": [each._asdict() for each in fixed.outcome.left_alone],
+        "renamed": [vars(each) for each in fixed.outcome.renamed],
+        "left_alone": [vars(each) for each in fixed.outcome.left_alone],
         "rest": [
             {**finding._asdict(), "path": report.outside(finding.path), "reason": clause}
             for finding, clause in fixed.rest

@@ -95,14 +95,16 @@ class Snapshot:
 
 
 def may_be_dotted(directory: str) -> bool:
-    """Say whether `directory` names a dist-info directory that could be that of a dotted name.
+    """Return True if `directory` names a dist-info directory that may have to be renamed.
 
-    A name part with neither ``.`` nor ``_`` in it cannot: every spelling of a dotted name, the
-    normalized one too, keeps one of them where the dot is (binary distribution format, "Escaping
-    and Unicode"). Nor can one that a wrong rename gave a second ``-``, which uv never writes.
+    A name part with neither ``.`` nor ``_`` in it cannot be that of a dotted name: every spelling
+    of one, the normalized one too, has one of them where the dot is (binary distribution format,
+    "Escaping and Unicode"). A second ``-`` is in the wrong place: uv and pkg_resources end the name
+    part at the first.
     """
-    name = directory.partition("-")[0]
-    return ("_" in name or "." in name) and is_dist_info(directory)
+    name, _, version = directory.partition("-")
+    is_suspect = "_" in name or "." in name or version.count("-") > 1  # the suffix has one
+    return is_suspect and is_dist_info(directory)
 
 
 def _steady_clock() -> int:

@@ -1,9 +1,9 @@
-"""The rename of a dist-info directory that comes from a lower layer of an overlay file system.
+"""The rename of a directory that comes from a lower layer of an overlay file system.
 
 There, `os.rename` fails with EXDEV (Linux, Documentation/filesystems/overlayfs.rst, "renaming
-directories"). So its files are linked into a new directory whose name nobody takes for a
-distribution's, that one is renamed, and the old one is removed. While both exist they are equal,
-and the RECORD of either lists all files of both.
+directories"). So its files are linked into a new directory whose name is not a distribution's, that
+one is renamed, and the old one is removed. While both exist they are equal, and each RECORD lists
+all files of both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import shutil
 
 from uvshim.environments import files
-from uvshim.rename import names, plan, record
+from uvshim.rename.plan import BUILDING
 
 # Removed last, in this order. An uninstall finds all files in the other RECORD as well, but
 # importlib.metadata may read this METADATA as long as the directory exists.
@@ -23,60 +23,60 @@ _LAST = ("RECORD", "METADATA")
 def move(path: str, destination: str) -> None:
     """Give the dist-info directory `path` the name `destination`, by linking and removing.
 
-    Its RECORD lists its files under both names already. Raises OSError; another `move`
-    then completes what this one has begun.
+    Its RECORD lists its files under both names, and that of the new directory meanwhile. Raise
+    OSError; another `move` completes what this one has begun.
     """
-    building = destination + plan.BUILDING
-    listed = record.read(path)
-    record.append(
-        path, record.also_listed(listed, {os.path.basename(path)}, os.path.basename(building))
-    )
+    building = destination + BUILDING
     _link_tree(path, building)
     os.rename(building, destination)
     remove(path)
 
 
 def discard(destination: str) -> None:
-    """Remove what a killed `move` to `destination` has built. Raises OSError."""
-    if os.path.lexists(destination + plan.BUILDING):
-        shutil.rmtree(destination + plan.BUILDING)
+    """Remove what a killed `move` to `destination` has built. Raise OSError."""
+    if os.path.lexists(destination + BUILDING):
+        shutil.rmtree(destination + BUILDING)
 
 
-def heir(path: str) -> str | None:
-    """Return the directory that a killed `move` of the dist-info directory `path` has completed.
-
-    None, if there is no such directory.
-    """
-    site_packages, own = os.path.split(path)
-    for name in os.listdir(site_packages):
-        project = names.split(name)[0]
-        if (
-            name.endswith(names.SUFFIX)
-            and name != own
-            and names.version_in(own, project) is not None
-            and is_remnant(path, other := os.path.join(site_packages, name))
-        ):
-            return other
-    return None
-
-
-def is_remnant(path: str, destination: str) -> bool:
-    """Say whether the directory `path` is what a killed `move` to `destination` has left.
-
-    It is, if the RECORD at the destination lists its files as well, and each of them exists there
-    with the same content.
-    """
-    own = os.path.basename(path)
-    try:
-        listed = any(record.top(row.path) == own for row in record.read(destination).infos)
-    except (record.RecordError, OSError):
-        return False
-    return listed and all(
-        _equal(os.path.join(directory, name), os.path.join(destination, inside, name))
-        for directory, _, filenames in os.walk(path)
-        for inside in [os.path.relpath(directory, path)]
+def files_in(directory: str) -> list[str]:
+    """Return the paths of all files below `directory`, relative to it."""
+    return [
+        os.path.relpath(os.path.join(parent, name), directory)
+        for parent, _, filenames in os.walk(directory)
         for name in filenames
+    ]
+
+
+def is_contained(path: str, destination: str) -> bool:
+    """Return True if each file below `path` is below `destination`, with the same content.
+
+    The RECORDs may differ: they do while a rename goes on.
+    """
+    return all(
+        name == "RECORD" or _equal(os.path.join(path, name), os.path.join(destination, name))
+        for name in files_in(path)
     )
+
+
+def remove(path: str) -> None:
+    """Remove the dist-info directory `path`; last, the files by which others know it.
+
+    Raise OSError.
+    """
+    names = sorted(os.listdir(path), key=lambda name: name in _LAST and 1 + _LAST.index(name))
+    for name in names:
+        inside = os.path.join(path, name)
+        if os.path.isdir(inside) and not os.path.islink(inside):
+            shutil.rmtree(inside)
+        else:
+            os.unlink(inside)
+    os.rmdir(path)
+
+
+def own_as(status: os.stat_result, path: str) -> None:
+    """Give `path` the owner in `status`, if we are allowed to."""
+    with contextlib.suppress(PermissionError):
+        os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
 
 
 def _link_tree(source: str, target: str) -> None:
@@ -88,52 +88,26 @@ def _link_tree(source: str, target: str) -> None:
             _link_tree(one, other)
         else:
             _link(one, other)
-    _own_as(source, target)
+    own_as(os.lstat(source), target)
     shutil.copystat(source, target)
 
 
 def _link(source: str, target: str) -> None:
-    """Give the file `source` the second name `target`; copy it, where that is not possible."""
+    """Give the file `source` the second name `target`; copy it if that is not possible."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copyfile(source, target, follow_symlinks=False)
-        _own_as(source, target)
+        own_as(os.lstat(source), target)
         shutil.copystat(source, target, follow_symlinks=False)
 
 
-def _own_as(source: str, target: str) -> None:
-    """Give `target` the owner of `source`, if we are allowed to."""
-    status = os.lstat(source)
-    with contextlib.suppress(PermissionError):
-        os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
-
-
 def _equal(one: str, other: str) -> bool:
-    """Say whether two files have the same content; that of RECORD differs while we work."""
+    """Return True if two files have the same content."""
     try:
-        if os.path.samefile(one, other) or os.path.basename(one) == "RECORD":
+        if os.path.samefile(one, other):
             return True
         content = files.read(one)
         return content is not None and content == files.read(other)
     except OSError:
         return False
-
-
-def remove(path: str) -> None:
-    """Remove the dist-info directory `path`, and last the files that others know it by.
-
-    Raises OSError.
-    """
-    for name in sorted(os.listdir(path), key=_turn):
-        inside = os.path.join(path, name)
-        if os.path.isdir(inside) and not os.path.islink(inside):
-            shutil.rmtree(inside)
-        else:
-            os.unlink(inside)
-    os.rmdir(path)
-
-
-def _turn(name: str) -> int:
-    """Return where the file `name` stands in the order of removal."""
-    return _LAST.index(name) if name in _LAST else -1

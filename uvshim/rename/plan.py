@@ -1,85 +1,91 @@
 """What is wrong with one dist-info directory, and what to do about it.
 
-The one place where this is decided: `uvshim check` shows plans, `uvpip` and `uvshim fix` carry them
-out on a disk. Everything is read through a `Tree`, and nothing is touched.
+The only place where this is decided: `uvshim check` shows plans, `uvpip` and `uvshim fix` carry
+them out. Everything is read through a `Tree`, and nothing is changed.
 """
 
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments.snapshot import may_be_dotted
-from uvshim.rename import names, record
+from uvshim.rename import names
+from uvshim.rename.record import Record, RecordError
 
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from uvshim.environments.tree import Tree
-    from uvshim.rename.record import Record, Row
 
-# What can be wrong with a directory that a plan puts right.
+# What can be wrong with a directory that a rename cures.
 MISNAMED = "misnamed"
 NORMALIZED_NAME = "normalized-name"
 STALE_RECORD = "stale-record"
 
-# What ends the name of a directory while the files of another are linked into it (`overlay`).
+# The end of a directory's name while the files of another are linked into it (see `overlay`).
 BUILDING = ".uvshim"
+
+# Package managers that list the files they own by path. They write their name to INSTALLER.
+_OWNERS = frozenset({"conda", "conda-pypi", "debian", "dpkg", "rpm"})
+
+# What is read of a METADATA first, in bytes: most headers are shorter.
+_USUAL_HEADER = 4096
 
 # What is read of a RECORD at most, in bytes. The longest real ones have a tenth of it.
 _RECORD_LIMIT = 64 * 1024 * 1024
 
 
-class Plan(NamedTuple):
-    """What is to be done with one dist-info directory: nothing, where nothing is `wrong`."""
+class ObstacleError(Exception):
+    """A directory cannot be renamed; the message is the reason, a clause."""
 
-    name: str
-    """Its project name, as METADATA has it."""
-    path: str
-    """Its path in the tree."""
-    directory: str
-    """The name that it should have."""
-    wrong: tuple[str, ...]
-    """What is wrong with it: `MISNAMED` or `NORMALIZED_NAME`, `STALE_RECORD`."""
-    obstacle: str
-    """Why its name or RECORD cannot be changed, as a clause; empty, where they can."""
-    listed: Record
-    """What its RECORD lists: `record.NOTHING`, where that cannot be read."""
-    aliases: frozenset[str]
-    """The names of directories under which RECORD lists its files, or may during the rename."""
 
-    @property
-    def own(self) -> str:
-        """The name that the directory has."""
-        return posixpath.basename(self.path)
+class Plan:
+    """What is to be done with one dist-info directory: nothing, unless something is `wrong`.
 
-    @property
-    def destination(self) -> str:
-        """The path that the directory should have."""
-        place, slash, _ = self.path.rpartition("/")
-        return place + slash + self.directory
+    - `name`: the project name, as METADATA has it;
+    - `path`: the path of the directory in the tree;
+    - `own`: the name that it has;
+    - `directory` and `destination`: the name and the path that it should have;
+    - `wrong`: what is wrong: `MISNAMED` or `NORMALIZED_NAME`, `STALE_RECORD`;
+    - `obstacle`: why that cannot be changed, as a clause; "" if it can;
+    - `owner`: the package manager that owns the directory, "" unless something is wrong with it;
+    - `record`: its RECORD, None if that cannot be read;
+    - `aliases`: the directories under which RECORD lists its files, or may during the rename.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        directory: str,
+        record: Record | None = None,
+        aliases: frozenset[str] = frozenset(),
+    ) -> None:
+        """Plan to do nothing."""
+        place, slash, self.own = path.rpartition("/")
+        self.name = name
+        self.path = path
+        self.directory = directory
+        self.destination = place + slash + directory
+        self.record = record
+        self.aliases = aliases
+        self.wrong: tuple[str, ...] = ()
+        self.obstacle = ""
+        self.owner = ""
 
     @property
     def version(self) -> str:
         """The version of its distribution, as the name that it should have tells it."""
         return names.split(self.directory)[1]
 
-    def rows_meanwhile(self) -> list[Row]:
-        """Return the rows that RECORD lacks to list every file under the new name as well."""
-        return record.also_listed(self.listed, self.aliases, self.directory)
+    def new_record(self) -> bytes:
+        """Return the content of RECORD after the rename. There must be no obstacle."""
+        return self.record.renamed(self.aliases, self.directory) if self.record else b""
 
     def afterwards(self) -> Plan:
-        """Return what is to be done once this was: nothing. RECORD lists the new name alone."""
-        listed = record.relocated(self.listed, self.aliases, self.directory)
-        return Plan(
-            self.name,
-            self.destination,
-            self.directory,
-            (),
-            "",
-            listed,
-            frozenset({self.directory, self.directory + BUILDING}),
-        )
+        """Return the plan for the directory after the rename: nothing is wrong any more."""
+        return Plan(self.name, self.destination, self.directory, self.record, self.aliases)
 
 
 def make(
@@ -88,100 +94,108 @@ def make(
     concerns: Callable[[str], bool] = lambda _name: True,
     *,
     in_use: Collection[str] = (),
-    described_in: str | None = None,
+    only_new: bool = False,
 ) -> Plan | None:
     """Return what is to be done with the dist-info directory `path`, a path in `tree`.
 
-    Where `concerns`, asked with the project name, says no, no more is read and None is returned.
-    A directory keeps its name if pkg_resources would not find it any more under one of the keys
-    `in_use` (see `check.spelling`). METADATA and RECORD are read in the directory `described_in`
-    if `path` has lost its own.
+    `concerns` is asked with the project name; if it returns False, no more is read and None is
+    returned. So it is with `only_new` if the name has no dot, unless the directory's name has not
+    the form NAME-VERSION. A directory keeps its name if pkg_resources would no longer find it under
+    one of the keys `in_use` (see `spelling`).
 
-    Raises `names.MetadataError` if METADATA is not there or does not say which distribution it
-    describes: nothing can be known of such a directory.
+    Raise `names.MetadataError` if METADATA is missing or does not tell which distribution it
+    describes: then nothing is known about the directory.
     """
-    described_in = described_in or path
-    place, own = posixpath.split(path)
-    metadata = tree.read(f"{described_in}/METADATA", names.HEADER_LIMIT)
+    own = posixpath.basename(path)
+    metadata = tree.read(f"{path}/METADATA", _USUAL_HEADER)
+    if metadata and b"\n\n" not in metadata:
+        metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
     if metadata is None:
         message = "it has no METADATA" if tree.is_directory(path) else "it is not a directory"
         raise names.MetadataError(message)
-    identity = names.parse_metadata(metadata)
-    if not concerns(identity.name):
+    name, version = names.parse_metadata(metadata)
+    if not concerns(name) or (only_new and "." not in name and names.is_well_formed(own)):
         return None
-    directory = names.expected(own, identity)
+    directory = names.expected(own, name, version)
     if _is_in_use(own, directory, in_use):
         directory = own
-    wrong: tuple[str, ...] = ()
+    plan = Plan(name, path, directory)
     if own != directory:  # in `X-1.0-info` the version part is not a version
-        wrong = (NORMALIZED_NAME if names.is_well_formed(own) else MISNAMED,)
+        plan.wrong = (NORMALIZED_NAME if names.is_well_formed(own) else MISNAMED,)
     try:
-        listed = record.parse(_record(tree, described_in))
-    except record.RecordError as error:
-        obstacle = str(error)
-        return Plan(
-            identity.name, path, directory, wrong, obstacle, record.NOTHING, frozenset({own})
-        )
-    aliases = _aliases(tree, place, own, identity.name, listed)
-    if aliases != {own}:
-        wrong += (STALE_RECORD,)
-    obstacle = ""
-    if _lists_by_detour(path, listed):
-        obstacle = "its RECORD lists its files by another path than the one from beside it"
-    aliases |= {directory, directory + BUILDING}
-    return Plan(identity.name, path, directory, wrong, obstacle, listed, aliases)
+        plan.record = _record(tree, path)
+    except RecordError as error:
+        plan.obstacle = str(error)
+    else:
+        _look_into_record(plan, plan.record, tree)
+    if plan.wrong and not only_new:
+        plan.owner = _owner(tree, path)
+    return plan
+
+
+def is_beyond_doubt(directory: str) -> bool:
+    """Return True if the name of the dist-info `directory` is right, whatever METADATA says."""
+    return names.is_well_formed(directory) and not may_be_dotted(directory)
 
 
 def _is_in_use(own: str, directory: str, in_use: Collection[str]) -> bool:
-    """Say whether a key `in_use` finds the directory called `own`, and not if it is renamed."""
+    """Return True if a key `in_use` finds the directory `own`, and not after the rename."""
     if not in_use or not names.is_well_formed(own):
         return False
     key = names.key_of(names.split(own)[0])
     return key in in_use and key != names.key_of(names.split(directory)[0])
 
 
-def is_beyond_doubt(directory: str) -> bool:
-    """Say whether the name of the dist-info `directory` is right, whatever its METADATA says."""
-    return names.is_well_formed(directory) and not may_be_dotted(directory)
-
-
-def _record(tree: Tree, directory: str) -> bytes:
+def _record(tree: Tree, directory: str) -> Record:
+    """Return the RECORD in the dist-info `directory`. Raise `RecordError`."""
     content = tree.read(f"{directory}/RECORD", _RECORD_LIMIT)
     if content is None:
         message = "it has no RECORD"
-        raise record.RecordError(message)
-    if len(content) == _RECORD_LIMIT:  # what does not fit would be lost
+        raise RecordError(message)
+    if len(content) == _RECORD_LIMIT:  # the rest would be lost
         message = "its RECORD is too long"
-        raise record.RecordError(message)
-    return content
+        raise RecordError(message)
+    return Record(content, posixpath.basename(directory))
 
 
-def _aliases(tree: Tree, place: str, own: str, name: str, listed: Record) -> frozenset[str]:
-    """Return under which names `listed` has the files of the directory `own` in `place`.
+def _look_into_record(plan: Plan, record: Record, tree: Tree) -> None:
+    """Add to `plan` what follows from `record`.
 
-    They are its own, and those of the same project that do not exist beside it: a wheel that was
-    built wrongly names one, a rename that left RECORD alone does, a run that was killed does.
+    A directory of the same project that RECORD lists and that does not exist is another name of
+    this one. A wrongly built wheel lists one, and so does what a killed rename has left.
     """
+    listed = record.directories()
     others = {
         alias
-        for alias in {record.top(row.path) for row in listed.infos} - {own}
+        for alias in listed - {plan.own}
         if (stem := alias.removesuffix(BUILDING)).endswith(names.SUFFIX)
-        and names.version_in(stem, name) is not None
+        and names.version_in(stem, plan.name) is not None
     }
-    return frozenset({own} | (others and others.difference(tree.names(place))))
+    if others:
+        others.difference_update(tree.names(posixpath.dirname(plan.path)))
+    if others or record.is_unfinished:
+        plan.wrong += (STALE_RECORD,)
+    if not listed.isdisjoint({"", ".."}) and _lists_by_detour(plan.path, record):
+        plan.obstacle = "its RECORD lists its files by another path than the one from beside it"
+    plan.aliases = frozenset({plan.own, plan.directory, plan.directory + BUILDING, *others})
 
 
-def _lists_by_detour(path: str, listed: Record) -> bool:
-    """Say whether `listed` names files of the directory `path` from the root or through ``..``.
+def _lists_by_detour(path: str, record: Record) -> bool:
+    """Return True if `record` lists files of the directory `path` from the root or through ``..``.
 
     Such rows would still name the old directory after a rename.
     """
-    detours = [row.path for row in listed.infos if record.top(row.path) in {"", ".."}]
-    if not detours:
-        return False
     site_packages = posixpath.abspath(posixpath.dirname(path))
     own = posixpath.join(site_packages, posixpath.basename(path), "")
     return any(
-        posixpath.normpath(posixpath.join(site_packages, detour)).startswith(own)
-        for detour in detours
+        posixpath.normpath(posixpath.join(site_packages, each)).startswith(own)
+        for each in record.paths()
+        if each.startswith(("/", "\\")) or ".." in each
     )
+
+
+def _owner(tree: Tree, directory: str) -> str:
+    """Return the package manager that owns the dist-info `directory`, "" if that is none."""
+    installer = tree.read(f"{directory}/INSTALLER", 64) or b""
+    word = installer.decode("ascii", "replace").strip().lower()
+    return word if word in _OWNERS else ""

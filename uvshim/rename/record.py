@@ -1,191 +1,217 @@
-"""The RECORD of one distribution: read, told of a directory's other names, written anew.
+"""The RECORD of a distribution: what it lists, and what it lists once its directory is renamed.
 
-The rules quoted below are those of "Recording installed projects" (packaging.python.org), section
-"The RECORD file". uv sorts the rows by path and ends each with a line feed; so does this module.
+Everything is done on bytes, and rows keep their order. What is quoted here is "Recording installed
+projects" (packaging.python.org), section "The RECORD file".
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import functools
-import io
-import itertools
-import os
 import posixpath
-import stat
-from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.environments import files
-from uvshim.rename import names
-
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-# The name under which a RECORD is written before it takes its place.
+# A RECORD is written under this name before it replaces the old one. While that file may exist,
+# RECORD lists it.
 UNFINISHED = "RECORD.uvshim"
+_UNFINISHED = UNFINISHED.encode()
+
+# A kill inside a write leaves a part of it that ends at a multiple of this (Linux, mm/filemap.c).
+_PAGE = 4096
 
 
-class Row(NamedTuple):
-    """One installed file, as a row of RECORD has it: "path, hash, size", each as it is written."""
+# All bytes but those that delimit rows and fields, or may make that difficult.
+_ORDINARY = bytes(set(range(256)) - set(b',"\r\n\0'))
 
-    path: str
-    """Absolute, or relative to the directory that holds the dist-info directory."""
-    hash_: str
-    """``ALGORITHM=DIGEST``, or empty, as for RECORD itself and for what was compiled later."""
-    size: str
-    """In bytes, or empty."""
-
-
-class Record(NamedTuple):
-    """What a RECORD lists: the few rows that the rename of a directory may change, and the rest."""
-
-    infos: list[Row]
-    """The rows that have ``.dist-info`` anywhere in them, in their order."""
-    rest: list[str]
-    """The others, each as its fields with NUL between them, so that they sort as their paths do.
-
-    Nine rows in ten are of this kind, and are not taken apart.
-    """
-
-    def paths(self) -> Iterator[str]:
-        """Yield the paths of all rows, code first."""
-        for row in self.rest:
-            yield row.partition("\0")[0]
-        for info in self.infos:
-            yield info.path
-
-
-# Stands for a RECORD that is not there or cannot be read.
-NOTHING = Record([], [])
+_NO_ROW = "its RECORD has a row that is not a path, a hash and a size"
 
 
 class RecordError(ValueError):
-    """A RECORD is not there, empty, or not what the specification describes."""
+    """A RECORD is missing, empty, or not what the specification describes."""
 
 
-def read(directory: str) -> Record:
-    """Return what the RECORD in the dist-info `directory` (a path) lists.
+class Record:
+    """What a RECORD lists.
 
-    Bytes that are not UTF-8 survive a round trip. Raises `RecordError` if there is no RECORD, which
-    no tool may uninstall, nor does this one rename it; OSError if it cannot be read.
+    - `content`: its bytes, without a last row that a killed run has torn;
+    - `only`: its own directory, if all paths with ``.dist-info`` in them begin with it, and each
+      row is one line without quotes; else "". Then no row needs to be taken apart;
+    - `is_unfinished`: a killed run has left it as it is.
     """
-    content = files.read(os.path.join(directory, "RECORD"))
-    if content is None:
-        message = "it has no RECORD"
-        raise RecordError(message)
-    return parse(content)
+
+    def __init__(self, content: bytes, own: str) -> None:
+        """Read the `content` of the one in the dist-info directory `own`.
+
+        Raise `RecordError` if it is not a RECORD.
+        """
+        self.content = content[: complete(content)]
+        start = _bytes(f"\n{own}/")
+        self._between = self.content.split(start)
+        if self.content.startswith(start[1:]):
+            self._between[:1] = [b"", self._between[0][len(start) - 1 :]]
+        is_only = 1 < len(self._between) == self.content.count(b".dist-info") + 1
+        self.only = own if is_only and _is_plain(self.content) else ""
+        if self.only:
+            self.is_unfinished = any(each.startswith(_UNFINISHED) for each in self._between)
+            return
+        self._read_rows()
+        self.is_unfinished = any(rest == UNFINISHED for _, _, rest, _ in self._infos)
+
+    def _read_rows(self) -> None:
+        """Read all rows, and take those apart that a rename may change."""
+        self._rows = [
+            _row(path, f",{hash_},{size}\n") for path, hash_, size in elements(self.content)
+        ]
+        if _is_plain(self.content):
+            self._rows = self.content.splitlines(keepends=True)
+        self._infos = [
+            (number, *split(path), columns)
+            for number, row in enumerate(self._rows)
+            if b".dist-info" in row
+            for path, columns in [_apart(row)]
+        ]
+
+    def directories(self) -> set[str]:
+        """Return the first components of all paths with ``.dist-info`` in them."""
+        return {self.only} if self.only else {first for _, first, _, _ in self._infos}
+
+    def files(self, directory: str) -> set[str]:
+        """Return what is listed in the dist-info `directory`: paths relative to it."""
+        if self.only:
+            self._read_rows()
+        return {rest for _, first, rest, _ in self._infos if first == directory}
+
+    def paths(self) -> Iterator[str]:
+        """Yield the paths of all rows."""
+        return (path for path, _, _ in elements(self.content))
+
+    def renamed(self, aliases: Collection[str], directory: str) -> bytes:
+        """Return the content that lists each file of the directories `aliases` in `directory`.
+
+        "There is one record per installed file": of two rows for one file, the first stays, with
+        the hash of the second if it has none. Other rows are not changed.
+        """
+        if self.only in aliases and not self.is_unfinished:
+            content = _bytes(f"\n{directory}/").join(self._between)
+            return content if self._between[0] else content[1:]
+        if self.only:
+            self._read_rows()
+        rows = list(self._rows)
+        kept: dict[str, tuple[int, str]] = {}
+        for number, first, rest, columns in self._infos:
+            if first not in aliases:
+                continue
+            rows[number] = b""
+            if rest.startswith(UNFINISHED):
+                continue
+            place, before = kept.setdefault(rest, (number, columns))
+            if place == number or before.startswith(",,"):
+                rows[place] = _row(f"{directory}/{rest}", columns)
+        return b"".join(rows)
+
+    def added(self, aliases: Collection[str], directory: str) -> list[bytes]:
+        """Return the rows that are missing to list the files of `aliases` in `directory` as well.
+
+        The last one is for `UNFINISHED`.
+        """
+        unfinished = self.row(f"{directory}/{UNFINISHED}")
+        if self.only in aliases and self.only != directory:
+            start = _bytes(f"{directory}/")
+            rows = [start + each.partition(b"\n")[0] + b"\n" for each in self._between[1:]]
+            return [*rows, unfinished]
+        listed = self.files(directory)
+        missing = {
+            rest: columns
+            for _, first, rest, columns in self._infos
+            if first in aliases and rest not in listed
+        }
+        rows = [_row(f"{directory}/{rest}", columns) for rest, columns in missing.items()]
+        return rows if UNFINISHED in listed else [*rows, unfinished]
+
+    def row(self, path: str) -> bytes:
+        """Return a row without a hash that lists `path`, with the line end of the others."""
+        return _row(path, ",,\r\n" if self.content.endswith(b"\r\n") else ",,\n")
 
 
-def parse(content: bytes) -> Record:
-    """Return what a RECORD with `content` lists.
+def appended(rows: Iterable[bytes], filler: bytes, end: int) -> bytes:
+    """Return `rows` as they are appended to a RECORD of the length `end`.
 
-    Raises `RecordError` if it is not "readable with the default `reader` of Python's `csv` module",
-    or a row does not have three elements and a path.
+    None lies across the border of a page, so that a kill inside the write tears none. Before a
+    border, `filler`, the row of a file that does not exist, is repeated and lengthened to fit.
     """
-    text = content[: _complete(content)].decode("utf-8", "surrogateescape")
-    infos, rest = [], []
-    for row in _plain_rows(text) or _quoted_rows(text):
-        if names.SUFFIX in row:
-            infos.append(Row(*row.split("\0")))
-        else:
-            rest.append(row)
-    return Record(infos, rest)
+    parts = []
+    stem, columns = filler.rstrip()[:-2], filler[len(filler.rstrip()) - 2 :]
+    for row in rows:
+        room = -end % _PAGE
+        if len(filler) <= room < len(row) + len(filler) and room != len(row):
+            while room > 2 * len(filler):
+                parts.append(filler)
+                room -= len(filler)
+            parts.append(stem + b"_" * (room - len(filler)) + columns)
+            end += -end % _PAGE
+        parts.append(row)
+        end += len(row)
+    return b"".join(parts)
 
 
-def _plain_rows(text: str) -> list[str] | None:
-    """Return the rows in the `text` of a RECORD, NUL between the fields; None if that takes `csv`.
+def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
+    """Yield path, hash and size of each row in the `content` of a RECORD, as they are written.
 
-    The delimiter is a comma, the quoting character a double quote, and a line ends with CR LF or
-    LF. Hardly any RECORD has a quote or a CR in it: without them, a row is a line.
+    Bytes that are not UTF-8 are escaped (PEP 383). Raise `RecordError` if `content` is not
+    "readable with the default `reader` of Python's `csv` module", or a row has not three elements.
     """
-    if '"' in text or "\r" in text or "\0" in text:
-        return None
-    rows = text.replace(",", "\0").split("\n")
-    if not rows[-1]:
-        del rows[-1]
-    borders = set(map(str.count, rows, itertools.repeat("\0")))
-    return rows if borders == {2} and not min(rows).startswith("\0") else None
-
-
-def _quoted_rows(text: str) -> list[str]:
-    """Return the rows in the `text` of a RECORD, NUL between the fields. Raises `RecordError`."""
+    if _is_plain(content):
+        for row in content.decode("utf-8", "surrogateescape").replace("\r", "").split("\n")[:-1]:
+            path, hash_, size = row.split(",")
+            if not path:
+                raise RecordError(_NO_ROW)
+            yield path, hash_, size
+        return
     import csv
+    import io
 
+    from installer.records import InvalidRecordEntry, parse_record_file
+
+    text = content.decode("utf-8", "surrogateescape")
+    lines = io.StringIO(text, newline="")
+    message = "its RECORD is empty"
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        for path, hash_, size in parse_record_file(
+            lines if '"' in text else filter(str.strip, lines)
+        ):
+            message = ""
+            # That reader takes each backslash for a slash, but a file's name may have one.
+            if not path or "\0" in text or "\\" in text or {'"', ","} & set(hash_ + size):
+                message = _NO_ROW
+                break
+            yield path, hash_, size
+    except InvalidRecordEntry as error:
+        message = f"its RECORD has a row that cannot be read ({error})"
     except csv.Error as error:
         message = f"its RECORD cannot be read ({error})"
-        raise RecordError(message) from None
-    if not rows:
-        message = "its RECORD is empty"
+    if message:
         raise RecordError(message)
-    if any(len(row) != len(Row._fields) or not row[0] for row in rows) or "\0" in text:
-        message = "its RECORD has a row that is not a path, a hash and a size"
-        raise RecordError(message)
-    return ["\0".join(row) for row in rows]
 
 
-def _complete(content: bytes) -> int:
-    """Return the length of a RECORD without the row that a kill in the middle of `append` has torn.
+def complete(content: bytes) -> int:
+    """Return the length of a RECORD without a last row that a kill while appending has torn.
 
-    A line without its end is not a row if it has too few columns, and if RECORD's own row stands
-    before it: otherwise an installer has torn it, and nobody knows what is missing.
+    That is a line without its end that has too few columns, after RECORD's own row. Otherwise an
+    installer has torn it, and what is missing is unknown.
     """
     end = content.rfind(b"\n") + 1
-    if end == len(content):
-        return end
-    torn = content[end:].count(b",") < len(Row._fields) - 1 and b"/RECORD," in content[:end]
-    return end if torn else len(content)
+    if end == len(content) or content.count(b",", end) >= 2:  # noqa: PLR2004
+        return len(content)
+    return end if b"/RECORD," in content[:end] else len(content)
 
 
-def render(record: Record) -> bytes:
-    """Return the content of a RECORD that lists `record`, sorted by path, as uv writes it."""
-    return _text(sorted([*map("\0".join, record.infos), *record.rest]))
+def split(path: str) -> tuple[str, str]:
+    """Return the first component of the `path` in a row, and the rest.
 
-
-def _text(rows: list[str]) -> bytes:
-    """Return `rows`, which have NUL between their fields, as they stand in a RECORD.
-
-    What `csv` would do, but for a carriage return: up to Python 3.12 it leaves that without quotes,
-    and for uv it ends a row.
-    """
-    text = "\n".join([*rows, ""])
-    if text.count("\n") > len(rows) or _needs_quotes(text):
-        text = "".join("\0".join(map(_quoted, row.split("\0"))) + "\n" for row in rows)
-    return text.replace("\0", ",").encode("utf-8", "surrogateescape")
-
-
-def _needs_quotes(text: str) -> bool:
-    return '"' in text or "," in text or "\r" in text
-
-
-def _quoted(field: str) -> str:
-    if "\n" in field or _needs_quotes(field):
-        return '"' + field.replace('"', '""') + '"'
-    return field
-
-
-def top(path: str) -> str:
-    """Return the first component of the `path` in a row: for a distribution's own files, dist-info.
-
-    The path is taken for what it means: ``./x/../y`` begins with ``y``. That of an absolute one is
-    empty.
-    """
-    return _split(path)[0]
-
-
-def moved(row: Row, directory: str) -> Row:
-    """Return `row` with `directory` in place of the first component of its path."""
-    return Row(f"{directory}/{_split(row.path)[1]}", row.hash_, row.size)
-
-
-@functools.lru_cache  # the few paths below one dist-info directory are asked for again and again
-def _split(path: str) -> tuple[str, str]:
-    """Return the first component of `path`, and the rest.
-
-    "On Windows, directories may be separated either by forward- or back-slashes": backslashes
-    do where one comes before any slash. After a slash, a backslash is a part of a name.
+    The path is taken for what it means: ``./x/../y`` begins with ``y``. "On Windows, directories
+    may be separated either by forward- or back-slashes": backslashes do where one comes before any
+    slash. After a slash, a backslash is a part of a name.
     """
     if "/" not in path.partition("\\")[0]:
         path = path.replace("\\", "/")
@@ -195,107 +221,29 @@ def _split(path: str) -> tuple[str, str]:
     return first, rest
 
 
-def relocated(record: Record, aliases: Collection[str], directory: str) -> Record:
-    """Return `record` with every file under one of `aliases` listed once, under `directory`.
-
-    "There is one record per installed file": of two rows for one, that with a hash stays. What is
-    not under one of the directories named `aliases` is not changed.
-    """
-    elsewhere = []
-    own: dict[str, Row] = {}
-    for row in record.infos:
-        if top(row.path) not in aliases:
-            elsewhere.append(row)
-            continue
-        here = moved(row, directory)
-        if here.path not in own or not own[here.path].hash_:
-            own[here.path] = here
-    own.pop(f"{directory}/{UNFINISHED}", None)
-    return Record([*elsewhere, *own.values()], record.rest)
+def _is_plain(content: bytes) -> bool:
+    """Return True if each row is one line: two commas, no quotes, the same line end."""
+    marks = content.translate(None, _ORDINARY)
+    row = b",,\r\n" if marks[2:3] == b"\r" else b",,\n"
+    return marks == row * (len(marks) // len(row)) and content.endswith(b"\n")
 
 
-def also_listed(record: Record, aliases: Collection[str], directory: str) -> list[Row]:
-    """Return the rows that `record` lacks to list the files of `aliases` under `directory`, too."""
-    listed = {row.path for row in record.infos}
-    wanted = [moved(row, directory) for row in record.infos if top(row.path) in aliases]
-    wanted.append(Row(f"{directory}/{UNFINISHED}", "", ""))
-    return [row for row in {row.path: row for row in wanted}.values() if row.path not in listed]
+def _apart(row: bytes) -> tuple[str, str]:
+    """Return the path in a `row`, which may be quoted, and what follows it."""
+    text = row.decode("utf-8", "surrogateescape")
+    if not text.startswith('"'):
+        path, comma, columns = text.partition(",")
+        return path, comma + columns
+    end = text.rindex('",')
+    return text[1:end].replace('""', '"'), text[end + 1 :]
 
 
-def append(directory: str, rows: list[Row]) -> None:
-    """Add `rows` to the RECORD in the dist-info `directory` (a path), or nothing of them.
-
-    They go to the end of the file itself: a second file beside it would be one that no RECORD
-    lists yet, and that an uninstall after a crash would leave behind. Only a RECORD that has
-    another name elsewhere (a hard or symbolic link) is written anew. Raises OSError.
-    """
-    if not rows:
-        return
-    path = os.path.join(directory, "RECORD")
-    status = os.lstat(path)
-    if status.st_nlink > 1 or not stat.S_ISREG(status.st_mode):
-        found = read(directory)
-        replace(directory, found._replace(infos=[*found.infos, *rows]))
-        return
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        before = os.read(descriptor, status.st_size)
-        end = _complete(before)
-        if end < len(before):
-            os.ftruncate(descriptor, end)
-        line_end = b"" if before[:end].endswith(b"\n") else b"\n"
-        content = line_end + _text(["\0".join(row) for row in rows])
-        if os.pwrite(descriptor, content, end) != len(content):  # a full disk takes a part
-            os.ftruncate(descriptor, end)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-    finally:
-        os.close(descriptor)
+def _row(path: str, columns: str) -> bytes:
+    """Return the row of `path`, quoted if need be, and the `columns` after it."""
+    if '"' in path or "," in path or "\r" in path or "\n" in path:
+        path = '"' + path.replace('"', '""') + '"'
+    return _bytes(path + columns)
 
 
-def replace(directory: str, record: Record) -> None:
-    """Put a RECORD that lists `record` into the dist-info `directory` (a path) in one step.
-
-    Mode, owner and times are those of the one before. Raises OSError, and has changed nothing.
-    """
-    path = os.path.join(directory, "RECORD")
-    unfinished = os.path.join(directory, UNFINISHED)
-    status = os.stat(path)
-    try:
-        descriptor = _new(unfinished)
-        try:
-            content = render(record)
-            while content:
-                content = content[os.write(descriptor, content) :]
-            _look_like(status, unfinished, os.fstat(descriptor))
-            os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-        finally:
-            os.close(descriptor)
-        os.replace(unfinished, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(unfinished)
-        raise
-
-
-def _new(path: str) -> int:
-    """Open the file `path` to be written, which must be new: never one that a link leads to.
-
-    Python's own `open` asks the system four times as much, of a file that is empty.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    try:
-        return os.open(path, flags, 0o666)
-    except FileExistsError:  # of a run that was killed
-        os.unlink(path)
-        return os.open(path, flags, 0o666)
-
-
-def _look_like(wanted: os.stat_result, path: str, has: os.stat_result) -> None:
-    """Give the file `path` the owner and the mode that are `wanted`, where it `has` others."""
-    other_owner = (wanted.st_uid, wanted.st_gid) != (has.st_uid, has.st_gid)
-    if other_owner:
-        with contextlib.suppress(PermissionError):  # another user's file in our directory
-            os.chown(path, wanted.st_uid, wanted.st_gid)
-    if other_owner or wanted.st_mode != has.st_mode:
-        os.chmod(path, stat.S_IMODE(wanted.st_mode))  # after chown, which takes bits away
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -114,6 +114,7 @@ MESSES: dict[str, list[Mapping[str, Any]]] = {
     ],
     "what is excluded": [under(SITE, installed("zope_interface-1.0", "zope.interface"))],
     "what pip has put aside": [under(SITE, installed("~slo_cache-1.0", "oslo.cache"))],
+    "what conda owns": [{**CACHE, f"{OLD}/INSTALLER": "conda\n"}],
     "an empty directory with a dotted name": [{**CACHE, f"{SITE}/zope.event-1.0.dist-info/": ""}],
     "an empty directory with a plain name": [{**CACHE, f"{SITE}/zope_event-1.0.dist-info/": ""}],
     "links in it": [
@@ -155,14 +156,17 @@ def test_the_image_is_fixed_as_its_unpacked_root_would_be(tmp_path: Path, mess: 
     ours = [outcome for outcome, _ in result.platforms[0].environments]
     for on_the_disk, in_the_image in zip(outcomes, ours, strict=True):
         assert [
-            each._replace(before=each.before[len(str(root)) :], path=each.path[len(str(root)) :])
+            (each.name, each.version, each.before[len(str(root)) :], each.path[len(str(root)) :])
             for each in on_the_disk.renamed
-        ] == in_the_image.renamed
-        assert [
-            each._replace(path=each.path[len(str(root)) :]) for each in on_the_disk.left_alone
-        ] == in_the_image.left_alone
+        ] == [(each.name, each.version, each.before, each.path) for each in in_the_image.renamed]
+        assert [(each.path[len(str(root)) :], each.reason) for each in on_the_disk.left_alone] == [
+            (each.path, each.reason) for each in in_the_image.left_alone
+        ]
+        assert [(each.path[len(str(root)) :], each.reason) for each in on_the_disk.owned] == [
+            (each.path, each.reason) for each in in_the_image.owned
+        ]
     tag = "new" if result.changed else "old"
-    assert (result.changed) == any(each.renamed for each in outcomes)
+    assert result.changed == any(each.renamed for each in outcomes)
     assert states(unpacked(path, tag, tmp_path / "new")) == states(root)
 
 

@@ -73,10 +73,10 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
         content = building.content(image)
         united = below.with_layer(changes.read(blob.in_memory(content)))
     seconds = time.monotonic() - begin
-    return content, [
-        (outcome._replace(seconds=seconds), _report(found.in_tree(united), gate, image))
-        for outcome, found in zip(outcomes, environments, strict=True)
-    ]
+    for outcome in outcomes:
+        outcome.seconds = seconds
+    reports = [_report(found.in_tree(united), gate, image) for found in environments]
+    return content, list(zip(outcomes, reports, strict=True))
 
 
 def _report(found: Environment, gate: Gate, image: Image) -> Report:
@@ -116,8 +116,8 @@ class _Building:
 
     def rename(self, found: Environment, gate: Gate) -> Outcome:
         """Add what the plans for the environment `found` change, each directory once."""
+        outcome = Outcome([], [])
         renamed: dict[str, Renamed] = {}
-        left_alone = []
         in_use = spelling.in_use(found.tree, found.visible)
         for directory in found.own:
             if (real := self._tree.real(directory)) in self._seen:
@@ -125,13 +125,17 @@ class _Building:
             self._seen.add(real)
             for each in self._plans(directory, gate, in_use):
                 if isinstance(each, LeftAlone):
-                    left_alone.append(each)
+                    outcome.left_alone.append(each)
+                    continue
+                if each.owner:
+                    outcome.owned.append(LeftAlone(each.path, each.owner))
                     continue
                 self._carry_out(each)
                 renamed[each.destination] = Renamed(
                     each.name, each.version, each.path, each.destination
                 )
-        return Outcome(list(renamed.values()), left_alone)
+        outcome.renamed = list(renamed.values())
+        return outcome
 
     def _plans(
         self, directory: str, gate: Gate, in_use: Collection[str]
@@ -157,6 +161,9 @@ class _Building:
                 continue
             if wanted is None or not wanted.wrong:
                 continue
+            if wanted.owner:
+                yield wanted
+                continue
             if obstacle := wanted.obstacle or self._obstacle(wanted, current.present):
                 yield LeftAlone(path, obstacle)
                 continue
@@ -169,7 +176,7 @@ class _Building:
         if isinstance(self._children(posixpath.dirname(wanted.path))[wanted.own], Link):
             return "it is a symbolic link"
         if wanted.directory != wanted.own and wanted.directory in present:
-            return f"`{wanted.directory}` stands beside it already"
+            return f"`{wanted.directory}` exists already"
         listed = self._tree.node(f"{wanted.path}/RECORD")
         content = self._tree.read(f"{wanted.path}/RECORD", entries.LIMIT)
         if not isinstance(listed, File) or content is None or len(content) < listed.size:
@@ -203,7 +210,7 @@ class _Building:
         listed = self._tree.node(f"{wanted.path}/RECORD")
         assert isinstance(listed, File)  # noqa: S101  # otherwise it is an obstacle
         self._copies[f"{target}/RECORD"] = listed
-        self._contents[f"{target}/RECORD"] = record.render(wanted.afterwards().listed)
+        self._contents[f"{target}/RECORD"] = wanted.new_record()
         while target := posixpath.dirname(target):
             node = self._tree.node(f"/{target}")
             if node is not None:

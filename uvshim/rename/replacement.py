@@ -1,0 +1,254 @@
+"""The rename of a dist-info directory where RECORD cannot be rewritten in place.
+
+A new RECORD is written beside the old one, under a name that RECORD lists by then, and replaces it.
+So it is if rows change their length, are quoted, or name another directory; and if a killed run or
+an earlier installation of the same version has left a directory with the new name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+
+from uvshim.environments import files
+from uvshim.rename import names, overlay
+from uvshim.rename.in_place import restore_times, write
+from uvshim.rename.plan import BUILDING, ObstacleError
+from uvshim.rename.record import UNFINISHED, Record, RecordError, appended, complete
+
+TYPE_CHECKING = False  # see uv/process.py
+if TYPE_CHECKING:
+    from uvshim.rename.plan import Plan
+
+# What a directory that has the new name already may be: what a killed run has made of this one, or
+# an earlier installation of the same version.
+_ITSELF = "itself"
+_EARLIER = "earlier"
+
+
+def rename(plan: Plan, *, dry_run: bool) -> None:
+    """Do what `plan` says, or with `dry_run` look whether that is possible.
+
+    Raise `ObstacleError` if it is not, and OSError if a step fails; another call completes it.
+    """
+    beside = _beside(plan)
+    if dry_run:
+        _check_rights(plan)
+        return
+    if beside == _ITSELF:
+        overlay.remove(plan.path)
+        # The run that was killed may have removed the row of the unfinished RECORD already.
+        own = {plan.directory}
+        append(plan.destination, read(plan.destination).added(own, plan.directory))
+    else:
+        append(plan.path, read(plan.path).added(plan.aliases, plan.directory))
+        if beside == _EARLIER:
+            _make_way(plan)
+        if plan.destination != plan.path:
+            _move(plan)
+    replace(plan.destination, plan.new_record())
+
+
+def is_husk(path: str) -> bool:
+    """Return True if `path` is an empty directory with a dotted name.
+
+    uv leaves one when it uninstalls from a target that was named by ``./`` or ``..``.
+    """
+    dotted = "." in names.split(os.path.basename(path))[0]
+    return dotted and not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)
+
+
+def heir(path: str) -> str | None:
+    """Return the directory into which a killed run has moved the dist-info directory `path`.
+
+    None, if there is no such directory.
+    """
+    site_packages, own = os.path.split(path)
+    for name in os.listdir(site_packages):
+        other = os.path.join(site_packages, name)
+        if (
+            name.endswith(names.SUFFIX)
+            and name != own
+            and names.version_in(own, names.split(name)[0]) is not None
+            and not os.path.islink(path)
+            and _is_remnant(path, other)
+        ):
+            return other
+    return None
+
+
+def _beside(plan: Plan) -> str:
+    """Return what has the new name already: "", `_ITSELF` or `_EARLIER`.
+
+    Raise `ObstacleError` if it is anything else.
+    """
+    try:
+        there = os.lstat(plan.destination)
+    except FileNotFoundError:
+        return ""
+    # On a disk that ignores case it may be the same directory.
+    if os.path.samestat(there, os.lstat(plan.path)) or is_husk(plan.destination):
+        return ""
+    if _is_remnant(plan.path, plan.destination):
+        return _ITSELF
+    if not stat.S_ISLNK(there.st_mode) and (_is_later(plan) or _has_made_way(plan)):
+        return _EARLIER
+    message = f"`{plan.directory}` exists already"
+    raise ObstacleError(message)
+
+
+def _is_remnant(path: str, destination: str) -> bool:
+    """Return True if the directory `path` is what a killed run has not moved to `destination`.
+
+    It is, if the RECORD at the destination lists its files as well, and each of them exists there
+    with the same content.
+    """
+    try:
+        listed = read(destination).files(os.path.basename(path))
+    except (RecordError, OSError):
+        return False
+    return bool(listed) and overlay.is_contained(path, destination)
+
+
+def _is_later(plan: Plan) -> bool:
+    """Return True if the directory is a later installation of what has its name.
+
+    uv does not uninstall the earlier one if the target was named by ``./`` or ``..``; it would have
+    overwritten that one if both had the same name.
+    """
+    try:
+        metadata = files.read(f"{plan.destination}/METADATA", names.HEADER_LIMIT) or b""
+        written, before = (
+            os.lstat(f"{path}/RECORD").st_mtime_ns for path in (plan.path, plan.destination)
+        )
+        return written > before and names.parse_metadata(metadata)[0] == plan.name
+    except (names.MetadataError, OSError):
+        return False
+
+
+def _has_made_way(plan: Plan) -> bool:
+    """Return True if a killed run has removed the RECORD of the earlier installation already.
+
+    Then the RECORD of the later one lists all that is left of it.
+    """
+    listed = plan.record.files(plan.directory) if plan.record else set()
+    is_listed = listed.issuperset(overlay.files_in(plan.destination))
+    return is_listed and not os.path.lexists(f"{plan.destination}/RECORD")
+
+
+def _make_way(plan: Plan) -> None:
+    """Remove the earlier installation that has the new name.
+
+    Before that, the RECORD of the later one lists its files, under both names they may have.
+    """
+    overlay.discard(plan.destination)
+    aside = plan.destination + BUILDING
+    listed = read(plan.path)
+    found = overlay.files_in(plan.destination)
+    for directory in (plan.directory, os.path.basename(aside)):
+        missing = sorted(set(found) - listed.files(directory))
+        append(plan.path, [listed.row(f"{directory}/{name}") for name in missing])
+    try:
+        os.rename(plan.destination, aside)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        overlay.remove(plan.destination)
+
+
+def _move(plan: Plan) -> None:
+    """Give the directory its name."""
+    overlay.discard(plan.destination)
+    try:
+        os.rename(plan.path, plan.destination)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        building = os.path.basename(plan.destination) + BUILDING
+        append(plan.path, read(plan.path).added({plan.own}, building))
+        overlay.move(plan.path, plan.destination)
+
+
+def _check_rights(plan: Plan) -> None:
+    """Raise the OSError that `rename` would meet, if we may not write where it writes."""
+    path = f"{plan.path}/RECORD"
+    written = [plan.path] if os.lstat(path).st_nlink > 1 else [path, plan.path]
+    if plan.destination != plan.path:
+        written.append(os.path.dirname(plan.path))
+    as_who_we_are = os.access in os.supports_effective_ids
+    for each in written:
+        if not os.access(each, os.W_OK, effective_ids=as_who_we_are):
+            read_only = os.statvfs(each).f_flag & os.ST_RDONLY
+            code = errno.EROFS if read_only else errno.EACCES
+            raise OSError(code, os.strerror(code), each)
+
+
+# --- the file RECORD ------------------------------------------------------------------------------
+
+
+def read(directory: str) -> Record:
+    """Return the RECORD in the dist-info `directory` (a path). Raise `RecordError` or OSError."""
+    content = files.read(os.path.join(directory, "RECORD"))
+    if content is None:
+        message = "it has no RECORD"
+        raise RecordError(message)
+    return Record(content, os.path.basename(directory))
+
+
+def append(directory: str, rows: list[bytes]) -> None:
+    """Append `rows` to the RECORD in the dist-info `directory` (a path), or none of them.
+
+    They are appended to the file itself: no RECORD would list a second file, and an uninstall after
+    a kill would leave it. A RECORD with another name elsewhere (a hard or symbolic link) is
+    replaced all the same. Raise OSError.
+    """
+    if not rows:
+        return
+    path = os.path.join(directory, "RECORD")
+    status = os.lstat(path)
+    if status.st_nlink > 1 or not stat.S_ISREG(status.st_mode):
+        replace(directory, read(directory).content + b"".join(rows))
+        return
+    file = os.open(path, os.O_RDWR)
+    try:
+        before = os.read(file, status.st_size)
+        end = complete(before)
+        if end < len(before):
+            os.ftruncate(file, end)
+        line_end = b"" if before[:end].endswith(b"\n") else b"\n"
+        try:
+            write(file, line_end + appended(rows, rows[-1], end + len(line_end)), end)
+        except OSError:  # of a full disk, which takes a part
+            os.ftruncate(file, end)
+            raise
+        restore_times(file, status)
+    finally:
+        os.close(file)
+
+
+def replace(directory: str, content: bytes) -> None:
+    """Replace the RECORD in the dist-info `directory` (a path) by one with `content`, at once.
+
+    Mode, owner and times stay the same. Raise OSError, having changed nothing.
+    """
+    path, unfinished = (os.path.join(directory, name) for name in ("RECORD", UNFINISHED))
+    status = os.stat(path)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)  # a killed run has left it
+        file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            while content:
+                content = content[os.write(file, content) :]
+            overlay.own_as(status, unfinished)
+            os.fchmod(file, stat.S_IMODE(status.st_mode))  # after a chown, which removes bits
+            restore_times(file, status)
+        finally:
+            os.close(file)
+        os.replace(unfinished, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(unfinished)
+        raise
