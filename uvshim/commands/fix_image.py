@@ -135,6 +135,9 @@ def _fix(name: str, output: str | None, gate: Gate, options: argparse.Namespace)
                 raise ImageError(message)
             images = [fixing.fix(entry, gate) for entry in chosen]
             digests = [image.digest for image in images]
+            if target is not None:
+                target = names.completed(target, images)
+                output = target.text
             if target is not None and not options.dry_run:
                 other = write.write(target, images)
                 digests = [other] if other is not None else digests

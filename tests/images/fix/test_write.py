@@ -240,6 +240,33 @@ def test_a_name_that_nobody_accepts_is_refused(text: str) -> None:
         names.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("target", "source", "wanted"),
+    [
+        ("docker://r.example/one", "docker://r.example/one", "docker://r.example/one:latest-fixed"),
+        ("docker://r.example/b", "docker://r.example/one:1", "docker://r.example/b:1-fixed"),
+        ("docker://r.example:5/b", "docker://r:5/one:1", "docker://r.example:5/b:1-fixed"),
+        (
+            "docker://r.example/b",
+            f"docker://r.example/one@{digest(b'')}",
+            "docker://r.example/b:latest-fixed",
+        ),
+        ("docker://r.example/b:2", "docker://r.example/one:1", "docker://r.example/b:2"),
+        ("oci:new", "oci:old:1.0", "oci:new:1.0-fixed"),
+    ],
+)
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")
+def test_an_output_without_a_tag_gets_that_of_the_input_and_a_suffix(
+    tmp_path: Path, target: str, source: str, wanted: str
+) -> None:
+    """Nobody's `latest` in a registry is replaced."""
+    named = reference.parse(f"oci:{layout(tmp_path / 'x', [WRONG])}")
+    assert named is not None
+    with sources.opened(named) as (entry,):
+        fixed = fixing.fix(entry._replace(reference=source, tag=None), Gate())
+    assert names.completed(names.parse(target), [fixed]).text == wanted
+
+
 @pytest.mark.parametrize("name", ["App:1", "a b", "app@sha256:" + "0" * 64])
 def test_a_name_of_the_input_that_docker_refuses_is_not_written(tmp_path: Path, name: str) -> None:
     saved = docker_archive(tmp_path / "old.tar", [WRONG], [name])

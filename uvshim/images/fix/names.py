@@ -14,6 +14,8 @@ from uvshim.images.sources import docker, skopeo
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from uvshim.images.fix.image import FixedImage
     from uvshim.images.image import Json
     from uvshim.images.reference import Reference
@@ -99,6 +101,26 @@ def holds_several(target: Reference) -> bool:
     return target.transport in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE} and target.tag is None
 
 
+def completed(target: Reference, images: Sequence[FixedImage]) -> Reference:
+    """Return `target` with the default tag, if it has none and gets one image.
+
+    A registry's `latest` is replaced only if a person names it.
+    """
+    direct = target.transport in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE}
+    has_tag = target.tag or (not direct and ("@" in target.path or _tag_of(target.path)))
+    if has_tag or len(images) != 1 or target.transport == DIR:
+        return target
+    _, tag, names = named(target, images[0])
+    if target.transport == DOCKER_ARCHIVE:
+        if len(names) != 1:
+            return target
+        tag = names[0]
+    text = f"{target.text}:{tag}"
+    if not direct:
+        return reference.Reference(text, target.transport, f"{target.path}:{tag}", None)
+    return reference.Reference(text, target.transport, target.path, tag)
+
+
 def named(target: Reference, fixed: FixedImage) -> Named:
     """Return `fixed` with its names in `target`: without a tag there, those before and a suffix."""
     entry = fixed.entry
@@ -116,7 +138,7 @@ def named(target: Reference, fixed: FixedImage) -> Named:
         names = [f"{each}:{tag}" for each in repositories]
     else:
         names = [docker.familiar(tag)] if ":" in tag and "@" not in tag else []
-    if target.transport != OCI:
+    if target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
         for name in names:
             _check(name)
     return Named(fixed, tag, names)
@@ -124,6 +146,7 @@ def named(target: Reference, fixed: FixedImage) -> Named:
 
 def _tag_of(name: str) -> str | None:
     """Return the tag in the `name` of an image; None if it has none."""
+    name = name.partition("@")[0]
     tag = name.rpartition(":")[2]
     return tag if tag != name and _TAG.fullmatch(tag) else None
 
