@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_image_options(check)
     check.set_defaults(run=_check, failure=2)
     fix = command("fix", "rename what has a wrong name", _ENVIRONMENTS)
-    fix.add_argument("environments", nargs="*", metavar="ENV")
+    fix.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
     fix.add_argument("--dry-run", action="store_true", help="only say what would be done")
     fix.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
     _add_output_options(fix)

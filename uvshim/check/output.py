@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST, Unresolvable
@@ -277,11 +278,19 @@ def _fixing(image: str) -> Iterator[str]:
     An archive is not modified, so its fixed image goes to a new one.
     """
     transport, _, rest = image.partition(":")
-    name = rest.partition(":")[2] if transport in {"oci-archive", "docker-archive"} else ""
-    if "@" not in image and (name or ":" in rest.rpartition("/")[2]):
-        target = f"docker-archive:fixed.tar:{name}" if ":" in name else image
-        target = f"oci-archive:fixed.tar:{name}" if name and ":" not in name else target
-        yield f"uvshim fix {quoted(image)} --output {quoted(f'{target}-fixed')}"
+    is_archive = transport in {"oci-archive", "docker-archive"}
+    path, _, name = rest.partition(":") if is_archive else ("", "", rest)
+    if "@" in image or (not is_archive and ":" not in name.rpartition("/")[2]) or not name:
+        return
+    fixed = f"{image}-fixed"
+    if is_archive:
+        kind = "docker-archive" if ":" in name else "oci-archive"
+        fixed = f"{kind}:{re.sub(r'[/:]', '-', name)}-fixed.tar:{name}-fixed"
+    piped = path == "-" or path.startswith("/dev/fd/")
+    source = (
+        f"docker save {quoted(name)} | uvshim fix -" if piped else f"uvshim fix {quoted(image)}"
+    )
+    yield f"{source} --output {quoted(fixed)}"
 
 
 def reinstalls(report: Report) -> list[str]:

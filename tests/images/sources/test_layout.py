@@ -68,6 +68,17 @@ def test_without_a_tag_all_images_are_meant_and_with_one_that_one(making: Making
         read(making, "c")
 
 
+def test_each_name_that_is_shown_means_one_image(making: Making) -> None:
+    making.add(making.manifest([LAYER]), "1.0")
+    making.add(making.manifest([LAYER, LAYER]), "1.0")
+    full = {"io.containerd.image.name": "docker.io/library/fine:1.0"}
+    named = {**full, "org.opencontainers.image.ref.name": "1.0"}
+    making.add({**making.manifest([tar({})]), "annotations": named})
+    shown = [image.reference.partition("oci:x:")[2] for image in read(making)]
+    assert shown == ["@0", "@1", "fine:1.0"]
+    assert [len(read(making, name)) for name in shown] == [1, 1, 1]
+
+
 def test_an_index_for_several_platforms_is_several_images(making: Making) -> None:
     manifests = [making.manifest([LAYER], architecture=name) for name in ("amd64", "arm64")]
     index = {"schemaVersion": 2, "manifests": manifests}

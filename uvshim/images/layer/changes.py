@@ -110,6 +110,8 @@ def wanted(directory: str, name: str) -> int:
         return _METADATA_FILES.get(name, 0)
     if name in _BY_PLACE:
         return _BY_PLACE[name].get(posixpath.basename(directory), 0)
+    if directory.endswith("/bin"):
+        return _PROGRAM
     return _BY_NAME.get(name) or _BY_SUFFIX.get(name[name.rfind(".") :].lower(), 0)
 
 
@@ -121,16 +123,19 @@ def _holds_metadata(path: str) -> bool:
 
 _METADATA = 1024 * 1024
 _LONG = 8 * 1024 * 1024
+_PROGRAM = 1024  # enough to tell for which machine it is, or what a script imports
 
 _METADATA_FILES = {
+    "INSTALLER": 64,
     "METADATA": _METADATA,
     "PKG-INFO": _METADATA,
     "RECORD": _LONG,
     "depends.txt": _METADATA,
+    "ORIGINAL.uvshim": 256,
     "entry_points.txt": _METADATA,
     "requires.txt": _METADATA,
 }
-_BY_NAME = {"pyvenv.cfg": 64 * 1024}
+_BY_NAME = {"CACHEDIR.TAG": 64, "pyvenv.cfg": 64 * 1024}
 _BY_PLACE = {
     "__init__.py": {"pkg_resources": _METADATA},
     "patchlevel.h": {f"python3.{minor}": 64 * 1024 for minor in range(100)},
@@ -146,7 +151,7 @@ _BY_SUFFIX = {
 
 def kept() -> object:
     """Return which files are kept, and how much of each: what the form of a cache depends on."""
-    return _METADATA_FILES, _BY_NAME, _BY_PLACE, _BY_SUFFIX
+    return _METADATA_FILES, _BY_NAME, _BY_PLACE, _BY_SUFFIX, _PROGRAM
 
 
 class Keeper(Protocol):

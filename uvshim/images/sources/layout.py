@@ -117,7 +117,9 @@ def read(place: Place, name: str, wanted: str | None) -> list[Entry]:
         entry = _together([_entry(place, one, _DEEPEST_INDEX) for _, one in group])
         number, first = group[0]
         called = docker.familiar(first.full_name) if first.full_name else first.tag
-        if called is None and len(numbers) > len(group):
+        own = {each for each, _ in group}
+        alike = {each for each, one in enumerate(listed) if _is_called(one, each, called)}
+        if not alike <= own and (called or len(numbers) > len(group)):
             called = f"@{number}"
         names = (first.full_name,) if first.full_name else ()
         reference = f"{name}:{called}" if called else name
