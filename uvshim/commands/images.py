@@ -114,11 +114,6 @@ def _as_json(
     }
 
 
-def as_html(found: list[Surveyed], environments: list[Report]) -> str:
-    """Return a page about all images and environments. Raise `UvshimError`; see `page.as_html`."""
-    return page.as_html(found, environments)
-
-
 def as_text(found: list[Surveyed], style: Style, options: argparse.Namespace) -> Iterator[str]:
     """Yield the text for people: all that matters of one image, a line for each of several."""
     images = [image for answer in found for image in answer.images]

@@ -77,10 +77,6 @@ class Archive:
         """Return True if there is a member; see `blob.Place.has`."""
         return self._place(name) is not None
 
-    def size(self, name: str) -> int:
-        """Return the size of a member in bytes; 0 if it does not exist."""
-        return (self._place(name) or (0, 0))[1]
-
     def _place(self, name: str) -> tuple[int, int] | None:
         place: tuple[int, int] | str | None = name
         for _ in range(8):
