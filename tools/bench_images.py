@@ -221,10 +221,11 @@ def jobs(making: Path, rounds: int) -> None:
 
 def layers(making: Path, tags: Sequence[str]) -> list[Path]:
     """Return the distinct layers of the images called `tags`."""
-    from uvshim.images import layout
+    from uvshim.images.blob import Folder
+    from uvshim.images.sources import layout
 
-    found = layout.Layout(layout.Folder(str(making)), "oci")
-    names = [layer.name for tag in tags for one in found.images(tag) for layer in one.layers]
+    found = [layout.read(Folder(str(making)), "oci", tag)[0].image for tag in tags]
+    names = [layer.name for one in found if one for layer in one.layers]
     return [making / name for name in dict.fromkeys(names)]
 
 

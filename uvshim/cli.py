@@ -235,12 +235,15 @@ def _add_image_options(check: argparse.ArgumentParser) -> None:
         help="check the images named in FILE, one a line; - is standard input",
     )
     images.add_argument(
+        "--platform", metavar="OS/ARCH", help="examine only this platform, such as linux/arm64"
+    )
+    images.add_argument(
         "--jobs", type=_positive, metavar="N", help="how many processes (default: all processors)"
     )
     images.add_argument(
         "--cache-dir",
         metavar="DIR",
-        help="where the contents of layers are cached (default: ~/.cache/uvshim)",
+        help="where the contents of layers are cached (default: ~/.cache/uvshim/images)",
     )
     images.add_argument("--no-cache", action="store_true", help="neither read nor write the cache")
     images.add_argument(
@@ -258,8 +261,11 @@ def _add_output_options(fix: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--output",
         metavar="IMAGE",
-        help="where to write the fixed image; {repository} and {tag} stand for the parts of its "
-        "name, as in {repository}:{tag}-fixed",
+        help="where to write the fixed image; for several images, a pattern such as "
+        "{repository}:{tag}-fixed",
+    )
+    images.add_argument(
+        "--platform", metavar="OS/ARCH", help="fix only this platform, such as linux/arm64"
     )
     images.add_argument(
         "--images",

@@ -20,11 +20,13 @@ from tests.acceptance.corpus_images import output
 from tests.acceptance.test_image import CACHE, base  # noqa: F401
 from tests.corpus import installed, under
 from tests.images.making import Hard, Link, layout, tar
+from tests.images.opening import opened
 from tools import zipapp
 from uvshim.errors import ImageError
-from uvshim.images import changes, layers, reference
-from uvshim.images.changes import Link as LinkInLayer
-from uvshim.images.layers import Directory
+from uvshim.images import union
+from uvshim.images.layer import changes
+from uvshim.images.layer.changes import Link as LinkInLayer
+from uvshim.images.union import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,7 +252,7 @@ def in_tree(directory: Directory, prefix: str = "") -> Iterator[tuple[str, str]]
 
 
 @pytest.mark.parametrize("start", range(0, 200, 20))
-def test_layers_are_put_together_as_umoci_does(start: int, tmp_path: Path) -> None:
+def test_layers_are_united_as_umoci_does(start: int, tmp_path: Path) -> None:
     compared = 0
     for number in range(start, start + 20):
         chance = random.Random(number)
@@ -268,11 +270,9 @@ def test_layers_are_put_together_as_umoci_does(start: int, tmp_path: Path) -> No
         )
         if unpacked.returncode != 0:
             continue  # it takes the one or the other for an error that we can do without
-        named = reference.parse(str(path))
-        assert named is not None
         try:
-            with reference.opened(named) as (image,):
-                root = layers.put_together(map(changes.read, image.layers))
+            with opened(path) as (image,):
+                root = union.unite(map(changes.read, image.layers))
         except ImageError as error:
             pytest.fail(f"{number}: {error}")
         assert dict(in_tree(root)) == on_disk(bundle / "rootfs"), number

@@ -36,18 +36,25 @@ def test_what_was_done_is_said(run: Run, uvshim: Path, image: Path) -> None:
     assert lines[1] == " ~ oslo.cache==1.0"
     digest = index(image)["new"]["digest"]
     assert lines[2] == f"Wrote `oci:{image}:new` ({digest}): 1 layer more, 1 kB"
-    assert lines[3:] == ["Signatures do not hold for the new digest: sign it again"]
+    assert lines[3:] == ["Existing signatures do not cover the new digest: sign the image again"]
     quiet = run(uvshim, "fix", "-q", f"oci:{image}:latest", "--output", f"oci:{image}:again")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     assert index(image)["again"]["digest"] == digest
 
 
-def test_with_nothing_to_fix_nothing_is_written(run: Run, uvshim: Path, tmp_path: Path) -> None:
+def test_with_nothing_to_fix_the_image_is_written_unchanged(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
     image = layout(tmp_path / "layout", [RIGHT])
     done = run(uvshim, "fix", f"oci:{image}:latest", "--output", f"oci:{tmp_path}/new:1")
     assert done.returncode == 0
-    assert done.stderr == f"Nothing to fix in `oci:{image}:latest`: nothing was written\n"
-    assert not (tmp_path / "new").exists()
+    digest = index(image)["latest"]["digest"]
+    assert done.stderr == (
+        f"Nothing to fix in `oci:{image}:latest`: "
+        f"wrote it unchanged to `oci:{tmp_path}/new:1` ({digest})\n"
+    )
+    assert index(tmp_path / "new")["1"]["digest"] == digest
+    assert run(uvshim, "check", f"oci:{tmp_path}/new:1").returncode == 0
 
 
 def test_what_no_rename_helps_is_named_and_the_rest_is_mended(
@@ -63,7 +70,7 @@ def test_what_no_rename_helps_is_named_and_the_rest_is_mended(
     assert list(index(tmp_path / "new")) == ["1"]
     again = run(uvshim, "fix", f"oci:{tmp_path}/new:1", "--output", f"oci:{tmp_path}/new:2")
     assert again.returncode == 3
-    assert list(index(tmp_path / "new")) == ["1"]
+    assert list(index(tmp_path / "new")) == ["1", "2"]
 
 
 def test_a_dry_run_needs_no_output_and_writes_nothing(run: Run, uvshim: Path, image: Path) -> None:
@@ -100,7 +107,7 @@ def test_the_json_has_digests_sizes_and_names(run: Run, uvshim: Path, image: Pat
     assert [each["name"] for each in environment["renamed"]] == ["oslo.cache"]
 
 
-def test_several_are_mended_by_a_pattern_and_one_failure_stops_none(
+def test_several_are_fixed_by_a_pattern_and_one_failure_stops_none(
     run: Run, uvshim: Path, tmp_path: Path, image: Path
 ) -> None:
     other = docker_archive(tmp_path / "saved.tar", [WRONG])
@@ -111,20 +118,20 @@ def test_several_are_mended_by_a_pattern_and_one_failure_stops_none(
         f"docker-archive:{other}:app:latest",
     ]
     listed.write_text("# ours\n" + "\n".join(names))
-    words = ("fix", "--images", listed, "--output", "{repository}:{tag}-mended")
+    words = ("fix", "--images", listed, "--output", "{repository}:{tag}-fixed")
     done = run(uvshim, *words)
     assert done.returncode == 2
     assert f"[1/3] `{names[0]}`\n" in done.stderr
     assert f"error: `{names[1]}`: `{tmp_path}/missing` does not exist\n" in done.stderr
-    assert "latest-mended" in index(image)
-    for name in (names[0], names[2]):
-        checked = run(uvshim, "check", "--no-cache", f"{name}-mended")
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"`{other}` exists, and uvshim does not modify it. Name a new file\n" in done.stderr
+    assert "latest-fixed" in index(image)
+    checked = run(uvshim, "check", "--no-cache", f"{names[0]}-fixed")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
     from_input = run(uvshim, "fix", "--images", "-", "--dry-run", stdin=names[0])
     assert from_input.returncode == 0, from_input.stderr
 
 
-def test_all_images_of_a_layout_keep_their_tags_in_another(
+def test_all_images_of_a_layout_get_tags_like_their_own(
     run: Run, uvshim: Path, tmp_path: Path
 ) -> None:
     making = Making(tmp_path / "layout")
@@ -132,20 +139,28 @@ def test_all_images_of_a_layout_keep_their_tags_in_another(
         making.add(making.manifest([content]), tag)
     done = run(uvshim, "fix", f"oci:{making.path}", "--output", f"oci:{tmp_path}/new")
     assert done.returncode == 0, done.stderr
-    assert list(index(tmp_path / "new")) == ["1", "3"]
-    assert f"Nothing to fix in `oci:{making.path}:2`: nothing was written\n" in done.stderr
+    assert list(index(tmp_path / "new")) == ["1-fixed", "2-fixed", "3-fixed"]
+    assert f"Nothing to fix in `oci:{making.path}:2`: wrote it unchanged" in done.stderr
+    done = run(uvshim, "fix", f"oci:{making.path}:1", "--output", f"oci:{making.path}")
+    assert done.returncode == 0, done.stderr
+    assert list(index(making.path)) == ["1", "2", "3", "1-fixed"]
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "no output": (["oci:{}:latest"], "`--output` says where the mended one goes"),
+    "no output": (["oci:{}:latest"], "`--output` names the place for the fixed one"),
     "an output that is not one": (
         ["oci:{}:latest", "--output", "new"],
         "does not say what to write",
     ),
-    "where it comes from, without a tag": (
-        ["oci:{}:latest", "--output", "oci:{}"],
-        "is where the image comes from: add a tag",
+    "an archive that exists": (
+        ["oci:{}:latest", "--output", "oci-archive:{}:1"],
+        "does not modify it",
     ),
+    "a name that Docker refuses": (
+        ["oci:{}:latest", "--output", "docker-archive:new.tar:App:1"],
+        "`App:1` is not a valid name for an image",
+    ),
+    "a tag that is not one": (["oci:{}:latest", "--output", "oci:new:-"], "`-` is not a valid"),
     "several to one place": (
         ["oci:{}:latest", "oci:{}", "--output", "oci:new:1"],
         "Several images would be written to the same place",
@@ -180,7 +195,7 @@ def test_several_images_do_not_go_to_one_tag(run: Run, uvshim: Path, tmp_path: P
 
 
 def test_a_root_in_a_tar_is_not_an_image(run: Run, uvshim: Path, tmp_path: Path) -> None:
-    (tmp_path / "root.tar").write_bytes(WRONG)
+    (tmp_path / "root.tar").write_bytes(tar({"usr/": "", "opt/x": ""}))
     done = run(uvshim, "fix", tmp_path / "root.tar", "--output", f"oci:{tmp_path}/new:1")
     assert done.returncode == 2
     assert "is a root file system and not an image: unpack it" in done.stderr
@@ -191,10 +206,10 @@ def test_check_names_the_command_that_mends_an_image(run: Run, uvshim: Path, ima
     path = layout(image.parent / "stale", [tar(stale)])
     name = f"oci:{path}:latest"
     checked = run(uvshim, "check", "--no-cache", name)
-    assert f"hint: uvshim fix {name} --output {name}-mended\n" in checked.stdout
-    done = run(uvshim, *f"fix {name} --output {name}-mended".split())
+    assert f"hint: uvshim fix {name} --output {name}-fixed\n" in checked.stdout
+    done = run(uvshim, *f"fix {name} --output {name}-fixed".split())
     assert done.returncode == 0, done.stderr
-    assert run(uvshim, "check", "--no-cache", f"{name}-mended").returncode == 0
+    assert run(uvshim, "check", "--no-cache", f"{name}-fixed").returncode == 0
 
 
 def environment(said: dict[str, Any]) -> Any:
@@ -206,4 +221,4 @@ def test_what_is_excluded_is_left_alone(run: Run, uvshim: Path, image: Path) -> 
     done = run(uvshim, *words, UVSHIM_EXCLUDE="oslo.*")
     assert done.returncode == 0
     assert environment(json.loads(done.stdout))["renamed"] == []
-    assert list(index(image)) == ["latest"]
+    assert index(image)["new"]["digest"] == index(image)["latest"]["digest"]

@@ -1,3 +1,5 @@
+"""The cache of layer contents: nothing foreign is ever deleted."""
+
 from __future__ import annotations
 
 import os
@@ -6,7 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from uvshim.images import cache
+from tests.images.making import tar
+from uvshim.errors import ImageError
+from uvshim.images import blob
+from uvshim.images.cache import _FORM, _MARK, Cache
+from uvshim.images.layer import changes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,75 +28,143 @@ def aged(path: Path, days: float) -> Path:
     return path
 
 
-def entry(directory: Path, kind: str, name: str, days: float, form: str = cache._FORM) -> Path:
-    path = directory / form / kind / name
+def entry(directory: Path, name: str, days: float, form: str = _FORM) -> Path:
+    path = directory / form / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
     return aged(path, days)
 
 
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    """A directory that uvshim has marked as its own, two days ago."""
+    directory = tmp_path / "cache"
+    directory.mkdir()
+    (directory / "CACHEDIR.TAG").write_bytes(_MARK)
+    aged(directory / "CACHEDIR.TAG", 2)
+    return directory
+
+
+def states(directory: Path) -> dict[str, float]:
+    return {str(path): path.lstat().st_mtime for path in directory.rglob("*")}
+
+
 def test_an_entry_comes_back(tmp_path: Path) -> None:
-    path = cache.place(str(tmp_path), "results", DIGEST)
-    assert cache.load(path) is None
-    cache.save(path, ["x", {"y": 1}])
-    assert cache.load(path) == ["x", {"y": 1}]
-    assert os.listdir(os.path.dirname(path)) == [DIGEST]
+    found = changes.read(blob.in_memory(tar({"a/": "", "a/x.pth": "1"})))
+    cache = Cache(str(tmp_path / "new"))
+    assert cache.load(found.identity) is None
+    cache.save(found)
+    assert cache.load(found.identity) == Cache(str(tmp_path / "new")).load(found.identity) == found
+    assert sorted(os.listdir(tmp_path / "new")) == ["CACHEDIR.TAG", _FORM]
+    assert os.listdir(tmp_path / "new" / _FORM) == [found.identity.replace(":", "-")]
 
 
-def test_what_nobody_has_used_for_a_month_goes_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
+def test_what_is_no_regular_file_is_no_entry(tmp_path: Path, kind: str) -> None:
+    found = changes.read(blob.in_memory(tar({"a": ""})))
+    cache = Cache(str(tmp_path / "new"))
+    cache.save(found)
+    path = tmp_path / "new" / _FORM / found.identity.replace(":", "-")
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+        for number in range(64):
+            os.mkfifo(path.parent / f".lock-{number}")
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    assert cache.load(found.identity) is None
+    with cache.locked(found.identity, wait=True) as free:
+        assert free
+
+
+def test_other_files_to_keep_are_another_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a later version that needs more of a layer does not take old entries for complete."""
+    import importlib
+
+    from uvshim.images import cache
+
+    monkeypatch.setitem(changes._METADATA_FILES, "more.txt", 1)
+    try:
+        assert importlib.reload(cache)._FORM != _FORM
+    finally:
+        monkeypatch.undo()
+        importlib.reload(cache)
+
+
+def test_what_was_not_used_for_a_month_is_deleted(ours: Path) -> None:
     old = [
-        entry(tmp_path, "layers", f"sha256-{DIGEST}", 31),
-        entry(tmp_path, "results", DIGEST, 31),
-        entry(tmp_path, "results", ".new-x1_y", 31),
-        entry(tmp_path, "layers", f"sha512-{DIGEST}{DIGEST}", 31, "1-0.0.9"),
-        entry(tmp_path, "locks", "7", 31, "1-0.0.9"),
-        entry(tmp_path, ".", "pruned", 31, "1-0.0.9"),
+        entry(ours, f"sha256-{DIGEST}", 31),
+        entry(ours, ".new-x1_yabcd", 31),
+        entry(ours, f"sha512-{DIGEST}{DIGEST}", 31, "layers-1-0123abcd"),
+        entry(ours, ".lock-7", 31, "layers-1-0123abcd"),
     ]
     kept = [
-        entry(tmp_path, "layers", f"sha256-{DIGEST[1:]}1", 29),
-        entry(tmp_path, "results", DIGEST, 29, "2-9.0rc1"),
+        entry(ours, f"sha256-{DIGEST[1:]}1", 29),
+        entry(ours, f"sha256-{DIGEST}", 29, "layers-3-0123abcd"),
     ]
-    cache.prune(str(tmp_path))
+    Cache(str(ours))
     assert not [path for path in old if path.exists()]
     assert all(path.exists() for path in kept)
-    assert not (tmp_path / "1-0.0.9").exists()
+    assert not (ours / "layers-1-0123abcd").exists()
 
 
-def test_what_is_used_stays(tmp_path: Path) -> None:
-    path = cache.place(str(tmp_path), "results", DIGEST)
-    cache.save(path, 1)
-    aged(tmp_path / path, 31)
-    assert cache.load(path) == 1
-    cache.prune(str(tmp_path))
-    assert cache.load(path) == 1
+def test_what_is_used_stays(ours: Path) -> None:
+    found = changes.read(blob.in_memory(tar({"a": ""})))
+    Cache(str(ours)).save(found)
+    aged(ours / _FORM / found.identity.replace(":", "-"), 31)
+    aged(ours / "CACHEDIR.TAG", 0)
+    assert Cache(str(ours)).load(found.identity) == found
+    aged(ours / "CACHEDIR.TAG", 2)
+    assert Cache(str(ours)).load(found.identity) == found
 
 
-def test_nothing_else_is_removed(tmp_path: Path) -> None:
-    """A person may name any directory."""
+def test_only_exact_names_are_deleted_from_our_own_directory(ours: Path) -> None:
     others = [
-        entry(tmp_path, "layers", "mine.txt", 1000),
-        entry(tmp_path, "mine", DIGEST, 1000),
-        entry(tmp_path, "layers", DIGEST, 1000, "mine"),
-        entry(tmp_path, "layers", DIGEST, 1000, "1-mine"),
-        aged(entry(tmp_path, "layers/0", DIGEST, 1000).parent, 1000) / DIGEST,
+        entry(ours, "mine.txt", 1000),
+        entry(ours, DIGEST, 1000),
+        entry(ours, f"sha256-{DIGEST}.txt", 1000),
+        entry(ours, "7", 1000),
+        entry(ours, f"sha256-{DIGEST}", 1000, "mine"),
+        entry(ours, f"sha256-{DIGEST}", 1000, "layers-1"),
+        entry(ours, f"sha256-{DIGEST}", 1000, "2024-01"),
     ]
-    cache.prune(str(tmp_path))
+    Cache(str(ours))
     assert all(path.exists() for path in others)
 
 
-def test_it_is_looked_for_once_a_day(tmp_path: Path) -> None:
-    entry(tmp_path, "results", DIGEST, 0)
-    cache.prune(str(tmp_path))
-    old = entry(tmp_path, "results", DIGEST, 31)
-    cache.prune(str(tmp_path))
+@pytest.mark.parametrize("mark", [None, b"", b"Signature: 8a477f597d28d172789f06886806bc55\n"])
+def test_a_directory_with_foreign_files_is_refused(tmp_path: Path, mark: bytes | None) -> None:
+    """A person may name any directory, such as one of photos by month."""
+    for form in ("2024-01", _FORM, "1-0.1.0/layers"):
+        entry(tmp_path, f"sha256-{DIGEST}", 1000, form)
+        entry(tmp_path, "15", 1000, form)
+    if mark is not None:
+        (tmp_path / "CACHEDIR.TAG").write_bytes(mark)
+    before = states(tmp_path)
+    with pytest.raises(ImageError, match="is neither empty nor a cache of uvshim"):
+        Cache(str(tmp_path))
+    assert states(tmp_path) == before
+
+
+def test_a_directory_that_is_just_being_marked_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "CACHEDIR.TAG").write_bytes(_MARK[:10])
+    Cache(str(tmp_path))
+
+
+def test_old_entries_are_looked_for_once_a_day(ours: Path) -> None:
+    Cache(str(ours))
+    old = entry(ours, f"sha256-{DIGEST}", 31)
+    Cache(str(ours))
     assert old.exists()
-    aged(tmp_path / cache._FORM / "pruned", 1.5)
-    cache.prune(str(tmp_path))
+    aged(ours / "CACHEDIR.TAG", 1.5)
+    Cache(str(ours))
     assert not old.exists()
 
 
 @pytest.mark.parametrize("name", ["none", "file"])
-def test_where_there_is_no_cache_nothing_is_made(tmp_path: Path, name: str) -> None:
+def test_where_there_is_no_cache_nothing_is_created(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
-    cache.prune(str(tmp_path / name))
+    Cache(str(tmp_path / name))
     assert os.listdir(tmp_path) == ["file"]

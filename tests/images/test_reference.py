@@ -17,22 +17,22 @@ from tests.images.making import (
     oci_archive,
     tar,
 )
+from tests.images.opening import opened
 from uvshim.errors import ImageError
-from uvshim.images import changes, reference
+from uvshim.images import reference
+from uvshim.images.layer import changes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from uvshim.images.layout import Image
+    from uvshim.images.image import Image
 
 LAYER = tar({"usr/": "", "usr/x": ""})
 
 
 def images(text: str | Path) -> list[Image]:
     """Return the images that `text` names, after their layers were read."""
-    named = reference.parse(str(text))
-    assert named is not None, text
-    with reference.opened(named) as found:
+    with opened(text) as found:
         for image in found:
             assert [changes.read(layer).groups for layer in image.layers]
         return found
@@ -96,7 +96,7 @@ def test_an_image_is_found_however_it_lies(tmp_path: Path) -> None:
     for text, called in names.items():
         (image,) = images(text)
         assert image.reference == called
-        assert image.platform == "linux/amd64"
+        assert str(image.platform) == "linux/amd64"
         assert image.digest
 
 
@@ -114,7 +114,7 @@ def test_a_compressed_archive_is_read_too(tmp_path: Path) -> None:
     saved = docker_archive(tmp_path / "saved.tar", [LAYER])
     (tmp_path / "saved.tar.gz").write_bytes(gzip.compress(saved.read_bytes()))
     for text in (tmp_path / "saved.tar.gz", f"docker-archive:{tmp_path}/saved.tar.gz"):
-        assert images(text)[0].platform == "linux/amd64"
+        assert str(images(text)[0].platform) == "linux/amd64"
 
 
 def test_a_damaged_compressed_archive_is_an_error(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_directory_that_skopeo_has_written_is_read(tmp_path: Path) -> None:
         else:
             shutil.copy(blob, copied / (blob.name + names.get(f"sha256:{blob.name}", "")))
     found = images(f"dir:{copied}")
-    assert [image.platform for image in found] == ["linux/amd64", "linux/arm64"]
+    assert [str(image.platform) for image in found] == ["linux/amd64", "linux/arm64"]
     assert [image.digest for image in found] == [each["digest"] for each in manifests]
 
 
@@ -156,7 +156,7 @@ def test_what_lies_elsewhere_is_copied_by_skopeo_for_all_platforms(
     manifest = making.manifest([LAYER])
     blobs = making.path / "blobs/sha256"
     (blobs / manifest["digest"].partition(":")[2]).rename(blobs / "manifest.json")
-    script = f'echo "$@" >{tmp_path}/said\nfor last; do :; done\ncp {blobs}/* "${{last#dir:}}"'
+    script = f'[ $1 = copy ] || exit 1\necho "$@" >{tmp_path}/said\nfor last; do :; done\ncp {blobs}/* "${{last#dir:}}"'
     fake_skopeo(tmp_path / "bin", script)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     (image,) = images("docker://registry.example/app:1.0")

@@ -1,4 +1,4 @@
-"""An image is mended and the run is killed, or the disk is full: nothing that was there is lost."""
+"""An image is fixed and the run is killed, or the disk is full: nothing that was there is lost."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 
 from tests.corpus import installed, under
 from tests.images.making import digest, layout, oci_archive, tar
+from tests.images.opening import opened
 from tests.images.unpacking import index, states, unpacked
 from tests.robustness.disks import mount, unmount
 from tests.robustness.faults import points, trace_uvshim
 from tests.robustness.test_disks import fill
-from uvshim.images import changes, reference
+from uvshim.images.layer import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +30,8 @@ TARGETS = {
     "the layout it comes from": "oci:{}/here/source:new",
     "a layout with other images": "oci:{}/here/other:new",
     "a new layout": "oci:{}/here/new:new",
-    "an archive": "oci-archive:{}/here/images.tar:new",
-    "an archive of docker save": "docker-archive:{}/here/saved.tar:app:new",
+    "an archive": "oci-archive:{}/here/new.tar:new",
+    "an archive for Docker": "docker-archive:{}/here/saved.tar:app:new",
 }
 
 
@@ -56,9 +57,7 @@ def is_well(here: Path) -> None:
                 continue  # a new layout with no image in it yet
         elif path.name.endswith("-unfinished") or path.is_dir():
             continue
-        named = reference.parse(str(path))
-        assert named is not None
-        with reference.opened(named) as images:
+        with opened(path) as images:
             for image in images:
                 for layer in image.layers:
                     changes.read(layer)
@@ -97,11 +96,14 @@ def test_killed_before_any_call_that_changes_a_file_and_completed_by_a_second_ru
         after = finished(here)
         assert {key for key in before if after[key] != before[key]} <= {
             f"{name}/index.json" for name in ("source", "other")
-        } | {"images.tar"}
+        }
         done = tools.run_uvshim(*words)
-        assert done.returncode == 0, done.stderr
+        if done.returncode == 2:  # it was killed after the archive had got its name
+            assert "exists, and uvshim does not modify it" in done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
         assert finished(here) == wanted
-    tried("kills of a run that mends an image", len(found))
+    tried("kills of a run that fixes an image", len(found))
 
 
 @pytest.fixture
@@ -133,6 +135,8 @@ def test_a_full_disk_is_said_and_leaves_everything_as_it_was(
         fill_up = fill(here)
         assert fill_up == filler
     filler.unlink()
+    for written in ("new.tar", "saved.tar"):
+        (here / written).unlink(missing_ok=True)
     done = tools.run_uvshim("fix", f"oci:{here}/source:latest", "--output", output)
     assert done.returncode == 0, done.stderr
     is_well(here)

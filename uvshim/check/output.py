@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST, Unresolvable
@@ -266,15 +267,30 @@ def _remedies(report: Report, style: Style) -> Iterator[str]:
     own = [found.path] if mendable - set(inherited) else []
     commands = [f"uvshim fix {quoted(report.outside(path))}" for path in own + inherited]
     if report.image is not None:
-        commands = list(_mending(report.image)) if mendable else []
+        commands = list(_fixing(report.image)) if mendable else []
     for command in commands + reinstalls(report):
         yield f"  {style.label(CYAN, 'hint')} {command}"
 
 
-def _mending(image: str) -> Iterator[str]:
-    """Yield the command that mends `image`, if it has a tag beside which there can be another."""
-    if "@" not in image and ":" in image.partition(":")[2].rpartition("/")[2]:
-        yield f"uvshim fix {quoted(image)} --output {quoted(f'{image}-mended')}"
+def _fixing(image: str) -> Iterator[str]:
+    """Yield the command that fixes `image`, if it has a tag from which another can be made.
+
+    An archive is not modified, so its fixed image goes to a new one.
+    """
+    transport, _, rest = image.partition(":")
+    is_archive = transport in {"oci-archive", "docker-archive"}
+    path, _, name = rest.partition(":") if is_archive else ("", "", rest)
+    if "@" in image or (not is_archive and ":" not in name.rpartition("/")[2]) or not name:
+        return
+    fixed = f"{image}-fixed"
+    if is_archive:
+        kind = "docker-archive" if ":" in name else "oci-archive"
+        fixed = f"{kind}:{re.sub(r'[/:]', '-', name)}-fixed.tar:{name}-fixed"
+    piped = path == "-" or path.startswith("/dev/fd/")
+    source = (
+        f"docker save {quoted(name)} | uvshim fix -" if piped else f"uvshim fix {quoted(image)}"
+    )
+    yield f"{source} --output {quoted(fixed)}"
 
 
 def reinstalls(report: Report) -> list[str]:

@@ -30,7 +30,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     gate = report.Gate(exclusions, strict=options.strict, verify=options.verify)
     words, names = targets.apart(options)
     reports = [] if names and not words else _environments(words, gate, messages)
-    if names:
+    if names or options.format == "html":
         return _with_images(reports, names, gate, options, messages)
     sys.stdout.writelines(
         [as_json(reports)] if options.format == "json" else _told(reports, options)
@@ -48,13 +48,14 @@ def _with_images(
 ) -> int:
     """Diagnose the images called `names` as well, and print all of it."""
     from uvshim.commands import images
+    from uvshim.images import page
 
     answers = images.answers(names, gate, options)
     everything = reports + images.reports(answers)
     if options.format == "json":
         sys.stdout.write(as_json(everything, images=images.as_json(answers)))
     elif options.format == "html":
-        sys.stdout.write(images.as_html(answers))
+        sys.stdout.write(page.as_html(answers, reports))
     else:
         sys.stdout.writelines(_told(reports, options))
         sys.stdout.writelines(images.as_text(answers, Style(options.color, sys.stdout), options))

@@ -1,45 +1,48 @@
-"""The part of `uvshim check` that looks into container images."""
+"""The part of `uvshim check` that examines container images."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 from uvshim.check import output
 from uvshim.errors import UvshimError
-from uvshim.images import ending, page, survey
+from uvshim.images import blob, cache, ending, page, survey
+from uvshim.images.survey import Absent
 from uvshim.messages import BOLD, GREEN, RED, counted, printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from uvshim.check.report import Gate, Report
     from uvshim.images.survey import DiagnosedImage, Surveyed
     from uvshim.messages import Messages, Style
 
 
-# How many more objects there have to be before Python looks for cycles among all of them: what is
-# made of a layer are some hundred thousand, and none is in a cycle.
+# After how many new objects Python looks for cycles: a layer has 100,000 and no cycle.
 _LITTLE_GARBAGE = 100_000
 
 
 def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[Surveyed]:
-    """Return what there is to say of the images called `names`, in their order.
+    """Return the answers for the images called `names`, in their order.
 
-    Raises `UvshimError` if there is no such scheduler, or the library for it is missing.
+    Raise `UvshimError` if the cache directory is somebody else's, there is no such scheduler, or
+    the library for it is missing.
     """
     gc.set_threshold(_LITTLE_GARBAGE)
     gc.enable()  # one image after the other goes
-    cache: str | None = survey.USUAL
+    kept: str | None = survey.USUAL
     if options.no_cache:
-        cache = None
+        kept = None
     elif options.cache_dir is not None:
-        cache = os.path.abspath(options.cache_dir)
-    asked = survey.Options(gate, cache)
+        kept = os.path.abspath(options.cache_dir)
+        cache.Cache(kept)
+    asked = survey.Options(gate, kept, platform=options.platform)
     if options.scheduler is not None:
         found = survey.on_cluster(names, options.scheduler, asked)
     else:
@@ -47,7 +50,7 @@ def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[S
     with ending.cleanly(), contextlib.closing(found):
         shown = _with_progress(found, len(names), quiet=options.quiet > 0)
         by_name = {each.reference: each for each in shown}
-    gc.freeze()  # or Python would look for cycles once more before it ends
+    gc.freeze()  # or Python would look for cycles again before it ends
     return [by_name[name] for name in names]
 
 
@@ -60,54 +63,64 @@ def _processors() -> int:
 
 
 def _with_progress(found: Iterable[Surveyed], total: int, *, quiet: bool) -> Iterable[Surveyed]:
-    """Return `found`, with a bar on standard error while it comes if a person is looking on."""
-    if quiet or total == 1 or not sys.stderr.isatty():
-        return found
+    """Yield `found`, with a progress bar on standard error if that is a terminal.
+
+    Of several images it shows how many are done, of one how much of it has been read.
+    """
     try:
         from tqdm import tqdm
     except ImportError:
-        return found
-    bar: Iterable[Surveyed] = tqdm(found, total=total, unit="image", leave=False)
-    return bar
+        yield from found
+        return
+    off = quiet or not sys.stderr.isatty()
+    columns, rows = shutil.get_terminal_size()  # not 0, which some terminals say of themselves
+    look: dict[str, Any] = {"leave": False, "disable": off, "ncols": columns, "nrows": rows}
+    if total > 1:
+        yield from tqdm(found, total=total, unit="image", **look)
+        return
+    with tqdm(unit="B", unit_scale=True, desc="reading", **look) as bar:
+        blob.on_read = bar.update
+        yield from found
 
 
 def reports(found: Iterable[Surveyed]) -> list[Report]:
-    """Return what is said of each environment in all images."""
+    """Return the reports of all environments in all images."""
     return [report for answer in found for image in answer.images for report in image.reports]
 
 
 def as_json(found: Iterable[Surveyed]) -> list[dict[str, Any]]:
-    """Return an object for each image, whether it holds environments or cannot be examined."""
+    """Return an object for each image, whether it has environments or cannot be examined."""
     listed: list[dict[str, Any]] = []
     for answer in found:
         if answer.error is not None:
-            listed.append({"image": answer.reference, "error": answer.error})
-        listed.extend(
-            {
-                "image": image.reference,
-                "digest": image.digest,
-                "platform": image.platform,
-                "environments": len(image.reports),
-                "broken": image.broken,
-                "error": None,
-            }
-            for image in answer.images
-        )
+            failed = Absent(answer.reference, None, None)
+            listed.append({**_as_json(failed, ()), "error": answer.error})
+        listed.extend(_as_json(one, one.reports) for one in answer.images)
+        listed.extend(_as_json(one, (), absent=True) for one in answer.absent)
     return listed
 
 
-def as_html(found: list[Surveyed]) -> str:
-    """Return a page about all images. Raises `UvshimError` if the library for it is missing."""
-    return page.as_html(found)
+def _as_json(
+    one: DiagnosedImage | Absent, found: Sequence[Report], *, absent: bool = False
+) -> dict[str, Any]:
+    return {
+        "image": one.reference,
+        "digest": one.digest,
+        "platform": one.platform,
+        "environments": len(found),
+        "broken": any(each.broken for each in found),
+        "absent": absent,
+        "error": None,
+    }
 
 
 def as_text(found: list[Surveyed], style: Style, options: argparse.Namespace) -> Iterator[str]:
-    """Yield what is said to people: of one image all that matters, of several a line of each."""
+    """Yield the text for people: all that matters of one image, a line for each of several."""
     images = [image for answer in found for image in answer.images]
     alone = len(found) == len(images) == 1
     for image in images:
         if alone and not image.reports and not options.quiet:
-            yield f"{printable(image.reference)}: ok (no site-packages directory in it)\n"
+            yield f"{printable(image.reference)}: no Python packages in it\n"
         for report in image.reports if alone or options.verbose else ():
             if report.broken or report.diagnosis.refused or not options.quiet:
                 yield output.as_text(report, style, everything=options.verbose > 0)
@@ -117,7 +130,12 @@ def as_text(found: list[Surveyed], style: Style, options: argparse.Namespace) ->
 
 
 def end(found: Iterable[Surveyed], messages: Messages) -> int:
-    """Say which images could not be examined, and return the exit code for that; 0 if none."""
+    """Report the images that could not be examined; return the exit code for that, 0 if none."""
+    found = list(found)
+    for answer in found:
+        for one in answer.absent:
+            name = f"`{printable(one.reference)}` for {one.platform or one.digest}"
+            messages.note(f"{name} was not examined: its files are not there")
     failed = [answer.error for answer in found if answer.error is not None]
     for error in failed:
         messages.error(error)
@@ -125,7 +143,7 @@ def end(found: Iterable[Surveyed], messages: Messages) -> int:
 
 
 def as_table(found: Iterable[Surveyed], style: Style, *, only_broken: bool) -> str:
-    """Return a line for each image, for people, under a line with titles."""
+    """Return a table with a line for each image."""
     rows = [
         _row(image)
         for answer in found
@@ -138,8 +156,9 @@ def as_table(found: Iterable[Surveyed], style: Style, *, only_broken: bool) -> s
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     lines = [style.paint(BOLD, _line(titles, widths))]
     for row in rows:
-        color = GREEN if row[2] == "0" else RED
-        lines.append(style.paint(color, _line(row, widths)))
+        line = _line(row, widths)
+        color = RED if row[2] != "0" else GREEN
+        lines.append(line if row[1] == "0" else style.paint(color, line))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -163,7 +182,7 @@ def _line(row: Iterable[str], widths: list[int]) -> str:
 
 
 def summary(found: list[Surveyed]) -> str:
-    """Return how many images there were, and how many of them are broken or were not examined."""
+    """Return the number of images, and how many of them are broken or were not examined."""
     images = [image for answer in found for image in answer.images]
     failed = sum(answer.error is not None for answer in found)
     parts = [f"{sum(image.broken for image in images)} broken"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -27,14 +28,14 @@ def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
 
     Raises `UvshimError` if a file of names cannot be read, or has no names.
     """
+    if "-" in options.environments and "-" in options.images:
+        message = "standard input is either an image (`-`) or a list of images (`--images -`)"
+        raise UvshimError(message)
     listed = [name for path in options.images for name in _listed(path)]
     images = [word for word in options.environments if _is_image(word)]
     environments = [word for word in options.environments if word not in images]
     if options.images and not listed:
         message = f"`{options.images[0]}` names no images"
-        raise UvshimError(message)
-    if options.format == "html" and (environments or not images + listed):
-        message = "--format html is for images. Name one, as in: uvshim check --format html oci:DIR"
         raise UvshimError(message)
     return environments, list(dict.fromkeys(images + listed))
 
@@ -49,17 +50,17 @@ def _is_image(word: str) -> bool:
 
 
 def _listed(path: str) -> list[str]:
-    """Return the names in the file at `path`: one a line, without blank lines and comments."""
+    """Return the names in the file at `path`, one a line; ``#`` begins a comment."""
     try:
         if path == "-":
-            lines = sys.stdin.read().splitlines()
+            lines = sys.stdin.read().removeprefix("\ufeff").splitlines()
         else:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8-sig") as file:
                 lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         message = f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}"
         raise UvshimError(message) from None
-    return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
+    return [name for line in lines if (name := re.split(r"(?:^|\s)#", line)[0].strip())]
 
 
 def environments(words: list[str], messages: Messages) -> list[Environment]:

@@ -1,6 +1,6 @@
-"""How a run ends that a signal interrupts: what is temporary is removed first.
+"""How a run ends that a signal interrupts: temporary files are removed first.
 
-A copy of an image has hundreds of megabytes, and nobody else knows where it lies.
+A copy of an image has hundreds of megabytes, and nobody else would find it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class _Ended(SystemExit):
-    """A signal has come: what `with` has opened is closed, and no `except Exception` is in the way.
+    """A signal has come: every `with` is left, and no `except Exception` is in the way.
 
-    A process of a pool that is idle ends without a word by it.
+    It ends an idle process of a pool silently.
     """
 
     def __init__(self, number: int) -> None:
@@ -30,9 +30,9 @@ class _Ended(SystemExit):
 
 @contextlib.contextmanager
 def cleanly() -> Iterator[None]:
-    """Leave the context in order when a signal comes, and end by that signal then.
+    """If a signal comes, clean up in the context, and then end by that signal.
 
-    To be used in the main thread. A signal that is ignored, as after `nohup`, stays ignored.
+    Use it in the main thread. A signal that is ignored, as after `nohup`, stays ignored.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in before.items():
@@ -50,9 +50,9 @@ def cleanly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[Callable[[], None]]:
-    """Hold such signals back until what is given is called, or at the end.
+    """Hold such signals back until the function that is yielded is called, or to the end.
 
-    A signal in the middle of the start of a process would leave that process to itself.
+    A signal during the start of a process would leave that process running.
     """
     came: list[int] = []
     before = [number for number in _SIGNALS if signal.getsignal(number) is _end]

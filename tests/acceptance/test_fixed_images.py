@@ -1,4 +1,4 @@
-"""Images of real sets of packages, mended with one layer, and judged by everybody's own tools."""
+"""Images of real sets of packages, fixed with one layer, and judged by everybody's own tools."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KINDS = {
 
 
 class Pair(NamedTuple):
-    """An image in a layout, broken and mended."""
+    """An image in a layout, broken and fixed."""
 
     path: Path
     failures: int
@@ -46,8 +46,8 @@ class Pair(NamedTuple):
         return f"oci:{self.path}:{TAG}"
 
     @property
-    def mended(self) -> str:
-        return f"oci:{self.path}:mended"
+    def fixed(self) -> str:
+        return f"oci:{self.path}:fixed"
 
     def manifest(self, tag: str) -> dict[str, Any]:
         """Return the manifest of `tag`."""
@@ -118,18 +118,20 @@ def test_nothing_fails_any_more_and_nothing_else_has_changed(
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in (pair.path / "blobs" / "sha256").iterdir()
     }
-    done = uvshim_here("fix", pair.broken, "--output", pair.mended)
+    done = uvshim_here("fix", pair.broken, "--output", pair.fixed)
     assert done.returncode == 0, done.stderr
     assert f"Renormalized {pair.wrong} distributions in " in done.stderr
 
     # One layer more, and everything that was there is there as it was.
-    old, new = pair.manifest(TAG), pair.manifest("mended")
+    old, new = pair.manifest(TAG), pair.manifest("fixed")
     assert new["layers"][:-1] == old["layers"]
     assert new["layers"][-1]["mediaType"] == old["layers"][-1]["mediaType"]
     assert new["layers"][-1]["size"] < 0.01 * sum(each["size"] for each in old["layers"])
     configs = [pair.blob(each["config"]["digest"]) for each in (old, new)]
     assert configs[1]["rootfs"]["diff_ids"][:-1] == configs[0]["rootfs"]["diff_ids"]
     assert configs[1]["history"][:-1] == configs[0]["history"]
+    assert configs[1]["config"].pop("Labels").pop("uvshim.fixed-by").startswith("uvshim ")
+    configs[0]["config"].pop("Labels")
     others = [
         {key: value for key, value in each.items() if key not in {"rootfs", "history"}}
         for each in configs
@@ -140,18 +142,18 @@ def test_nothing_fails_any_more_and_nothing_else_has_changed(
         assert hashlib.sha256((pair.path / "blobs/sha256" / name).read_bytes()).hexdigest() == name
 
     # The same again, elsewhere.
-    again = uvshim_here("fix", pair.broken, "--output", f"oci:{tmp_path / 'again'}:mended")
+    again = uvshim_here("fix", pair.broken, "--output", f"oci:{tmp_path / 'again'}:fixed")
     assert again.returncode == 0, again.stderr
-    assert Pair(tmp_path / "again", 0, 0).manifest("mended") == new
+    assert Pair(tmp_path / "again", 0, 0).manifest("fixed") == new
     shutil.rmtree(tmp_path / "again")
 
-    checked = uvshim_here("check", "--no-cache", pair.mended)
+    checked = uvshim_here("check", "--no-cache", pair.fixed)
     assert checked.returncode == 0, checked.stdout
-    assert f"{pair.mended} {PLACE}: ok (" in checked.stdout
+    assert f"{pair.fixed} {PLACE}: ok (" in checked.stdout
 
     # Unpacked by others.
     roots = []
-    for tag in (TAG, "mended"):
+    for tag in (TAG, "fixed"):
         roots.append(tmp_path / tag / "rootfs")
         output("umoci", "unpack", "--image", f"{pair.path}:{tag}", tmp_path / tag)
     unpacked = [states(root) for root in roots]
@@ -194,11 +196,11 @@ def incident(
     shared_cache: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Pair]:
-    """The image of the incident, mended."""
+    """The image of the incident, fixed."""
     original = layout("magnum-2025.1", 20, base, uv, (CACHE, shared_cache))
     path = Path(shutil.copytree(original, tmp_path_factory.mktemp("incident") / "layout"))
     pair = Pair(path, 23, 4)
-    output(uvshim, "fix", pair.broken, "--output", pair.mended)
+    output(uvshim, "fix", pair.broken, "--output", pair.fixed)
     yield pair
     shutil.rmtree(path.parent)
 
@@ -210,7 +212,7 @@ def test_in_a_container_all_five_drivers_are_found(incident: Pair, tmp_path: Pat
         return output("buildah", *storage, *words, STORAGE_DRIVER="vfs").strip()
 
     found = {}
-    for image in (incident.broken, incident.mended):
+    for image in (incident.broken, incident.fixed):
         container = buildah("from", "--quiet", image)
         command = ("python", "-W", "ignore", "-c", DRIVERS)
         said = buildah("run", "--isolation", "chroot", container, "--", *command)
@@ -218,7 +220,7 @@ def test_in_a_container_all_five_drivers_are_found(incident: Pair, tmp_path: Pat
         buildah("rm", container)
         buildah("rmi", "--all")
     assert found[incident.broken] == ["k8s_fedora_coreos_v1"]
-    assert found[incident.mended] == [
+    assert found[incident.fixed] == [
         "k8s_cluster_api_flatcar",
         "k8s_cluster_api_rockylinux",
         "k8s_cluster_api_ubuntu",
@@ -230,8 +232,8 @@ def test_in_a_container_all_five_drivers_are_found(incident: Pair, tmp_path: Pat
 def test_skopeo_takes_it_to_every_format_and_to_a_registry(
     incident: Pair, registry: str, tmp_path: Path, uvshim_here: Any
 ) -> None:
-    told = json.loads(output("skopeo", "inspect", incident.mended))
-    manifest = incident.manifest("mended")
+    told = json.loads(output("skopeo", "inspect", incident.fixed))
+    manifest = incident.manifest("fixed")
     assert told["Layers"] == [each["digest"] for each in manifest["layers"]]
     for target in (
         f"oci:{tmp_path}/oci:x",
@@ -240,7 +242,7 @@ def test_skopeo_takes_it_to_every_format_and_to_a_registry(
         f"dir:{tmp_path}/dir",
         f"docker://{registry}/app:x",
     ):
-        output("skopeo", "copy", "--quiet", incident.mended, target)
+        output("skopeo", "copy", "--quiet", incident.fixed, target)
         checked = uvshim_here("check", "--no-cache", target)
         assert checked.returncode == 0, (target, checked.stdout, checked.stderr)
         name = target.partition(":")[2]
@@ -252,22 +254,22 @@ def test_skopeo_takes_it_to_every_format_and_to_a_registry(
 def test_from_a_registry_to_the_registry_one_layer_is_added_and_a_tag(
     incident: Pair, registry: str, tmp_path: Path, uvshim_here: Any
 ) -> None:
-    broken, mended = (f"docker://{registry}/app:{tag}" for tag in ("1", "1-mended"))
+    broken, fixed = (f"docker://{registry}/app:{tag}" for tag in ("1", "1-fixed"))
     output("skopeo", "copy", "--quiet", incident.broken, broken)
     blobs = tmp_path / "registry" / "docker" / "registry" / "v2" / "blobs" / "sha256"
     before = {path.name for path in blobs.glob("*/*")}
     inspected = output("skopeo", "inspect", broken)
-    done = uvshim_here("fix", "--format", "json", broken, "--output", "{repository}:{tag}-mended")
+    done = uvshim_here("fix", "--format", "json", broken, "--output", "{repository}:{tag}-fixed")
     assert done.returncode == 0, done.stderr
     assert len({path.name for path in blobs.glob("*/*")} - before) == 3  # layer, config, manifest
     (result,) = json.loads(done.stdout)["images"][0]["results"]
-    told = json.loads(output("skopeo", "inspect", mended))
+    told = json.loads(output("skopeo", "inspect", fixed))
     assert told["Digest"] == result["digest"]
-    assert told["Layers"] == [each["digest"] for each in incident.manifest("mended")["layers"]]
+    assert told["Layers"] == [each["digest"] for each in incident.manifest("fixed")["layers"]]
     assert (
         json.loads(output("skopeo", "inspect", broken))["Layers"] == json.loads(inspected)["Layers"]
     )
-    assert uvshim_here("check", "--no-cache", mended).returncode == 0
+    assert uvshim_here("check", "--no-cache", fixed).returncode == 0
 
 
 def test_manifests_of_docker_and_of_several_platforms_stay_what_they_are_in_a_registry(
@@ -287,7 +289,7 @@ def test_manifests_of_docker_and_of_several_platforms_stay_what_they_are_in_a_re
     docker = f"docker://{registry}/app:docker"
     output("skopeo", "copy", "--format", "v2s2", f"oci:{making.path}:one", docker)
     for image, several in ((docker, False), (f"oci:{making.path}:all", True)):
-        target = f"docker://{registry}/app:mended"
+        target = f"docker://{registry}/app:fixed"
         done = uvshim_here("fix", image, "--output", target)
         assert done.returncode == 0, done.stderr
         assert ("/arm64)" in done.stderr) is several
@@ -297,20 +299,20 @@ def test_manifests_of_docker_and_of_several_platforms_stay_what_they_are_in_a_re
         checked = uvshim_here("check", "--no-cache", target)
         assert checked.returncode == 0, checked.stdout
         again = uvshim_here("fix", target, "--output", f"oci:{tmp_path}/none:1")
-        assert again.stderr == f"Nothing to fix in `{target}`: nothing was written\n"
+        assert again.stderr.startswith(f"Nothing to fix in `{target}`: wrote it unchanged to ")
 
 
 @pytest.mark.parametrize("form", ["oci-archive:{}/x.tar:1", "docker-archive:{}/x.tar:app:1"])
-def test_an_archive_is_mended_in_its_own_format(
+def test_the_archive_of_an_archive_is_read_by_all(
     incident: Pair, form: str, tmp_path: Path, uvshim_here: Any
 ) -> None:
     broken = form.format(tmp_path)
     output("skopeo", "copy", "--quiet", incident.broken, broken)
-    mended = broken[:-1] + "2"
-    done = uvshim_here("fix", broken, "--output", mended)
+    fixed = broken[:-1].replace("x.tar", "fixed.tar") + "2"
+    done = uvshim_here("fix", broken, "--output", fixed)
     assert done.returncode == 0, done.stderr
     assert uvshim_here("check", "--no-cache", broken).returncode == 1
-    assert uvshim_here("check", "--no-cache", mended).returncode == 0
-    output("skopeo", "copy", "--quiet", mended, f"oci:{tmp_path}/copy:x")
+    assert uvshim_here("check", "--no-cache", fixed).returncode == 0
+    output("skopeo", "copy", "--quiet", fixed, f"oci:{tmp_path}/copy:x")
     output("umoci", "unpack", "--image", f"{tmp_path}/copy:x", tmp_path / "unpacked")
     assert len(in_root(tmp_path / "unpacked" / "rootfs", DRIVERS)) == 5

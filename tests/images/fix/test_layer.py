@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import shutil
@@ -20,15 +19,16 @@ from uvshim.check.report import Gate
 from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
-from uvshim.images import changes, destination, materials, mend, reference
-from uvshim.images.destination import Tagged
+from uvshim.images import reference, sources
+from uvshim.images.fix import entries, image, layer, names, write
+from uvshim.images.layer import changes
 from uvshim.rename import on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from uvshim.images.mend import Result
+    from uvshim.images.fix.image import FixedImage
 
 SITE = "opt/app/lib/python3.12/site-packages"
 OLD, NEW = f"{SITE}/oslo_cache-1.0.dist-info", f"{SITE}/oslo.cache-1.0.dist-info"
@@ -36,21 +36,20 @@ CACHE = under(SITE, installed("oslo_cache-1.0", "oslo.cache"))
 EXCLUDED = Gate([("UVSHIM_EXCLUDE", ["zope.*"])])
 
 
-def mended(tmp_path: Path, layers: Sequence[bytes], gate: Gate = EXCLUDED) -> tuple[Path, Result]:
-    """Mend an image of `layers`, `old` in a layout that is returned, as `new`."""
+def fixed(
+    tmp_path: Path, layers: Sequence[bytes], gate: Gate = EXCLUDED
+) -> tuple[Path, FixedImage]:
+    """Fix an image of `layers`, `old` in a layout that is returned, as `new`."""
     path = tmp_path / "layout"
     making = Making(path)
     making.add(making.manifest(layers), "old")
-    return path, mend_again(path, "new", gate)
-
-
-def mend_again(path: Path, tag: str, gate: Gate = EXCLUDED) -> Result:
-    target = destination.parse(f"oci:{path}:{tag}")
-    with contextlib.ExitStack() as stack:
-        (result,) = mend.mend(reference.place(target, stack), str(path), "old", gate)
-    if result.new is not None:
-        assert destination.write(target, [Tagged(result.new, tag, "old")]) is None
-    return result
+    named = reference.parse(f"oci:{path}:old")
+    assert named is not None
+    with sources.opened(named) as (source,):
+        result = image.fix(source, gate)
+        if result.changed:
+            assert write.write(names.parse(f"oci:{path}:new"), [result]) is None
+    return path, result
 
 
 def entry(name: str, content: bytes | None = None, **fields: object) -> tuple[bytes, str]:
@@ -116,6 +115,9 @@ MESSES: dict[str, list[Mapping[str, Any]]] = {
     ],
     "what is excluded": [under(SITE, installed("zope_interface-1.0", "zope.interface"))],
     "what pip has put aside": [under(SITE, installed("~slo_cache-1.0", "oslo.cache"))],
+    "what conda owns": [{**CACHE, f"{OLD}/INSTALLER": "conda\n"}],
+    "an empty directory with a dotted name": [{**CACHE, f"{SITE}/zope.event-1.0.dist-info/": ""}],
+    "an empty directory with a plain name": [{**CACHE, f"{SITE}/zope_event-1.0.dist-info/": ""}],
     "links in it": [
         {**CACHE, f"{OLD}/a": Link("../x"), f"{OLD}/b": Link("METADATA")},
     ],
@@ -132,9 +134,9 @@ MESSES: dict[str, list[Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("mess", MESSES)
-def test_the_image_is_mended_as_its_unpacked_root_would_be(tmp_path: Path, mess: str) -> None:
+def test_the_image_is_fixed_as_its_unpacked_root_would_be(tmp_path: Path, mess: str) -> None:
     layers = [tar(each) for each in MESSES[mess]]
-    path, result = mended(tmp_path, layers)
+    path, result = fixed(tmp_path, layers)
     root = unpacked(path, "old", tmp_path / "old")
     (root / "usr").mkdir(exist_ok=True)
     (root / "etc").mkdir()
@@ -153,7 +155,7 @@ def test_the_image_is_mended_as_its_unpacked_root_would_be(tmp_path: Path, mess:
     (root / "etc").rmdir()
     if not os.listdir(root / "usr"):
         (root / "usr").rmdir()
-    ours = [outcome for outcome, _ in result.platforms[0].repair.environments]
+    ours = [outcome for outcome, _ in result.platforms[0].environments]
     for on_the_disk, in_the_image in zip(outcomes, ours, strict=True):
         assert [
             (each.name, each.version, each.before[len(str(root)) :], each.path[len(str(root)) :])
@@ -162,14 +164,17 @@ def test_the_image_is_mended_as_its_unpacked_root_would_be(tmp_path: Path, mess:
         assert [(each.path[len(str(root)) :], each.reason) for each in on_the_disk.left_alone] == [
             (each.path, each.reason) for each in in_the_image.left_alone
         ]
-    tag = "new" if result.new else "old"
-    assert (result.new is not None) == any(each.renamed for each in outcomes)
+        assert [(each.path[len(str(root)) :], each.reason) for each in on_the_disk.owned] == [
+            (each.path, each.reason) for each in in_the_image.owned
+        ]
+    tag = "new" if result.changed else "old"
+    assert result.changed == any(each.renamed for each in outcomes)
     assert states(unpacked(path, tag, tmp_path / "new")) == states(root)
 
 
 def test_the_layer_holds_what_is_renamed_and_the_directories_above_it(tmp_path: Path) -> None:
     base = {"opt/": "", "opt/app/": "", f"{SITE}/": "", "opt/other": "x", **CACHE}
-    path, _ = mended(tmp_path, [tar(base)])
+    path, _ = fixed(tmp_path, [tar(base)])
     above = [SITE.rsplit("/", number)[0] for number in range(SITE.count("/"), 0, -1)]
     assert [member.name for member in members(tars(path, "new")[-1])] == [
         *above,
@@ -183,7 +188,7 @@ def test_the_layer_holds_what_is_renamed_and_the_directories_above_it(tmp_path: 
 
 def test_where_only_record_is_wrong_the_layer_holds_nothing_but_record(tmp_path: Path) -> None:
     stale = under(SITE, installed("oslo.cache-1.0", "oslo.cache", record="oslo_cache-1.0"))
-    path, _ = mended(tmp_path, [tar(stale)])
+    path, _ = fixed(tmp_path, [tar(stale)])
     files = [member.name for member in members(tars(path, "new")[-1]) if not member.isdir()]
     assert files == [f"{NEW}/RECORD"]
 
@@ -201,7 +206,7 @@ def test_whatever_the_headers_say_is_kept(tmp_path: Path) -> None:
         entry(f"{OLD}/RECORD", str(CACHE[f"{OLD}/RECORD"]).encode(), mode=0o600, uid=9, mtime=99),
         entry(f"{OLD}/{'long' * 50}/{'é' * 30}", b"long", mtime=-1),
     ]
-    path, _ = mended(tmp_path, [tar(CACHE), *(content for content, _ in parts)])
+    path, _ = fixed(tmp_path, [tar(CACHE), *(content for content, _ in parts)])
     found = {member.name: member for member in members(tars(path, "new")[-1])}
     for content, name in parts:
         (before,) = members(content)
@@ -217,6 +222,57 @@ def extended(header: tarfile.TarInfo) -> dict[str, str]:
     return {key: value for key, value in header.pax_headers.items() if key not in own}
 
 
+def test_a_link_to_an_absolute_path_is_followed_in_the_image(tmp_path: Path) -> None:
+    linked = {**CACHE, f"{OLD}/METADATA": Link("/srv/one"), "srv/one": metadata("oslo.cache")}
+    path, _ = fixed(tmp_path, [tar(linked)])
+    root = unpacked(path, "new", tmp_path / "new")
+    assert os.readlink(root / NEW / "METADATA") == "/srv/one"
+
+
+def test_attributes_of_overlayfs_are_not_copied(tmp_path: Path) -> None:
+    """A copy of `opaque` would hide everything that lower layers have in the directory."""
+    overlay = {
+        f"{kind}.xattr.{space}.overlay.{name}": "y"
+        for kind in ("SCHILY", "LIBARCHIVE")
+        for space, name in (("trusted", "opaque"), ("user", "opaque"), ("trusted", "redirect"))
+    }
+    kept = {"SCHILY.xattr.user.overlay": "1", "SCHILY.xattr.user.x": "2"}
+    directories = ["opt", SITE, OLD]
+    parts = [
+        entry(name, type=tarfile.DIRTYPE, mode=0o755, pax_headers={**overlay, **kept})[0]
+        for name in directories
+    ]
+    path, _ = fixed(tmp_path, [tar(CACHE), *parts])
+    found = {member.name: member for member in members(tars(path, "new")[-1])}
+    for name in directories:
+        assert extended(found[name.replace(OLD, NEW)]) == kept
+
+
+def test_many_files_are_bounded_in_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "LIMIT", 10_000)
+    files = {f"{OLD}/sbom{number}": "x" * 3_000 for number in range(4)}
+    _, result = fixed(tmp_path, [tar({**CACHE, **files})])
+    ((outcome, _),) = result.platforms[0].environments
+    assert [each.reason for each in outcome.left_alone] == ["its files have more than 0 MiB"]
+
+
+def test_all_directories_are_bounded_in_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer, "_LONGEST_LAYER", 10_000)
+    names = ("a.b", "c.d", "e.f")
+    infos = {name: under(SITE, installed(f"{name.replace('.', '_')}-1.0", name)) for name in names}
+    files: dict[str, Any] = {}
+    for name, info in infos.items():
+        files |= info | {f"{SITE}/{name.replace('.', '_')}-1.0.dist-info/sbom": "x" * 4_000}
+    _, result = fixed(tmp_path, [tar(files)])
+    ((outcome, _),) = result.platforms[0].environments
+    assert [each.name for each in outcome.renamed] == ["a.b", "c.d"]
+    assert [each.reason for each in outcome.left_alone] == [
+        "the new layer would have more than 0 MiB"
+    ]
+
+
 def test_a_hard_link_becomes_a_file_wherever_its_content_lies(tmp_path: Path) -> None:
     content = CACHE[f"{OLD}/METADATA"]
     cache = {"root/.cache/uv/blob": content, "root/.cache/licence": "L" * 3_000_000}
@@ -225,7 +281,7 @@ def test_a_hard_link_becomes_a_file_wherever_its_content_lies(tmp_path: Path) ->
         f"{OLD}/METADATA": Hard("root/.cache/uv/blob"),
         f"{OLD}/LICENSE": Hard("root/.cache/licence"),
     }
-    path, _ = mended(tmp_path, [tar(cache), tar(linked)])
+    path, _ = fixed(tmp_path, [tar(cache), tar(linked)])
     root = unpacked(path, "new", tmp_path / "new")
     assert (root / NEW / "METADATA").read_text() == content
     assert (root / NEW / "LICENSE").read_bytes() == b"L" * 3_000_000
@@ -233,7 +289,7 @@ def test_a_hard_link_becomes_a_file_wherever_its_content_lies(tmp_path: Path) ->
 
 
 def test_a_directory_that_no_layer_describes_gets_the_time_of_the_image(tmp_path: Path) -> None:
-    path, _ = mended(tmp_path, [tar({f"{SITE}/": "", **CACHE})])
+    path, _ = fixed(tmp_path, [tar({f"{SITE}/": "", **CACHE})])
     found = {member.name: member for member in members(tars(path, "new")[-1])}
     assert (found["opt"].mode, found["opt"].uid, found["opt"].mtime) == (0o755, 0, 0)
 
@@ -241,11 +297,11 @@ def test_a_directory_that_no_layer_describes_gets_the_time_of_the_image(tmp_path
 def test_a_file_too_long_to_be_held_leaves_its_directory_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(materials, "LIMIT", 10_000)
-    path, result = mended(tmp_path, [tar({**CACHE, f"{OLD}/sbom": "x" * 10_001})])
-    ((outcome, _),) = result.platforms[0].repair.environments
-    assert [each.reason for each in outcome.left_alone] == ["it has a file that is too long"]
-    assert result.new is None
+    monkeypatch.setattr(entries, "LIMIT", 10_000)
+    path, result = fixed(tmp_path, [tar({**CACHE, f"{OLD}/sbom": "x" * 10_001})])
+    ((outcome, _),) = result.platforms[0].environments
+    assert [each.reason for each in outcome.left_alone] == ["its files have more than 0 MiB"]
+    assert not result.changed
     assert len(list((path / "blobs" / "sha256").iterdir())) == 3
 
 
@@ -254,9 +310,9 @@ def test_a_record_too_long_to_be_kept_leaves_its_directory_alone(
 ) -> None:
     rows = str(CACHE[f"{OLD}/RECORD"])
     monkeypatch.setitem(changes._METADATA_FILES, "RECORD", len(rows))
-    monkeypatch.setattr(materials, "_KEPT", 1)
-    _, result = mended(tmp_path, [tar({**CACHE, f"{OLD}/RECORD": f"{rows}z,,\n"})])
-    ((outcome, _),) = result.platforms[0].repair.environments
+    monkeypatch.setattr(entries, "_KEPT", 1)
+    _, result = fixed(tmp_path, [tar({**CACHE, f"{OLD}/RECORD": f"{rows}z,,\n"})])
+    ((outcome, _),) = result.platforms[0].environments
     assert [each.reason for each in outcome.left_alone] == ["its RECORD is too long"]
 
 
@@ -271,7 +327,7 @@ def test_a_sparse_file_is_written_whole(tmp_path: Path) -> None:
         command = ["tar", "-C", str(tmp_path / "root"), "-S", f"--format={form}", "-cf", "-", OLD]
         sparse = subprocess.run(command, check=True, capture_output=True).stdout
         assert len(sparse) < 100_000
-        path, _ = mended(tmp_path / form, [tar(CACHE), sparse])
+        path, _ = fixed(tmp_path / form, [tar(CACHE), sparse])
         written = unpacked(path, "new", tmp_path / f"new-{form}") / NEW / "holes"
         assert written.read_bytes() == holes.read_bytes()
         (member,) = [one for one in members(tars(path, "new")[-1]) if one.name == f"{NEW}/holes"]
@@ -279,7 +335,7 @@ def test_a_sparse_file_is_written_whole(tmp_path: Path) -> None:
 
 
 def test_a_long_file_is_read_once_more(tmp_path: Path) -> None:
-    path, _ = mended(tmp_path, [tar({**CACHE, f"{OLD}/sbom": "x" * 2_000_000})])
+    path, _ = fixed(tmp_path, [tar({**CACHE, f"{OLD}/sbom": "x" * 2_000_000})])
     assert (unpacked(path, "new", tmp_path / "new") / NEW / "sbom").stat().st_size == 2_000_000
 
 
@@ -290,11 +346,11 @@ def test_a_damaged_header_is_an_error(tmp_path: Path) -> None:
     content[148:156] = f"{sum(content[:512]):06o}\0 ".encode()
     rest = tar({f"{OLD}/RECORD": CACHE[f"{OLD}/RECORD"]})
     with pytest.raises(ImageError, match=r"damaged header|not a tar that can be read"):
-        mended(tmp_path, [bytes(content), rest])
+        fixed(tmp_path, [bytes(content), rest])
 
 
 def test_a_layer_that_is_in_an_image_twice_is_no_trouble(tmp_path: Path) -> None:
-    path, result = mended(tmp_path, [tar(CACHE), tar({"a": ""}), tar(CACHE)])
-    assert [each.name for each in result.platforms[0].repair.renamed] == ["oslo.cache"]
+    path, result = fixed(tmp_path, [tar(CACHE), tar({"a": ""}), tar(CACHE)])
+    assert [each.name for each in result.platforms[0].environments[0][0].renamed] == ["oslo.cache"]
     names = os.listdir(unpacked(path, "new", tmp_path / "new") / SITE)
     assert sorted(names) == ["module_of_oslo_cache_1_0.py", "oslo.cache-1.0.dist-info"]

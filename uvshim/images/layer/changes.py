@@ -1,7 +1,7 @@
-"""What one layer of an image changes in the layers below it, as far as the diagnosis asks for it.
+"""What one layer of an image changes in the layers below it, for the diagnosis.
 
 A layer is a tar of changes (OCI Image Format Specification, "Image Layer Filesystem Changeset").
-What is kept of it is small: the names in it, and the content of the few files that are `wanted`.
+Little of it is kept: the names in it, and the content of the few files that are `wanted`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from uvshim.errors import ImageError
-from uvshim.images import tar
+from uvshim.images.layer import tar
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from typing import TypeAlias
 
-    from uvshim.images import layout
+    from uvshim.images.blob import Blob
 
 # The longest path in bytes, as in the Linux kernel.
 _LONGEST_PATH = 4096
@@ -27,7 +27,7 @@ _LONGEST_PATH = 4096
 # How much of the contents of one layer is kept. Real ones have some megabytes.
 KEPT_LIMIT = 128 * 1024 * 1024
 
-# What takes a name of the layers below away, and all names that a directory had there.
+# Whiteouts: they hide one name, or all names in a directory, from lower layers.
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _RESERVED = ".wh..wh."  # AUFS kept its own files under such names
@@ -42,7 +42,7 @@ class File(NamedTuple):
     """Which entry of that layer it is, counted from 0."""
     size: int
     content: bytes | None
-    """The beginning of it, as far as it is kept; None if it is not."""
+    """Its beginning, if it is kept; else None."""
 
 
 class Link(NamedTuple):
@@ -62,21 +62,21 @@ class HardLink(NamedTuple):
 
 
 class Special(NamedTuple):
-    """A device, a pipe or whatever else is there and has no content."""
+    """A device, a pipe or anything else without content."""
 
     layer: str
     number: int
 
 
 class Folder(NamedTuple):
-    """A directory, as one layer speaks of it."""
+    """A directory, as one layer describes it."""
 
     layer: str
     number: int
 
 
 class Whiteout(NamedTuple):
-    """What removes a name of the layers below, or (`opaque`) all names in a directory."""
+    """A whiteout: hides one name, or (`opaque`) all names in a directory, from lower layers."""
 
     opaque: bool
 
@@ -88,32 +88,34 @@ Group: TypeAlias = "tuple[str, list[tuple[str, Entry]]]"
 
 
 class Changes(NamedTuple):
-    """All that is kept of one layer."""
+    """What is kept of one layer."""
 
     identity: str
     groups: list[Group]
     removes: bool
-    """Whether it removes anything of the layers below."""
+    """Whether it has whiteouts."""
     wanted_links: list[tuple[str, int]]
-    """Each path to a file that is wanted and that a link leads to, and how much of it is wanted.
+    """The paths of wanted files that are links, and how many bytes of each are wanted.
 
-    What lies where the link leads to may have a name that nobody asks for.
+    The target of the link may have a name that is not wanted.
     """
 
 
 def wanted(directory: str, name: str) -> int:
     """Return how many bytes are kept of the file `name` in `directory`; 0 for most files.
 
-    This is what the diagnosis and the search for installations read, and no more than they read.
+    These are the files that the diagnosis and the search for environments read.
     """
     if _holds_metadata(directory):
         return _METADATA_FILES.get(name, 0)
     if name in _BY_PLACE:
         return _BY_PLACE[name].get(posixpath.basename(directory), 0)
+    if directory.endswith("/bin"):
+        return _PROGRAM
     return _BY_NAME.get(name) or _BY_SUFFIX.get(name[name.rfind(".") :].lower(), 0)
 
 
-@functools.lru_cache  # entries of one directory mostly stand beside each other
+@functools.lru_cache  # entries of one directory mostly follow each other
 def _holds_metadata(path: str) -> bool:
     name = posixpath.basename(path)
     return name[-10:].lower().endswith((".dist-info", ".egg-info")) or name == "EGG-INFO"
@@ -121,16 +123,19 @@ def _holds_metadata(path: str) -> bool:
 
 _METADATA = 1024 * 1024
 _LONG = 8 * 1024 * 1024
+_PROGRAM = 1024  # enough to tell for which machine it is, or what a script imports
 
 _METADATA_FILES = {
+    "INSTALLER": 64,
     "METADATA": _METADATA,
     "PKG-INFO": _METADATA,
     "RECORD": _LONG,
     "depends.txt": _METADATA,
+    "ORIGINAL.uvshim": 256,
     "entry_points.txt": _METADATA,
     "requires.txt": _METADATA,
 }
-_BY_NAME = {"pyvenv.cfg": 64 * 1024}
+_BY_NAME = {"CACHEDIR.TAG": 64, "pyvenv.cfg": 64 * 1024}
 _BY_PLACE = {
     "__init__.py": {"pkg_resources": _METADATA},
     "patchlevel.h": {f"python3.{minor}": 64 * 1024 for minor in range(100)},
@@ -144,33 +149,34 @@ _BY_SUFFIX = {
 }
 
 
+def kept() -> object:
+    """Return which files are kept, and how much of each: what the form of a cache depends on."""
+    return _METADATA_FILES, _BY_NAME, _BY_PLACE, _BY_SUFFIX, _PROGRAM
+
+
 class Keeper(Protocol):
-    """Somebody who needs more of a layer than the diagnosis does, while it is read."""
+    """Somebody who needs more of a layer than the diagnosis, while it is read."""
 
     def limit(self, directory: str) -> int:
-        """Return how many bytes are to be kept of every file in `directory`."""
+        """Return how many bytes to keep of every file in `directory`."""
 
     def add(self, key: tuple[str, int], path: str, header: tarfile.TarInfo, content: bytes) -> None:
-        """Take the entry `key`: its layer and its number there, as a `File` has them.
-
-        `header` is a `tar.Header`.
-        """
+        """Take the entry with `key`, its layer and its number there; `header` is a `Header`."""
 
 
-def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
-    """Read `layer` from its beginning to its end, and return what it changes.
+def read(layer: Blob, keeper: Keeper | None = None) -> Changes:
+    """Read all of `layer`, and return what it changes.
 
-    A `keeper` is shown every entry that is not a whiteout.
-    Raises `ImageError` for a wrong digest, for what is not a tar, and for one that is too large.
+    A `keeper` gets every entry that is not a whiteout; with one, the diff_id is verified too.
+    Raise `ImageError` for a wrong digest, for what is not a tar, and for one that is too large.
     """
     identity = layer.identity or ""
     found = Changes(identity, [], removes=False, wanted_links=[])
-    asked = wanted if keeper is None else functools.partial(_most_wanted, keeper)
     latest = None
     entries: list[tuple[str, Entry]] = []
     kept = 0
     removes = False
-    with tar.LayerTar(layer) as archive:
+    with tar.LayerTar(layer, strict=keeper is not None) as archive:
         for number, header in archive:
             path = _checked(header.name)
             directory, _, name = path.rpartition("/")
@@ -183,9 +189,11 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
                 continue
             content = None
             if header.isreg():
-                if limit := asked(directory, name):
-                    content = archive.content(header, limit)
-                    kept += len(content)
+                limit = wanted(directory, name)
+                more = keeper.limit(directory) if keeper is not None else 0
+                if limit or more:
+                    content = archive.content(header, max(limit, more))
+                    kept += min(limit, len(content))
                 entries.append((name, File(identity, number, header.size, content)))
             else:
                 entry = _other(identity, number, header)
@@ -198,11 +206,6 @@ def read(layer: layout.Layer, keeper: Keeper | None = None) -> Changes:
                 message = f"{archive.name} has more than {KEPT_LIMIT} bytes of metadata"
                 raise ImageError(message)
     return found._replace(removes=removes)
-
-
-def _most_wanted(keeper: Keeper, directory: str, name: str) -> int:
-    """Return how many bytes are to be kept for the diagnosis and for `keeper`."""
-    return max(wanted(directory, name), keeper.limit(directory))
 
 
 def _whiteouts(name: str) -> list[tuple[str, Entry]]:
@@ -223,7 +226,7 @@ def _wanted_behind(directory: str, name: str) -> Iterator[tuple[str, int]]:
 
 
 def _other(identity: str, number: int, header: tarfile.TarInfo) -> Entry:
-    """Return what a `header` says that is not a regular file's."""
+    """Return the entry with a `header` that is not a regular file's."""
     if header.isdir():
         return Folder(identity, number)
     if header.issym():
@@ -233,14 +236,11 @@ def _other(identity: str, number: int, header: tarfile.TarInfo) -> Entry:
     return Special(identity, number)
 
 
-def entries(
-    layer: layout.Layer, limits: Mapping[int, int]
-) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
-    """Yield some entries of `layer`: of each its number, its header, and its content.
+def entries(layer: Blob, limits: Mapping[int, int]) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
+    """Yield the number, the header and the content of some entries that `read` did not keep.
 
-    `limits` has the numbers of those that are wanted, each with the most bytes of content. This is
-    for what `read` does not keep. The layer is read, and verified, once more.
-    Raises `ImageError`.
+    `limits` has the numbers of these, each with the most bytes of content. The layer is read and
+    verified again. Raise `ImageError`.
     """
     import tarfile
 
@@ -251,12 +251,10 @@ def entries(
                 yield number, header, content
 
 
-def digests(
-    layer: layout.Layer, numbers: Collection[int], algorithm: str
-) -> Iterator[tuple[int, bytes]]:
+def digests(layer: Blob, numbers: Collection[int], algorithm: str) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the digest of the regular files of `layer` that have these `numbers`.
 
-    The layer is read, and verified, once more. Raises `ImageError`.
+    The layer is read and verified again. Raise `ImageError`.
     """
     with tar.LayerTar(layer) as archive:
         for number, header in archive:
@@ -267,7 +265,7 @@ def digests(
 def _checked(name: str) -> str:
     """Return the `name` of an entry as a relative path without detours; the root is the empty one.
 
-    As in a container, no ``..`` leads out of it. Raises `ImageError` if it cannot be a path.
+    As in a container, no ``..`` leads out of it. Raise `ImageError` if it cannot be a path.
     """
     name = name.removeprefix("./")
     if "/." in name or "//" in name or name[:1] in {".", "/"} or name[-1:] == "/":

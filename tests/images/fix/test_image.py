@@ -1,8 +1,8 @@
-"""A mended image: everything but the new layer is as it was."""
+"""A fixed image: everything but the new layer is as it was."""
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,16 @@ from tests.images.unpacking import blob, index, manifest, pointed_to, tars, unpa
 from uvshim import __version__
 from uvshim.check.report import Gate
 from uvshim.errors import ImageError, UvshimError
-from uvshim.images import destination, mend, reference, tar
-from uvshim.images.destination import Tagged
+from uvshim.images import compression, reference, sources
+from uvshim.images.fix import image as fixing
+from uvshim.images.fix import names, write
+from uvshim.images.sources import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from uvshim.images.mend import Result
+    from uvshim.images.fix.image import FixedImage
 
 SITE = "opt/app/lib/python3.12/site-packages"
 WRONG = tar_of(under(SITE, installed("oslo_cache-1.0", "oslo.cache")))
@@ -31,14 +33,14 @@ PLAIN = tar_of({"etc/": "", "etc/motd": "hello"})
 CREATED = "2026-11-22T19:31:12.882700412Z"
 
 
-def fix(path: Path, old: str = "old", new: str = "new") -> Result:
-    """Mend the image `old` of the layout at `path` as `new`."""
-    target = destination.parse(f"oci:{path}:{new}")
-    with contextlib.ExitStack() as stack:
-        (result,) = mend.mend(reference.place(target, stack), str(path), old, Gate())
-        if result.new is not None:
-            destination.write(target, [Tagged(result.new, new, old)])
-    return result
+def fix(path: Path, old: str = "old", new: str = "new") -> FixedImage:
+    """Fix the image `old` of the layout at `path` as `new`."""
+    named = reference.parse(f"oci:{path}:{old}")
+    assert named is not None
+    with sources.opened(named) as (entry,):
+        fixed = fixing.fix(entry, Gate())
+        write.write(names.parse(f"oci:{path}:{new}"), [fixed])
+    return fixed
 
 
 def image(
@@ -85,14 +87,17 @@ def test_every_other_key_stays_as_it_was(making: Making) -> None:
     old, new = manifest(making.path, "old"), manifest(making.path, "new")
     assert list(new) == list(old)
     changed = {"config", "layers"}
+    note = {"uvshim.fixed-by": "uvshim 0.1.0"}
     assert {k: new[k] for k in new if k not in changed} == {
-        k: old[k] for k in old if k not in changed
+        **{k: old[k] for k in old if k not in changed},
+        "annotations": {**old["annotations"], **note},
     }
     assert new["layers"][:2] == old["layers"]
     assert new["config"]["annotations"] == old["config"]["annotations"]
     configs = [pointed_to(making.path, each["config"]) for each in (old, new)]
-    assert list(configs[0]) == list(configs[1])
-    changed = {"rootfs", "history"}
+    assert list(configs[1]) == [*configs[0], "config"]
+    assert configs[1]["config"] == {"Labels": note}
+    changed = {"rootfs", "history", "config"}
     assert {k: v for k, v in configs[0].items() if k not in changed} == {
         k: v for k, v in configs[1].items() if k not in changed
     }
@@ -130,12 +135,12 @@ def test_the_same_image_gives_the_same_digest(
 
 
 @pytest.mark.parametrize("created", [None, "yesterday", 5, "2026-13-01T00:00:00Z"])
-def test_an_image_without_a_date_is_mended_all_the_same(making: Making, created: object) -> None:
+def test_an_image_without_a_date_or_history_is_fixed_too(making: Making, created: object) -> None:
     making.add(image(making, WRONG, config={"created": created, "history": None}), "old")
     fix(making.path)
     config = pointed_to(making.path, manifest(making.path, "new")["config"])
     assert config["created"] == created
-    assert len(config["history"]) == 1
+    assert config["history"] is None  # buildah refuses a history that lists fewer layers
 
 
 KINDS = {
@@ -157,7 +162,7 @@ def test_the_new_layer_is_like_its_neighbours(making: Making, tmp_path: Path, ki
     compress = gzipped if kinds[2].endswith("gzip") else plain
     if kinds[2].endswith("zstd"):
         pytest.importorskip("backports.zstd")
-        compress = tar.zstd_compressed
+        compress = functools.partial(compression.compressed, media_type="zstd")
     making.add(image(making, WRONG, kinds=kinds, compress=compress), "old")
     fix(making.path)
     new = manifest(making.path, "new")
@@ -186,8 +191,66 @@ def test_a_config_that_is_in_its_descriptor_is_not_the_one_of_the_new_image(
 
 def test_an_image_whose_config_lists_no_layers_is_an_error(making: Making) -> None:
     making.add(image(making, WRONG, config={"rootfs": {"type": "layers"}}), "old")
-    with pytest.raises(ImageError, match="does not list its layers"):
+    with pytest.raises(ImageError, match="it has 1 layer, and its config lists 0"):
         fix(making.path)
+
+
+@pytest.mark.parametrize(
+    ("history", "more"),
+    [
+        ([], 0),
+        ([{"created_by": "FROM"}], 1),
+        ([{"empty_layer": True}, {"created_by": "ADD"}, {"empty_layer": True}], 1),
+        ([{"empty_layer": True}], 0),
+        ([{}, {}], 0),
+        ("x", 0),
+    ],
+)
+def test_history_gets_an_entry_where_it_lists_every_layer(
+    making: Making, history: Any, more: int
+) -> None:
+    """buildah refuses to commit an image whose history lists fewer layers than there are."""
+    making.add(image(making, WRONG, config={"history": history}), "old")
+    fix(making.path)
+    after = pointed_to(making.path, manifest(making.path, "new")["config"])["history"]
+    assert len(after) == len(history) + more
+
+
+@pytest.mark.parametrize("config", [None, {}, {"Labels": None}, {"Labels": {"a": "b"}, "Env": []}])
+def test_a_fixed_image_says_so(making: Making, config: Any) -> None:
+    making.add(image(making, WRONG, config={"config": config}), "old")
+    fix(making.path)
+    new = manifest(making.path, "new")
+    after = pointed_to(making.path, new["config"])["config"]
+    note = {"uvshim.fixed-by": "uvshim 0.1.0"}
+    assert after == {**(config or {}), "Labels": {**((config or {}).get("Labels") or {}), **note}}
+    assert new["annotations"] == note
+
+
+def test_a_manifest_of_docker_gets_no_annotations(making: Making) -> None:
+    making.add(image(making, WRONG, kinds=KINDS["Docker"]), "old")
+    fix(making.path)
+    assert "annotations" not in manifest(making.path, "new")
+
+
+def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what is fixed and what is written are about the same images."""
+    making.add(image(making, WRONG), "old")
+    reads = []
+    original = layout.index_of
+
+    def noted(place: Any) -> Any:
+        reads.append(place.path)
+        return original(place)
+
+    monkeypatch.setattr(layout, "index_of", noted)
+    named = reference.parse(f"oci:{making.path}:old")
+    assert named is not None
+    with sources.opened(named) as (entry,):
+        making.add(image(making, RIGHT), "meanwhile")
+        write.write(names.parse(f"oci:{making.path}:new"), [fixing.fix(entry, Gate())])
+    assert reads == [str(making.path)] * 2  # the second time under the lock, to add a tag
+    assert list(index(making.path)) == ["old", "meanwhile", "new"]
 
 
 # --- several platforms ----------------------------------------------------------------------------
@@ -203,7 +266,7 @@ def attestation(making: Making, of: dict[str, Any]) -> dict[str, Any]:
     return {**making.described(MANIFEST, raw), "annotations": annotations}
 
 
-def test_each_platform_is_mended_and_what_attests_the_old_one_is_left_out(making: Making) -> None:
+def test_each_platform_is_fixed_and_what_attests_the_old_one_is_left_out(making: Making) -> None:
     wrong = {**image(making, WRONG), "platform": {"os": "linux", "architecture": "amd64"}}
     other = {**image(making, PLAIN, WRONG), "platform": {"architecture": "arm64"}, "x": "y"}
     right = {**image(making, RIGHT), "platform": {"architecture": "s390x"}}
@@ -216,10 +279,10 @@ def test_each_platform_is_mended_and_what_attests_the_old_one_is_left_out(making
     new = manifest(making.path, "new")
     assert (new["annotations"], new["more"]) == ({"a": "b"}, [1])
     assert new["manifests"][2:] == [right, parts[5]]
-    for old, mended in zip(parts[:2], new["manifests"], strict=False):
-        assert mended["digest"] != old["digest"]
-        assert {**mended, "digest": 0, "size": 0} == {**old, "digest": 0, "size": 0}
-        layers = [pointed_to(making.path, each)["layers"] for each in (old, mended)]
+    for old, fixed in zip(parts[:2], new["manifests"], strict=False):
+        assert fixed["digest"] != old["digest"]
+        assert {**fixed, "digest": 0, "size": 0} == {**old, "digest": 0, "size": 0}
+        layers = [pointed_to(making.path, each)["layers"] for each in (old, fixed)]
         assert layers[1][:-1] == layers[0]
 
 
@@ -238,11 +301,11 @@ def test_what_is_not_an_image_stays_in_the_index(making: Making) -> None:
     )
 
 
-def test_nothing_to_fix_is_nothing_new(making: Making) -> None:
+def test_with_nothing_to_fix_the_same_image_gets_the_new_name(making: Making) -> None:
     making.add(image(making, RIGHT), "old")
     result = fix(making.path)
-    assert result.new is None
-    assert list(index(making.path)) == ["old"]
+    assert not result.changed
+    assert index(making.path)["new"]["digest"] == index(making.path)["old"]["digest"]
 
 
 def test_another_name_that_containerd_gave_it_is_not_that_of_the_new_one(making: Making) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.images.making import Hard, Link, layout, plain, tar
+from tests.images.opening import opened
 from uvshim.errors import ImageError
-from uvshim.images import changes, reference, view
-from uvshim.images.layers import Directory, put_together
-from uvshim.images.view import ImageTree
+from uvshim.images import tree
+from uvshim.images.layer import changes
+from uvshim.images.tree import ImageTree
+from uvshim.images.union import Directory, unite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,81 +22,79 @@ if TYPE_CHECKING:
 
 def tree_of(tmp_path: Path, *tars: bytes) -> ImageTree:
     """Return the tree of an image with the layers `tars`."""
-    named = reference.parse(f"oci:{layout(tmp_path / 'layout', tars, plain)}")
-    assert named is not None
-    with reference.opened(named) as (image,):
-        return view.of(image.layers, [changes.read(layer) for layer in image.layers])
+    with opened(layout(tmp_path / "layout", tars, plain)) as (image,):
+        return tree.of(image.layers, [changes.read(layer) for layer in image.layers])
 
 
-def listed(tree: ImageTree, directory: str = "/") -> list[str]:
-    return sorted(tree.names(directory))
+def listed(found: ImageTree, directory: str = "/") -> list[str]:
+    return sorted(found.names(directory))
 
 
 INFO = "lib/a-1.0.dist-info/METADATA"
 
 
 def test_a_tree_is_read_as_a_disk_is(tmp_path: Path) -> None:
-    tree = tree_of(tmp_path, tar({"usr/": "", "usr/lib/": "", f"usr/{INFO}": "Name: a", "f": ""}))
-    assert listed(tree) == ["f", "usr"]
-    assert tree.names("usr/lib") == ("a-1.0.dist-info",)
-    assert tree.names("f") == tree.names("no") == ()
-    assert tree.is_directory("/usr/lib/")
-    assert not tree.is_directory("f")
-    assert tree.is_file(f"/usr/./lib/../{INFO}")
-    assert not tree.is_file("usr")
-    assert tree.read(f"usr/{INFO}", 4) == b"Name"
-    assert tree.read("usr", 4) is None
-    assert tree.read("no", 4) is None
-    assert tree.read("f", 4) == b""
-    assert tree.real("/usr/lib/..") == "/usr"
-    assert tree.real("no") is None
-    assert tree.on_disk("f") is None
-    assert tree.directories("/") == ("usr",)
+    found = tree_of(tmp_path, tar({"usr/": "", "usr/lib/": "", f"usr/{INFO}": "Name: a", "f": ""}))
+    assert listed(found) == ["f", "usr"]
+    assert found.names("usr/lib") == ("a-1.0.dist-info",)
+    assert found.names("f") == found.names("no") == ()
+    assert found.is_directory("/usr/lib/")
+    assert not found.is_directory("f")
+    assert found.is_file(f"/usr/./lib/../{INFO}")
+    assert not found.is_file("usr")
+    assert found.read(f"usr/{INFO}", 4) == b"Name"
+    assert found.read("usr", 4) is None
+    assert found.read("no", 4) is None
+    assert found.read("f", 4) == b""
+    assert found.real("/usr/lib/..") == "/usr"
+    assert found.real("no") is None
+    assert found.on_disk("f") is None
+    assert found.directories("/") == ("usr",)
 
 
 def test_a_later_layer_adds_and_overwrites(tmp_path: Path) -> None:
-    tree = tree_of(
+    found = tree_of(
         tmp_path, tar({"a/": "", "a/x.pth": "1", "a/y": ""}), tar({"a/x.pth": "2", "a/z": ""})
     )
-    assert listed(tree, "a") == ["x.pth", "y", "z"]
-    assert tree.read("a/x.pth", 9) == b"2"
+    assert listed(found, "a") == ["x.pth", "y", "z"]
+    assert found.read("a/x.pth", 9) == b"2"
 
 
 def test_a_whiteout_removes_what_is_below(tmp_path: Path) -> None:
-    tree = tree_of(
+    found = tree_of(
         tmp_path,
         tar({"a/x": "", "a/d/y": "", "b": ""}),
         tar({"a/.wh.x": "", "a/.wh.d": "", ".wh.no": "", "no/.wh.no": ""}),
     )
-    assert listed(tree) == ["a", "b"]
-    assert listed(tree, "a") == []
+    assert listed(found) == ["a", "b"]
+    assert listed(found, "a") == []
 
 
 @pytest.mark.parametrize("last", [False, True])
 def test_a_whiteout_leaves_what_its_own_layer_adds(tmp_path: Path, *, last: bool) -> None:
     added = [("a/x.pth", "new"), ("a/d/n", "")]
     removed = [("a/.wh.x.pth", ""), ("a/.wh.d", "")]
-    tree = tree_of(
+    found = tree_of(
         tmp_path,
         tar({"a/x.pth": "old", "a/d/o": ""}),
         tar(added + removed if last else removed + added),
     )
-    assert tree.read("a/x.pth", 9) == b"new"
-    assert listed(tree, "a/d") == ["n"]
+    assert found.read("a/x.pth", 9) == b"new"
+    assert listed(found, "a/d") == ["n"]
 
 
 @pytest.mark.parametrize("last", [False, True])
 def test_an_opaque_directory_hides_all_that_is_below(tmp_path: Path, *, last: bool) -> None:
     added = [("a/", ""), ("a/n", ""), ("a/d/n", "")]
     opaque = [("a/.wh..wh..opq", "")]
-    tree = tree_of(
+    found = tree_of(
         tmp_path,
         tar({"a/o": "", "a/d/o": "", "a/e/o": "", "o": ""}),
         tar(added + opaque if last else opaque + added),
     )
-    assert listed(tree) == ["a", "o"]
-    assert listed(tree, "a") == ["d", "n"]
-    assert listed(tree, "a/d") == ["n"]
+    assert listed(found) == ["a", "o"]
+    assert listed(found, "a") == ["d", "n"]
+    assert listed(found, "a/d") == ["n"]
 
 
 def test_what_aufs_kept_for_itself_is_not_there(tmp_path: Path) -> None:
@@ -104,27 +104,27 @@ def test_what_aufs_kept_for_itself_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_file_takes_the_place_of_a_directory_and_the_other_way_round(tmp_path: Path) -> None:
-    tree = tree_of(
+    found = tree_of(
         tmp_path, tar({"a/x": "", "b": "", "c/x": "", "d": ""}), tar({"a": "", "b/": "", "d/x": ""})
     )
-    assert tree.is_file("a")
-    assert tree.is_directory("b")
-    assert listed(tree, "d") == ["x"]
+    assert found.is_file("a")
+    assert found.is_directory("b")
+    assert listed(found, "d") == ["x"]
 
 
 def test_a_directory_takes_the_place_of_a_link_to_one(tmp_path: Path) -> None:
-    tree = tree_of(tmp_path, tar({"real/x": "", "link": Link("real")}), tar({"link/": ""}))
-    assert listed(tree, "link") == []
-    assert listed(tree, "real") == ["x"]
+    found = tree_of(tmp_path, tar({"real/x": "", "link": Link("real")}), tar({"link/": ""}))
+    assert listed(found, "link") == []
+    assert listed(found, "real") == ["x"]
 
 
 def test_a_layer_writes_through_the_links_of_those_below(tmp_path: Path) -> None:
     base = tar({"usr/lib/": "", "lib": Link("usr/lib"), "opt": Link("/srv"), "srv/": ""})
-    tree = tree_of(tmp_path, base, tar({"lib/x": "", "opt/app/y": "", "lib/.wh.no": ""}))
-    assert listed(tree, "usr/lib") == ["x"]
-    assert listed(tree, "srv") == ["app"]
-    assert tree.real("lib/x") == "/usr/lib/x"
-    assert tree.real("opt/app/y") == "/srv/app/y"
+    found = tree_of(tmp_path, base, tar({"lib/x": "", "opt/app/y": "", "lib/.wh.no": ""}))
+    assert listed(found, "usr/lib") == ["x"]
+    assert listed(found, "srv") == ["app"]
+    assert found.real("lib/x") == "/usr/lib/x"
+    assert found.real("opt/app/y") == "/srv/app/y"
 
 
 def test_a_whiteout_goes_through_links(tmp_path: Path) -> None:
@@ -134,16 +134,16 @@ def test_a_whiteout_goes_through_links(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["/usr/lib", "../usr/lib", "../../../usr/lib", "/../usr/lib"])
 def test_links_stay_inside_of_the_image(tmp_path: Path, target: str) -> None:
-    tree = tree_of(tmp_path, tar({"usr/lib/x": "", "a/link": Link(target)}))
-    assert tree.is_file("a/link/x")
-    assert tree.directories("a") == ()
+    found = tree_of(tmp_path, tar({"usr/lib/x": "", "a/link": Link(target)}))
+    assert found.is_file("a/link/x")
+    assert found.directories("a") == ()
 
 
 def test_a_circle_of_links_leads_nowhere(tmp_path: Path) -> None:
-    tree = tree_of(tmp_path, tar({"a": Link("b"), "b": Link("/a"), "c": Link("c/c")}))
-    assert not tree.is_directory("a")
-    assert tree.read("c", 1) is None
-    assert tree.real("b/x") is None
+    found = tree_of(tmp_path, tar({"a": Link("b"), "b": Link("/a"), "c": Link("c/c")}))
+    assert not found.is_directory("a")
+    assert found.read("c", 1) is None
+    assert found.real("b/x") is None
 
 
 def test_an_entry_below_a_circle_of_links_is_an_error(tmp_path: Path) -> None:
@@ -152,36 +152,36 @@ def test_an_entry_below_a_circle_of_links_is_an_error(tmp_path: Path) -> None:
 
 
 def test_hard_links_are_the_files_that_they_name(tmp_path: Path) -> None:
-    tree = tree_of(
+    found = tree_of(
         tmp_path,
         tar({"a/x.pth": "one", "b/y.pth": Hard("a/x.pth"), "c/z.pth": Hard("/b/y.pth")}),
         tar({"d/old.pth": Hard("c/z.pth"), "a/x.pth": "two"}),
     )
-    assert tree.read("c/z.pth", 9) == tree.read("d/old.pth", 9) == b"one"
-    assert tree.read("a/x.pth", 9) == b"two"
+    assert found.read("c/z.pth", 9) == found.read("d/old.pth", 9) == b"one"
+    assert found.read("a/x.pth", 9) == b"two"
 
 
 def test_a_hard_link_to_a_file_whose_content_was_of_no_interest_has_that_content(
     tmp_path: Path,
 ) -> None:
-    tree = tree_of(
+    found = tree_of(
         tmp_path, tar({"store/0f3a": "Name: a\n", INFO: Hard("store/0f3a"), "z.pth": "z"})
     )
-    assert tree.read(INFO, 9) == b"Name: a\n"
-    assert tree.read("store/0f3a", 9) == b"Name: a\n"
+    assert found.read(INFO, 9) == b"Name: a\n"
+    assert found.read("store/0f3a", 9) == b"Name: a\n"
 
 
 def test_a_link_to_a_file_with_another_name_has_its_content(tmp_path: Path) -> None:
     base = tar({"store/0f3a": "Name: a\n"})
-    tree = tree_of(tmp_path, base, tar({INFO: Link("/store/0f3a"), "b": Hard("store/0f3a")}))
-    assert tree.read(INFO, 9) == b"Name: a\n"
+    found = tree_of(tmp_path, base, tar({INFO: Link("/store/0f3a"), "b": Hard("store/0f3a")}))
+    assert found.read(INFO, 9) == b"Name: a\n"
 
 
 def test_metadata_behind_a_link_with_another_name_are_read(tmp_path: Path) -> None:
     base = tar({"store/0f3a/METADATA": "Name: a\n", "store/0f3a/junk": "junk"})
-    tree = tree_of(tmp_path, base, tar({"lib/a-1.0.dist-info": Link("../store/0f3a")}))
-    assert tree.read(INFO, 9) == b"Name: a\n"
-    assert tree.read("store/0f3a/junk", 9) is None
+    found = tree_of(tmp_path, base, tar({"lib/a-1.0.dist-info": Link("../store/0f3a")}))
+    assert found.read(INFO, 9) == b"Name: a\n"
+    assert found.read("store/0f3a/junk", 9) is None
 
 
 def test_a_hard_link_to_nothing_is_an_error(tmp_path: Path) -> None:
@@ -190,26 +190,26 @@ def test_a_hard_link_to_nothing_is_an_error(tmp_path: Path) -> None:
 
 
 def test_of_two_entries_with_one_name_the_last_counts(tmp_path: Path) -> None:
-    tree = tree_of(tmp_path, tar([("a.pth", "1"), ("b", ""), ("a.pth", "2"), ("b/", "")]))
-    assert tree.read("a.pth", 9) == b"2"
-    assert tree.is_directory("b")
+    found = tree_of(tmp_path, tar([("a.pth", "1"), ("b", ""), ("a.pth", "2"), ("b/", "")]))
+    assert found.read("a.pth", 9) == b"2"
+    assert found.is_directory("b")
 
 
 @pytest.mark.parametrize("prefix", ["", "./", "/", ".//", "/./", "../", "x/../../"])
 def test_names_begin_at_the_root_however_they_are_written(tmp_path: Path, prefix: str) -> None:
-    tree = tree_of(tmp_path, tar([("./", ""), (f"{prefix}a/", ""), (f"{prefix}a//x.pth", "1")]))
-    assert [name for name in listed(tree) if name != "x"] == ["a"]
-    assert tree.read("a/x.pth", 9) == b"1"
+    found = tree_of(tmp_path, tar([("./", ""), (f"{prefix}a/", ""), (f"{prefix}a//x.pth", "1")]))
+    assert [name for name in listed(found) if name != "x"] == ["a"]
+    assert found.read("a/x.pth", 9) == b"1"
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_long_names_and_links_are_read(tmp_path: Path, form: int) -> None:
     long = "/".join(["d" * 90] * 5)
     name = f"{long}/{'n' * 200}.pth"
-    tree = tree_of(
+    found = tree_of(
         tmp_path, tar({name: "1", "link": Link(f"/{name}"), "hard": Hard(name)}, form=form)
     )
-    assert tree.read("link", 9) == tree.read("hard", 9) == tree.read(name, 9) == b"1"
+    assert found.read("link", 9) == found.read("hard", 9) == found.read(name, 9) == b"1"
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -232,10 +232,10 @@ def test_sparse_files_are_read(tmp_path: Path, form: str) -> None:
 
 
 def test_devices_and_pipes_are_there_and_nothing_more(tmp_path: Path) -> None:
-    tree = tree_of(tmp_path, tar({"pipe": None}))
-    assert listed(tree) == ["pipe"]
-    assert not tree.is_file("pipe")
-    assert tree.read("pipe", 1) is None
+    found = tree_of(tmp_path, tar({"pipe": None}))
+    assert listed(found) == ["pipe"]
+    assert not found.is_file("pipe")
+    assert found.read("pipe", 1) is None
 
 
 def test_empty_layers_change_nothing(tmp_path: Path) -> None:
@@ -265,19 +265,11 @@ def test_a_damaged_header_is_an_error_and_not_the_end(tmp_path: Path) -> None:
 
 
 def test_putting_a_layer_on_others_leaves_these_as_they_were(tmp_path: Path) -> None:
-    named = reference.parse(
-        str(
-            layout(
-                tmp_path / "layout",
-                [tar({"a/b/x": "", "c": ""}), tar({"a/b/y": "", ".wh.c": "", "a/b/.wh.x": ""})],
-            )
-        )
-    )
-    assert named is not None
-    with reference.opened(named) as (image,):
+    tars = [tar({"a/b/x": "", "c": ""}), tar({"a/b/y": "", ".wh.c": "", "a/b/.wh.x": ""})]
+    with opened(layout(tmp_path / "layout", tars)) as (image,):
         lower, upper = map(changes.read, image.layers)
-    base = put_together([lower])
-    assert listed(ImageTree(put_together([upper], base)), "a/b") == ["y"]
+    base = unite([lower])
+    assert listed(ImageTree(unite([upper], base)), "a/b") == ["y"]
     assert listed(ImageTree(base), "a/b") == ["x"]
     assert listed(ImageTree(base)) == ["a", "c"]
 
@@ -291,17 +283,15 @@ def test_the_entries_of_a_layer_can_be_read_again(tmp_path: Path) -> None:
         header.pax_headers = {"SCHILY.xattr.user.x": "y"}
         archive.addfile(tarfile.TarInfo("b"))
         archive.addfile(header, io.BytesIO(b"abc"))
-    named = reference.parse(str(layout(tmp_path / "layout", [file.getvalue()])))
-    assert named is not None
-    with reference.opened(named) as (image,):
-        root = put_together([changes.read(image.layers[0])])
+    with opened(layout(tmp_path / "layout", [file.getvalue()])) as (image,):
+        root = unite([changes.read(image.layers[0])])
         node = ImageTree(root).node("a/WHEEL")
         assert isinstance(node, changes.File)
         assert node.layer == image.layers[0].identity
-        ((number, found, content),) = changes.entries(image.layers[0], {node.number: 100})
+        ((number, header, content),) = changes.entries(image.layers[0], {node.number: 100})
     assert (number, content) == (1, b"abc")
-    assert (found.mode, found.uid, found.mtime) == (0o640, 7, 1.5)
-    assert found.pax_headers["SCHILY.xattr.user.x"] == "y"
+    assert (header.mode, header.uid, header.mtime) == (0o640, 7, 1.5)
+    assert header.pax_headers["SCHILY.xattr.user.x"] == "y"
 
 
 def test_the_root_of_the_tree_knows_its_entry(tmp_path: Path) -> None:
@@ -314,7 +304,7 @@ def test_the_root_of_the_tree_knows_its_entry(tmp_path: Path) -> None:
 def test_more_entries_than_the_limit_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uvshim.images.tar._MOST_ENTRIES", 10)
+    monkeypatch.setattr("uvshim.images.layer.tar._MOST_ENTRIES", 10)
     assert len(listed(tree_of(tmp_path / "ten", tar({f"f{n}": "" for n in range(10)})))) == 10
     with pytest.raises(ImageError, match="has more than 10 entries"):
         tree_of(tmp_path / "eleven", tar({f"f{n}": "" for n in range(11)}))

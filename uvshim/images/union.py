@@ -1,4 +1,4 @@
-"""The layers of an image put together: its directories, as a container would have them.
+"""The layers of an image united: its directories, as a container would have them.
 
 Whiteouts, opaque directories, hard and symbolic links act across layers as they do there (OCI
 Image Format Specification, "Applying Changesets"). Nothing is unpacked or written.
@@ -11,33 +11,33 @@ from typing import TYPE_CHECKING
 
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
-from uvshim.images import tar
-from uvshim.images.changes import File, Folder, HardLink, Link, Whiteout
+from uvshim.images.layer import tar
+from uvshim.images.layer.changes import File, Folder, HardLink, Link, Whiteout
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypeAlias
 
-    from uvshim.images.changes import Changes, Entry, Special
+    from uvshim.images.layer.changes import Changes, Entry, Special
 
     Node: TypeAlias = "File | Link | Special | Directory"
 
-# How many parts of paths are looked up in one layer, or in one tree. Real images take some hundred
-# thousand; long paths through long links could take for ever.
+# How many parts of paths are looked up in one layer, or in one tree. Real images need some hundred
+# thousand; long paths through long links could take hours.
 _MOST_STEPS = 30_000_000
 
 
 class Directory:
-    """A directory in the layers that were put together so far.
+    """A directory in the layers that were united so far.
 
-    It may be a part of several images: whoever changes it makes a copy of it first.
+    Several images may share it, so it is copied before it is changed.
     """
 
     __slots__ = ("children", "layer", "number")
 
     def __init__(self, children: dict[str, Node], layer: str | None, number: int) -> None:
-        """Hold `children`; `layer` and `number` say which entry describes it, if any does."""
+        """Hold `children`; `layer` and `number` name the entry that describes it, if any does."""
         self.children = children
         self.layer = layer
         self.number = number
@@ -47,10 +47,10 @@ class Directory:
         return Directory(self.children.copy(), self.layer, self.number)
 
 
-def put_together(changed: Iterable[Changes], below: Directory | None = None) -> Directory:
-    """Return the root of what layers with these changes, the lowest first, make of `below`.
+def unite(changed: Iterable[Changes], below: Directory | None = None) -> Directory:
+    """Return the root after layers with these changes, the lowest first, were put on `below`.
 
-    `below` itself, the root of the layers under them, stays as it is. Raises `ImageError`.
+    `below` itself, the root of the layers under them, is not changed. Raise `ImageError`.
     """
     root = below or Directory({}, None, 0)
     for each in changed:
@@ -59,10 +59,10 @@ def put_together(changed: Iterable[Changes], below: Directory | None = None) -> 
 
 
 class _Application:
-    """One layer, put on those below it, in the order of its entries.
+    """One layer, applied to those below it in the order of its entries.
 
-    What a whiteout removes is only what was there before: where the same layer adds the same
-    name, that stays, wherever in the layer it stands (OCI layer specification, "Whiteouts").
+    A whiteout removes only what lower layers have: what its own layer adds under the same name
+    stays, before or after it (OCI layer specification, "Whiteouts").
     A directory is copied when it is changed for the first time.
     """
 
@@ -83,7 +83,7 @@ class _Application:
                         self._apply(*place, name, entry)
 
     def _apply(self, directory: Directory, path: tuple[str, ...], name: str, entry: Entry) -> None:
-        """Change `name` in `directory`, which lies at `path`, as `entry` says."""
+        """Change `name` in `directory`, whose path is `path`, as `entry` says."""
         if isinstance(entry, Whiteout):
             if entry.opaque and path not in self._cleared:
                 self._cleared.add(path)
@@ -120,7 +120,7 @@ class _Application:
             directory.children[name] = entry
 
     def _remove(self, directory: Directory, path: tuple[str, ...]) -> None:
-        """Remove what `directory` has at `path`, as far as this layer did not add it."""
+        """Remove what `directory` has at `path`, except what this layer added."""
         waiting = [(directory, path)]
         while waiting:
             directory, path = waiting.pop()
@@ -142,9 +142,9 @@ class _Application:
     def _directory(
         self, path: str, *, only_removed: bool
     ) -> tuple[Directory, tuple[str, ...]] | None:
-        """Return the directory at `path`, which may be changed, and its path without links.
+        """Return the directory at `path`, ready to be changed, and its path without links.
 
-        What is missing on the way is made; with `only_removed`, None is returned instead.
+        Missing directories are created; with `only_removed`, None is returned instead.
         """
 
         def step(above: Directory, name: str) -> tuple[Directory | None, str | None]:
@@ -166,13 +166,13 @@ class _Application:
         return found and (found[0], tuple(found[1]))
 
     def _new(self) -> Directory:
-        """Return a directory that nothing was said of."""
+        """Return a directory that no entry describes."""
         directory = Directory({}, None, 0)
         self._own.add(id(directory))
         return directory
 
     def _changeable(self, above: Directory, name: str, found: Directory) -> Directory:
-        """Return the directory `found`, which is `name` in `above`, to be changed."""
+        """Return the directory `found`, which is `name` in `above`, ready to be changed."""
         if id(found) not in self._own:
             found = found.copy()
             self._own.add(id(found))
@@ -185,15 +185,15 @@ def _removes(change: tuple[str, Entry]) -> bool:
 
 
 class Steps:
-    """The parts of the paths that are looked up, and a limit to how many these may be."""
+    """Counts the parts of paths that are looked up, up to a limit."""
 
     def __init__(self, name: str) -> None:
-        """Begin with none; `name` is what is said to have too many."""
+        """Begin with none; errors call the layer or image `name`."""
         self._name = name
         self._left = _MOST_STEPS
 
     def of(self, path: str) -> list[str]:
-        """Return the parts of `path`, the last one first. Raises `ImageError` at the limit."""
+        """Return the parts of `path`, the last one first. Raise `ImageError` at the limit."""
         parts = path.split("/")
         parts.reverse()
         self._left -= len(parts)

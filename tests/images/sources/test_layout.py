@@ -20,9 +20,11 @@ from tests.images.making import (
     plain,
     tar,
 )
+from tests.images.opening import opened
 from uvshim.errors import ImageError
-from uvshim.images import changes, reference
-from uvshim.images.layout import Folder, Layout
+from uvshim.images.blob import Folder
+from uvshim.images.layer import changes
+from uvshim.images.sources import layout as source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,8 @@ def making(tmp_path: Path) -> Making:
 
 
 def read(making: Making, tag: str | None = None) -> list[Any]:
-    return Layout(Folder(str(making.path)), "oci:x").images(tag)
+    found = source.read(Folder(str(making.path)), "oci:x", tag)
+    return [image for entry in found for image in entry.images]
 
 
 def test_an_image_has_a_name_a_digest_a_platform_and_layers(making: Making) -> None:
@@ -45,12 +48,12 @@ def test_an_image_has_a_name_a_digest_a_platform_and_layers(making: Making) -> N
     (image,) = read(making)
     assert image.reference == "oci:x:1.0"
     assert image.digest == descriptor["digest"]
-    assert image.platform == "linux/amd64"
+    assert image.platform == ("linux", "amd64", "")
+    assert str(image.platform) == "linux/amd64"
     assert [layer.digest for layer in image.layers] == [
         digest(gzipped(LAYER)),
         digest(gzipped(tar({"b": ""}))),
     ]
-    assert image.manifest.descriptor.digest == descriptor["digest"]
     assert image.config["os"] == "linux"
 
 
@@ -65,11 +68,22 @@ def test_without_a_tag_all_images_are_meant_and_with_one_that_one(making: Making
         read(making, "c")
 
 
+def test_each_name_that_is_shown_means_one_image(making: Making) -> None:
+    making.add(making.manifest([LAYER]), "1.0")
+    making.add(making.manifest([LAYER, LAYER]), "1.0")
+    full = {"io.containerd.image.name": "docker.io/library/fine:1.0"}
+    named = {**full, "org.opencontainers.image.ref.name": "1.0"}
+    making.add({**making.manifest([tar({})]), "annotations": named})
+    shown = [image.reference.partition("oci:x:")[2] for image in read(making)]
+    assert shown == ["@0", "@1", "fine:1.0"]
+    assert [len(read(making, name)) for name in shown] == [1, 1, 1]
+
+
 def test_an_index_for_several_platforms_is_several_images(making: Making) -> None:
     manifests = [making.manifest([LAYER], architecture=name) for name in ("amd64", "arm64")]
     index = {"schemaVersion": 2, "manifests": manifests}
     making.add(making.described(INDEX, index), "1.0")
-    assert [image.platform for image in read(making)] == ["linux/amd64", "linux/arm64"]
+    assert [str(image.platform) for image in read(making)] == ["linux/amd64", "linux/arm64"]
     assert {image.reference for image in read(making)} == {"oci:x:1.0"}
 
 
@@ -89,7 +103,7 @@ def test_attestations_signatures_and_charts_are_not_images(making: Making) -> No
     making.add(making.described(MANIFEST, chart), "chart")
     assert [one.digest for one in read(making)] == [image["digest"]]
     with pytest.raises(ImageError, match="there is no container image in it"):
-        read(making, "chart")
+        opened(f"oci:{making.path}:chart").__enter__()
 
 
 @pytest.mark.parametrize(
@@ -116,6 +130,13 @@ def test_what_a_layer_is_compressed_with_is_told_by_its_content(
 
 def test_a_layer_that_is_not_a_tar_is_an_error(making: Making) -> None:
     making.add(making.manifest([LAYER], media_type="application/octet-stream"))
+    with pytest.raises(ImageError, match="there is no container image in it"):
+        opened(making.path).__enter__()
+    descriptor = making.manifest([LAYER, LAYER])
+    path = making.path / "blobs/sha256" / descriptor["digest"].partition(":")[2]
+    content = json.loads(path.read_text())
+    content["layers"][1]["mediaType"] = "application/octet-stream"
+    making.add(making.described(MANIFEST, content))
     with pytest.raises(ImageError, match=r"is not a tar: `application/octet-stream`"):
         read(making)
 
@@ -137,14 +158,14 @@ def test_a_layer_that_is_not_a_tar_is_an_error(making: Making) -> None:
 )
 def test_a_digest_that_is_not_one_leads_nowhere(making: Making, bad: object) -> None:
     making.index({"manifests": [{"mediaType": MANIFEST, "digest": bad, "size": 1}]})
-    with pytest.raises(ImageError, match="has a digest that is not one"):
+    with pytest.raises(ImageError, match="has an invalid digest"):
         read(making)
 
 
 @pytest.mark.parametrize("size", [-1, "7", None, 1.5, True, []])
 def test_a_size_that_is_not_one_is_an_error(making: Making, size: object) -> None:
     making.index({"manifests": [{"mediaType": MANIFEST, "digest": digest(b""), "size": size}]})
-    with pytest.raises(ImageError, match="has a size that is not one"):
+    with pytest.raises(ImageError, match="has an invalid size"):
         read(making)
 
 
@@ -244,9 +265,8 @@ def test_a_missing_layer_is_an_error(making: Making) -> None:
 
 def test_an_archive_of_docker_save_verifies_layers_by_what_they_unpack_to(tmp_path: Path) -> None:
     path = docker_archive(tmp_path / "saved.tar", [LAYER])
-    named = reference.parse(f"docker-archive:{path}")
-    assert named is not None
-    with reference.opened(named) as (image,):
+    named = f"docker-archive:{path}"
+    with opened(named) as (image,):
         assert image.layers[0].diff_id == digest(LAYER)
         changes.read(image.layers[0])
     content = path.read_bytes()
@@ -254,13 +274,13 @@ def test_an_archive_of_docker_save_verifies_layers_by_what_they_unpack_to(tmp_pa
     damaged = bytearray(content)
     damaged[512 + 1] ^= 1  # the name in the layer's first header
     path.write_bytes(damaged)
-    with reference.opened(named) as (image,), pytest.raises(ImageError):
+    with opened(named) as (image,), pytest.raises(ImageError):
         changes.read(image.layers[0])
 
 
 def test_the_json_of_an_image_is_kept_as_it_is(tmp_path: Path) -> None:
     path = layout(tmp_path / "layout", [LAYER])
-    index, (descriptor,) = Layout(Folder(str(path)), "x").index()
+    index, (descriptor,) = source.index_of(Folder(str(path)))
     assert index == json.loads((path / "index.json").read_text())
     assert descriptor.raw == index["manifests"][0]  # type: ignore[index]
 
@@ -271,7 +291,6 @@ def test_a_layer_of_docker_save_that_is_named_by_no_string_is_an_error(tmp_path:
     manifest = json.dumps([{"Config": name, "RepoTags": ["a:1"], "Layers": [7]}])
     path = tmp_path / "saved.tar"
     path.write_bytes(tar([(name, described), ("manifest.json", manifest)]))
-    named = reference.parse(f"docker-archive:{path}")
-    assert named is not None
-    with pytest.raises(ImageError, match="other than a string"), reference.opened(named):
+    named = f"docker-archive:{path}"
+    with pytest.raises(ImageError, match="is not a string"), opened(named):
         pass

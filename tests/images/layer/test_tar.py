@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import random
 import tarfile
@@ -11,8 +10,9 @@ from typing import Any
 import pytest
 
 from uvshim.errors import ImageError
-from uvshim.images import layout
-from uvshim.images.tar import Header, LayerTar
+from uvshim.images.blob import in_memory
+from uvshim.images.layer.header import Header
+from uvshim.images.layer.tar import LayerTar
 
 FORMS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 KINDS = [tarfile.REGTYPE] * 5 + [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]
@@ -28,15 +28,10 @@ EXTENDED = {
 }
 
 
-def layer(content: bytes) -> layout.Layer:
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    return layout.Layer(layout.Memory(content), "", digest, None, len(content))
-
-
 def read(content: bytes, kind: type[tarfile.TarInfo]) -> list[tuple[Any, ...]]:
     """Return what is in a tar: of each entry its header's fields, and its content."""
     found: list[tuple[Any, ...]] = []
-    with LayerTar(layer(content), kind) as archive:
+    with LayerTar(in_memory(content), kind) as archive:
         for number, one in archive:
             said = archive.content(one, 100_000) if one.isreg() else None
             link = one.linkname if one.issym() or one.islnk() else ""
@@ -104,7 +99,7 @@ def test_a_tar_of_other_pieces_is_read_as_well(monkeypatch: pytest.MonkeyPatch) 
     whole = read(content, Header)
     assert len(whole) > 5
     for length in (512, 700, 1024, 1536, 4096):
-        monkeypatch.setattr("uvshim.images.tar._PIECE", length)
+        monkeypatch.setattr("uvshim.images.layer.tar._PIECE", length)
         assert read(content, Header) == whole
 
 

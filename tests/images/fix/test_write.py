@@ -1,0 +1,462 @@
+"""Where a fixed image is written, everything that was there is still there."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.corpus import installed, under
+from tests.images.making import (
+    CONFIG,
+    MANIFEST,
+    OCI,
+    Making,
+    digest,
+    docker_archive,
+    gzipped,
+    layout,
+    plain,
+    tar,
+)
+from tests.images.opening import opened
+from tests.images.unpacking import index, manifest, states, unpacked
+from uvshim.check.report import Gate
+from uvshim.errors import ImageError
+from uvshim.images import reference, sources
+from uvshim.images.fix import image as fixing
+from uvshim.images.fix import names, write
+from uvshim.images.sources import skopeo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SITE = "opt/app/lib/python3.12/site-packages"
+WRONG = tar(under(SITE, installed("oslo_cache-1.0", "oslo.cache")))
+OTHER = tar(under(SITE, installed("zope_deferred-1.0", "zope.deferred")))
+
+
+def fix(source: str, target: str) -> str | None:
+    """Fix the images called `source` as `target`; return what `write.write` does."""
+    named, goal = reference.parse(source), names.parse(target)
+    assert named is not None
+    with sources.opened(named) as entries:
+        return write.write(goal, [fixing.fix(entry, Gate()) for entry in entries])
+
+
+def content(path: Path) -> dict[str, Any]:
+    """Return everything below `path`, or what it holds itself."""
+    return states(path) if path.is_dir() else {"": path.read_bytes() if path.exists() else None}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    return f"oci:{layout(tmp_path / 'source', [WRONG])}:latest"
+
+
+# --- a layout -------------------------------------------------------------------------------------
+
+
+def test_a_new_layout_holds_the_image_and_nothing_else(tmp_path: Path, source: str) -> None:
+    fix(source, f"oci:{tmp_path}/a/b/new:1")
+    path = tmp_path / "a" / "b" / "new"
+    assert sorted(os.listdir(path)) == ["blobs", "index.json", "oci-layout"]
+    assert json.loads((path / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    assert list(index(path)) == ["1"]
+    assert len(os.listdir(path / "blobs" / "sha256")) == 4
+    for name in os.listdir(path / "blobs" / "sha256"):
+        assert digest((path / "blobs" / "sha256" / name).read_bytes()) == f"sha256:{name}"
+    assert (unpacked(path, "1", tmp_path / "root") / SITE / "oslo.cache-1.0.dist-info").is_dir()
+
+
+def test_in_the_same_layout_blobs_and_a_tag_are_added(tmp_path: Path, source: str) -> None:
+    path = tmp_path / "source"
+    (path / "index.json").chmod(0o640)
+    before = content(path)
+    fix(source, f"oci:{path}:new")
+    after = content(path)
+    added = set(after) - set(before)
+    assert len(added) == 3
+    assert {key for key in before if after[key] != before[key]} == {"index.json"}
+    assert after["index.json"][0] == before["index.json"][0]
+    assert list(index(path)) == ["latest", "new"]
+    again = content(path)
+    fix(source, f"oci:{path}:new")
+    assert {k: v[:2] for k, v in content(path).items()} == {k: v[:2] for k, v in again.items()}
+
+
+def test_a_tag_that_is_there_is_replaced_only_if_it_is_named(tmp_path: Path, source: str) -> None:
+    other = layout(tmp_path / "other", [OTHER])
+    before = index(other)["latest"]
+    fix(source, f"oci:{other}:new")
+    assert index(other)["latest"] == before
+    fix(source, f"oci:{other}:latest")
+    assert index(other)["latest"]["digest"] == index(other)["new"]["digest"] != before["digest"]
+    assert len(json.loads((other / "index.json").read_text())["manifests"]) == 2
+
+
+def test_more_that_an_index_says_stays(tmp_path: Path, source: str) -> None:
+    path = tmp_path / "source"
+    raw = json.loads((path / "index.json").read_text())
+    more = {"mediaType": "application/vnd.oci.image.index.v1+json", "annotations": {"a": "b"}}
+    (path / "index.json").write_text(json.dumps({**more, **raw, "x": [1]}))
+    fix(source, f"oci:{path}:new")
+    after = json.loads((path / "index.json").read_text())
+    assert {key: value for key, value in after.items() if key != "manifests"} == {
+        **more,
+        "schemaVersion": 2,
+        "x": [1],
+    }
+
+
+def test_what_a_killed_run_has_left_is_written_over(tmp_path: Path, source: str) -> None:
+    path = tmp_path / "new"
+    fix(source, f"oci:{path}:1")
+    good = {key: value[:2] for key, value in content(path).items()}
+    (path / "index.json").unlink()
+    (path / ".uvshim-unfinished").write_text("half")
+    next((path / "blobs" / "sha256").iterdir()).write_text("half")
+    fix(source, f"oci:{path}:1")
+    assert {key: value[:2] for key, value in content(path).items()} == good
+
+
+def test_a_link_in_the_place_of_what_is_written_leads_nowhere(tmp_path: Path, source: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "source" / ".uvshim-unfinished").symlink_to(victim)
+    fix(source, f"oci:{tmp_path}/source:new")
+    assert victim.read_text() == "mine"
+
+
+def _fix_with_tag(source: str, form: str, number: int) -> None:
+    fix(source, form.format(number))
+
+
+def test_several_at_once_lose_nothing(tmp_path: Path, source: str) -> None:
+    target = f"oci:{tmp_path}/shared:{{}}"
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=_fix_with_tag, args=(source, target, number)) for number in range(8)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    for number in range(8):
+        with opened(target.format(number)) as images:
+            assert len(images) == 1
+
+
+# --- archives -------------------------------------------------------------------------------------
+
+
+def unpacked_archive(path: Path) -> Path:
+    """Return a directory with what is in the archive at `path`."""
+    target = path.with_suffix(".unpacked")
+    with tarfile.open(path) as archive:
+        archive.extractall(target, filter="data")
+    return target
+
+
+@pytest.mark.parametrize("form", ["oci-archive:{}:1.0", "docker-archive:{}:app:1.0"])
+@pytest.mark.parametrize("compress", [gzipped, plain])
+def test_an_archive_is_a_layout_and_what_docker_load_reads(
+    tmp_path: Path, form: str, compress: Callable[[bytes], bytes]
+) -> None:
+    layout(tmp_path / "from", [OTHER, WRONG], compress)
+    path = tmp_path / "new.tar"
+    fix(f"oci:{tmp_path}/from:latest", form.format(path))
+    directory = unpacked_archive(path)
+    assert sorted(os.listdir(directory)) == ["blobs", "index.json", "manifest.json", "oci-layout"]
+    assert list(index(directory)) == ["1.0"]
+    (listed,) = json.loads((directory / "manifest.json").read_text())
+    assert listed["RepoTags"] == (["app:1.0"] if form.startswith("docker") else [])
+    by_index = manifest(directory, "1.0")
+    assert [each.rpartition("/")[2] for each in listed["Layers"]] == [
+        each["digest"].partition(":")[2] for each in by_index["layers"]
+    ]
+    assert listed["Config"].endswith(by_index["config"]["digest"].partition(":")[2])
+    for name in (f"oci-archive:{path}:1.0", f"docker-archive:{path}", str(path)):
+        with opened(name) as (image,):
+            assert len(image.layers) == 3
+
+
+@pytest.mark.parametrize("tag", ["1.0", None])
+def test_the_repository_of_an_image_goes_with_it(tmp_path: Path, tag: str | None) -> None:
+    saved = docker_archive(tmp_path / "old.tar", [WRONG], ["registry.example:5000/x/app:0.9"])
+    new = tmp_path / "new.tar"
+    fix(str(saved), f"oci-archive:{new}" + (f":{tag}" if tag else ""))
+    directory = unpacked_archive(new)
+    (listed,) = json.loads((directory / "manifest.json").read_text())
+    wanted = tag or "0.9-fixed"
+    assert listed["RepoTags"] == [f"registry.example:5000/x/app:{wanted}"]
+    (described,) = json.loads((directory / "index.json").read_text())["manifests"]
+    assert described["annotations"] == {
+        "org.opencontainers.image.ref.name": wanted,
+        "io.containerd.image.name": f"registry.example:5000/x/app:{wanted}",
+    }
+    with opened(f"docker-archive:{new}:registry.example:5000/x/app:{wanted}") as images:
+        assert len(images) == 1
+
+
+NAMES = {
+    "app": "app:latest",
+    "registry.example:5000/x/app": "registry.example:5000/x/app:latest",
+    "x/app:1": "x/app:1",
+    "docker.io/library/app:1": "app:1",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_written_as_docker_load_accepts_it(
+    tmp_path: Path, source: str, name: str
+) -> None:
+    fix(source, f"docker-archive:{tmp_path}/new.tar:{name}")
+    (listed,) = json.loads((unpacked_archive(tmp_path / "new.tar") / "manifest.json").read_text())
+    assert listed["RepoTags"] == [NAMES[name]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("docker-archive:x.tar:HOST/app:1", "docker-archive:x.tar:-/app:1"),
+        *("docker-archive:x.tar:x.-y/app:1", f"docker-archive:x.tar:{'a' * 238}:1"),
+        *("docker-archive:x.tar:" + "0" * 64, "docker-archive:x.tar:/app"),
+        *("docker-archive:x.tar:App:4", "docker-archive:x.tar:a:b:c", "docker-archive:x.tar:-a"),
+        *("docker-archive:x.tar:a@sha256:0", "docker-archive:x.tar:a//b", "oci:x:-", "oci:x:a b"),
+        *("oci-archive:x.tar:\udcff", "docker-archive:x.tar:app:", "docker-daemon:App:1"),
+        *("docker://registry.example/App:1", "docker-archive:x.tar:app:" + "x" * 129),
+    ],
+)
+def test_a_name_that_nobody_accepts_is_refused(text: str) -> None:
+    with pytest.raises(ImageError, match="is not a valid name for an image"):
+        names.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "wanted"),
+    [
+        ("docker://r.example/one", "docker://r.example/one", "docker://r.example/one:latest-fixed"),
+        ("docker://r.example/b", "docker://r.example/one:1", "docker://r.example/b:1-fixed"),
+        ("docker://r.example:5/b", "docker://r:5/one:1", "docker://r.example:5/b:1-fixed"),
+        (
+            "docker://r.example/b",
+            f"docker://r.example/one@{digest(b'')}",
+            "docker://r.example/b:latest-fixed",
+        ),
+        ("docker://r.example/b:2", "docker://r.example/one:1", "docker://r.example/b:2"),
+        ("oci:new", "oci:old:1.0", "oci:new:1.0-fixed"),
+    ],
+)
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")
+def test_an_output_without_a_tag_gets_that_of_the_input_and_a_suffix(
+    tmp_path: Path, target: str, source: str, wanted: str
+) -> None:
+    """Nobody's `latest` in a registry is replaced."""
+    named = reference.parse(f"oci:{layout(tmp_path / 'x', [WRONG])}")
+    assert named is not None
+    with sources.opened(named) as (entry,):
+        fixed = fixing.fix(entry._replace(reference=source, tag=None), Gate())
+    assert names.completed(names.parse(target), [fixed]).text == wanted
+
+
+@pytest.mark.parametrize("name", ["App:1", "a b", "app@sha256:" + "0" * 64])
+def test_a_name_of_the_input_that_docker_refuses_is_not_written(tmp_path: Path, name: str) -> None:
+    saved = docker_archive(tmp_path / "old.tar", [WRONG], [name])
+    for target in ("docker-archive", "oci-archive"):
+        with pytest.raises(ImageError, match="is not a valid name for an image"):
+            fix(str(saved), f"{target}:{tmp_path}/new.tar")
+    fix(str(saved), f"docker-archive:{tmp_path}/new.tar:app")
+
+
+@pytest.mark.parametrize(
+    "text", ["oci:", "oci::1", "docker-archive:", "dir:", f"oci:x@{digest(b'')}"]
+)
+def test_an_output_without_a_place_or_tag_is_refused(text: str) -> None:
+    with pytest.raises(ImageError, match="does not name a place and a tag"):
+        names.parse(text)
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")
+def test_a_directory_of_skopeo_gets_its_name_in_the_end(
+    tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "new.uvshim-unfinished"
+    left.mkdir()
+    (left / "half").write_text("of a killed run")
+    copy = skopeo.copy
+
+    def failing(*words: Any) -> None:
+        copy(*words)
+        raise ImageError
+
+    monkeypatch.setattr(skopeo, "copy", failing)
+    with pytest.raises(ImageError):
+        fix(source, f"dir:{tmp_path}/new")
+    assert os.listdir(tmp_path) == ["source"]
+    monkeypatch.undo()
+    fix(source, f"dir:{tmp_path}/new")
+    assert sorted(os.listdir(tmp_path)) == ["new", "source"]
+    assert not (tmp_path / "new" / "half").exists()
+
+
+@pytest.mark.parametrize("transport", ["oci-archive", "docker-archive", "dir"])
+def test_what_exists_is_never_modified(tmp_path: Path, source: str, transport: str) -> None:
+    path = tmp_path / "there"
+    path.write_text("mine")
+    with pytest.raises(ImageError, match="exists, and uvshim does not modify it"):
+        fix(source, f"{transport}:{path}:1" if transport != "dir" else f"dir:{path}")
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("compress", [gzipped, plain])
+def test_an_archive_of_docker_save_becomes_a_layout(
+    tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    rootfs = {"type": "layers", "diff_ids": [digest(OTHER), digest(WRONG)]}
+    layers = [compress(OTHER), compress(WRONG)]
+    saved = docker_archive(tmp_path / "images.tar", layers, rootfs=rootfs)
+    fix(f"docker-archive:{saved}:app", f"oci:{tmp_path}/new:1")
+    kinds = [each["mediaType"] for each in manifest(tmp_path / "new", "1")["layers"]]
+    kind = "application/vnd.oci.image.layer.v1.tar" + ("+gzip" if compress is gzipped else "")
+    assert kinds == [kind] * 3
+    assert unpacked(tmp_path / "new", "1", tmp_path / "root").is_dir()
+
+
+@pytest.mark.parametrize("target", ["oci:{}/new:1", "oci-archive:{}/new.tar:1"])
+def test_a_layer_that_the_config_does_not_name_is_an_error(tmp_path: Path, target: str) -> None:
+    making = Making(tmp_path / "from")
+    rootfs = {"type": "layers", "diff_ids": [digest(OTHER)]}
+    config = making.described(CONFIG, {"rootfs": rootfs})
+    layers = [making.described(f"{OCI}.layer.v1.tar+gzip", gzipped(WRONG))]
+    making.add(making.described(MANIFEST, {"config": config, "layers": layers}), "x")
+    with pytest.raises(ImageError, match=r"\(`diff_ids`\) is not what the layer is"):
+        fix(f"oci:{making.path}:x", target.format(tmp_path))
+    assert os.listdir(tmp_path) == ["from"]
+
+
+def platforms(making: Making, *architectures: str) -> list[dict[str, Any]]:
+    return [
+        {
+            **making.manifest([WRONG], architecture=each),
+            "platform": {"os": "linux", "architecture": each},
+        }
+        for each in architectures
+    ]
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_all_platforms_are_written(tmp_path: Path, *, nested: bool) -> None:
+    """Whether the index lists them itself, each under the same tag, or another index does."""
+    making = Making(tmp_path / "from")
+    parts = platforms(making, "amd64", "arm64")
+    right = making.manifest([OTHER, OTHER], architecture="s390x")
+    parts.append({**right, "platform": {"os": "linux", "architecture": "s390x"}})
+    if nested:
+        kind = "application/vnd.oci.image.index.v1+json"
+        making.add(making.described(kind, {"schemaVersion": 2, "manifests": parts}), "all")
+    else:
+        for each in parts:
+            making.add(each, "all")
+    wanted = {("linux", each, "") for each in ("amd64", "arm64", "s390x")}
+    for target in (f"oci-archive:{tmp_path}/x.tar:all", f"oci:{tmp_path}/new:all"):
+        fix(f"oci:{tmp_path}/from:all", target)
+        with opened(target) as images:
+            assert {image.platform for image in images} == wanted
+    (listed,) = json.loads((unpacked_archive(tmp_path / "x.tar") / "manifest.json").read_text())
+    assert len(listed["Layers"]) in {2, 3}
+
+
+def test_of_two_images_with_one_tag_each_is_found_and_written(tmp_path: Path) -> None:
+    """As `ctr image export` writes them."""
+    making = Making(tmp_path / "from")
+    for name, content in (("a", WRONG), ("b", OTHER)):
+        full = {
+            "org.opencontainers.image.ref.name": "1.0",
+            "io.containerd.image.name": f"docker.io/library/{name}:1.0",
+        }
+        making.add({**making.manifest([content]), "annotations": full})
+    with opened(making.path) as images:
+        assert [each.reference.rpartition("from:")[2] for each in images] == ["a:1.0", "b:1.0"]
+    with opened(f"oci:{making.path}:b:1.0") as images:
+        assert len(images) == 1
+    with pytest.raises(ImageError, match="two images would be called `1"):
+        fix(f"oci:{making.path}", f"oci:{tmp_path}/new")
+    fix(f"oci:{making.path}", f"oci-archive:{tmp_path}/new.tar")
+    listed = json.loads((unpacked_archive(tmp_path / "new.tar") / "manifest.json").read_text())
+    assert [each["RepoTags"] for each in listed] == [["a:1.0-fixed"], ["b:1.0-fixed"]]
+    fix(f"oci:{making.path}:a:1.0", f"oci:{tmp_path}/new")
+    assert list(index(tmp_path / "new")) == ["1.0-fixed"]
+
+
+def test_a_platform_whose_files_are_absent_is_left_out(tmp_path: Path) -> None:
+    """As in what `docker save` writes with the image store of containerd."""
+    making = Making(tmp_path / "from")
+    parts = platforms(making, "amd64", "arm64")
+    kind = "application/vnd.oci.image.index.v1+json"
+    making.add(making.described(kind, {"schemaVersion": 2, "manifests": parts}), "all")
+    (making.path / "blobs" / parts[1]["digest"].replace(":", "/")).unlink()
+    fix(f"oci:{making.path}:all", f"oci:{tmp_path}/new:1")
+    (kept,) = manifest(tmp_path / "new", "1")["manifests"]
+    assert kept["platform"]["architecture"] == "amd64"
+
+
+# --- what fails -----------------------------------------------------------------------------------
+
+TARGETS = {
+    "a new layout": "oci:{}/a/new:1",
+    "a layout": "oci:{}/other:1",
+    "an archive": "oci-archive:{}/new.tar:1",
+    "an archive for Docker": "docker-archive:{}/new.tar:app:1",
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_failure_leaves_everything_as_it_was(
+    tmp_path: Path, source: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout(tmp_path / "other", [OTHER])
+    before = content(tmp_path)
+
+    # Read well at first, and damaged when it is copied.
+    original = fixing.fix
+
+    def damaging(*words: Any) -> Any:
+        result = original(*words)
+        (layer,) = [
+            path
+            for path in (tmp_path / "source" / "blobs" / "sha256").iterdir()
+            if path.read_bytes() == gzipped(WRONG)
+        ]
+        layer.write_bytes(layer.read_bytes()[:-1] + b"x")
+        return result
+
+    monkeypatch.setattr(fixing, "fix", damaging)
+    with pytest.raises(ImageError, match="damaged"):
+        fix(source, TARGETS[target].format(tmp_path))
+    after = content(tmp_path)
+    shutil.rmtree(tmp_path / "source")
+    kept = {key: value for key, value in before.items() if not key.startswith("source")}
+    assert {key: value for key, value in after.items() if not key.startswith("source")} == kept
+
+
+@pytest.mark.parametrize(
+    "text", ["new", "./new:1", "http://x/y:1", "oci", "registry.example/app:1", ""]
+)
+def test_a_target_must_say_what_it_is(text: str) -> None:
+    with pytest.raises(ImageError, match="does not say what to write"):
+        names.parse(text)
+
+
+def test_without_skopeo_it_is_said_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ImageError, match="apt-get install skopeo"):
+        names.parse("docker://registry.example/app:1")
+    assert names.parse("oci:new:1").transport == "oci"

@@ -1,0 +1,272 @@
+"""Archives of images: tar files, compressed or not, and streams such as `docker save app |`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import posixpath
+import re
+import stat
+import sys
+import tarfile
+import tempfile
+from typing import IO, TYPE_CHECKING, cast
+
+from uvshim.environments import files
+from uvshim.errors import ImageError
+from uvshim.images import compression
+from uvshim.images.blob import Verified, Window
+from uvshim.images.image import LONGEST_LIST
+from uvshim.rename.names import shown
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+STANDARD_INPUT = "-"
+
+# How many bytes are spooled to a temporary file at most, and the variable that changes this. A
+# compressed archive may not expand to more than so many times its size, beyond the first GiB.
+LIMIT = "UVSHIM_SPOOL_LIMIT"
+_SPOOL_LIMIT = 16 << 30
+_MOST_EXPANDED = 100
+_NEVER_TOO_MUCH = 1 << 30
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+_PIECE = 1024 * 1024
+
+# The directories at the top of a root file system (Filesystem Hierarchy Standard).
+_TOP_OF_ROOT = frozenset(
+    "bin boot dev etc home lib lib64 media mnt opt proc root run sbin srv sys tmp usr var".split()
+)
+
+
+class Archive:
+    """A tar archive that is not compressed, in an open file. It is a `blob.Place`."""
+
+    def __init__(self, file: IO[bytes], path: str) -> None:
+        """List the archive in `file`; messages call it `path`. Raise `ImageError`.
+
+        The listing ends early where the archive turns out to be a root file system.
+        """
+        self.path = path
+        self.file = file
+        self.tops: set[str] = set()
+        """The names at its top."""
+        self._members: dict[str, tuple[int, int] | str] = {}
+        try:
+            _list(file, self.tops, self._members)
+        except compression.errors() as error:
+            message = f"`{path}` is not a tar archive that can be read: {error}"
+            raise ImageError(message) from None
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it looks like a root file system, as `docker export` writes it."""
+        return _is_root(self.tops)
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a member; see `blob.Place.open`."""
+        place = self._place(name)
+        if place is None:
+            message = f"`{self.path}` has no file {shown(name)}"
+            raise ImageError(message)
+        return cast("IO[bytes]", io.BufferedReader(Window(self.file, *place), _PIECE))
+
+    def has(self, name: str) -> bool:
+        """Return True if there is a member; see `blob.Place.has`."""
+        return self._place(name) is not None
+
+    def _place(self, name: str) -> tuple[int, int] | None:
+        place: tuple[int, int] | str | None = name
+        for _ in range(8):
+            if not isinstance(place, str):
+                return place
+            place = self._members.get(_plain(place))
+        return None
+
+
+class Whole:
+    """One open file, whatever its name. It is a `blob.Place`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """Use the open `file`."""
+        self._file = file
+
+    def open(self, name: str) -> IO[bytes]:  # noqa: ARG002
+        """Return the file from its beginning; see `blob.Place.open`."""
+        size = os.fstat(self._file.fileno()).st_size
+        return cast("IO[bytes]", io.BufferedReader(Window(self._file, 0, size), _PIECE))
+
+    def has(self, name: str) -> bool:  # noqa: ARG002
+        """Return True."""
+        return True
+
+
+def is_stream(path: str) -> bool:
+    """Return True if `path` can be read only once: standard input or a pipe."""
+    try:
+        return path == STANDARD_INPUT or stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def looks_like_one(path: str) -> bool:
+    """Return True if the file at `path` begins as a tar or as something compressed does."""
+    try:
+        head = files.read(path, tarfile.BLOCKSIZE) or b""
+    except PermissionError:
+        return not os.access(path, os.X_OK)  # an archive of root's; it is opened, and that is said
+    except (OSError, ValueError):
+        return False
+    return bool(compression.suffix(head[:4])) or _is_header(head)
+
+
+def opened(path: str, stack: ExitStack) -> Archive | Whole:
+    """Return the archive at `path`, readable until `stack` is closed. Raise `ImageError`.
+
+    A compressed root file system is not spooled: it is returned as the one file that it is.
+    """
+    try:
+        if path == STANDARD_INPUT:
+            file = cast("IO[bytes]", sys.stdin.buffer)
+        elif is_stream(path):
+            file = stack.enter_context(open(path, "rb"))  # noqa: SIM115
+        else:
+            file = stack.enter_context(files.open_regular(path))
+        size = None if is_stream(path) else os.fstat(file.fileno()).st_size
+    except OSError as error:
+        message = f"`{path}` cannot be read: {error.strerror}"
+        raise ImageError(message) from None
+    raw = file if size is None else io.BufferedReader(Window(file, 0, size), _PIECE)
+    blob = Verified(raw, None)
+    kind = compression.suffix(blob.peek(4))
+    if size is not None and not kind:
+        return Archive(file, path)
+    stream = compression.decompressed(blob, f"`{path}`")
+    try:
+        head = b""
+        while len(head) < _PIECE and (piece := stream.read(_PIECE)):
+            head += piece
+        if not _is_header(head) and head.strip(b"\0"):
+            packed = "compressed, but not a tar archive" if kind else "not a tar archive"
+            message = f"`{path}` is {packed}: {_WHAT_WORKS}"
+            raise ImageError(message)
+        if size is not None and _begins_root(head):
+            return Whole(file)
+        return Archive(_spooled(head, stream, blob, path, stack), path)
+    except compression.errors() as error:
+        message = f"`{path}` cannot be decompressed: {error}"
+        raise ImageError(message) from None
+
+
+_WHAT_WORKS = (
+    "name an archive of `docker save`, an OCI layout or a tar of it, or a tar of `docker export`"
+)
+
+
+def unknown(archive: Archive) -> ImageError:
+    """Return the error for an `archive` that holds neither images nor a root file system."""
+    tops = ", ".join(sorted(archive.tops)[:4]) or "nothing"
+    inner = next((top for top in sorted(archive.tops) if archive.has(f"{top}/index.json")), None)
+    if inner is not None and archive.has(f"{inner}/oci-layout"):
+        what = f"an archive with an OCI layout in the directory {shown(inner)}: unpack it"
+        return ImageError(f"`{archive.path}` is {what}, and name that directory")
+    what = "neither an archive of images nor of a root file system"
+    return ImageError(f"`{archive.path}` is {what}: it holds {shown(tops)}. {_CAPITAL}")
+
+
+_CAPITAL = _WHAT_WORKS[0].upper() + _WHAT_WORKS[1:]
+
+
+def _spooled(
+    head: bytes, stream: IO[bytes], blob: Verified, path: str, stack: ExitStack
+) -> IO[bytes]:
+    """Return a temporary file with `head` and the rest of `stream`. Raise `ImageError`."""
+    chosen = _chosen_limit()
+    temporary = cast("IO[bytes]", tempfile.TemporaryFile(prefix="uvshim-"))  # noqa: SIM115
+    stack.callback(_close, temporary)
+    length = 0
+    piece = head
+    while piece:
+        length += len(piece)
+        usual = min(_SPOOL_LIMIT, max(_NEVER_TOO_MUCH, blob.count * _MOST_EXPANDED))
+        limit = chosen or usual
+        if length > limit:
+            message = (
+                f"`{path}` needs more than {limit >> 20} MiB in {tempfile.gettempdir()}. To allow "
+                f"more, set for example {LIMIT}=64G"
+            )
+            raise ImageError(message)
+        try:
+            temporary.write(piece)
+            temporary.flush()
+        except OSError as error:
+            message = f"{tempfile.gettempdir()} (set TMPDIR) cannot be written: {error.strerror}"
+            raise ImageError(message) from None
+        piece = stream.read(_PIECE)
+    return temporary
+
+
+def _close(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # the disk is full, which was said
+        file.close()
+
+
+def _chosen_limit() -> int | None:
+    """Return how many bytes may be spooled if the user has said so. Raise `ImageError`."""
+    text = os.environ.get(LIMIT)
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d+)([KMGT]?)", text.upper())
+    if found is None:
+        message = f"{LIMIT} is not a number of bytes such as 64G: `{text}`"
+        raise ImageError(message)
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def _is_header(head: bytes) -> bool:
+    """Return True if `head` begins with the header of a tar entry."""
+    try:
+        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _list(file: IO[bytes], tops: set[str], members: dict[str, tuple[int, int] | str]) -> None:
+    """Add the names at the top of a tar to `tops`, and where files in it begin to `members`.
+
+    Stop as soon as it looks like a root file system. Raise one of `compression.errors()`.
+    """
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # or it would keep them all
+            name = _plain(member.name)
+            tops.add(name.partition("/")[0])
+            if _is_root(tops) or len(members) > LONGEST_LIST:
+                return
+            if member.isfile():
+                members[name] = (member.offset_data, member.size)
+            elif member.issym():  # older versions of `docker save` link to layers
+                members[name] = posixpath.join(posixpath.dirname(name), member.linkname)
+            elif member.islnk():
+                members[name] = member.linkname
+
+
+def _is_root(tops: set[str]) -> bool:
+    return len(tops & _TOP_OF_ROOT) > 1 or "usr" in tops
+
+
+def _begins_root(head: bytes) -> bool:
+    """Return True if a tar that begins with `head` looks like a root file system."""
+    tops: set[str] = set()
+    with contextlib.suppress(*compression.errors()):  # it ends in the middle
+        _list(io.BytesIO(head), tops, {})
+    return _is_root(tops)
+
+
+def _plain(name: str) -> str:
+    """Return `name` as a relative path without detours."""
+    return posixpath.normpath("/" + name).lstrip("/")

@@ -1,0 +1,230 @@
+"""Blobs: the files that an image consists of, wherever they are, verified while they are read."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+
+from uvshim.environments import files
+from uvshim.errors import ImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+# The longest manifest, index or config that is read, in bytes. Registries accept 4 MiB.
+_DOCUMENT_LIMIT = 8 * 1024 * 1024
+
+_PIECE = 1024 * 1024
+
+# Called with the number of bytes whenever some were read, to show progress.
+on_read: Callable[[int], object] = lambda _length: None  # noqa: E731
+
+
+class Place(Protocol):
+    """A directory, an archive or memory with the files of images."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """Return the regular file at the relative path `name`, open. Raise `ImageError`."""
+
+    def has(self, name: str) -> bool:
+        """Return True if there is a file at the relative path `name`."""
+
+
+class Folder:
+    """A directory on this machine."""
+
+    def __init__(self, path: str) -> None:
+        """Use the directory at `path`."""
+        self.path = path
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file; see `Place.open`."""
+        path = os.path.join(self.path, name)
+        try:
+            return files.open_regular(path)
+        except OSError as error:
+            message = f"`{path}` cannot be read: {error.strerror}"
+            raise ImageError(message) from None
+
+    def has(self, name: str) -> bool:
+        """Return True if there is a file; see `Place.has`."""
+        try:
+            os.stat(os.path.join(self.path, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # it is not absent: to open it raises a clear error
+            return True
+        return True
+
+
+class Memory:
+    """One file that exists only in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        """Use `content` as that of the file."""
+        self._content = content
+
+    def open(self, name: str) -> IO[bytes]:  # noqa: ARG002
+        """Return the file from its beginning; see `Place.open`."""
+        return io.BytesIO(self._content)
+
+    def has(self, name: str) -> bool:
+        """Return True if `name` is empty, as this file's is."""
+        return not name
+
+
+class Blob(NamedTuple):
+    """One file of an image: a layer, a config, a manifest or an index."""
+
+    place: Place
+    name: str
+    """Its path in `place`."""
+    digest: str | None
+    """The digest of its bytes; None if that is unknown, as in archives of `docker save`."""
+    size: int | None
+    """Its length in bytes, if that is known."""
+    diff_id: str | None = None
+    """Of a layer, the digest of its decompressed tar, as the config has it."""
+
+    @property
+    def identity(self) -> str | None:
+        """What two blobs have in common if they are the same one."""
+        return self.digest or self.diff_id
+
+    @property
+    def exists(self) -> bool:
+        """Whether its file is there."""
+        return self.place.has(self.name)
+
+    def open(self) -> Verified:
+        """Return a reader that verifies `digest` and `size`. Raise `ImageError`."""
+        return Verified(self.place.open(self.name), self.digest, self.size)
+
+    def touch(self) -> None:
+        """Have its file copied to this machine, if it is elsewhere. Raise `ImageError`."""
+        self.place.open(self.name).close()
+
+    def document(self) -> bytes:
+        """Return its content. Raise `ImageError` if it is damaged, or too long to be JSON."""
+        content = b""
+        with contextlib.closing(self.open()) as file:
+            while piece := file.read(_DOCUMENT_LIMIT + 1 - len(content)):
+                content += piece
+                if len(content) > _DOCUMENT_LIMIT:
+                    message = f"{self.called} is longer than {_DOCUMENT_LIMIT} bytes"
+                    raise ImageError(message)
+            file.finish()
+        return content
+
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return self.digest or self.name
+
+
+def in_memory(content: bytes) -> Blob:
+    """Return a blob with `content`."""
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return Blob(Memory(content), "", digest, len(content))
+
+
+class Window(io.RawIOBase):
+    """A part of an open file. Several windows of one file can be read at the same time."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+        """Begin at the offset `start`; the part has `size` bytes."""
+        self._descriptor = file.fileno()
+        self._at = start
+        self._end = start + size
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read into `buffer` and return the number of bytes."""
+        wanted = max(min(len(buffer), self._end - self._at), 0)
+        got = os.preadv(self._descriptor, [memoryview(buffer)[:wanted]], self._at) if wanted else 0
+        self._at += got
+        return got
+
+
+class Verified:
+    """The bytes of a blob. They can be trusted only after `finish` has returned."""
+
+    def __init__(self, file: IO[bytes], digest: str | None, size: int | None = None) -> None:
+        """Read `file`, which must have `digest` and `size` where these are known."""
+        self._file = file
+        self._digest = digest
+        self._size = size
+        self._hash = None if digest is None else hashlib.new(digest.partition(":")[0])
+        self.count = 0
+        """How many bytes were read."""
+        self._head = b""
+
+    def peek(self, length: int) -> bytes:
+        """Return the first `length` bytes; they will be read again."""
+        self._head = self.read(length)
+        return self._head
+
+    def read(self, length: int = -1) -> bytes:
+        """Return up to `length` bytes, none at the end. Raise `ImageError`."""
+        if self._head:
+            head, self._head = self._head[:length], self._head[length:]
+            return head
+        try:
+            piece = self._file.read(_PIECE if length < 0 else length)
+        except OSError as error:
+            self._fail(error)
+        self._take(piece)
+        return piece
+
+    def readinto(self, buffer: bytearray) -> int:
+        """Read into `buffer` and return the number of bytes. Raise `ImageError`."""
+        view = memoryview(buffer)
+        if self._head:
+            piece = self.read(len(view))
+            view[: len(piece)] = piece
+            return len(piece)
+        try:
+            length: int = self._file.readinto(view)  # type: ignore[attr-defined]
+        except OSError as error:
+            self._fail(error)
+        self._take(view[:length])
+        return length
+
+    def _take(self, piece: bytes | memoryview) -> None:
+        """Count and hash the next `piece`."""
+        self.count += len(piece)
+        on_read(len(piece))
+        if self._size is not None and self.count > self._size:
+            message = f"{self._digest} is longer than the {self._size} bytes that it should have"
+            raise ImageError(message)
+        if self._hash is not None:
+            self._hash.update(piece)
+
+    def _fail(self, error: OSError) -> NoReturn:
+        message = f"{self._digest or 'it'} cannot be read: {error.strerror or error}"
+        raise ImageError(message) from None
+
+    def finish(self) -> None:
+        """Read the rest and compare. Raise `ImageError` if the digest or the size differs."""
+        while self.read(_PIECE):
+            pass
+        self.close()
+        if self._size is not None and self.count != self._size:
+            message = f"{self._digest} has {self.count} bytes instead of {self._size}"
+            raise ImageError(message)
+        if self._hash is not None and self._digest is not None:
+            found = f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}"
+            if found != self._digest:
+                message = f"{self._digest} is damaged: its digest is {found}"
+                raise ImageError(message)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,289 @@
+"""A fixed image: one more layer, and the config, manifest and index that follow from it.
+
+Everything else is kept: other layers, keys, annotations and media types. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim import __version__
+from uvshim.errors import ImageError, UvshimError
+from uvshim.images import compression
+from uvshim.images.blob import in_memory
+from uvshim.images.fix import layer as new_layer
+from uvshim.images.image import CONFIG_TYPES, MANIFEST_TYPES, PLAIN_LAYER, as_list, as_object
+from uvshim.messages import counted
+
+if TYPE_CHECKING:
+    from uvshim.check.report import Gate, Report
+    from uvshim.images.blob import Blob
+    from uvshim.images.image import Entry, Image, Json
+    from uvshim.rename.on_disk import Outcome
+
+# Names the manifest that an attestation is about (BuildKit, "Attestation storage").
+_SPEAKS_OF = "vnd.docker.reference.digest"
+
+# The label, and the annotation of OCI manifests, that a fixed image gets.
+FIXED_BY = "uvshim.fixed-by"
+
+
+class FixedPlatform(NamedTuple):
+    """One platform of a fixed image."""
+
+    image: Image
+    """The image before."""
+    digest: str
+    """Of its manifest now."""
+    layer: Blob | None
+    """The new layer, compressed like its neighbours; None if nothing was renamed."""
+    environments: list[tuple[Outcome, Report]]
+    """What was done in each environment, and what is wrong with it now."""
+    config: Blob
+    layers: tuple[Blob, ...]
+
+
+class FixedImage(NamedTuple):
+    """One image for all its platforms, ready to be written."""
+
+    entry: Entry
+    """The image before."""
+    descriptor: Json
+    """What points to its manifest or index now."""
+    platforms: tuple[FixedPlatform, ...]
+    blobs: dict[str, Blob]
+    """All that it consists of, by digest, manifests and indexes last."""
+    manifests: frozenset[str]
+    """The digests of its manifests and indexes."""
+    dropped: int
+    """How many attestations it has lost: they are about the old digests."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of its manifest or index."""
+        return str(self.descriptor["digest"])
+
+    @property
+    def changed(self) -> bool:
+        """Whether it has a new layer."""
+        return any(each.layer for each in self.platforms)
+
+
+def fix(entry: Entry, gate: Gate) -> FixedImage:
+    """Fix the image `entry` for all its platforms; what `gate` excludes is left alone.
+
+    Raise `ImageError`.
+    """
+    if entry.image is not None and not entry.blobs:
+        message = (
+            f"`{entry.reference}` is a root file system and not an image: unpack it, "
+            "and name its directory to `uvshim fix`"
+        )
+        raise ImageError(message)
+    fixing = _Fixing(gate)
+    descriptor = fixing.entry(entry)
+    return FixedImage(
+        entry,
+        descriptor,
+        tuple(fixing.platforms.values()),
+        {**fixing.blobs, **fixing.manifests},
+        frozenset(fixing.manifests),
+        fixing.dropped,
+    )
+
+
+class _Fixing:
+    """The parts of one image, while it is fixed."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.blobs: dict[str, Blob] = {}
+        self.manifests: dict[str, Blob] = {}
+        self.platforms: dict[str | None, FixedPlatform] = {}
+        self.dropped = 0
+        self._gate = gate
+
+    def entry(self, entry: Entry) -> Json:
+        """Add what `entry` consists of now, and return what points to it."""
+        if entry.image is not None:
+            if entry.image.digest not in self.platforms:
+                self.platforms[entry.image.digest] = self._image(entry, entry.image)
+            manifest = self.manifests[self.platforms[entry.image.digest].digest]
+            return _pointing(entry.descriptor.raw if entry.descriptor else {}, manifest)
+        assert entry.descriptor is not None  # noqa: S101  # only images can be without
+        if "manifests" in entry.raw:
+            return self._index(entry, entry.descriptor.raw)
+        for blob in entry.blobs:
+            self.blobs[blob.digest or ""] = blob
+        if entry.raw:  # an artifact has a manifest, too
+            self.manifests[entry.descriptor.digest] = entry.blobs[-1]
+            del self.blobs[entry.descriptor.digest]
+        return entry.descriptor.raw
+
+    def _index(self, entry: Entry, raw: Json) -> Json:
+        """Add an index with all that is still right in it, and return what points to it."""
+        before = as_list(entry.raw["manifests"], "`manifests`")
+        present = [child for child in entry.children if not child.absent]
+        now = [(child, self.entry(child)) for child in present if not _attested(child)]
+        kept = {str(each["digest"]) for _, each in now}
+        for child in present:
+            if about := _attested(child):
+                if about in kept:
+                    now.append((child, self.entry(child)))
+                else:
+                    self.dropped += 1
+        order = {id(child): number for number, child in enumerate(entry.children)}
+        listed = [each for _, each in sorted(now, key=lambda one: order[id(one[0])])]
+        blob = entry.blobs[-1]
+        if listed != before:
+            blob = in_memory(_dumped({**entry.raw, "manifests": listed}))
+        self.manifests[blob.digest or ""] = blob
+        return _pointing(raw, blob)
+
+    def _image(self, entry: Entry, image: Image) -> FixedPlatform:
+        """Add an image for one platform, with one more layer if something is to be renamed."""
+        created, seconds = _moment(image.config)
+        content, environments = new_layer.rename(image, self._gate, seconds)
+        raw = entry.raw
+        config, layers = entry.blobs[0], image.layers
+        if not raw:  # an archive of `docker save` has no manifest
+            config = config._replace(size=len(config.document()), digest=image.digest)
+            layers = tuple(map(_described, layers))
+            raw = {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPES[0],
+                "config": _points_to(CONFIG_TYPES[0], config),
+                "layers": [_points_to(_kind(one), one) for one in layers],
+            }
+        layer = None
+        if content:
+            listed = as_list(raw["layers"], "`layers`")
+            kind = _ordinary(str(as_object(listed[-1]).get("mediaType")))
+            layer = in_memory(compression.compressed(content, kind))
+            config = in_memory(_config(image, content, environments, created))
+            layers = (*layers, layer)
+            raw = {
+                **raw,
+                "config": _pointing(as_object(raw["config"]), config),
+                "layers": [*listed, _points_to(kind, layer)],
+            }
+            if raw.get("mediaType", MANIFEST_TYPES[0]) == MANIFEST_TYPES[0]:
+                annotations = {**as_object(raw.get("annotations")), FIXED_BY: _OURSELVES}
+                raw = {**raw, "annotations": annotations}
+        same = entry.descriptor is not None and layer is None
+        manifest = entry.blobs[-1] if same else in_memory(_dumped(raw))
+        for blob in (config, *layers):
+            self.blobs[blob.digest or ""] = blob
+        self.manifests[manifest.digest or ""] = manifest
+        return FixedPlatform(image, manifest.digest or "", layer, environments, config, layers)
+
+
+def _attested(child: Entry) -> str | None:
+    """Return the digest of the manifest that the attestation `child` is about; None: not one."""
+    about = child.descriptor and child.descriptor.annotations.get(_SPEAKS_OF)
+    return about if isinstance(about, str) else None
+
+
+def _described(layer: Blob) -> Blob:
+    """Return the `layer` of an archive of `docker save` with digest and size of its bytes."""
+    found = None if _kind(layer) == PLAIN_LAYER else hashlib.sha256()
+    size = 0
+    with contextlib.closing(layer.open()) as file:
+        while piece := file.read(1024 * 1024):
+            size += len(piece)
+            if found is not None:
+                found.update(piece)
+    digest = layer.diff_id if found is None else f"sha256:{found.hexdigest()}"
+    return layer._replace(digest=digest, size=size)
+
+
+def _kind(layer: Blob) -> str:
+    """Return the media type of what is in the file of `layer`."""
+    with contextlib.closing(layer.open()) as file:
+        return PLAIN_LAYER + compression.suffix(file.peek(4))
+
+
+_OURSELVES = f"uvshim {__version__}"
+
+
+def _moment(config: Json) -> tuple[str, int]:
+    """Return the time of new things as in a config (RFC 3339), and in seconds since 1970.
+
+    It is that of `SOURCE_DATE_EPOCH`, or of the image with this `config`: so the same image always
+    gives the same digest.
+    """
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None:
+        try:
+            when = datetime.fromtimestamp(int(epoch), timezone.utc)
+        except (ValueError, OverflowError, OSError):
+            message = f"SOURCE_DATE_EPOCH is not a number of seconds: `{epoch}`"
+            raise UvshimError(message) from None
+        return when.strftime("%Y-%m-%dT%H:%M:%SZ"), int(epoch)
+    text = config.get("created")
+    if not isinstance(text, str):
+        return "1970-01-01T00:00:00Z", 0
+    try:  # the fraction may have more digits than Python reads, and the zone is mostly UTC
+        when = datetime.fromisoformat(text[:19]).replace(tzinfo=timezone.utc)
+    except ValueError:
+        return text, 0
+    return text, max(int(when.timestamp()), 0)
+
+
+def _config(
+    image: Image, content: bytes, done: list[tuple[Outcome, Report]], created: str
+) -> bytes:
+    """Return the config of `image` with one more layer, the tar `content`."""
+    before = image.config
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    rootfs = as_object(before["rootfs"])
+    config = as_object(before.get("config"))
+    labels = {**as_object(config.get("Labels")), FIXED_BY: _OURSELVES}
+    changed = {
+        "rootfs": {**rootfs, "diff_ids": [*as_list(rootfs["diff_ids"], "`diff_ids`"), digest]},
+        "config": {**config, "Labels": labels},
+    }
+    history = before.get("history")
+    if isinstance(history, list) and len(image.layers) == sum(
+        not as_object(each).get("empty_layer") for each in history
+    ):  # buildah refuses an image whose history does not list every layer
+        number = sum(len(outcome.renamed) for outcome, _ in done)
+        entry = {
+            "created": created,
+            "created_by": f"{_OURSELVES} fix",
+            "comment": f"renormalized {counted(number, 'distribution')}",
+        }
+        changed["history"] = [*history, entry]  # type: ignore[assignment]
+    return _dumped({**before, **changed})
+
+
+def _ordinary(media_type: str) -> str:
+    """Return the type of a layer like one of `media_type` that may be distributed."""
+    return media_type.replace(".nondistributable.", ".").replace(".foreign.", ".")
+
+
+def _dumped(raw: Json) -> bytes:
+    """Return `raw` as JSON, keys in their order. Raise `ImageError`."""
+    try:
+        return json.dumps(raw, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        message = "its config or manifest has a number that JSON does not know"
+        raise ImageError(message) from None
+
+
+def _points_to(media_type: str, blob: Blob) -> Json:
+    return {"mediaType": media_type, "digest": blob.digest, "size": blob.size}
+
+
+def _pointing(before: Json, blob: Blob) -> Json:
+    """Return the descriptor that was `before`, for `blob` instead of what it pointed to."""
+    if not before:
+        return _points_to(MANIFEST_TYPES[0], blob)
+    if before.get("digest") == blob.digest:
+        return before
+    kept = {key: value for key, value in before.items() if key not in {"data", "urls"}}
+    return {**kept, "digest": blob.digest, "size": blob.size}

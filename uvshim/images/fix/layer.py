@@ -1,0 +1,266 @@
+"""The new layer of an image: the plans for all its environments, carried out.
+
+It has a whiteout of each old dist-info directory, and the new one, complete. The directories above
+are in it as they are below: of a directory that a layer does not describe, umoci keeps owner and
+mode, but buildah and podman give it to root, with the mode 755. There is nothing else in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import posixpath
+import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from uvshim.check import required
+from uvshim.check.diagnosis import diagnose
+from uvshim.check.report import Report
+from uvshim.environments import discovery
+from uvshim.environments.environment import dist_infos
+from uvshim.images import blob, tree
+from uvshim.images.fix import entries
+from uvshim.images.fix.entries import Entries, Entry
+from uvshim.images.layer import changes
+from uvshim.images.layer.changes import File, Link
+from uvshim.images.union import Directory
+from uvshim.rename import names, plan, record
+from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uvshim.check.report import Gate
+    from uvshim.environments.environment import Environment
+    from uvshim.images.fix.entries import Key
+    from uvshim.images.image import Image
+    from uvshim.images.tree import ImageTree
+    from uvshim.images.union import Node
+    from uvshim.rename.plan import Plan
+    from uvshim.rename.spelling import Spellings
+
+_WHITEOUT = ".wh."
+
+# How many bytes the files in a new layer may have. It is built in memory.
+_LONGEST_LAYER = 128 * 1024 * 1024
+
+
+def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Outcome, Report]]]:
+    """Rename in `image` what `uvshim fix` would rename in its unpacked root.
+
+    Return the new layer as a tar, empty if nothing is to be renamed, and for each environment what
+    was done and the report with the new layer. What `gate` excludes is left alone. `moment`, in
+    seconds since 1970, is the time of what has none, such as a whiteout. Raise `ImageError`.
+    """
+    begin = time.monotonic()
+    kept = Entries()
+    layers = list(dict.fromkeys(image.layers))
+    for one in layers[:1]:
+        one.touch()  # skopeo is started by this thread, which signals reach
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        read = dict(
+            zip(layers, executor.map(lambda one: changes.read(one, kept), layers), strict=True)
+        )
+    below = tree.of(image.layers, [read[one] for one in image.layers], platform=image.platform)
+    building = _Building(below, kept, moment)
+    environments = list(discovery.in_image(below))
+    outcomes = [building.rename(found, gate) for found in environments]
+    content = b""
+    united = below
+    if any(outcome.renamed for outcome in outcomes):
+        content = building.content(image)
+        united = below.with_layer(changes.read(blob.in_memory(content)))
+    seconds = time.monotonic() - begin
+    for outcome in outcomes:
+        outcome.seconds = seconds
+    reports = [_report(found.in_tree(united), gate, image) for found in environments]
+    return content, list(zip(outcomes, reports, strict=True))
+
+
+def _report(found: Environment, gate: Gate, image: Image) -> Report:
+    """Return the report on `found` as `uvshim fix` makes it."""
+    diagnosis = diagnose(found.tree, found.site_packages, excluded=gate.excludes)
+    platform = str(image.platform) if image.platform else None
+    return Report(found, diagnosis, gate, image.reference, image.digest, platform)
+
+
+class _RenamedTree:
+    """A tree with some renamed directories. Nothing is below their new names."""
+
+    def __init__(self, below: ImageTree, directory: str) -> None:
+        self._directory = directory
+        self._names = below.names
+        self.present = set(below.names(directory))
+        self.is_directory = below.is_directory
+        self.is_file = below.is_file
+        self.read = below.read
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        return tuple(self.present) if directory == self._directory else self._names(directory)
+
+
+class _Building:
+    """A layer under construction: what lower layers have, under new names."""
+
+    def __init__(self, below: ImageTree, kept: Entries, moment: int) -> None:
+        self._tree = below
+        self._kept = kept
+        self._moment = moment
+        self._seen: set[str | None] = set()
+        self._length = 0
+        self._whiteouts: set[str] = set()
+        self._copies: dict[str, Node] = {}
+        self._contents: dict[str, bytes] = {}
+
+    def rename(self, found: Environment, gate: Gate) -> Outcome:
+        """Add what the plans for the environment `found` change, each directory once."""
+        outcome = Outcome([], [])
+        renamed: dict[str, Renamed] = {}
+        spellings = required.spellings(found.tree, found.visible)
+        for directory in found.own:
+            if (real := self._tree.real(directory)) in self._seen:
+                continue
+            self._seen.add(real)
+            for each in self._plans(directory, gate, spellings):
+                if isinstance(each, LeftAlone):
+                    outcome.left_alone.append(each)
+                    continue
+                if each.owner:
+                    outcome.owned.append(LeftAlone(each.path, each.owner))
+                    continue
+                self._carry_out(each)
+                renamed[each.destination] = Renamed(
+                    each.name, each.version, each.path, each.destination
+                )
+        outcome.renamed = list(renamed.values())
+        return outcome
+
+    def _plans(
+        self, directory: str, gate: Gate, spellings: Spellings | None
+    ) -> Iterator[Plan | LeftAlone]:
+        """Yield what is to be done in `directory`, or why it cannot be done.
+
+        As on a disk, each plan is made when those before it have been carried out.
+        """
+        current = _RenamedTree(self._tree, directory)
+        for own in dist_infos(current.present):
+            path = posixpath.join(directory, own)
+            try:
+                wanted = plan.make(
+                    current, path, lambda name: not gate.excludes(name), spellings=spellings
+                )
+            except names.MetadataError as error:
+                # As on a disk: uv leaves an empty directory with a dotted name behind.
+                found = self._children(directory)[own]
+                is_empty = isinstance(found, Directory) and not found.children
+                is_husk = is_empty and "." in names.split(own)[0]
+                if not (plan.is_beyond_doubt(own) or is_husk):
+                    yield LeftAlone(path, str(error))
+                continue
+            if wanted is None or not wanted.wrong:
+                continue
+            if wanted.owner:
+                yield wanted
+                continue
+            if obstacle := wanted.obstacle or self._obstacle(wanted, current.present):
+                yield LeftAlone(path, obstacle)
+                continue
+            current.present.discard(own)
+            current.present.add(wanted.directory)
+            yield wanted
+
+    def _obstacle(self, wanted: Plan, present: set[str]) -> str:
+        """Return what prevents the plan `wanted` in an image, as a clause; "" if nothing does."""
+        if isinstance(self._children(posixpath.dirname(wanted.path))[wanted.own], Link):
+            return "it is a symbolic link"
+        if wanted.directory != wanted.own and wanted.directory in present:
+            return f"`{wanted.directory}` exists already"
+        listed = self._tree.node(f"{wanted.path}/RECORD")
+        content = self._tree.read(f"{wanted.path}/RECORD", entries.LIMIT)
+        if not isinstance(listed, File) or content is None or len(content) < listed.size:
+            return "its RECORD is too long"
+        below = _below(self._tree.node(wanted.path), "")
+        length = sum(node.size for _, node in below if isinstance(node, File))
+        if length > entries.LIMIT:
+            return f"its files have more than {entries.LIMIT >> 20} MiB"
+        self._length += length
+        if self._length > _LONGEST_LAYER:
+            return f"the new layer would have more than {_LONGEST_LAYER >> 20} MiB"
+        return ""
+
+    def _children(self, directory: str) -> dict[str, Node]:
+        found = self._tree.node(directory)
+        return found.children if isinstance(found, Directory) else {}
+
+    def _carry_out(self, wanted: Plan) -> None:
+        """Add what the plan `wanted` changes."""
+        directory = posixpath.dirname(wanted.path)
+        site_packages = (self._tree.real(directory) or directory).lstrip("/")
+        target = posixpath.join(site_packages, wanted.directory)
+        if wanted.directory != wanted.own:
+            above = self._children(directory)
+            self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + wanted.own))
+            self._copies.update(_below(above[wanted.own], target))
+            # What a killed run on a disk has left.
+            self._copies.pop(f"{target}/{record.UNFINISHED}", None)
+            if (building := wanted.directory + plan.BUILDING) in above:
+                self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + building))
+        listed = self._tree.node(f"{wanted.path}/RECORD")
+        assert isinstance(listed, File)  # noqa: S101  # otherwise it is an obstacle
+        self._copies[f"{target}/RECORD"] = listed
+        self._contents[f"{target}/RECORD"] = wanted.new_record()
+        if wanted.original:
+            self._copies[f"{target}/{plan.ORIGINAL}"] = listed
+            self._contents[f"{target}/{plan.ORIGINAL}"] = f"{wanted.original}\n".encode()
+        while target := posixpath.dirname(target):
+            node = self._tree.node(f"/{target}")
+            if node is not None:
+                self._copies[target] = node
+
+    def content(self, image: Image) -> bytes:
+        """Return the layer as a tar, always the same for the same image. Raise `ImageError`."""
+        self._kept.fetch(filter(None, map(_key, self._copies.values())), image.layers)
+        file = io.BytesIO()
+        add = functools.partial(tarfile.open, fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
+        with add(encoding="utf-8", errors="surrogateescape") as archive:
+            # A directory comes before what is in it, and a whiteout before its neighbours.
+            for name in sorted({*self._whiteouts, *self._copies}, key=lambda name: name.split("/")):
+                header, content = self._entry(name)
+                header.name = name
+                header.size = len(content)
+                archive.addfile(header, io.BytesIO(content))
+        return file.getvalue()
+
+    def _entry(self, name: str) -> Entry:
+        """Return the header and the content of `name` in the layer."""
+        node = self._copies.get(name)
+        key = None if node is None else _key(node)
+        if node is None or key is None:
+            header = tarfile.TarInfo()
+            header.mtime = self._moment
+            if node is not None:  # a directory that no layer describes
+                header.type, header.mode = tarfile.DIRTYPE, 0o755
+            return Entry(header, b"")
+        header, content = self._kept.get(key)
+        if isinstance(node, File):
+            header.type, header.linkname = tarfile.REGTYPE, ""
+        elif isinstance(node, Link):
+            header.linkname = node.target
+        return Entry(header, self._contents.get(name, content))
+
+
+def _below(node: Node | None, name: str) -> Iterator[tuple[str, Node]]:
+    """Yield `node`, which is called `name`, and all that is in it, with their paths."""
+    if node is not None:
+        yield name, node
+    if isinstance(node, Directory):
+        for own, child in node.children.items():
+            yield from _below(child, f"{name}/{own}")
+
+
+def _key(node: Node) -> Key | None:
+    """Return which entry of which layer describes `node`; None without one."""
+    return None if node.layer is None else (node.layer, node.number)

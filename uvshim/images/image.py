@@ -1,0 +1,257 @@
+"""Images as every format has them, and JSON that somebody else wrote, read defensively.
+
+The formats are those of the OCI Image Format Specification (index, manifest, config, descriptor)
+and Docker's schema 2, which has the same keys under other media types.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim.errors import ImageError
+from uvshim.messages import counted
+from uvshim.rename.names import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from uvshim.images.blob import Blob
+
+    Json = Mapping[str, object]
+
+INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+CONFIG_TYPES = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
+PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+# Annotations of a descriptor in an index: the tag (OCI annotations), and containerd's full name.
+TAG = "org.opencontainers.image.ref.name"
+FULL_NAME = "io.containerd.image.name"
+
+# A digest becomes a part of a path, so only registered algorithms are accepted (OCI descriptor).
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+# How many items a list in a manifest or an index may have.
+LONGEST_LIST = 10_000
+
+
+class Platform(NamedTuple):
+    """The platform of an image: what the config says, as in Go's names (OCI config)."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    def __str__(self) -> str:
+        """Return ``OS/ARCHITECTURE[/VARIANT]``."""
+        return "/".join(filter(None, self))
+
+    def matches(self, wanted: str) -> bool:
+        """Return True if the text `wanted`, such as ``linux/arm64``, names this platform."""
+        parts = wanted.split("/")
+        return parts == [part for part in self if part][: len(parts)]
+
+
+class Descriptor(NamedTuple):
+    """What points to a blob (OCI descriptor)."""
+
+    media_type: str
+    digest: str
+    """A valid digest, never anything else."""
+    size: int
+    raw: Json
+    """All of it, as it is written."""
+
+    @property
+    def annotations(self) -> Json:
+        """Its annotations; empty if that is not an object."""
+        return as_object(self.raw.get("annotations"))
+
+    @property
+    def tag(self) -> str | None:
+        """The tag that it has in its index. Raise `ImageError` if that is no possible name."""
+        return self._name(TAG)
+
+    @property
+    def full_name(self) -> str | None:
+        """The name with repository that containerd and Docker give it."""
+        return self._name(FULL_NAME)
+
+    @property
+    def platform(self) -> Platform | None:
+        """The platform that the index names."""
+        return platform_of(as_object(self.raw.get("platform")))
+
+    def _name(self, key: str) -> str | None:
+        name = self.annotations.get(key)
+        if not isinstance(name, str) or not name:
+            return None
+        if not name.isprintable():
+            message = f"the index has an impossible name: {shown(name)}"
+            raise ImageError(message)
+        return name
+
+
+class Image(NamedTuple):
+    """One image for one platform."""
+
+    reference: str
+    """What a person would call it, as skopeo writes names."""
+    digest: str | None
+    """Of its manifest; of its config where there is no manifest; None for a root file system."""
+    platform: Platform | None
+    config: Json
+    layers: tuple[Blob, ...]
+    """From the lowest to the highest."""
+
+
+class Entry(NamedTuple):
+    """What one name leads to: an image, an index of several, or an artifact such as a signature."""
+
+    descriptor: Descriptor | None
+    """What points to it; None where the format has no manifests."""
+    raw: Json
+    """Its manifest or index."""
+    image: Image | None = None
+    children: tuple[Entry, ...] = ()
+    """What an index lists."""
+    blobs: tuple[Blob, ...] = ()
+    """Its own files: config, layers, and its manifest or index."""
+    absent: bool = False
+    """Its files are not all there."""
+    tag: str | None = None
+    names: tuple[str, ...] = ()
+    """Its names with repository and tag, as Docker has them."""
+    reference: str = ""
+    """What a person would call it."""
+
+    @property
+    def images(self) -> Iterator[Image]:
+        """All images in it."""
+        if self.image is not None:
+            yield self.image
+        for child in self.children:
+            yield from child.images
+
+    @property
+    def lacking(self) -> Iterator[Entry]:
+        """All images in it of which files are absent."""
+        if self.absent:
+            yield self
+        for child in self.children:
+            yield from child.lacking
+
+    def limited_to(self, platform: str) -> Entry | None:
+        """Return it with images for `platform` only; None without such images."""
+        if self.image is not None:
+            own = self.image.platform
+            return self if own is not None and own.matches(platform) else None
+        if self.absent:
+            own = self.descriptor and self.descriptor.platform
+            return self if own is not None and own.matches(platform) else None
+        kept = [one for child in self.children if (one := child.limited_to(platform))]
+        return self._replace(children=tuple(kept)) if kept else None
+
+
+# --- JSON that somebody else wrote ----------------------------------------------------------------
+
+
+def loaded(content: bytes, what: str) -> object:
+    """Return the JSON in `content`, which messages call `what`. Raise `ImageError`."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        message = f"{what} is not JSON"
+        raise ImageError(message) from None
+
+
+def loaded_object(content: bytes, what: str) -> Json:
+    """Return the JSON object in `content`, which messages call `what`. Raise `ImageError`."""
+    raw = loaded(content, what)
+    if not isinstance(raw, dict):
+        message = f"{what} is not a JSON object"
+        raise ImageError(message)
+    return raw
+
+
+def as_object(value: object) -> Json:
+    """Return `value` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object, what: str) -> list[object]:
+    """Return `value`, a list or null, as a list. Raise `ImageError`."""
+    if value is None:  # as Go writes an empty list
+        return []
+    if not isinstance(value, list) or len(value) > LONGEST_LIST:
+        message = f"{what} is not a list, or too long"
+        raise ImageError(message)
+    return value
+
+
+def as_text(value: object, what: str) -> str:
+    """Return `value` if it is a string. Raise `ImageError`."""
+    if not isinstance(value, str):
+        message = f"{what} is not a string"
+        raise ImageError(message)
+    return value
+
+
+def as_digest(value: object, what: str) -> str:
+    """Return `value` if it is a valid digest. Raise `ImageError`."""
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        message = f"{what} has an invalid digest: {shown(str(value))}"
+        raise ImageError(message)
+    return value
+
+
+def descriptor(value: object, what: str) -> Descriptor:
+    """Return `value`, from `what`, as a descriptor. Raise `ImageError`."""
+    raw = as_object(value)
+    size = raw.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        message = f"{what} has an invalid size: {shown(str(size))}"
+        raise ImageError(message)
+    media_type = as_text(raw.get("mediaType"), f"`mediaType` in {what}")
+    return Descriptor(media_type, as_digest(raw.get("digest"), what), size, raw)
+
+
+def descriptors(raw: Json, key: str, what: str) -> tuple[Descriptor, ...]:
+    """Return the descriptors in the list `key` of `raw`, called `what`. Raise `ImageError`."""
+    if key not in raw:
+        message = f"{what} has no `{key}`"
+        raise ImageError(message)
+    where = f"`{key}` in {what}"
+    return tuple(descriptor(each, where) for each in as_list(raw[key], where))
+
+
+def diff_ids(config: Json, layers: int) -> list[str]:
+    """Return the digests of the decompressed layers. Raise `ImageError` if there are not `layers`.
+
+    `config` is that of the image.
+    """
+    listed = as_object(config.get("rootfs")).get("diff_ids")
+    found = [as_digest(each, "`diff_ids` in its config") for each in as_list(listed, "`diff_ids`")]
+    if len(found) != layers:
+        listed = f"its config lists {len(found)} (`rootfs.diff_ids`)"
+        message = f"it has {counted(layers, 'layer')}, and {listed}"
+        raise ImageError(message)
+    return found
+
+
+def platform_of(config: Json) -> Platform | None:
+    """Return the platform that a config, or `platform` in an index, names."""
+    parts = [config.get(key) for key in ("os", "architecture", "variant")]
+    texts = [part if isinstance(part, str) and part.isprintable() else "" for part in parts]
+    return Platform(*texts) if any(texts) else None

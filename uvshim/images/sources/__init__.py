@@ -1,0 +1,84 @@
+"""Where images come from. Each module reads one format; the content of a file tells which."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from uvshim.errors import ImageError
+from uvshim.images import archive
+from uvshim.images.blob import Folder
+from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, THROUGH_SKOPEO
+from uvshim.images.sources import docker, layout, rootfs, skopeo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uvshim.images.image import Entry
+    from uvshim.images.reference import Reference
+
+
+@contextlib.contextmanager
+def opened(reference: Reference, platform: str | None = None) -> Iterator[list[Entry]]:
+    """Yield what `reference` names, readable until the end of the context.
+
+    With a `platform`, such as ``linux/arm64``, only images for it. Raise `ImageError`.
+    """
+    with contextlib.ExitStack() as stack:
+        found = _read(reference, platform, stack)
+        if platform is not None:
+            found = [one for entry in found if (one := entry.limited_to(platform))]
+        images = [image for entry in found for image in entry.images]
+        absent = [one for entry in found for one in entry.lacking]
+        if not images and absent:
+            message = f"the files of {named(absent[0])} are not in it"
+            raise ImageError(message)
+        if not images:
+            limit = f" for {platform}" if platform else ""
+            message = f"there is no container image{limit} in it"
+            raise ImageError(message)
+        yield found
+
+
+def named(absent: Entry) -> str:
+    """Return what messages call an image whose files are `absent`."""
+    platform = absent.descriptor and absent.descriptor.platform
+    digest = absent.descriptor and absent.descriptor.digest
+    return f"{platform} ({digest})" if platform else str(digest)
+
+
+def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStack) -> list[Entry]:
+    """Return what `reference` names. Raise `ImageError`."""
+    _, transport, path, tag = reference
+    if transport in THROUGH_SKOPEO:
+        return skopeo.read(reference, platform, stack)
+    if not os.path.exists(path) and path != archive.STANDARD_INPUT:
+        message = f"`{path}` does not exist"
+        raise ImageError(message)
+    if transport == DIR:
+        return layout.read(layout.SkopeoFolder(path), reference.text, None)
+    if not transport and os.path.isdir(path) and not os.path.exists(f"{path}/{layout.INDEX}"):
+        message = f"`{path}` is a directory and not an OCI layout: it has no {layout.INDEX}"
+        raise ImageError(message)
+    if transport == OCI or (not transport and os.path.isdir(path)):
+        return layout.read(Folder(path), f"{OCI}:{path}", tag)
+    found = archive.opened(path, stack)
+    if isinstance(found, archive.Whole):
+        if transport:
+            message = f"`{path}` is a root file system and not an archive of images"
+            raise ImageError(message)
+        return rootfs.read(found, path)
+    return _in_archive(found, transport, path, tag)
+
+
+def _in_archive(found: archive.Archive, transport: str, path: str, tag: str | None) -> list[Entry]:
+    """Return what the archive `found` holds. Raise `ImageError`."""
+    is_layout = found.has(layout.INDEX) and found.has("oci-layout")
+    if transport == OCI_ARCHIVE or (not transport and is_layout):
+        return layout.read(found, f"{OCI_ARCHIVE}:{path}", tag)
+    if transport == DOCKER_ARCHIVE or docker.is_one(found):
+        return docker.read(found, f"{DOCKER_ARCHIVE}:{path}", tag)
+    if found.is_root:
+        return rootfs.read(archive.Whole(found.file), path)
+    raise archive.unknown(found)

@@ -1,0 +1,222 @@
+"""An image as processes in a container would see it: a tree like that of a disk."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim.environments.tree import LinksError, follow
+from uvshim.errors import ImageError
+from uvshim.images.layer import changes
+from uvshim.images.layer.changes import File, Link
+from uvshim.images.union import Directory, Steps, unite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    from uvshim.images.blob import Blob
+    from uvshim.images.image import Platform
+    from uvshim.images.layer.changes import Changes
+    from uvshim.images.union import Node
+
+    # By the identity of the layer, and the number of the entry in it.
+    Contents: TypeAlias = dict[tuple[str, int], bytes]
+
+# How many directories are remembered by their paths. Real images have some hundred.
+_MOST_PLACES = 10_000
+
+
+def of(
+    layers: Sequence[Blob],
+    changed: Sequence[Changes],
+    root: Directory | None = None,
+    platform: Platform | None = None,
+) -> ImageTree:
+    """Return the tree of an image with `layers`, each of which has `changed` something.
+
+    `root` is what `unite` returns for these, if that is known already. If a link leads to a file
+    whose content was not kept, its layer is read again. Raise `ImageError`.
+    """
+    root = root or unite(changed)
+    bare = ImageTree(root)
+    lacking: dict[str, dict[int, int]] = {}
+    for each in changed:
+        for path, limit in each.wanted_links:
+            found = bare.node(path)
+            if isinstance(found, File) and found.content is None:
+                limits = lacking.setdefault(found.layer, {})
+                limits[found.number] = max(limit, limits.get(found.number, 0))
+    contents: Contents = {}
+    kept = 0
+    for layer in layers:
+        if limits := lacking.pop(layer.identity or "", {}):
+            for number, _, content in changes.entries(layer, limits):
+                contents[layer.identity or "", number] = content
+                kept += len(content)
+                if kept > changes.KEPT_LIMIT:
+                    message = "it has too much metadata of distributions behind links"
+                    raise ImageError(message)
+    return ImageTree(root, contents, layers, platform)
+
+
+class ImageTree:
+    """The files of an image, as processes in a container would see them.
+
+    Unlike other trees, it raises `ImageError` if looking up a path takes too long.
+    """
+
+    root = None
+    """It is nowhere on this machine."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        contents: Contents | None = None,
+        layers: Sequence[Blob] = (),
+        platform: Platform | None = None,
+    ) -> None:
+        """Use `directory` as the root; `contents` has what files do not hold themselves.
+
+        Digests of files are taken from `layers`. `platform` is that of the image, for markers.
+        """
+        self.platform = platform
+        self._directory = directory
+        self._places: dict[str, _Resolved | None] = {}
+        self._contents = contents or {}
+        self._layers = layers
+        self._digests: dict[str, Contents] = {}
+        self._steps = Steps("it")
+
+    def with_layer(self, changed: Changes) -> ImageTree:
+        """Return the tree with one more layer, which has `changed`. Raise `ImageError`."""
+        root = unite([changed], self._directory)
+        return ImageTree(root, self._contents, self._layers, self.platform)
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        """Return the names in `directory`; see `Tree.names`."""
+        found = self._resolved(directory)
+        if found is None or not isinstance(found.node, Directory):
+            return ()
+        return tuple(found.node.children)
+
+    def directories(self, directory: str) -> tuple[str, ...]:
+        """Return the names of directories; see `SearchableTree.directories`."""
+        found = self._resolved(directory)
+        if found is None or not isinstance(found.node, Directory):
+            return ()
+        children = found.node.children.items()
+        return tuple(name for name, one in children if isinstance(one, Directory))
+
+    def is_directory(self, path: str) -> bool:
+        """Return True if `path` is a directory; see `Tree.is_directory`."""
+        return isinstance(self.node(path), Directory)
+
+    def is_file(self, path: str) -> bool:
+        """Return True if `path` is a regular file; see `Tree.is_file`."""
+        return isinstance(self.node(path), File)
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        """Return the first `limit` bytes of a file, or as many of them as are kept."""
+        found = self.node(path)
+        if not isinstance(found, File):
+            return None
+        content = found.content
+        if content is None:
+            content = self._contents.get(found[:2], None if found.size else b"")
+        return None if content is None else content[:limit]
+
+    def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
+        """Return the digest and the length of a file; see `HashedTree.digest`.
+
+        The first call reads all layers again. Raise `ImageError`.
+        """
+        if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+            message = f"there is no hash algorithm called {algorithm}"
+            raise ValueError(message)
+        found = self.node(path)
+        if not isinstance(found, File):
+            return None
+        if algorithm not in self._digests:
+            self._digests[algorithm] = self._all_digests(algorithm)
+        value = self._digests[algorithm].get(found[:2], b"")
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode(), found.size
+
+    def _all_digests(self, algorithm: str) -> Contents:
+        """Return the digest of every file that is in the image."""
+        numbers: dict[str, set[int]] = {}
+        waiting = [self._directory]
+        while waiting:
+            for node in waiting.pop().children.values():
+                if isinstance(node, Directory):
+                    waiting.append(node)
+                elif isinstance(node, File):
+                    numbers.setdefault(node.layer, set()).add(node.number)
+        return {
+            (layer.identity or "", number): value
+            for layer in dict.fromkeys(self._layers)
+            for number, value in changes.digests(
+                layer, numbers.get(layer.identity or "", ()), algorithm
+            )
+        }
+
+    def real(self, path: str) -> str | None:
+        """Return `path` without links; see `SearchableTree.real`."""
+        found = self._resolved(path)
+        return None if found is None else "/" + "/".join(found.names)
+
+    def on_disk(self, path: str) -> str | None:  # noqa: ARG002
+        """Return None: nothing in an image is a path on this machine."""
+        return None
+
+    def node(self, path: str) -> Node | None:
+        """Return what `path` leads to, all links followed; None if it leads nowhere."""
+        found = self._resolved(path)
+        return found and found.node
+
+    def _resolved(self, path: str) -> _Resolved | None:
+        """Return what `path` leads to, all links followed.
+
+        Directories are remembered: most paths differ from others in the last part only.
+        """
+        above, slash, name = path.rpartition("/")
+        if not slash or name in {"", ".", ".."}:
+            return self._walked(path)
+        if above not in self._places:
+            if len(self._places) > _MOST_PLACES:
+                self._places.clear()
+            self._places[above] = self._walked(above)
+        place = self._places[above]
+        if place is None:
+            return None
+        found = _child(place.node, name)
+        if isinstance(found, Link):
+            return self._walked(path)
+        return None if found is None else _Resolved(found, [*place.names, name])
+
+    def _walked(self, path: str) -> _Resolved | None:
+        """Return what `path` leads to, from the root on (path_resolution(7))."""
+        try:
+            root: Node = self._directory
+            found = follow(path, root, _step, self._steps.of)
+        except LinksError:
+            return None
+        return found and _Resolved(*found)
+
+
+def _child(node: Node, name: str) -> Node | None:
+    return node.children.get(name) if isinstance(node, Directory) else None
+
+
+def _step(node: Node, name: str) -> tuple[Node | None, str | None]:
+    found = _child(node, name)
+    return (None, found.target) if isinstance(found, Link) else (found, None)
+
+
+class _Resolved(NamedTuple):
+    """What a path leads to."""
+
+    node: Node
+    names: list[str]
+    """Its path without links."""
