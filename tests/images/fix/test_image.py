@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import uvshim
 from tests.corpus import installed, under
 from tests.images.making import CONFIG, DOCKER, INDEX, MANIFEST, OCI, Making, digest, gzipped, plain
 from tests.images.making import tar as tar_of
@@ -87,7 +88,7 @@ def test_every_other_key_stays_as_it_was(making: Making) -> None:
     old, new = manifest(making.path, "old"), manifest(making.path, "new")
     assert list(new) == list(old)
     changed = {"config", "layers"}
-    note = {"uvshim.fixed-by": "uvshim 0.1.0"}
+    note = {"uvshim.fixed-by": f"uvshim {uvshim.__version__}"}
     assert {k: new[k] for k in new if k not in changed} == {
         **{k: old[k] for k in old if k not in changed},
         "annotations": {**old["annotations"], **note},
@@ -222,7 +223,7 @@ def test_a_fixed_image_says_so(making: Making, config: Any) -> None:
     fix(making.path)
     new = manifest(making.path, "new")
     after = pointed_to(making.path, new["config"])["config"]
-    note = {"uvshim.fixed-by": "uvshim 0.1.0"}
+    note = {"uvshim.fixed-by": f"uvshim {uvshim.__version__}"}
     assert after == {**(config or {}), "Labels": {**((config or {}).get("Labels") or {}), **note}}
     assert new["annotations"] == note
 
