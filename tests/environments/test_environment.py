@@ -140,17 +140,3 @@ def test_a_python_that_does_not_answer_is_taken_for_a_usual_one(
     environment = Environment.of(Answer(root=str(tmp_path), python="3.9.18"), supervisor)
     assert environment is not None
     assert environment.on_disk == [str(usual)]
-
-
-def test_it_is_known_whether_a_file_is_installed_in_an_environment(
-    tmp_path: Path, supervisor: Supervisor
-) -> None:
-    here = tmp_path / "here"
-    here.mkdir()
-    (tmp_path / "link").symlink_to("here")
-    (tmp_path / "here-too").mkdir()
-    environment = Environment.of(Answer(directory=str(tmp_path / "link")), supervisor)
-    assert environment is not None
-    assert environment.holds(str(here / "a" / "b.py"))
-    assert environment.holds(str(tmp_path / "link" / "b.py"))
-    assert not environment.holds(str(tmp_path / "here-too" / "b.py"))

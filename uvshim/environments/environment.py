@@ -174,14 +174,6 @@ class Environment:
         """Return True if the dist-info directory `path` is outside what is renamed here."""
         return os.path.dirname(path) not in self.own
 
-    def holds(self, file: str) -> bool:
-        """Return True if `file`, a path on this machine, is installed here."""
-        real = os.path.realpath(file)
-        return any(
-            real.startswith(os.path.join(os.path.realpath(directory), ""))
-            for directory in self.on_disk
-        )
-
 
 def usual_site_packages(
     root: str, names: Callable[[str], Iterable[str]] | None = None
