@@ -13,6 +13,7 @@ import pytest
 
 import uvshim as package
 from tests.wheels import build_wheel
+from uvshim import imports
 
 if TYPE_CHECKING:
     from tests.conftest import Run
@@ -94,6 +95,17 @@ def test_what_uvshim_starts_sees_pythonpath_unchanged(
     (tmp_path / "shows").chmod(0o755)
     done = run(uvpip, "x", PYTHONPATH=given, UVSHIM_UV=str(tmp_path / "shows"))
     assert done.stdout.splitlines()[-1] == given
+
+
+def test_it_is_known_whether_our_imports_may_come_from_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to("here")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "here"), "/no/such/directory"])
+    for name, may in (("here", True), ("link", True), ("here-too", False)):
+        assert imports.may_come_from([str(tmp_path), str(tmp_path / name)]) is may
+    assert not imports.may_come_from([])
 
 
 @pytest.fixture
