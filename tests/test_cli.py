@@ -135,6 +135,9 @@ def test_every_environment_in_the_root_of_a_file_system_is_found_and_its_links_s
     for directory in ("etc", "usr/lib/python3/dist-packages", "usr/bin", "opt"):
         (root / directory).mkdir(parents=True)
     (root / "lib").symlink_to("usr/lib")
+    info = root / "usr/lib/python3/dist-packages/six-1.16.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\n")
     shutil.copytree(broken.path, root / "opt" / "app", symlinks=True)
     (root / "usr" / "local").symlink_to("/opt/app")
     done = run(uvshim, "check", "--format", "json", root)
