@@ -197,7 +197,7 @@ def in_image(
             several = list(_pythons(tree, root))
         for found in several:
             keys = [tree.real(path) for path in found.site_packages]
-            if keys and keys[0] not in seen:
+            if not seen.issuperset(keys):
                 seen.update(keys)
                 yield found.with_lock(None)
     for path in sorted(path for path, root in roots.items() if path == root):
