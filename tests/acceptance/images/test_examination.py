@@ -96,6 +96,27 @@ PLACES: dict[str, Mapping[str, Content]] = {
             "nix/store/9x1lvs-python3.11-oslo.cache-1.0/lib/python3.11/site-packages", "oslo.cache"
         ),
     },
+    "an environment of Nix, all links": {
+        "nix/store/7a-env/lib/python3.11/site-packages": Link("/nix/store/5b-site"),
+        **broken_site("nix/store/6c-setuptools/lib/python3.11/site-packages", "zope.event"),
+        **{
+            f"nix/store/5b-site/{name}": Link(
+                f"/nix/store/{folder}/lib/python3.11/site-packages/{name}"
+            )
+            for name, folder in {
+                "setuptools-75.8.0.dist-info": "6c-setuptools",
+                "pkg_resources": "6c-setuptools",
+                "oslo_cache-1.0.dist-info": "8d-oslo.cache",
+                "oslo_cache": "8d-oslo.cache",
+            }.items()
+        },
+        **dist_info("nix/store/8d-oslo.cache/lib/python3.11/site-packages", "oslo.cache"),
+    },
+    "an environment whose lib is a link to elsewhere": {
+        f"{APP}/pyvenv.cfg": "home = /usr/bin\n",
+        f"{APP}/lib": Link("/data/python"),
+        **broken_site("data/python/python3.11/site-packages"),
+    },
     "a tool below /usr/share": broken_site("usr/share/tool/lib/python3/packages"),
     "a directory of an application": broken_site("srv/app/vendor-packages"),
     "Conda": broken_site("opt/conda/lib/python3.11/site-packages"),
@@ -301,6 +322,17 @@ STRANGE: dict[str, Any] = {
         ]
     },
 }
+
+
+def test_an_image_that_cannot_be_examined_has_every_documented_key(
+    box: Uvshim, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(b"hello"))
+    done = box.check(f"oci:{source}:1.0", f"docker-archive:{tmp_path}/x.tgz")
+    assert done.status == 2, done
+    good, bad = done.images
+    assert set(good) == set(bad)
+    assert bad["error"]
 
 
 @pytest.mark.parametrize("kind", STRANGE)
