@@ -322,7 +322,10 @@ def test_docker_loads_the_name_that_was_written(
         "app@sha256:" + "0" * 64,
         "app:1@sha256:" + "0" * 64,
         "a" * 256 + ":1",
-        "0" * 64,
+        "a" * 238 + ":1",
+        "HOST/app:1",
+        "-/app:1",
+        "x.-y/app:1",
     ],
 )
 def test_a_name_that_docker_refuses_is_refused_before_anything_is_written(
@@ -346,6 +349,37 @@ def test_without_a_name_the_output_has_that_of_the_input_and_says_that_it_is_fix
         path = box.directory / target.partition(":")[2].rpartition("/")[2]
         tags = {each.get("annotations", {}).get(formats.REF_NAME) for each in top(path)}
         assert "1.0-fixed" in tags, done
+
+
+@pytest.mark.parametrize("tag", ["App:1", "a b", "", "app@sha256:" + "0" * 64])
+def test_a_name_of_the_input_that_docker_refuses_is_not_written(
+    box: Uvshim, docker: Docker, image: formats.Image, tmp_path: Path, tag: str
+) -> None:
+    saved = formats.old_docker(tmp_path / "in.tar", [(image, [tag])])
+    done = box.fix(saved, f"docker-archive:{tmp_path}/o.tar")
+    if done.status == 0:
+        docker.load(tmp_path / "o.tar")
+    else:
+        assert done.status == 2, done
+        assert not (tmp_path / "o.tar").exists()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "oci:",
+        "oci::1",
+        "docker-archive:",
+        "docker-archive::a:1",
+        "dir:",
+        "oci:x@sha256:" + "0" * 64,
+    ],
+)
+def test_an_output_without_a_place_is_refused(box: Uvshim, source: Path, target: str) -> None:
+    before = sorted(box.directory.iterdir())
+    done = box.fix(f"oci:{source}:1.0", target)
+    assert done.status == 2, done
+    assert sorted(box.directory.iterdir()) == before
 
 
 def test_an_image_without_any_name_can_be_written(
