@@ -184,8 +184,9 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check.add_argument(
         "--strict",
         action="store_true",
-        help="also end with 1 if require() fails for another reason than a name: a requirement is "
-        "missing, or has a conflicting version",
+        help="also end with 1 if require() fails for another reason than a name (a requirement is "
+        "missing, or has a conflicting version), if only require() finds a name, or if an "
+        "environment is empty",
     )
     check.add_argument(
         "--verify",

@@ -19,10 +19,10 @@ from tests.corpus import CORPORA, RealPkgResources, write
 from tests.places import Venv
 from uvshim.check.diagnosis import DUPLICATE, diagnose
 from uvshim.check.distributions import NOT_FOUND
-from uvshim.check.working_set import Dialect
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.names import parse_metadata
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
+from uvshim.rename.setuptools import PkgResources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,12 +209,13 @@ def test_the_model_agrees_with_every_version(
     release: tuple[tuple[int, ...], RealPkgResources], tmp_path: Path
 ) -> None:
     numbers, real = release
-    dialect = Dialect.of(numbers)
-    brought = [real.location.parent.parent / "setuptools/_vendor"] * dialect.vendored_path
+    pkg_resources = PkgResources(numbers)
+    vendored = pkg_resources.vendored
+    brought = [real.location.parent.parent / vendored] if vendored else []
     for number, (title, files) in enumerate(ENVIRONMENTS.items()):
         entries = [write(files, tmp_path / str(number)), *brought]
         names = names_in(files) - (BY_CHANCE if numbers < KEEPS_ORDER else set())
-        working_set = model(*entries, dialect=dialect)
+        working_set = model(*entries, pkg_resources=pkg_resources)
         assert {name: working_set.require(name).error for name in names} == {
             name: error for name, (error, _) in real.outcomes(entries, names).items()
         }, title

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import posixpath
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,7 @@ from uvshim.check.diagnosis import (
     diagnose,
     site_packages_in,
 )
+from uvshim.check.lookups import Lookups
 from uvshim.environments.interpreter import version_of
 from uvshim.environments.tree import DiskTree
 
@@ -134,10 +136,7 @@ def test_a_record_that_lists_another_distribution_s_directory_is_not_stale() -> 
 
 def test_a_distribution_whose_code_is_gone_is_a_ghost() -> None:
     ghost = installed("oslo.cache-3.0", "oslo.cache", record="oslo_cache-3.0", code=False)
-    assert kinds(ghost) == [
-        ("stale-record", "oslo.cache-3.0.dist-info"),
-        ("ghost", "oslo.cache-3.0.dist-info"),
-    ]
+    assert kinds(ghost) == [("ghost", "oslo.cache-3.0.dist-info")]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +191,6 @@ def test_a_ghost_beside_its_successor_is_told_from_it() -> None:
         installed("oslo.cache-3.0", "oslo.cache", code=False),
     )
     assert kinds(*both) == [
-        ("duplicate", "oslo.cache-3.0.dist-info"),
         ("ghost", "oslo.cache-3.0.dist-info"),
         ("duplicate", "oslo_cache-3.1.dist-info"),
     ]
@@ -291,8 +289,20 @@ def test_the_entry_points_of_what_cannot_be_resolved_are_told_by_group() -> None
     assert examine(INCIDENT).entry_points == (
         EntryPoint("magnum.drivers", "k8s_ubuntu", "magnum-cluster-api"),
         EntryPoint("magnum.drivers", "k8s_flatcar", "magnum-cluster-api"),
-        EntryPoint("console_scripts", "magnum-x", "magnum-cluster-api"),
     )
+
+
+@pytest.mark.parametrize(
+    ("script", "listed"),
+    [("from pkg_resources import load_entry_point", True), ("from m.cmd import main", False)],
+)
+def test_a_script_is_listed_only_if_it_asks_pkg_resources(script: str, *, listed: bool) -> None:
+    directory = f"{SITE}/magnum_cluster_api-0.28.dist-info"
+    files = under(SITE, INCIDENT)
+    files[f"{directory}/RECORD"] = "../../../bin/magnum-x,,\n"
+    files["bin/magnum-x"] = f"#!/usr/bin/python3\n{script}\n"
+    scripts = EntryPoint("console_scripts", "magnum-x", "magnum-cluster-api")
+    assert (scripts in diagnose(MemoryTree(files), [SITE]).entry_points) is listed
 
 
 def test_with_the_right_name_nothing_is_unresolvable() -> None:
@@ -448,6 +458,121 @@ def test_the_diagnosis_agrees_with_pkg_resources(tmp_path: Path) -> None:
     }
 
 
+# --- the lookups beside require -----------------------------------------------------------------
+
+KEY_LOOKUPS = ("by_key", "Environment", "in Requirement", "project_name")
+OSLO = installed("oslo_cache-3.10.2", "oslo.cache")
+
+
+def test_from_75_8_2_on_four_lookups_do_not_find_a_normalized_name() -> None:
+    diagnosis = examine(OSLO, FIXED)
+    assert diagnosis.lookups == (Lookups("oslo.cache", "3.10.2", KEY_LOOKUPS),)
+    assert diagnosis.by_require_only == [*diagnosis.lookups]
+    assert not diagnosis.broken
+    assert examine(installed("oslo.cache-3.10.2", "oslo.cache"), FIXED).lookups == ()
+
+
+def test_before_75_8_2_every_lookup_misses_it_but_its_entry_points_are_seen() -> None:
+    entry_points = "[plugins]\nx = m\n"
+    files = installed("oslo_cache-3.10.2", "oslo.cache", entry_points=entry_points)
+    (lookups,) = examine(files, AFFECTED).lookups
+    assert {*lookups.failing} == {
+        *KEY_LOOKUPS,
+        *("require", "get_distribution", "best_match", "load_entry_point"),
+    }
+    assert examine(files, AFFECTED).by_require_only == []
+
+
+def test_excluded_names_and_what_setuptools_brings_along_are_not_looked_up() -> None:
+    vendored = under("setuptools/_vendor", installed("jaraco_text-4.0", "jaraco.text"))
+    tree = MemoryTree(under(SITE, OSLO, FIXED, vendored))
+    found = diagnose(tree, [SITE], excluded=lambda name: name == "oslo.cache")
+    assert found.lookups == ()
+
+
+@pytest.mark.parametrize("stem", ["foo.bar-1.0", "Foo.Bar-1.0", "FOO.bar-1.0"])
+@pytest.mark.parametrize("setuptools", [AFFECTED, FIXED])
+def test_what_every_lookup_finds_is_not_reported(stem: str, setuptools: Files) -> None:
+    assert examine(installed(stem, "Foo.Bar"), setuptools).lookups == ()
+    assert kinds(installed(stem, "Foo.Bar"), setuptools) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "setuptools", "broken"),
+    [("1.0.1", FIXED, True), ("1.0.1", AFFECTED, True), ("2.0.0", FIXED, False)],
+)
+def test_a_program_that_is_known_to_fail_breaks_the_environment(
+    version: str, setuptools: Files, *, broken: bool
+) -> None:
+    plug = installed("acme_plug-1.0", "acme.plug", entry_points="[z3c.autoinclude.plugin]\nt = p\n")
+    loader = installed(f"plone.autoinclude-{version}", "plone.autoinclude")
+    diagnosis = examine(plug, OSLO, loader, setuptools)
+    assert [(each.name, each.affects) for each in diagnosis.programs] == (
+        [("plone.autoinclude", ("acme.plug",))] if broken else []
+    )
+    assert examine(OSLO, loader, setuptools).programs == ()
+    assert diagnosis.broken is (broken or setuptools is AFFECTED)
+
+
+def test_a_name_whose_metadata_has_other_separators_is_told_apart() -> None:
+    files = (
+        installed("acme_core-1.0", "acme-core"),
+        installed("user-1.0", "user", ["acme.core"]),
+    )
+    (unresolvable,) = examine(*files, AFFECTED).unresolvable
+    assert unresolvable.misspelled == ("acme.core",)
+    assert unresolvable.hidden == ("acme.core",)
+    (unresolvable,) = examine(OSLO, installed("u-1.0", "u", ["oslo-cache"]), AFFECTED).unresolvable
+    assert unresolvable.name == "oslo.cache"
+    assert unresolvable.misspelled == ()
+    assert examine(*files, FIXED).unresolvable == ()
+
+
+# --- the environment's own Python ---------------------------------------------------------------
+
+
+def test_markers_are_evaluated_for_the_platform_of_the_image() -> None:
+    requires = ["no; platform_machine == 'aarch64'", "nor; sys_platform == 'win32'"]
+    tree = MemoryTree(under(SITE, installed("a-1.0", "a", requires), FIXED))
+    missing = {
+        platform: [each.missing for each in diagnose(tree, [SITE], platform=platform).unresolvable]
+        for platform in ("linux/arm64", "linux/arm64/v8", "linux/amd64", "windows/amd64")
+    }
+    assert missing == {
+        "linux/arm64": [("no",)],
+        "linux/arm64/v8": [("no",)],
+        "linux/amd64": [],
+        "windows/amd64": [("nor",)],
+    }
+
+
+@pytest.mark.parametrize(("machine", "missing"), [(b"\xb7\0", 1), (b"\x3e\0", 0), (b"\0\0", 0)])
+def test_markers_are_evaluated_for_the_machine_of_the_interpreter(
+    machine: bytes, missing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(machine="x86_64"))
+    requires = ["no; platform_machine == 'aarch64'"]
+    files = under(SITE, installed("a-1.0", "a", requires), FIXED)
+    files["bin/python3"] = b"\x7fELF" + b"\0" * 14 + machine
+    assert len(diagnose(MemoryTree(files), [SITE]).unresolvable) == missing
+
+
+def test_the_distributions_in_the_standard_library_of_pypy_are_installed() -> None:
+    """PyPy has a `cffi.dist-info` there, without a version in its name and without RECORD."""
+    site = "lib/pypy3.9/site-packages"
+    tree = MemoryTree(
+        {
+            **under(f"v/{site}", installed("a-1.0", "a", ["cffi>=1"]), FIXED),
+            "v/pyvenv.cfg": "home = /usr/bin\n",
+            "usr/lib/pypy3.9/os.py": "",
+            "usr/lib/pypy3.9/cffi.dist-info/METADATA": metadata("cffi", "1.15.1"),
+        }
+    )
+    diagnosis = diagnose(tree, [f"v/{site}"])
+    assert (diagnosis.unresolvable, diagnosis.unreadable) == ((), ())
+    assert diagnosis.distributions == 2
+
+
 # --- trees --------------------------------------------------------------------------------------
 
 
@@ -457,7 +582,7 @@ def test_every_kind_of_tree_is_diagnosed_alike(tmp_path: Path) -> None:
     )
     in_memory = diagnose(MemoryTree(files))
     assert in_memory.site_packages == (SITE,)
-    assert len(in_memory.findings) == 4
+    assert len(in_memory.findings) == 3
     assert len(in_memory.unresolvable) == 4
     assert diagnose(ZipTree(write_zip(files, tmp_path / "tree.zip"))) == in_memory
     assert diagnose(DiskTree(str(write(files, tmp_path / "disk")))) == in_memory

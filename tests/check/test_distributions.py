@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,11 +13,13 @@ from uvshim.check import distributions
 from uvshim.check.distributions import Distribution, NoVersionError, RequireError
 from uvshim.rename import names
 
+Order = Callable[[str], Any]
 
-def found(files: Files, *, newest_first: bool = False, nested: bool = False) -> list[Distribution]:
+
+def found(files: Files, *, order: Order | None = None, nested: bool = False) -> list[Distribution]:
     """Return the distributions at the entry `site` of a search path that has those files below."""
     tree = MemoryTree({f"site/{name}": content for name, content in files.items()})
-    return list(distributions.find(tree, "site", newest_first=newest_first, nested=nested))
+    return list(distributions.find(tree, "site", order=order, nested=nested))
 
 
 def only(files: Files) -> Distribution:
@@ -123,7 +127,7 @@ def test_an_egg_info_may_be_a_file_and_an_empty_directory_is_nothing() -> None:
     tree = MemoryTree({"site/a-1.dist-info/METADATA": "", "site/b-1.dist-info": ""})
     tree.children["site/c-1.dist-info"] = set()
     tree.children["site"].add("c-1.dist-info")
-    keys = [each.key for each in distributions.find(tree, "site", newest_first=False, nested=False)]
+    keys = [each.key for each in distributions.find(tree, "site", nested=False)]
     assert keys == ["a"]
 
 
@@ -139,7 +143,7 @@ def test_an_egg_counts_where_it_is_an_entry_itself_or_one_looks_inside_of_entrie
         ("zipped", "site/zipped-2.egg"),
     ]
     tree = MemoryTree({f"site/{name}": content for name, content in files.items()})
-    (egg,) = distributions.find(tree, "site/a-1.egg", newest_first=False, nested=False)
+    (egg,) = distributions.find(tree, "site/a-1.egg", nested=False)
     assert (egg.key, egg.version) == ("a", "1")
 
 
@@ -151,7 +155,7 @@ def test_an_egg_link_leads_to_a_directory_and_never_in_a_circle() -> None:
             "src/b.egg-link": "../site\n",
         }
     )
-    look = functools.partial(distributions.find, tree, "site", newest_first=False)
+    look = functools.partial(distributions.find, tree, "site")
     assert [each.location for each in look(nested=True)] == ["src"]
     assert list(look(nested=False)) == []
 
@@ -162,7 +166,11 @@ def test_of_two_versions_older_releases_of_setuptools_see_the_newer_one_first() 
     assert [each.version for each in found(eggs)] == ["10.0", "2.0"]  # as the alphabet has it
     eggs = {ten: "", nine: "", "a-2.0.dist-info/METADATA": ""}
     assert [each.version for each in found(eggs)] == ["1.10", "1.9", "2.0"]
-    assert [each.version for each in found(eggs, newest_first=True)] == ["2.0", "1.10", "1.9"]
+    assert [each.version for each in found(eggs, order=distributions.by_version)] == [
+        "2.0",
+        "1.10",
+        "1.9",
+    ]
 
 
 def test_a_version_is_parsed_if_it_is_one() -> None:

@@ -6,9 +6,9 @@ import io
 import json
 from typing import Any
 
-import pytest
-
 from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Finding, Unreadable, Unresolvable
+from uvshim.check.known_programs import AffectedProgram
+from uvshim.check.lookups import Lookups
 from uvshim.check.output import as_json, as_text
 from uvshim.check.report import Gate, Report
 from uvshim.environments.environment import Environment
@@ -89,14 +89,14 @@ def test_what_is_wrong_is_said_first_and_then_what_follows_and_what_to_do() -> N
     )
     assert text(one).splitlines() == [
         "/opt/app: broken (265 distributions, setuptools 75.8.0)",
-        "  3 things wrong with dist-info directories",
+        "  3 problems with dist-info directories",
         f"    normalized-name oslo.cache==3.10.2: oslo_cache-3.10.2.dist-info → {NORMALIZED.expected}",
         "    misnamed a.b==1.0: a.b-info.dist-info → a.b-1.0.dist-info",
         "    stale-record c==1.0: c-1.0.dist-info",
         "  pkg_resources.require() fails for 2 distributions",
         "    oslo.cache==3.10.2 itself",
         "    magnum==20.0.0 needs oslo.cache, nowhere",
-        "  Entry points of these, which a plugin loader may drop without a word",
+        "  Their entry points, which a plugin loader may drop without an error",
         "    magnum.drivers: k8s_a, k8s_b",
         "    console_scripts: magnum-api",
         "  hint: uvshim fix /opt/app",
@@ -117,7 +117,7 @@ def test_what_the_names_are_not_to_blame_for_is_said_apart_and_breaks_only_what_
     lines = text(report(**facts)).splitlines()
     assert lines == [
         "/opt/app: ok (265 distributions, setuptools 75.8.0)",
-        "  pkg_resources.require() fails for 4 distributions, whatever the names (see --strict)",
+        "  pkg_resources.require() fails for 4 distributions for other reasons (see --strict)",
         "    a==1 needs b, which is not installed",
         "    c==1 needs d, e, which are not installed",
         "    f==1 VersionConflict: g 1.0 is installed",
@@ -144,23 +144,85 @@ def test_a_long_list_is_cut_unless_everything_is_asked_for() -> None:
     assert "more" not in text(many(10), everything=True)
 
 
-@pytest.mark.parametrize(
-    ("setuptools", "said"), [("80.9.0", "has no trouble with"), (None, "is not there to miss")]
-)
-def test_normalized_names_that_break_nothing_are_only_counted(
-    setuptools: str | None, said: str
-) -> None:
-    lines = text(report(NORMALIZED, setuptools=setuptools, affected=False)).splitlines()
+def test_normalized_names_are_only_counted_without_a_pkg_resources() -> None:
+    lines = text(report(NORMALIZED, setuptools=None, affected=False)).splitlines()
     assert lines[0].startswith("/opt/app: ok (")
-    assert lines[1:] == [f"  1 normalized name, which the pkg_resources of this environment {said}"]
+    assert lines[1:] == ["  1 normalized name is harmless here: there is no pkg_resources"]
+
+
+def test_what_only_require_finds_is_named_with_the_lookups_that_fail() -> None:
+    failing = ("by_key", "in Requirement")
+    facts: dict[str, Any] = {
+        "affected": False,
+        "setuptools": "81.0.0",
+        "lookups": (
+            Lookups("oslo.cache", "3.10.2", failing),
+            Lookups("a.b", "1", failing),
+            Lookups("broken", "1", ("require",)),
+        ),
+    }
+    lines = [
+        "  pkg_resources finds 2 distributions by require() only (see --strict)",
+        "    by_key, in Requirement not for oslo.cache and a.b",
+    ]
+    one = report(NORMALIZED, **facts)
+    assert text(one).splitlines() == [
+        "/opt/app: ok (265 distributions, setuptools 81.0.0)",
+        *lines,
+    ]
+    strict = report(NORMALIZED, **facts, gate=Gate(strict=True))
+    assert text(strict).splitlines() == [
+        "/opt/app: broken (265 distributions, setuptools 81.0.0)",
+        *lines,
+        "  hint: uvshim fix /opt/app",
+    ]
+
+
+def test_a_program_that_is_known_to_fail_is_named_with_what_fails() -> None:
+    program = AffectedProgram("plone.autoinclude", "1.0.1", "project_name", "cannot load", ("a.b",))
+    one = report(NORMALIZED, affected=False, setuptools="81.0.0", programs=(program,))
+    assert text(one).splitlines() == [
+        "/opt/app: broken (265 distributions, setuptools 81.0.0)",
+        "  1 installed program known to fail because of a name",
+        "    plone.autoinclude==1.0.1 cannot load a.b",
+        "  hint: uvshim fix /opt/app",
+    ]
+
+
+def test_where_no_rename_helps_the_report_says_why_and_what_does() -> None:
+    missing = Unresolvable("user", "1", ("acme.core",), (), misspelled=("acme.core",))
+    why = (
+        "No rename helps acme.core: METADATA spells this name with other separators than user. "
+        "Setuptools 75.8.2 to 81 find it"
+    )
+    assert text(report(unresolvable=(missing,))).splitlines() == [
+        "/opt/app: broken (265 distributions, setuptools 75.8.0)",
+        "  pkg_resources.require() fails for 1 distribution",
+        "    user==1 needs acme.core",
+        f"  {why}",
+        "  hint: uvpip install --prefix /opt/app 'setuptools>=75.8.2,<82'",
+    ]
+
+
+def test_an_empty_environment_is_not_called_ok() -> None:
+    one = report(distributions=0, setuptools=None, affected=False)
+    assert text(one) == "/opt/app: empty (0 distributions, no setuptools)\n"
+    assert not one.broken
+    assert report(distributions=0, setuptools=None, gate=Gate(strict=True)).broken
+    assert not report(distributions=0, image="oci:app", gate=Gate(strict=True)).broken
+
+
+def test_a_ghost_has_no_arrow() -> None:
+    ghost = finding("ghost", "a.b", "a_b-1.0.dist-info", "a.b-1.0.dist-info")
+    assert "    ghost a.b==1.0: a_b-1.0.dist-info\n" in text(report(ghost))
 
 
 def test_what_is_left_out_is_counted_for_each_place_that_says_so() -> None:
     gate = Gate((("UVSHIM_EXCLUDE", ["a.*", "oslo.cache"]), ("/src/uvshim.toml", ["x.y"])))
     one = report(gate=gate, excluded=(NORMALIZED, MISNAMED, INHERITED))
     assert text(one).splitlines()[1:] == [
-        "  2 directories with something wrong are left out by UVSHIM_EXCLUDE",
-        "  1 directory with something wrong is left out by `exclude` in `/src/uvshim.toml`",
+        "  2 directories with a problem are excluded by UVSHIM_EXCLUDE",
+        "  1 directory with a problem is excluded by `exclude` in `/src/uvshim.toml`",
     ]
 
 
@@ -168,7 +230,7 @@ def test_a_directory_of_which_nothing_can_be_said_is_named_with_the_reason() -> 
     one = report(unreadable=(Unreadable(f"{SITE}/a-1.dist-info", "it has no METADATA"),))
     assert text(one).splitlines() == [
         "/opt/app: broken (265 distributions, setuptools 75.8.0)",
-        "  dist-info directories that say nothing",
+        "  dist-info directories that cannot be read",
         f"    {SITE}/a-1.dist-info: it has no METADATA",
     ]
 

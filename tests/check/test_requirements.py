@@ -22,7 +22,7 @@ def requirements() -> Requirements:
 def distribution(name: str, text: str) -> distributions.Distribution:
     """Return the distribution whose metadata file `name` holds `text`."""
     tree = MemoryTree({f"site/{name}": text})
-    (one,) = distributions.find(tree, "site", newest_first=False, nested=True)
+    (one,) = distributions.find(tree, "site", nested=True)
     return one
 
 
@@ -55,12 +55,27 @@ def test_what_is_not_a_requirement_is_refused(requirements: Requirements, line: 
         requirements.parse(line)
 
 
-def test_a_specifier_outside_pep_440_is_taken_to_be_met_where_it_was_no_error() -> None:
-    lenient = Requirements(MARKERS, lenient=True)
-    one = lenient.parse("pytz>2004d; sys_platform == 'linux'")
-    assert (one.name, str(one.specifier), one.marker) == ("pytz", "", 'sys_platform == "linux"')
+def test_before_packaging_22_there_are_specifiers_outside_pep_440() -> None:
+    old = Requirements(MARKERS, lenient=True)
+    one = old.parse("pytz>2004d,>=1; sys_platform == 'linux'")
+    assert (one.name, str(one.specifier), one.old) == ("pytz", ">=1", ((">", "2004d"),))
+    assert one.marker == "sys_platform == 'linux'"
+
+
+@pytest.mark.parametrize("line", ["a b", "a~=1", "a>=1.0,", "a===b; sys_platform == 'linux'"])
+def test_before_packaging_22_some_requirements_are_refused(line: str) -> None:
     with pytest.raises(RequireError, match=distributions.INVALID_REQUIREMENT):
-        lenient.parse("a b")
+        Requirements(MARKERS, lenient=True).parse(line)
+
+
+def test_before_packaging_22_extras_are_compared_as_they_are_written() -> None:
+    old = Requirements(MARKERS, lenient=True)
+    marker = old.parse("a; extra == 'A_b'")
+    assert old.applies(marker, ("A_b",))
+    assert not old.applies(marker, ("a_b",))
+    assert Requirements(MARKERS, lenient=False).parse("a; extra == 'A_b'").marker
+    with pytest.raises(RequireError, match=distributions.TYPE_ERROR):
+        old.applies(old.parse("a; 'x' == extra"), ("",))
 
 
 @pytest.mark.parametrize(
@@ -111,13 +126,13 @@ def test_the_sections_of_an_egg_are_extras_and_markers(requirements: Requirement
 
 
 def test_a_marker_applies_for_one_of_the_extras_or_for_none(requirements: Requirements) -> None:
-    assert requirements.applies(requirements.parse("a"), ())
-    assert requirements.applies(requirements.parse("a; sys_platform == 'linux'"), ())
+    assert requirements.applies(requirements.parse("a"), ("",))
+    assert requirements.applies(requirements.parse("a; sys_platform == 'linux'"), ("",))
     assert not requirements.applies(requirements.parse("a; sys_platform == 'win32'"), ("x",))
     for_extra = requirements.parse("a; extra == 'x'")
     assert requirements.applies(for_extra, ("y", "x"))
     assert not requirements.applies(for_extra, ("y",))
-    assert not requirements.applies(for_extra, ())
+    assert not requirements.applies(for_extra, ("",))
 
 
 def test_a_marker_that_cannot_be_evaluated_ends_in_the_exception_of_packaging(
@@ -125,7 +140,7 @@ def test_a_marker_that_cannot_be_evaluated_ends_in_the_exception_of_packaging(
 ) -> None:
     one = requirements.parse("a; python_version ~= 'banana'")
     with pytest.raises(RequireError, match="UndefinedComparison"):
-        requirements.applies(one, ())
+        requirements.applies(one, ("",))
 
 
 def test_a_kernel_whose_release_is_not_a_version_is_no_traceback(
@@ -139,4 +154,4 @@ def test_a_kernel_whose_release_is_not_a_version_is_no_traceback(
     one = requirements.parse("a; platform_release >= '20.0'")
     monkeypatch.setattr(Marker, "evaluate", refuse)
     with pytest.raises(RequireError, match="InvalidVersion"):
-        requirements.applies(one, ())
+        requirements.applies(one, ("",))

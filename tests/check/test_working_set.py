@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 
 from tests.corpus import Files, MemoryTree, installed, installed_pkg_resources, metadata, write
 from uvshim.check.distributions import NOT_FOUND
-from uvshim.check.working_set import Dialect, WorkingSet
+from uvshim.check.working_set import WorkingSet
 from uvshim.environments.search_path import search_path
 from uvshim.environments.tree import DiskTree
+from uvshim.rename.setuptools import PkgResources
 
 PYTHON = ".".join(map(str, sys.version_info[:3]))
 MARKERS = {"python_version": PYTHON.rpartition(".")[0], "python_full_version": PYTHON}
-OF_75_8_0 = Dialect.of((75, 8, 0))
+OF_75_8_0 = PkgResources((75, 8, 0))
 
 
-def model(*entries: Path | str, dialect: Dialect = OF_75_8_0) -> WorkingSet:
-    return WorkingSet(DiskTree(), map(str, entries), dialect, MARKERS)
+def model(*entries: Path | str, pkg_resources: PkgResources = OF_75_8_0) -> WorkingSet:
+    return WorkingSet(DiskTree(), map(str, entries), pkg_resources, MARKERS)
 
 
 def assert_agreement(directory: Path, names: set[str]) -> None:
@@ -308,7 +309,7 @@ def test_an_old_packaging_of_the_environment_takes_any_specifier(
         files |= installed(f"packaging-{packaging}", "packaging")
     write(files, tmp_path)
     assert model(tmp_path).require("a").error == error
-    assert model(tmp_path, dialect=Dialect.of((70, 3, 0))).require("a").error is not None
+    assert model(tmp_path, pkg_resources=PkgResources((70, 3, 0))).require("a").error is not None
 
 
 def test_an_egg_link_that_leads_to_itself_ends(tmp_path: Path) -> None:
@@ -374,12 +375,12 @@ def test_a_normalized_name_is_found_from_75_8_2_on() -> None:
         ((75, 8, 2), None),
         ((81,), None),
     ):
-        working_set = WorkingSet(tree, ["s"], Dialect.of(release), MARKERS)
+        working_set = WorkingSet(tree, ["s"], PkgResources(release), MARKERS)
         assert working_set.require("oslo.cache").error == error, release
 
 
 def test_a_dotted_name_is_found_in_dashes_from_62_on() -> None:
     tree = MemoryTree({"s/oslo.cache-1.dist-info/METADATA": metadata("oslo.cache")})
     for release, error in (((61, 3, 1), NOT_FOUND), ((62,), None), ((75, 8, 1), None)):
-        working_set = WorkingSet(tree, ["s"], Dialect.of(release), MARKERS)
+        working_set = WorkingSet(tree, ["s"], PkgResources(release), MARKERS)
         assert working_set.require("oslo-cache").error == error, release

@@ -57,6 +57,7 @@ def test_check_prints_its_findings_as_json_for_programs(
         "version": "1.2",
         "path": str(broken.site_packages / "zope_deferred-1.2.dist-info"),
         "expected": "zope.deferred-1.2.dist-info",
+        "owner": "",
     }
     unresolvable = {each["name"]: each["missing"] for each in environment["unresolvable"]}
     assert set(unresolvable) == {"simple", "zope.deferred", "XStatic-JQuery.TableSorter"}
@@ -82,9 +83,10 @@ def test_check_examines_several_environments_and_fails_for_one(
     empty = make_venv("empty")
     done = run(uvshim, "check", empty.path, broken.path)
     assert done.returncode == 1
-    assert f"{empty.path}: ok" in done.stdout
+    assert f"{empty.path}: empty" in done.stdout
     assert f"{broken.path}: broken" in done.stdout
     assert run(uvshim, "check", empty.path).returncode == 0
+    assert run(uvshim, "check", "--strict", empty.path).returncode == 1
 
 
 def test_check_without_a_name_examines_the_environment_that_uv_would_use(
@@ -219,7 +221,7 @@ def test_what_require_refuses_whatever_the_names_is_always_shown(
         done = run(uvshim, "check", *options, refusing.path)
         assert done.returncode == 0
         assert f"{refusing.path}: ok (" in done.stdout
-        assert "fails for 2 distributions, whatever the names (see --strict)" in done.stdout
+        assert "fails for 2 distributions for other reasons (see --strict)" in done.stdout
         assert "careless==1.0 needs nowhere, which is not installed" in done.stdout
         assert (
             "modern==1.0 VersionConflict: plain-name>=4 is required, and 3.0 is installed"
@@ -248,8 +250,8 @@ def test_what_is_excluded_is_counted_with_where_that_stands(
     done = run(uvshim, "check", broken.path, UVSHIM_EXCLUDE="xstatic-*")
     assert done.returncode == 0
     assert done.stdout.splitlines()[1:] == [
-        "  1 directory with something wrong is left out by UVSHIM_EXCLUDE",
-        f"  1 directory with something wrong is left out by `exclude` in `{tmp_path}/uvshim.toml`",
+        "  1 directory with a problem is excluded by UVSHIM_EXCLUDE",
+        f"  1 directory with a problem is excluded by `exclude` in `{tmp_path}/uvshim.toml`",
     ]
     done = run(uvshim, "check", "--format", "json", broken.path, UVSHIM_EXCLUDE="*")
     (environment,) = json.loads(done.stdout)["environments"]

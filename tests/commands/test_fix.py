@@ -82,7 +82,7 @@ def test_a_ghost_is_named_with_the_command_that_brings_its_code_back(
     assert run(uv, "pip", "uninstall", "zope.deferred").returncode == 0
     done = run(uvshim, "fix", broken.path)
     assert done.returncode == 3
-    assert "whose code is gone" in done.stderr
+    assert "but its code is gone" in done.stderr
     assert run(uvshim, "check", broken.path).returncode == 1
     follow_hints(run, uvshim, broken, offline)
     assert run(uvshim, "check", broken.path).returncode == 0
@@ -171,7 +171,7 @@ def test_fix_says_what_it_leaves_out(run: Run, uvshim: Path, broken: Venv, tmp_p
     done = run(uvshim, "fix", broken.path, UVSHIM_EXCLUDE="*")
     assert done.stderr.splitlines() == [
         f"Nothing to fix in `{broken.path}`",
-        "2 directories with something wrong are left out by UVSHIM_EXCLUDE",
+        "2 directories with a problem are excluded by UVSHIM_EXCLUDE",
     ]
 
 
@@ -218,6 +218,9 @@ def test_what_another_package_manager_owns_is_left_and_named(
 ) -> None:
     (info,) = broken.site_packages.glob("zope_deferred-*.dist-info")
     (info / "INSTALLER").write_text(f"{owner}\n")
+    checked = run(uvshim, "check", broken.path)
+    assert checked.returncode == 1
+    assert f"{info.name}, which {owner} owns: uvshim leaves it alone\n" in checked.stdout
     before = tree(info)
     for options in (["--dry-run"], []):
         done = run(uvshim, "fix", *options, broken.path)

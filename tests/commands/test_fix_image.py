@@ -65,7 +65,7 @@ def test_what_no_rename_helps_is_named_and_the_rest_is_mended(
     assert done.returncode == 3
     assert " ~ oslo.cache==1.0\n" in done.stderr
     assert (
-        "zope.deferred-1.0.dist-info` is left of zope.deferred, whose code is gone" in done.stderr
+        "zope.deferred-1.0.dist-info` belongs to zope.deferred, but its code is gone" in done.stderr
     )
     assert list(index(tmp_path / "new")) == ["1"]
     again = run(uvshim, "fix", f"oci:{tmp_path}/new:1", "--output", f"oci:{tmp_path}/new:2")
@@ -167,7 +167,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "no such tag": (["oci:{}:no", "--output", "oci:new:1"], "there is no image `no` in it"),
     "an environment": ([".", "--output", "oci:new:1"], "`.` is not an image"),
-    "nothing": (["--output", "oci:new:1"], "there is none to mend"),
+    "nothing": (["--output", "oci:new:1"], "none is named"),
 }
 
 

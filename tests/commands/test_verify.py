@@ -25,7 +25,7 @@ def verified(run: Run, uvshim: Path, venv: Venv) -> None:
     """See that all is well in `venv`, and every file what RECORD says."""
     done = run(uvshim, "check", "--verify", venv.path)
     assert done.returncode == 0, done.stdout
-    assert "  Every file is what RECORD says\n" in done.stdout
+    assert "  All files are as RECORD lists them\n" in done.stdout
     assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
 
 
@@ -81,7 +81,7 @@ def test_what_was_changed_removed_and_added_is_told_and_shuts_the_gate(
     assert done.returncode == 1
     assert done.stdout.splitlines()[0].startswith(f"{broken.path}: broken (")
     assert done.stdout.splitlines()[1:5] == [
-        "  3 distributions not as RECORD says",
+        "  3 distributions with files that differ from RECORD",
         "    plain_name==3.0: missing plain_name/__init__.py",
         "    simple==4.0: changed simple/__init__.py",
         "    zope.deferred==1.2: not in RECORD zope.deferred-1.2.dist-info/extra",

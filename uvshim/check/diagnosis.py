@@ -1,19 +1,27 @@
-"""What is wrong with the names of the distributions in an environment, and what follows from it.
+"""The problems with distributions' names in an environment, and their consequences.
 
 Everything is read through a `Tree`, and nothing of the environment is imported or run. What costs
-time is done only where it can matter: a tree in which no directory can have a wrong name, and no
-pkg_resources that would stumble over one, is told from its listing alone.
+time is skipped where it cannot matter: if no directory can have a wrong name, and there is no
+pkg_resources that such a name would break, the listing is enough.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import required
-from uvshim.check.distributions import NOT_FOUND, by_project_name, metadata_in
+from uvshim.check import entry_points, known_programs, required
+from uvshim.check import lookups as lookups_of
+from uvshim.check.distributions import (
+    METADATA_LIMIT,
+    NOT_FOUND,
+    by_project_name,
+    metadata_in,
+)
+from uvshim.check.lookups import REQUIRE, Lookups
 from uvshim.environments import environment, interpreter
 from uvshim.environments.search_path import search_path
 from uvshim.rename import names, plan, record, setuptools
@@ -24,26 +32,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from uvshim.check.distributions import Installed
+    from uvshim.check.known_programs import AffectedProgram
     from uvshim.check.required import Spelling
     from uvshim.check.working_set import WorkingSet
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
 
-# What can be wrong with a directory beside what `plan` names: no rename puts that right.
+# What can be wrong with a directory beside what `plan` names. No rename fixes it.
 GHOST = "ghost"
 DUPLICATE = "duplicate"
+
+# The groups whose entry points are scripts.
+SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
 
 # What is read at most of a file that has no header to stop at. The longest real RECORD has a tenth.
 _FILE_LIMIT = 64 * 1024 * 1024
 
 
 class Finding(NamedTuple):
-    """Something wrong with one dist-info directory."""
+    """A problem with one dist-info directory."""
 
     kind: str
     """`normalized-name`: pkg_resources looks for a name with dots, and the directory's has none.
 
-    `misnamed`: the name part, or the version part, of its name is neither the one nor the other.
+    `misnamed`: the name part, or the version part, of its name is not valid.
     `stale-record`: its RECORD lists files of its own under another dist-info directory.
     `ghost`: of the files that RECORD lists outside of dist-info directories, none exists.
     `duplicate`: there is another dist-info directory of this distribution beside it.
@@ -55,6 +67,8 @@ class Finding(NamedTuple):
     """The path of the directory in the tree."""
     expected: str
     """The name that the directory should have."""
+    owner: str = ""
+    """The package manager that owns the directory, so that nobody else may rename it."""
 
 
 class Unresolvable(NamedTuple):
@@ -68,7 +82,9 @@ class Unresolvable(NamedTuple):
     absent: tuple[str, ...]
     """Those of `missing` that are not installed under any spelling: no wrong name is the cause."""
     excluded: tuple[str, ...] = ()
-    """Those of `missing` that are to be left alone: their wrong names are meant."""
+    """Those of `missing` that keep their wrong names on purpose."""
+    misspelled: tuple[str, ...] = ()
+    """Those of `missing` whose METADATA has other separators: no rename makes them found."""
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -85,11 +101,11 @@ class Failure(NamedTuple):
     error: str
     """The exception's name: `VersionConflict`, `InvalidVersion`, `UnknownExtra`, …"""
     reason: str = ""
-    """What led to it, as a clause; empty where the exception's name has to do."""
+    """What led to it, as a clause; may be empty."""
 
 
 class EntryPoint(NamedTuple):
-    """An entry point of an unresolvable distribution: a plugin that may be dropped in silence."""
+    """An entry point of an unresolvable distribution: a plugin that may be dropped silently."""
 
     group: str
     name: str
@@ -97,14 +113,14 @@ class EntryPoint(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A dist-info directory of which nothing can be said, and why: a clause after "because"."""
+    """A dist-info directory that cannot be read, and why: a clause after "because"."""
 
     path: str
     reason: str
 
 
 class Diagnosis(NamedTuple):
-    """All that was found out about one environment."""
+    """The result for one environment."""
 
     site_packages: tuple[str, ...]
     distributions: int
@@ -123,6 +139,10 @@ class Diagnosis(NamedTuple):
     """What would be among `findings` if the names of its distributions were not excluded."""
     spellings: tuple[Spelling, ...] = ()
     """Names that are needed under a spelling by which they are not found: before setuptools 62."""
+    lookups: tuple[Lookups, ...] = ()
+    """The lookups of pkg_resources that fail, for each distribution in `site_packages`."""
+    programs: tuple[AffectedProgram, ...] = ()
+    """What is known to use one of these lookups."""
 
     @property
     def wrong(self) -> list[Finding]:
@@ -130,7 +150,7 @@ class Diagnosis(NamedTuple):
         return [one for one in self.findings if self.matters(one)]
 
     def matters(self, finding: Finding) -> bool:
-        """Say whether `finding` breaks something here.
+        """Return True if `finding` breaks something here.
 
         A normalized name breaks nothing where no pkg_resources fails to find it.
         """
@@ -140,6 +160,11 @@ class Diagnosis(NamedTuple):
     def harmless(self) -> int:
         """How many normalized names there are that break nothing."""
         return len(self.findings) - len(self.wrong)
+
+    @property
+    def by_require_only(self) -> list[Lookups]:
+        """The distributions that `require` finds and another lookup does not."""
+        return [one for one in self.lookups if REQUIRE not in one.failing]
 
     @property
     def hidden(self) -> list[Unresolvable]:
@@ -155,7 +180,7 @@ class Diagnosis(NamedTuple):
     @property
     def broken(self) -> bool:
         """Whether a name, a directory or a RECORD is wrong in a way that matters."""
-        return bool(self.wrong or self.hidden or self.unreadable)
+        return bool(self.wrong or self.hidden or self.unreadable or self.programs)
 
 
 def diagnose(
@@ -163,6 +188,7 @@ def diagnose(
     site_packages: Sequence[str] | None = None,
     *,
     python: str | None = None,
+    platform: str | None = None,
     excluded: Callable[[str], bool] = lambda _: False,
 ) -> Diagnosis:
     """Examine the environment in `tree` that has the directories `site_packages`.
@@ -170,13 +196,13 @@ def diagnose(
     `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
     them those in the usual places of a virtual environment, a prefix or the tree itself are taken.
     `python` is the version of its Python, as in ``3.12.1``; without one it is read from the tree
-    (`interpreter.version_of` says how). What is wrong with a directory whose project name is
-    `excluded` is told apart.
+    (`interpreter.version_of` says how). `platform` is that of an image, as in ``linux/arm64``.
+    Problems of directories whose project name is `excluded` are reported separately.
 
-    Raises nothing for what is in the tree, whatever that is.
+    Raises nothing, whatever is in the tree.
     """
     places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
-    model = _Model(tree, places, python)
+    model = _Model(tree, places, python, platform)
     return model.consequences(_diagnosis(tree, places, model, excluded), excluded)
 
 
@@ -187,14 +213,14 @@ def diagnose_directories(
     excluded: Callable[[str], bool] = lambda _: False,
     known: Mapping[str, Plan] | None = None,
 ) -> Diagnosis:
-    """Examine the dist-info directories as `diagnose` does, and them alone.
+    """Examine only the dist-info directories, as `diagnose` does.
 
-    What pkg_resources makes of them, which takes most of the time, is not looked at: nothing is
-    `unresolvable` then, and there are no `failures`. Directories whose plan is `known` by their
-    path are not read again, unless names depend on how others spell them.
+    This skips the lookups of pkg_resources, which take most of the time: there is nothing
+    `unresolvable` then, and there are no `failures` and no `lookups`. Directories whose plan is
+    `known` by their path are not read again, unless names depend on how others spell them.
     """
     places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
-    return _diagnosis(tree, places, _Model(tree, places, None), excluded, known)
+    return _diagnosis(tree, places, _Model(tree, places), excluded, known)
 
 
 def _diagnosis(
@@ -204,7 +230,7 @@ def _diagnosis(
     excluded: Callable[[str], bool],
     known: Mapping[str, Plan] | None = None,
 ) -> Diagnosis:
-    """Return what the directories themselves tell."""
+    """Return what the directories themselves show."""
     unreadable: list[Unreadable] = []
     findings: list[Finding] = []
     left_out: list[Finding] = []
@@ -246,9 +272,9 @@ class _Directory(NamedTuple):
 
     path: str
     plan: Plan | None
-    """What would be done with it; None, where nothing can be known of it."""
+    """The plan for it; None if it cannot be read."""
     fault: str
-    """Why that is so, where it matters."""
+    """Why it cannot be read, if that matters."""
     has_twin: bool
     """There is another directory of the same distribution beside it."""
 
@@ -284,25 +310,32 @@ def _directories(
 def _findings(tree: Tree, directory: _Directory, wanted: Plan) -> Iterator[Finding]:
     """Yield what is wrong with `directory`, by the plan `wanted` for it and what is beside it.
 
-    Of two directories of one distribution only one can keep its name: nothing is said of it.
+    A directory whose code is gone is nothing but that. Of two directories of one distribution only
+    one can keep its name, so nothing is said about the names.
     """
-    kinds = [DUPLICATE] if directory.has_twin else [*wanted.wrong]
+    kinds = (DUPLICATE,) if directory.has_twin else wanted.wrong
     if (kinds or "." in wanted.name) and _is_ghost(tree, wanted):
-        kinds.append(GHOST)
+        kinds = (GHOST,)
+    about = (wanted.name, wanted.version, wanted.path, wanted.directory, wanted.owner)
     for kind in kinds:
-        yield Finding(kind, wanted.name, wanted.version, wanted.path, wanted.directory)
+        yield Finding(kind, *about)
 
 
 def _is_ghost(tree: Tree, wanted: Plan) -> bool:
-    """Say whether RECORD lists code and all of it is gone."""
+    """Return True if RECORD lists code and all of it is gone."""
     place = posixpath.dirname(wanted.path)
     lists_code = False
     for path in wanted.record.paths() if wanted.record else ():
         if not record.split(path)[0].endswith(names.SUFFIX):
             lists_code = True
-            if tree.is_file(posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))):
+            if tree.is_file(_inside(place, path)):
                 return False
     return lists_code
+
+
+def _inside(place: str, path: str) -> str:
+    """Return where a RECORD in `place` has the file `path`."""
+    return posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))
 
 
 # --- the environment ------------------------------------------------------------------------------
@@ -311,7 +344,7 @@ def _is_ghost(tree: Tree, wanted: Plan) -> bool:
 def site_packages_in(tree: Tree) -> list[str]:
     """Return the site-packages directories in the usual places of `tree`, or its root itself."""
     usual = environment.usual_site_packages("", tree.names)
-    # A tree does not say which of two paths is a link. Two that list the same are one.
+    # A tree does not know which of two paths is a link. Two with the same names are one.
     return environment.existing(
         usual, tree.is_directory, lambda path: frozenset(tree.names(path))
     ) or ["."]
@@ -321,13 +354,20 @@ def site_packages_in(tree: Tree) -> list[str]:
 
 
 class _Model:
-    """The pkg_resources of an environment. What it sees is looked for when it is asked for."""
+    """The pkg_resources of an environment. It looks at distributions once they are needed."""
 
-    def __init__(self, tree: Tree, places: Sequence[str], python: str | None) -> None:
-        """Find out which one it is; `python` is the version of its Python, if that is known."""
+    def __init__(
+        self,
+        tree: Tree,
+        places: Sequence[str],
+        python: str | None = None,
+        platform: str | None = None,
+    ) -> None:
+        """Find its release; `python` is the version of its Python, if that is known."""
         self._tree = tree
         self._places = places
         self._python = python
+        self._platform = platform
         self.setuptools, self.pkg_resources = setuptools.imported_from(
             tree, search_path(tree, places)
         )
@@ -337,7 +377,9 @@ class _Model:
         from uvshim.check.working_set import WorkingSet
 
         python = self._python or interpreter.version_of(self._tree, self._places)
-        return WorkingSet.in_environment(self._tree, self._places, self.pkg_resources, python)
+        return WorkingSet.in_environment(
+            self._tree, self._places, self.pkg_resources, python, self._platform
+        )
 
     @functools.cached_property
     def _projects(self) -> dict[str, Installed]:
@@ -360,40 +402,85 @@ class _Model:
         return tuple(required.unfound(self._working_set, self._projects, renames))
 
     def consequences(self, diagnosis: Diagnosis, excluded: Callable[[str], bool]) -> Diagnosis:
-        """Return `diagnosis` with what `require` says of every distribution."""
+        """Return `diagnosis` with the lookups that fail, for every distribution."""
         if not self.pkg_resources.exists:
             return diagnosis
-        installed = {names.normalized(name) for name in self._projects}
-        unresolvable, failures = [], []
-        for name, version, _ in self._projects.values():
+        unresolvable, failures, lookups = [], [], []
+        for project in self._projects.values():
+            name, version, _ = project
             error, missing, reason, _ = self._working_set.require(name)
             if error == NOT_FOUND:
-                absent = tuple(one for one in missing if names.normalized(one) not in installed)
-                meant = tuple(one for one in missing if one not in absent and excluded(one))
-                unresolvable.append(Unresolvable(name, version, missing, absent, meant))
+                unresolvable.append(self._unresolvable(name, version, missing, excluded))
             elif error is not None:
                 failures.append(Failure(name, version, error, reason))
+            if posixpath.dirname(project.metadata) in self._places and not excluded(name):
+                failing = lookups_of.failing(
+                    self._working_set, project, self._spelled, requires=error is None
+                )
+                lookups += [Lookups(name, version, failing)] if failing else []
         return diagnosis._replace(
             unresolvable=tuple(unresolvable),
             entry_points=tuple(
                 EntryPoint(group, entry, one.name)
                 for one in unresolvable
-                for group, entry in _entry_points(self._tree, self._projects[one.name].metadata)
+                for group, entry in self._entry_points(one.name)
             ),
             failures=tuple(failures),
+            lookups=tuple(lookups),
+            programs=tuple(
+                known_programs.affected(
+                    self._projects.values(),
+                    lookups,
+                    lambda name: {group for group, _ in self._entry_points(name)},
+                )
+            ),
         )
 
+    def _unresolvable(
+        self,
+        name: str,
+        version: str,
+        missing: tuple[str, ...],
+        excluded: Callable[[str], bool],
+    ) -> Unresolvable:
+        absent, meant, misspelled = [], [], []
+        for one in missing:
+            same = self._spelled.get(names.normalized(one))
+            if same is None:
+                absent.append(one)
+            elif excluded(one):
+                meant.append(one)
+            elif self.pkg_resources.finds_every_spelling and names.key_of(one) not in same:
+                misspelled.append(one)
+        return Unresolvable(name, version, missing, tuple(absent), tuple(meant), tuple(misspelled))
 
-def _entry_points(tree: Tree, directory: str) -> Iterator[tuple[str, str]]:
-    """Yield the group and the name of each entry point in the metadata `directory`.
+    @functools.cached_property
+    def _spelled(self) -> dict[str, set[str]]:
+        """The keys by which each installed name is found if its directory is right."""
+        spelled: dict[str, set[str]] = {}
+        for name in self._projects:
+            plain = names.normalized(name)
+            spelled.setdefault(plain, set()).update({plain, names.key_of(name)})
+        return spelled
 
-    The format is that of the "Entry points" specification: sections and ``name = object``.
-    """
-    content = tree.read(f"{directory}/entry_points.txt", _FILE_LIMIT) or b""
-    group = ""
-    for line in map(str.strip, content.decode("utf-8", "replace").splitlines()):
-        name, equals, _ = line.partition("=")
-        if line.startswith("[") and line.endswith("]"):
-            group = line[1:-1].strip()
-        elif equals and group and not line.startswith(("#", ";")):
-            yield group, name.strip()
+    def _entry_points(self, name: str) -> Iterator[tuple[str, str]]:
+        """Yield group and name of each entry point of the distribution `name`.
+
+        A script counts only if its file imports pkg_resources: those of uv and pip do not.
+        """
+        directory = self._projects[name].metadata
+        content = self._tree.read(f"{directory}/entry_points.txt", METADATA_LIMIT) or b""
+        for group, entry in entry_points.listed(content.decode("utf-8", "replace")):
+            if group not in SCRIPTS or self._asks_pkg_resources(directory, entry):
+                yield group, entry
+
+    def _asks_pkg_resources(self, directory: str, script: str) -> bool:
+        """Return True if the file of `script`, which RECORD in `directory` lists, imports it."""
+        content = self._tree.read(f"{directory}/RECORD", _FILE_LIMIT) or b""
+        place = posixpath.dirname(directory)
+        with contextlib.suppress(record.RecordError):
+            for path, _, _ in record.elements(content):
+                if posixpath.basename(path) in {script, f"{script}-script.py"}:
+                    code = self._tree.read(_inside(place, path), METADATA_LIMIT) or b""
+                    return b"pkg_resources" in code
+        return False

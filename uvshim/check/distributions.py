@@ -1,8 +1,8 @@
 """The distributions that pkg_resources sees in a tree, known by the names of files.
 
-What pkg_resources (pypa/setuptools) takes for a distribution's name and version stands in the name
-of its directory or file, not in METADATA. Directories of dist-info and egg-info, files of egg-info,
-eggs and egg-links are all distributions to it. Nothing here imports or runs anything of the tree.
+pkg_resources (pypa/setuptools) reads a distribution's name and version from the name of its
+directory or file, not from METADATA. Directories of dist-info and egg-info, files of egg-info, eggs
+and egg-links are all distributions to it. Nothing in the tree is imported or run.
 """
 
 from __future__ import annotations
@@ -15,30 +15,42 @@ from uvshim.environments.environment import is_dist_info
 from uvshim.rename import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from packaging.version import Version
 
     from uvshim.environments.tree import Tree
 
+    _Precedence = tuple[bool, Version | tuple[str, ...]]
+    _Order = list[_Precedence]
+
 # What is read of one metadata file at most. The longest real ones have a third of it.
 METADATA_LIMIT = 1024 * 1024
 
-# A field (RFC 5322, 2.2), and the header, which ends where something else stands. Two searches take
-# a quarter of the time of a look at each line.
+# A field (RFC 5322, 2.2), and the header, which ends at the first line that is neither a field nor
+# its continuation. Two searches take a quarter of the time of a look at each line.
 _FIELD = re.compile(r"^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _HEADER = re.compile(r"(?:[ \t].*\n)*(?:[!-9;-~]*:.*(?:\n[ \t].*)*\n?)*")
 
-# NAME, NAME-VERSION or NAME-VERSION-pyX.Y, whatever follows. A name ends at the first `-`.
-_FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+))?)?", re.IGNORECASE)
+# NAME, NAME-VERSION, NAME-VERSION-pyX.Y or NAME-VERSION-pyX.Y-PLATFORM, whatever follows. A name
+# ends at the first `-`.
+_FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+)(?:-(.+))?)?)?", re.IGNORECASE)
+
+# The parts of versions outside PEP 440, and how their words are compared.
+_VERSION_PART = re.compile(r"([0-9]+|[a-z]+|\.|-)")
+_WORDS = {"pre": "c", "preview": "c", "-": "final-", "rc": "c", "dev": "@"}
+_VALID_BEGINNING = re.compile(r"v?((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*)", re.IGNORECASE)
 
 _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
 
 # The exceptions that `require` ends in.
 NOT_FOUND = "DistributionNotFound"
 FILE_NOT_FOUND = "FileNotFoundError"
+IMPORT_ERROR = "ImportError"
+INDEX_ERROR = "IndexError"
 INVALID_REQUIREMENT = "InvalidRequirement"
 INVALID_VERSION = "InvalidVersion"
+TYPE_ERROR = "TypeError"
 UNDECODABLE = "UnicodeDecodeError"
 UNKNOWN_EXTRA = "UnknownExtra"
 UNREADABLE = "ValueError"
@@ -77,15 +89,16 @@ class Distribution:
         self.kind = kind
         self._tree = tree
         match = _FILE_NAME.match(stem)
-        name, version, python = match.groups("") if match else ("Unknown", "", "")
-        self.key = names.key_of(name)
-        self.python = python
+        found = match.groups("") if match else ("Unknown", "", "", "")
+        name, version, self.python, self.platform = found
+        self.project_name = names.safe_name(name)
+        self.key = self.project_name.lower()
         self._version_in_name = version
         self._version: str | None = None
         self._fields: list[tuple[str, str]] | None = None
 
     def read(self, name: str) -> str | None:
-        """Return the text of the metadata file `name`; None if there is none.
+        """Return the text of the metadata file `name`; None if it does not exist.
 
         Raises `RequireError` where pkg_resources could not decode it.
         """
@@ -116,7 +129,7 @@ class Distribution:
         return self._version
 
     def requirement_lines(self) -> Iterator[tuple[str, str]]:
-        """Yield every requirement that is written down, as a section and a line.
+        """Yield every requirement in the metadata, as a section and a line.
 
         In a dist-info directory there are no sections; the line says everything. In the
         requires.txt of an egg a section is an extra, a marker after a colon, or both, and it may
@@ -227,19 +240,26 @@ def _eggs_at(tree: Tree, entry: str) -> list[str]:
 
 
 def find(
-    tree: Tree, entry: str, *, newest_first: bool, nested: bool, within: tuple[str, ...] = ()
+    tree: Tree,
+    entry: str,
+    *,
+    nested: bool,
+    order: Callable[[str], _Order] | None = None,
+    within: tuple[str, ...] = (),
 ) -> Iterator[Distribution]:
     """Yield the distributions at `entry` of the search path, in the order of pkg_resources.
 
     `nested` is how its `Environment` looks and its `WorkingSet` does not: eggs inside of `entry`
-    count, and what an egg-link leads to. `within` are the entries this one was reached from.
+    count, and what an egg-link leads to. `order` is what file names are sorted by, the greatest
+    first (`by_version` or `by_any_version`); None: alphabetically. `within` are the entries this
+    one was reached from.
     """
     if entry.lower().endswith(".egg") and (egg := _egg(tree, entry)):
         yield egg
         return
     names = sorted(name for name in tree.names(entry) if name.lower().endswith(_SUFFIXES))
-    if newest_first:
-        names.sort(key=_by_version, reverse=True)
+    if order is not None:
+        names.sort(key=order, reverse=True)
     for name in names:
         path = f"{entry}/{name}"
         stem, suffix = posixpath.splitext(name)
@@ -250,16 +270,14 @@ def find(
         elif kind == ".egg-link":
             if nested and entry not in within and (target := _link_target(tree, path)):
                 reached = (*within, entry)
-                yield from find(
-                    tree, target, newest_first=newest_first, nested=True, within=reached
-                )
+                yield from find(tree, target, nested=True, order=order, within=reached)
         elif _is_metadata(tree, path):
             # A name that is nothing but a suffix is one without a suffix to `splitext`.
             yield Distribution(tree, entry, stem if kind else "", path, kind or ".egg")
 
 
 def _is_metadata(tree: Tree, path: str) -> bool:
-    """Say whether the ``.dist-info`` or ``.egg-info`` at `path` is one: no empty directory is."""
+    """Return True if the ``.dist-info`` or ``.egg-info`` at `path` is not an empty directory."""
     if tree.is_directory(path):
         return tree.is_file(f"{path}/METADATA") or bool(tree.names(path))  # the first is cheaper
     return path.lower().endswith(".egg-info")
@@ -285,17 +303,66 @@ def _link_target(tree: Tree, path: str) -> str | None:
     return None
 
 
-def _by_version(name: str) -> list[Version]:
+def by_version(name: str) -> _Order:
     """Return what setuptools before 66 sorted file names by: each part as a version, or as 0."""
     from packaging.version import Version
 
+    parts = (parsed_version(part) for part in _parts(name))
+    return [(True, part or Version("0")) for part in parts]
+
+
+def by_any_version(name: str) -> _Order:
+    """Return what setuptools before 59.1.1 sorted file names by: each part as any version."""
+    return [precedence(part) for part in _parts(name)]
+
+
+def _parts(name: str) -> list[str]:
     stem, suffix = posixpath.splitext(name)
-    parts = (parsed_version(part) for part in (*stem.split("-"), suffix))
-    return [part or Version("0") for part in parts]
+    return [*stem.split("-"), suffix]
+
+
+def precedence(version: str) -> _Precedence:
+    """Return what versions are sorted by where those outside PEP 440 are accepted."""
+    parsed = parsed_version(version)
+    return (True, parsed) if parsed is not None else (False, old_precedence(version))
+
+
+def old_precedence(version: str) -> tuple[str, ...]:
+    """Return what setuptools before 66 sorts a `version` outside PEP 440 by.
+
+    Numbers are compared as such, words alphabetically; a word up to `final` marks a pre-release.
+    """
+    parts: list[str] = []
+    for part in [*_VERSION_PART.split(version.lower()), "final"]:
+        word = _WORDS.get(part, part)
+        if not word or word == ".":
+            continue
+        if word[0].isdigit():
+            parts.append(word.zfill(8))
+            continue
+        while word < "final" and parts and parts[-1] == "*final-":
+            parts.pop()
+        while parts and parts[-1] == "00000000":
+            parts.pop()
+        parts.append(f"*{word}")
+    return tuple(parts)
+
+
+def replaced_version(version: str) -> str:
+    """Return the version that setuptools from 67.5.1 on uses in place of an invalid `version`.
+
+    This is a development release of its valid beginning: ``1.0ubuntu1`` becomes
+    ``1.0.dev0+sanitized.ubuntu1``.
+    """
+    match = _VALID_BEGINNING.match(version)
+    begin = match[1] if match else "0"
+    rest = version[len(begin) :] if match else version
+    rest = re.sub(r"\.[^A-Za-z0-9]+", ".", re.sub(r"[^A-Za-z0-9.]+", "-", rest)).strip(".-")
+    return f"{begin}.dev0+{f'sanitized.{rest}'.strip('.')}"
 
 
 def parsed_version(version: str) -> Version | None:
-    """Return `version` as packaging reads it, or None if it is not one of PEP 440."""
+    """Return `version` as packaging reads it, or None if it does not conform to PEP 440."""
     from packaging.version import InvalidVersion, Version
 
     try:

@@ -1,4 +1,4 @@
-"""What `uvshim check` says: for people, what is wrong first; for programs, all of it."""
+"""The output of `uvshim check`: for people, problems first; for programs, everything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from uvshim.check.diagnosis import DUPLICATE, GHOST, Unresolvable
+from uvshim.check.diagnosis import DUPLICATE, GHOST, SCRIPTS, Unresolvable
 from uvshim.check.distributions import parsed_version
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable, quoted
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
@@ -25,11 +25,11 @@ SCHEMA = 1
 # How many lines of one kind are shown without -v.
 _SHOWN = 8
 
-# How many names stand in one line.
+# How many names are in one line.
 _NAMED = 3
 
-# What `uvshim fix` fixes, and so is not a finding after it.
-_MENDABLE = (MISNAMED, NORMALIZED_NAME, STALE_RECORD)
+# The kinds of findings that `uvshim fix` fixes.
+_FIXABLE = (MISNAMED, NORMALIZED_NAME, STALE_RECORD)
 
 # --- for programs ---------------------------------------------------------------------------------
 
@@ -47,7 +47,7 @@ def as_json(reports: Iterable[Report], **more: Any) -> str:
 
 
 def environment_as_json(report: Report) -> dict[str, Any]:
-    """Return what is said of one environment, as what the module `json` takes."""
+    """Return what is reported of one environment, as an object for the module `json`."""
     found = report.diagnosis
 
     def plain(one: Finding) -> dict[str, Any]:
@@ -74,6 +74,9 @@ def environment_as_json(report: Report) -> dict[str, Any]:
         if report.differences is None
         else [{**one._asdict(), "path": report.outside(one.path)} for one in report.differences],
         "spellings": [one._asdict() for one in found.spellings],
+        "empty": report.empty,
+        "lookups": [one._asdict() for one in found.lookups],
+        "programs": [one._asdict() for one in found.programs],
         "excluded": [
             {**plain(one), "by": report.gate.source_of(one.name)} for one in found.excluded
         ],
@@ -84,14 +87,16 @@ def environment_as_json(report: Report) -> dict[str, Any]:
 
 
 def as_text(report: Report, style: Style, *, everything: bool) -> str:
-    """Return what is said of one environment: lines, with a line feed each, and none too many.
+    """Return the report on one environment as lines, each with a line feed.
 
-    Of a long list only the beginning is shown, unless `everything` is asked for.
+    Long lists are cut, unless `everything` is true.
     """
     sections = (
         _findings(report.diagnosis, style),
         _hidden(report.diagnosis, style),
         _entry_points(report.diagnosis, style),
+        _programs(report.diagnosis, style),
+        _by_require_only(report.diagnosis, style),
         _spellings(report.diagnosis, style),
         _refused(report.diagnosis, style),
         _unreadable(report),
@@ -109,11 +114,10 @@ def as_text(report: Report, style: Style, *, everything: bool) -> str:
 def _heading(report: Report, style: Style) -> str:
     found = report.diagnosis
     path = printable(report.called)
-    mark = (
-        style.paint(BOLD + ";" + RED, "broken")
-        if report.broken
-        else style.paint(BOLD + ";" + GREEN, "ok")
-    )
+    color, word = (RED, "broken") if report.broken else (GREEN, "ok")
+    if report.empty and not found.broken:
+        color, word = YELLOW, "empty"
+    mark = style.paint(f"{BOLD};{color}", word)
     setuptools = (
         f"setuptools {printable(found.setuptools)}" if found.setuptools else "no setuptools"
     )
@@ -128,11 +132,18 @@ _Section = tuple[str, list[str]]
 def _findings(found: Diagnosis, style: Style) -> _Section:
     lines = [
         f"{style.paint(YELLOW, finding.kind)} {_named(finding, style)}: "
-        f"{printable(os.path.basename(finding.path))}"
-        + ("" if os.path.basename(finding.path) == finding.expected else f" → {finding.expected}")
+        f"{printable(os.path.basename(finding.path))}{_arrow(finding)}"
         for finding in found.wrong
     ]
-    return f"{counted(len(lines), 'thing')} wrong with dist-info directories", lines
+    return f"{counted(len(lines), 'problem')} with dist-info directories", lines
+
+
+def _arrow(finding: Finding) -> str:
+    """Return the name that a rename gives the directory, or why nobody may rename it."""
+    if finding.owner:
+        return f", which {printable(finding.owner)} owns: uvshim leaves it alone"
+    is_due = finding.kind in _FIXABLE and os.path.basename(finding.path) != finding.expected
+    return f" → {finding.expected}" if is_due else ""
 
 
 def _hidden(found: Diagnosis, style: Style) -> _Section:
@@ -155,12 +166,33 @@ def _entry_points(found: Diagnosis, style: Style) -> _Section:
         f"{style.paint(CYAN, printable(group))}: {', '.join(map(printable, sorted(entries)))}"
         for group, entries in sorted(groups.items(), key=lambda item: _importance(item[0]))
     ]
-    return "Entry points of these, which a plugin loader may drop without a word", lines
+    return "Their entry points, which a plugin loader may drop without an error", lines
 
 
 def _importance(group: str) -> tuple[bool, str]:
-    """Return where a group stands: plugins before the scripts, which seldom ask pkg_resources."""
-    return group in {"console_scripts", "gui_scripts"}, group
+    """Return what groups are sorted by: plugins before scripts."""
+    return group in SCRIPTS, group
+
+
+def _programs(found: Diagnosis, style: Style) -> _Section:
+    lines = [
+        f"{style.paint(BOLD, printable(each.name))}=={printable(each.version)} "
+        f"{each.consequence} {_listed(each.affects)}"
+        for each in found.programs
+    ]
+    return f"{counted(len(lines), 'installed program')} known to fail because of a name", lines
+
+
+def _by_require_only(found: Diagnosis, style: Style) -> _Section:
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for each in found.by_require_only:
+        alike.setdefault(each.failing, []).append(each.name)
+    lines = [
+        f"{style.paint(YELLOW, ', '.join(failing))} not for {_listed(names)}"
+        for failing, names in alike.items()
+    ]
+    number = counted(len(found.by_require_only), "distribution")
+    return f"pkg_resources finds {number} by require() only (see --strict)", lines
 
 
 def _spellings(found: Diagnosis, style: Style) -> _Section:
@@ -170,12 +202,12 @@ def _spellings(found: Diagnosis, style: Style) -> _Section:
         + ("spells it" if len(each.by) == 1 else "spell it")
         for each in found.spellings
     ]
-    title = "No directory has two names, and setuptools before 62 finds each name one way only"
+    title = "Setuptools before 62 finds each directory by one spelling only"
     return title, lines
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Return `names` for people; of many the first, and a count."""
+    """Return `names` for people: if there are many, the first ones and a count."""
     shown = list(map(printable, names))
     if len(shown) > _NAMED + 1:
         shown[_NAMED:] = [f"{len(shown) - _NAMED} more"]
@@ -185,7 +217,7 @@ def _listed(names: Sequence[str]) -> str:
 def _refused(found: Diagnosis, style: Style) -> _Section:
     lines = [f"{_named(each, style)} {printable(_refusal(each))}" for each in found.refused]
     number = counted(len(lines), "distribution")
-    return f"pkg_resources.require() fails for {number}, whatever the names (see --strict)", lines
+    return f"pkg_resources.require() fails for {number} for other reasons (see --strict)", lines
 
 
 def _refusal(each: Unresolvable | Failure) -> str:
@@ -200,7 +232,7 @@ def _unreadable(report: Report) -> _Section:
         f"{printable(report.outside(each.path))}: {printable(each.reason)}"
         for each in report.diagnosis.unreadable
     ]
-    return "dist-info directories that say nothing", lines
+    return "dist-info directories that cannot be read", lines
 
 
 def _differences(report: Report, style: Style) -> _Section:
@@ -216,11 +248,11 @@ def _differences(report: Report, style: Style) -> _Section:
         )
         for path in paths
     ]
-    return f"{counted(len(differing), 'distribution')} not as RECORD says", lines
+    return f"{counted(len(differing), 'distribution')} with files that differ from RECORD", lines
 
 
 def _cut(section: _Section, *, everything: bool) -> Iterator[str]:
-    """Yield the lines of a `section`, indented; of a long one the first, and a count."""
+    """Yield the lines of a `section`, indented; if there are many, the first ones and a count."""
     title, lines = section
     if not lines:
         return
@@ -234,18 +266,31 @@ def _cut(section: _Section, *, everything: bool) -> Iterator[str]:
 
 def _notes(report: Report, style: Style) -> Iterator[str]:
     found = report.diagnosis
-    if found.harmless:
+    if found.harmless and not (found.lookups or found.programs):
         names = counted(found.harmless, "normalized name")
-        why = "has no trouble with" if found.setuptools else "is not there to miss"
-        yield style.paint(DIM, f"  {names}, which the pkg_resources of this environment {why}")
+        verb = "is" if found.harmless == 1 else "are"
+        yield style.paint(DIM, f"  {names} {verb} harmless here: there is no pkg_resources")
     if report.differences == ():
-        yield style.paint(DIM, "  Every file is what RECORD says")
-    for line in left_out(report):
+        yield style.paint(DIM, "  All files are as RECORD lists them")
+    for line in (*_misspelled(found), *left_out(report)):
         yield f"  {style.paint(YELLOW, line)}"
 
 
+def _misspelled(found: Diagnosis) -> Iterator[str]:
+    """Yield for which names no rename helps, and why."""
+    required_by: dict[str, list[str]] = {}
+    for each in found.hidden:
+        for name in each.misspelled:
+            required_by.setdefault(name, []).append(each.name)
+    for name, by in required_by.items():
+        yield (
+            f"No rename helps {printable(name)}: METADATA spells this name with other separators "
+            f"than {_listed(by)}. Setuptools 75.8.2 to 81 find it"
+        )
+
+
 def left_out(report: Report) -> Iterator[str]:
-    """Yield how many directories with something wrong are left out by which file or variable."""
+    """Yield how many directories with a problem each file or variable excludes."""
     sources: dict[str, set[str]] = {}
     for finding in filter(report.diagnosis.matters, report.diagnosis.excluded):
         where = report.gate.source_of(finding.name) or ""
@@ -254,25 +299,32 @@ def left_out(report: Report) -> Iterator[str]:
         number = counted(len(paths), "directory", "directories")
         source = f"`exclude` in `{printable(where)}`" if os.sep in where else where
         verb = "is" if len(paths) == 1 else "are"
-        yield f"{number} with something wrong {verb} left out by {source}"
+        yield f"{number} with a problem {verb} excluded by {source}"
 
 
 def _remedies(report: Report, style: Style) -> Iterator[str]:
-    """Yield the commands that fix what is wrong, `fix` first."""
+    """Yield the commands that fix the problems, `fix` first."""
     found = report.installation
-    mendable = {
-        os.path.dirname(each.path) for each in report.diagnosis.wrong if each.kind in _MENDABLE
-    }
-    inherited = sorted(mendable.intersection(found.inherited))
-    own = [found.path] if mendable - set(inherited) else []
+    directories = {os.path.dirname(each.path) for each in _fixable(report)}
+    inherited = sorted(directories.intersection(found.inherited))
+    own = [found.path] if directories - set(inherited) else []
     commands = [f"uvshim fix {quoted(report.outside(path))}" for path in own + inherited]
     if report.image is not None:
-        commands = list(_fixing(report.image)) if mendable else []
+        commands = list(_fix_of_image(report.image)) if directories else []
     for command in commands + reinstalls(report):
         yield f"  {style.label(CYAN, 'hint')} {command}"
 
 
-def _fixing(image: str) -> Iterator[str]:
+def _fixable(report: Report) -> list[Finding]:
+    """Return the findings that `fix` fixes, and that matter here."""
+    found = report.diagnosis
+    # From setuptools 75.8.2 on, a normalized name breaks only what does not ask by `require`.
+    counts = found.programs or (report.gate.strict and found.by_require_only)
+    concerned = found.findings if counts else found.wrong
+    return [each for each in concerned if each.kind in _FIXABLE and not each.owner]
+
+
+def _fix_of_image(image: str) -> Iterator[str]:
     """Yield the command that fixes `image`, if it has a tag from which another can be made.
 
     An archive is not modified, so its fixed image goes to a new one.
@@ -296,27 +348,29 @@ def _fixing(image: str) -> Iterator[str]:
 def reinstalls(report: Report) -> list[str]:
     """Return the commands that help where no rename does.
 
-    They resolve duplicates, ghosts and spellings of which one is not found, and bring back what was
-    changed. Only an installer can: the code has to come back, or one of two has to go with its
-    code, or a pkg_resources is needed that finds every spelling. In an image they are to be run
-    inside of it.
+    They resolve duplicates, ghosts and spellings that are not found, and restore changed files.
+    Only an installer can do this: files are missing, or one of two distributions has to go with
+    its files, or a newer pkg_resources is needed. For an image, run them inside it.
     """
+    found = report.diagnosis
     versions: dict[str, list[str]] = {}
-    for finding in report.diagnosis.findings:
+    for finding in found.findings:
         if finding.kind in {DUPLICATE, GHOST}:
             versions.setdefault(finding.name, []).append(finding.version)
     for each in report.differences or ():
         versions.setdefault(each.name, []).append(each.version)
     command = f"uvpip install {report.installation.option} {quoted(report.installation.path)}"
-    newer = [f"{command} 'setuptools>=62,<82'"] if report.diagnosis.spellings else []
+    newer = [f"{command} 'setuptools>=62,<82'"] if found.spellings else []
+    if any(each.misspelled for each in found.hidden):
+        newer = [f"{command} 'setuptools>=75.8.2,<82'"]
     return newer + [
-        f"{command} --no-deps --reinstall " + quoted(f"{name}=={max(found, key=_age)}")
-        for name, found in versions.items()
+        f"{command} --no-deps --reinstall " + quoted(f"{name}=={max(given, key=_age)}")
+        for name, given in versions.items()
     ]
 
 
 def _age(version: str) -> Version:
-    """Return what versions are compared by; one that is none counts as the oldest."""
+    """Return what versions are compared by; an invalid one counts as the oldest."""
     from packaging.version import Version
 
     return parsed_version(version) or Version("0.dev0")

@@ -1,4 +1,4 @@
-"""What was found out about one environment, and whether a build should end there."""
+"""The result for one environment, and whether a build should stop there."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
     from uvshim.check.verify import Difference
     from uvshim.environments.environment import Environment
 
-# Where patterns of names that are to be left alone stand, and these: see `config.exclusions`.
+# Where patterns of names to leave alone come from, and the patterns: see `config.exclusions`.
 Exclusions = Sequence[tuple[str, list[str]]]
 
 
 class Gate(NamedTuple):
-    """What a person wants a build to end for."""
+    """What should stop a build."""
 
     exclusions: Exclusions = ()
     """The names that do not count."""
     strict: bool = False
-    """What require() refuses, whatever the names, counts too."""
+    """These count too: what require() refuses for other reasons than names, names that only
+    require() finds, and an environment that is empty."""
     verify: bool = False
-    """Files that are not what RECORD says count too."""
+    """Files that differ from RECORD count too."""
 
     def excludes(self, name: str) -> bool:
-        """Say whether the distribution `name` does not count."""
+        """Return True if the distribution `name` does not count."""
         return self.source_of(name) is not None
 
     def source_of(self, name: str) -> str | None:
-        """Return the variable or file that says that the distribution `name` does not count."""
+        """Return the variable or file that excludes the distribution `name`, or None."""
         for where, patterns in self.exclusions:
             if config.matcher(patterns)(name):
                 return where
@@ -42,7 +43,7 @@ class Gate(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What was found out about one installation."""
+    """The result for one installation."""
 
     installation: Environment
     diagnosis: Diagnosis
@@ -54,13 +55,20 @@ class Report(NamedTuple):
     platform: str | None = None
     """That of the image, as in ``linux/amd64``."""
     differences: tuple[Difference, ...] | None = None
-    """The distributions whose files are not what RECORD says; None: nobody has looked."""
+    """The distributions whose files differ from RECORD; None if they were not compared."""
 
     @property
     def broken(self) -> bool:
-        """Whether a build should end here."""
-        refused = self.gate.strict and bool(self.diagnosis.refused)
-        return self.diagnosis.broken or refused or bool(self.differences)
+        """Whether a build should stop here."""
+        found = self.diagnosis
+        is_empty = self.empty and self.image is None  # an image may have empty directories
+        strictly = found.refused or found.by_require_only or is_empty
+        return found.broken or bool(self.differences) or (self.gate.strict and bool(strictly))
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to examine."""
+        return self.diagnosis.distributions == 0 and not self.diagnosis.unreadable
 
     @property
     def called(self) -> str:
@@ -74,13 +82,15 @@ class Report(NamedTuple):
         return path if root is None else os.path.join(root, path.lstrip("/"))
 
 
-def examine(installation: Environment, gate: Gate) -> Report:
-    """Find out what is wrong with the installation `installation`.
+def examine(installation: Environment, gate: Gate, platform: str | None = None) -> Report:
+    """Return the report on `installation`, which is in an image of that `platform`, or in none.
 
     Raises `ImageError` if its files are to be verified and its tree cannot read all of
     them, and OSError if one of them cannot be read.
     """
-    diagnosis = diagnose(installation.tree, installation.visible, excluded=gate.excludes)
+    diagnosis = diagnose(
+        installation.tree, installation.visible, platform=platform, excluded=gate.excludes
+    )
     differences = _verified(installation) if gate.verify else None
     return Report(installation, diagnosis, gate, differences=differences)
 

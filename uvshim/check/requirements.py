@@ -6,12 +6,14 @@ It is imported by the first question that needs it: it takes longer than Python 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from typing import TYPE_CHECKING
 
 from uvshim.check.distributions import (
     INVALID_REQUIREMENT,
+    TYPE_ERROR,
     UNKNOWN_EXTRA,
     RequireError,
 )
@@ -29,17 +31,37 @@ if TYPE_CHECKING:
     ByExtra = dict[str | None, list["Requirement"]]
 
 
+# What packaging before 22 refuses: a comma at the end, `===` without a space behind its version;
+# and what it accepts although PEP 440 does not: a specifier such as ``>=2004d``.
+_REFUSED_BY_OLD = re.compile(r"^[^;]*(?:,[\s)]*(?:;|$)|===\s*[^\s;)]*[;)])")
+_OLD_CLAUSE = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*([^,;\s)]*)\s*")
+_HEAD = re.compile(r"\s*([A-Za-z0-9._-]+\s*(?:\[[^]]*\])?)\s*\(?([^()]*)\)?\s*")
+
+# Markers that ask for an extra: the name of the extra, in this order and the other way round.
+_ASKS_FOR_EXTRA = re.compile(
+    r"""(?<=\bextra)(\s*[=!]=\s*["'])([^"']*)|(["'])([^"']*)(?=["']\s*[=!]=\s*extra\b)"""
+)
+_ASKS_BACKWARDS = re.compile(r"""["']\s*(==|!=|<=|>=|<|>|~=|===|in|not\s+in)\s*extra\b""")
+
+
 class Requirement:
     """One requirement, as it is written."""
 
-    def __init__(self, parsed: Parsed) -> None:
-        """Take over what packaging has `parsed`."""
+    def __init__(
+        self, parsed: Parsed, old: tuple[tuple[str, str], ...] = (), marker: str = ""
+    ) -> None:
+        """Take over what packaging has `parsed`, and the `old` specifiers beside it.
+
+        `marker` is the marker as it is written; without one, as packaging writes it.
+        """
         self.name: str = parsed.name
         self.key = key_of(parsed.name)
         self.extras = tuple(sorted(map(safe_extra, parsed.extras)))
         self.specifier: SpecifierSet = parsed.specifier
-        self.marker = str(parsed.marker) if parsed.marker else ""
-        self.identity = (self.key, parsed.url, self.specifier, self.extras, self.marker)
+        self.old = old
+        """Operators and versions outside PEP 440, for `meets_old`."""
+        self.marker = marker or (str(parsed.marker) if parsed.marker else "")
+        self.identity = (self.key, parsed.url, self.specifier, old, self.extras, self.marker)
         self.first = self
         """The first of all that pkg_resources takes for equal to this one."""
 
@@ -55,7 +77,8 @@ class Requirements:
     def __init__(self, markers: Mapping[str, str], *, lenient: bool) -> None:
         """Evaluate markers with the variables `markers` in place of the running Python's.
 
-        `lenient`: specifiers outside PEP 440 are accepted, as in setuptools before 67.0.0.
+        `lenient`: packaging is older than 22, as in setuptools before 67.0.0. It accepts
+        specifiers outside PEP 440, and compares extras as they are written.
         """
         self._markers = markers
         self._lenient = lenient
@@ -66,10 +89,13 @@ class Requirements:
         self._evaluated: dict[tuple[str, str], bool] = {}
 
     def parse(self, line: str) -> Requirement:
-        """Return the requirement in `line`. Raises `RequireError` if it is none."""
+        """Return the requirement in `line`. Raises `RequireError` if it is not valid."""
         if line not in self._by_line:
-            parsed = self._parsed(line.partition(" #")[0])
-            requirement = Requirement(parsed)
+            parsed, old = self._parsed(line.partition(" #")[0])
+            marker = ""
+            if self._lenient and parsed.marker is not None:  # packaging normalizes extras
+                marker = line.partition(" #")[0].rpartition(";")[2].strip()
+            requirement = Requirement(parsed, old, marker)
             if parsed.marker is not None:
                 self._parsed_markers[requirement.marker] = parsed.marker
             requirement.first = self._by_identity.setdefault(requirement.identity, requirement)
@@ -94,19 +120,20 @@ class Requirements:
         return [extra for extra in self._by_extra(distribution) if extra]
 
     def applies(self, requirement: Requirement, extras: tuple[str, ...]) -> bool:
-        """Say whether the marker of `requirement` holds for one of `extras`, or for none."""
+        """Return True if the marker of `requirement` holds for one of `extras`."""
         marker = requirement.marker
-        return not marker or any(self._holds(marker, extra) for extra in (*extras, ""))
+        return not marker or any(self._holds(marker, extra) for extra in extras)
 
-    def _parsed(self, line: str) -> Parsed:
+    def _parsed(self, line: str) -> tuple[Parsed, tuple[tuple[str, str], ...]]:
         from packaging.requirements import InvalidRequirement
 
-        try:
-            return _as_packaging_reads(line)
-        except InvalidRequirement:
-            if self._lenient and (plain := _without_specifier(line)):
-                return self._parsed(plain)
-            raise RequireError(INVALID_REQUIREMENT) from None
+        if not (self._lenient and _REFUSED_BY_OLD.search(line)):
+            with contextlib.suppress(InvalidRequirement):
+                return _as_packaging_reads(line), ()
+        plain, old = _without_old_specifiers(line) if self._lenient else ("", ())
+        if not old:
+            raise RequireError(INVALID_REQUIREMENT)
+        return self._parsed(plain)[0], old
 
     def _by_extra(self, distribution: Distribution) -> ByExtra:
         if distribution not in self._by_distribution:
@@ -159,8 +186,10 @@ class Requirements:
             from packaging import markers
             from packaging.version import InvalidVersion
 
+            parsed = self._parsed_markers[marker]
+            if self._lenient and "extra" in marker:
+                parsed, extra = _as_written(marker, extra)
             try:
-                parsed = self._parsed_markers[marker]
                 self._evaluated[question] = parsed.evaluate({**self._markers, "extra": extra})
             except (
                 markers.UndefinedComparison,
@@ -173,20 +202,61 @@ class Requirements:
 
 @functools.lru_cache(maxsize=16_384)
 def _as_packaging_reads(line: str) -> Parsed:
-    """Return the requirement in `line`, which nobody changes.
+    """Return the requirement in `line`; it must not be changed.
 
-    One environment asks for a line once, but hundreds of images hold the same distributions.
+    One environment asks for a line once, but hundreds of images contain the same distributions.
     """
     from packaging.requirements import Requirement
 
     return Requirement(line)
 
 
-def _without_specifier(line: str) -> str | None:
-    """Return the requirement in `line` for any version, or None if it has no specifier.
+def _without_old_specifiers(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the requirement in `line` without its specifiers outside PEP 440, and these.
 
-    What a specifier outside PEP 440 was met by is not modelled: it is taken to be met.
+    They are empty if `line` is not a requirement for packaging before 22 either.
     """
     head, semicolon, marker = line.partition(";")
-    match = re.match(r"\s*[A-Za-z0-9._-]+\s*(\[[^]]*\])?(?=\s*[(<>=!~])", head)
-    return None if match is None else f"{match[0]} {semicolon}{marker}"
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        return line, ()
+    kept, old = [], []
+    for clause in match[2].split(","):
+        if _is_specifier(clause):
+            kept.append(clause)
+        elif (found := _OLD_CLAUSE.fullmatch(clause)) is not None:
+            old.append((found[1], found[2]))
+        else:
+            return line, ()
+    return f"{match[1]} {','.join(kept)} {semicolon}{marker}", tuple(old)
+
+
+def _is_specifier(clause: str) -> bool:
+    """Return True if `clause` conforms to PEP 440."""
+    from packaging.specifiers import InvalidSpecifier, Specifier
+
+    try:
+        Specifier(clause)
+    except InvalidSpecifier:
+        return False
+    return True
+
+
+def _as_written(marker: str, extra: str) -> tuple[Marker, str]:
+    """Return `marker` and `extra` so that extras are compared as they are written.
+
+    Encoded, they survive the normalization of packaging from 22 on. Without an extra, older ones
+    compare nothing with it: that fails where the extra comes second. Raises `RequireError` then.
+    """
+    from packaging.markers import Marker
+
+    if not extra and _ASKS_BACKWARDS.search(marker):
+        raise RequireError(TYPE_ERROR)
+    encoded = _ASKS_FOR_EXTRA.sub(
+        lambda found: (found[1] or found[3]) + _encoded(found[2] or found[4] or ""), marker
+    )
+    return Marker(encoded), _encoded(extra) if extra else "none"
+
+
+def _encoded(extra: str) -> str:
+    return f"x{extra.encode().hex()}"

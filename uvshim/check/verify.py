@@ -1,4 +1,4 @@
-"""Whether the files of distributions are what their RECORDs say: there, and as they were installed.
+"""Compare the files of distributions with their RECORDs: missing, changed and unlisted ones.
 
 The format is that of the "Recording installed projects" specification, which `installer` reads.
 """
@@ -9,6 +9,7 @@ import contextlib
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
+from uvshim.environments.environment import dist_infos
 from uvshim.environments.tree import SearchableTree
 from uvshim.rename import names
 from uvshim.rename.record import RecordError, elements
@@ -27,51 +28,50 @@ _NEED_NOT_BE_LISTED = frozenset({"RECORD.jws", "RECORD.p7s"})
 
 @runtime_checkable
 class HashedTree(SearchableTree, Protocol):
-    """A tree that tells what a file holds without handing it out."""
+    """A tree that computes digests of files."""
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
         """Return the digest and the length in bytes of the regular file `path`.
 
-        The digest is as RECORD has it: base64 with the alphabet for URLs, without padding. None:
-        there is no such file. Raises ValueError if `algorithm` is unknown.
+        The digest is as in RECORD: base64 with the alphabet for URLs, without padding. None: the
+        file does not exist. Raises ValueError if `algorithm` is unknown.
         """
 
 
 class Difference(NamedTuple):
-    """A distribution whose files are not what its RECORD says."""
+    """A distribution whose files differ from its RECORD."""
 
     name: str
-    """Its name as METADATA has it; where there is none, as its directory has it."""
+    """Its name in METADATA, or without METADATA the one in the directory's name."""
     version: str
     path: str
     """The path of its dist-info directory in the tree."""
     missing: tuple[str, ...] = ()
-    """What RECORD lists and is not there: paths as RECORD has them."""
+    """Files that RECORD lists and that do not exist: paths as in RECORD."""
     changed: tuple[str, ...] = ()
-    """What is there with another size or hash."""
+    """Files with another size or hash."""
     unlisted: tuple[str, ...] = ()
-    """What lies in the dist-info directory and is not in RECORD."""
+    """Files in the dist-info directory that RECORD does not list."""
     fault: str = ""
-    """Why nothing can be compared, as a clause; empty, if something was."""
+    """Why nothing could be compared, as a clause; may be empty."""
 
 
 def verify(tree: HashedTree, site_packages: Iterable[str]) -> tuple[Difference, ...]:
     """Compare every distribution in the directories `site_packages` with its RECORD.
 
-    Returns those that differ. Bytecode that RECORD lists without a hash need not be there: Python
-    writes it anew.
+    Return those that differ. Bytecode that RECORD lists without a hash need not exist: Python
+    writes it again.
     """
     differences = (
         _compared(tree, place, own)
         for place in site_packages
-        for own in sorted(tree.names(place))
-        if own.endswith(names.SUFFIX) and own[0] != "~"  # which pip has put aside
+        for own in dist_infos(tree.names(place))
     )
     return tuple(one for one in differences if any(one[3:]))
 
 
 def _compared(tree: HashedTree, place: str, own: str) -> Difference:
-    """Return in what the distribution of the dist-info directory `own` differs, if in anything."""
+    """Return how the distribution of the dist-info directory `own` differs from its RECORD."""
     path = f"{place}/{own}"
     name, version = names.split(own)
     metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
@@ -137,7 +137,7 @@ def _differing(
 
 
 def _files(tree: HashedTree, place: str, directory: str) -> Iterator[str]:
-    """Yield what lies below `directory` in `place`, as RECORD would have it."""
+    """Yield the files below `directory` in `place`, as RECORD lists them."""
     directories = tree.directories(f"{place}/{directory}")
     for name in sorted(tree.names(f"{place}/{directory}")):
         inside = f"{directory}/{name}"

@@ -1,4 +1,4 @@
-"""`uvshim check`: say what is broken in environments, and what breaks because of it."""
+"""`uvshim check`: report problems in environments and images, and their consequences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from uvshim.check.report import Gate, Report
     from uvshim.messages import Messages
 
-# The exit code where something is broken.
+# The exit code if something is broken.
 BROKEN = 1
 
 
@@ -33,7 +33,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     if names or options.format == "html":
         return _with_images(reports, names, gate, options, messages)
     sys.stdout.writelines(
-        [as_json(reports)] if options.format == "json" else _told(reports, options)
+        [as_json(reports)] if options.format == "json" else _texts(reports, options)
     )
     sys.stdout.flush()
     return _exit_code(reports)
@@ -46,7 +46,7 @@ def _with_images(
     options: argparse.Namespace,
     messages: Messages,
 ) -> int:
-    """Diagnose the images called `names` as well, and print all of it."""
+    """Diagnose the images called `names` as well, and print everything."""
     from uvshim.commands import images
     from uvshim.images import page
 
@@ -57,14 +57,14 @@ def _with_images(
     elif options.format == "html":
         sys.stdout.write(page.as_html(answers, reports))
     else:
-        sys.stdout.writelines(_told(reports, options))
+        sys.stdout.writelines(_texts(reports, options))
         sys.stdout.writelines(images.as_text(answers, Style(options.color, sys.stdout), options))
     sys.stdout.flush()
     return images.end(answers, messages) or _exit_code(everything)
 
 
-def _told(reports: list[Report], options: argparse.Namespace) -> Iterator[str]:
-    """Yield what is said to people of each environment."""
+def _texts(reports: list[Report], options: argparse.Namespace) -> Iterator[str]:
+    """Yield the text about each environment; with -q only if something is wrong."""
     style = Style(options.color, sys.stdout)
     for each in reports:
         if each.broken or each.diagnosis.refused or not options.quiet:
@@ -76,7 +76,7 @@ def _exit_code(reports: list[Report]) -> int:
 
 
 def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:
-    """Return what is found out about each environment that `words` name."""
+    """Return the report on each environment that `words` name."""
     reports = []
     for found in targets.environments(words, messages):
         for directory in found.on_disk:

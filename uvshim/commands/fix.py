@@ -1,4 +1,4 @@
-"""`uvshim fix`: rename what has a wrong name in environments that exist already."""
+"""`uvshim fix`: rename directories with wrong names in existing environments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
-    """Rename what has a wrong name in every environment, one after the other."""
+    """Fix every environment, one after the other. Return the exit code."""
     words, names = targets.apart(options)
     if names or options.output is not None:
         return _fix_images(words, names, options, messages)
@@ -44,7 +44,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
             found = targets.with_lock(each, supervisor)
             supervisor.end_if_interrupted()
             path = None if options.dry_run else found.lock
-            # To the end: what uv is half way through would look like what is left of something.
+            # Hold the lock to the end: a directory that uv is writing would look like a ghost.
             with uv_lock(path, supervisor.interrupted, messages.waiting):
                 done.append(_fix(found, gate, dry_run=options.dry_run))
             if options.format == "text":
@@ -62,21 +62,21 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
 def _fix_images(
     words: list[str], names: list[str], options: argparse.Namespace, messages: Messages
 ) -> int:
-    """Mend images instead: an environment is changed where it lies, an image never is."""
+    """Fix images instead. An environment is changed in place, an image never is."""
     from uvshim.commands import fix_image
 
     if words and not os.path.lexists(words[0]):
         message = f"`{printable(words[0])}` {targets.refusal(words[0])}"
         raise UvshimError(message)
     if words or not names:
-        what = f"`{printable(words[0])}` is not an image" if words else "there is none to mend"
+        what = f"`{printable(words[0])}` is not an image" if words else "none is named"
         message = f"`--images` and `--output` are for images, and {what}"
         raise UvshimError(message)
     return fix_image.main(names, options, messages)
 
 
 def _fix(found: Environment, gate: Gate, *, dry_run: bool) -> Fixed:
-    """Rename what has a wrong name in `found`, and look at it again."""
+    """Rename the directories with wrong names in `found`, and examine it again."""
     paths = [
         os.path.join(directory, name)
         for directory in found.on_disk
@@ -99,7 +99,7 @@ def _fix(found: Environment, gate: Gate, *, dry_run: bool) -> Fixed:
 
 
 def _as_json(done: Iterable[Fixed], *, dry_run: bool) -> str:
-    """Return what was done as JSON. Keys may be added to the schema, never changed."""
+    """Return the results as JSON. Keys may be added to the schema, never changed."""
     import json
 
     environments = [as_json(each) for each in done]

@@ -1,4 +1,4 @@
-"""What `uvshim fix` did in one environment, of an image too: for people and for programs."""
+"""What `uvshim fix` did in one environment, or in one of an image: for people and programs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class Fixed(NamedTuple):
-    """What was done in one environment, and what is found in it afterwards."""
+    """What was done in one environment, and the report on it afterwards."""
 
     outcome: Outcome
     report: Report
 
     @property
     def rest(self) -> list[tuple[Finding, str]]:
-        """What no rename helps, with the reason: a clause that goes after the path."""
+        """The findings that no rename fixes, with the reason: a clause that follows the path."""
         found = []
         for finding in self.report.diagnosis.wrong:
             if finding.kind == GHOST:
-                found.append((finding, f"is left of {finding.name}, whose code is gone"))
+                found.append((finding, f"belongs to {finding.name}, but its code is gone"))
             elif finding.kind == DUPLICATE:
-                found.append((finding, f"is one of several of {finding.name}"))
+                found.append((finding, f"duplicates {finding.name}"))
         return found
 
     @property
@@ -48,12 +48,12 @@ class Fixed(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether all is well now; after a dry run, whether all can be fixed."""
+        """Whether nothing is wrong any more; after a dry run, whether everything can be fixed."""
         return not self.outcome.left_alone and not self.rest
 
 
 def say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) -> None:
-    """Say what was done in one environment, what is left in it, and which commands help."""
+    """Report what was done in one environment, what is left, and which commands help."""
     outcome, report = fixed
     path = printable(report.called)
     if not outcome.renamed and fixed.complete:
@@ -75,7 +75,7 @@ def say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) 
 
 
 def as_json(fixed: Fixed) -> dict[str, Any]:
-    """Return what was done in one environment, as what the module `json` takes."""
+    """Return what was done in one environment, as an object for the module `json`."""
     report = fixed.report
     return {
         "path": report.outside(report.installation.path),

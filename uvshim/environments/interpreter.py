@@ -21,6 +21,35 @@ _FILE_LIMIT = 64 * 1024
 
 _PATCH_UNKNOWN = "99"
 
+# What `platform.machine()` says on the architectures of images (Go's GOARCH and variant), and for
+# the machines of ELF files, whose number is read as two bytes.
+_MACHINES = {
+    "amd64": "x86_64",
+    "arm64": "aarch64",
+    "arm": "armv7l",
+    "arm/v6": "armv6l",
+    "arm/v5": "armv5tel",
+    "386": "i686",
+    "loong64": "loongarch64",
+}
+_ELF_MACHINES = {
+    b"\x3e\0": "x86_64",
+    b"\xb7\0": "aarch64",
+    b"\x28\0": "armv7l",
+    b"\x03\0": "i686",
+    b"\x15\0": "ppc64le",
+    b"\xf3\0": "riscv64",
+    b"\0\x16": "s390x",
+}
+_FAMILIES = {
+    "i686": {"i386", "i486", "i586", "i686", "x86_64"},
+    "armv7l": {"armv6l", "armv7l", "armv8l", "aarch64"},
+}
+_SYSTEMS = {
+    "linux": {"sys_platform": "linux", "os_name": "posix", "platform_system": "Linux"},
+    "windows": {"sys_platform": "win32", "os_name": "nt", "platform_system": "Windows"},
+}
+
 
 def library(*texts: str) -> str | None:
     """Return the first library, such as ``python3.13t``, that a path or a file name ends in.
@@ -107,11 +136,17 @@ def root_of(site_packages: str) -> str:
     return prefix
 
 
-def markers(python: str, places: Iterable[str]) -> dict[str, str]:
-    """Return the variables of environment markers that follow from a version of Python.
+def markers(
+    tree: Tree, python: str, site_packages: Iterable[str], platform: str | None = None
+) -> dict[str, str]:
+    """Return the variables of environment markers that are known of a Python in `tree`.
 
-    PyPy is recognized by the paths `places`. Those of the platform are the running Python's.
+    `python` is its version, and `site_packages` are the directories that it imports from; PyPy is
+    recognized by their paths. `platform` is that of an image, as in ``linux/arm64``. Without one,
+    the interpreter's file names its machine. Whatever is not returned is this machine's, such as
+    the release of the kernel.
     """
+    places = list(site_packages)
     is_pypy = any("/pypy" in place for place in places)
     return {
         "implementation_name": "pypy" if is_pypy else "cpython",
@@ -119,4 +154,29 @@ def markers(python: str, places: Iterable[str]) -> dict[str, str]:
         "python_version": ".".join(python.split(".")[:2]),
         "python_full_version": python,
         "implementation_version": python,
+        **(_named(platform) if platform else _measured(tree, places)),
     }
+
+
+def _named(platform: str) -> dict[str, str]:
+    """Return the variables that follow from the `platform` of an image (OCI image index)."""
+    system, architecture, *variant = platform.split("/")
+    machine = _MACHINES.get("/".join([architecture, *variant])) or _MACHINES.get(architecture)
+    known = {"platform_machine": machine or architecture}
+    return {**known, **_SYSTEMS[system]} if system in _SYSTEMS else known
+
+
+def _measured(tree: Tree, site_packages: list[str]) -> dict[str, str]:
+    """Return the machine that the interpreter is built for, if that is another than this one.
+
+    A kernel also runs programs for its 32-bit sibling, and they see the kernel's machine.
+    """
+    here = os.uname().machine
+    for path in site_packages:
+        for name in ("python3", "python", library(path)):
+            head = tree.read(os.path.join(root_of(path), "bin", str(name)), 20) or b""
+            machine = _ELF_MACHINES.get(head[18:20]) if head[:4] == b"\x7fELF" else None
+            if machine is not None:
+                runs_here = here in _FAMILIES.get(machine, {machine})
+                return {} if runs_here else {"platform_machine": machine, **_SYSTEMS["linux"]}
+    return {}

@@ -245,7 +245,7 @@ def _examined(image: Image, store: Store, gate: Gate) -> DiagnosedImage:
     platform = str(image.platform) if image.platform else None
     about = (image.reference, image.digest, platform)
     return DiagnosedImage(
-        *about, tuple(_detached(report.examine(each, gate), about) for each in found)
+        *about, tuple(_detached(report.examine(each, gate, platform), about) for each in found)
     )
 
 

@@ -1,11 +1,25 @@
 """What each release of setuptools finds: every version threshold of pkg_resources, once.
 
-| setuptools   | finds `oslo_cache-….dist-info` as `oslo.cache` | finds each spelling |
-| ------------ | ---------------------------------------------- | ------------------- |
-| before 62    | no                                             | no                  |
-| 62 to 75.8.1 | no                                             | yes                 |
-| 75.8.2 to 81 | by `require()` only (pypa/setuptools 4856)     | yes                 |
-| 82 and later | has no pkg_resources                           |                     |
+Each lookup of pkg_resources belongs to one of two groups:
+
+- *requirement lookups*: `require`, `get_distribution`, `load_entry_point`, `Environment.best_match`
+  with a working set. They take any spelling that `WorkingSet.find` knows.
+- *key lookups*: `working_set.by_key[…]`, `Environment()[…]`, `dist in Requirement`,
+  `dist.project_name`. They know only the name in the directory's name.
+
+`iter_entry_points` yields the entry points of every distribution, whatever its directory's name;
+loading one is a requirement lookup. So an installed `oslo.cache` is found:
+
+| setuptools   | in `oslo_cache-….dist-info`                    | in `oslo.cache-….dist-info`     |
+| ------------ | ---------------------------------------------- | ------------------------------- |
+| before 62    | by no lookup as `oslo.cache`                   | by all, as `oslo.cache` only    |
+| 62 to 75.8.1 | by no lookup as `oslo.cache`                   | by all; `oslo-cache`: see below |
+| 75.8.2 to 81 | by requirement lookups (pypa/setuptools 4856)  | by all; `oslo-cache`: see below |
+| 82 and later | has no pkg_resources                           | has no pkg_resources            |
+
+From 62 on (pypa/setuptools 3153) requirement lookups also find the dotted directory as
+`oslo-cache`. Distributions such as `standard-pkg-resources` bring pkg_resources back beside
+setuptools 82: such a copy is recognized by its source.
 
 A run of `uvpip` with nothing to rename may load this module: it imports only `os`.
 """
@@ -21,17 +35,26 @@ if TYPE_CHECKING:
     from uvshim.environments.snapshot import Snapshot
     from uvshim.environments.tree import Tree
 
+_FULL_PYTHON_VERSION = (49,)
+_IGNORES_INVALID_VERSIONS = (59, 1, 1)
 _FINDS_EVERY_SPELLING = (62,)
+_IN_ALPHABETICAL_ORDER = (66,)
+_PEP_440_ONLY = (67,)
+_REPLACES_INVALID_VERSIONS = (67, 5, 1)
+_PUBLIC_VENDORED = (71,)
 _FINDS_NORMALIZED = (75, 8, 2)
 _REMOVED = (82,)
 
-# The last Python that is older than that. Python 3.12 cannot even import an older pkg_resources.
+# The last Python older than 62. Python 3.12 cannot even import an older pkg_resources.
 LAST_PYTHON = (3, 10)
 
-# Tells the release of a pkg_resources without a setuptools by its source: code that each release
-# added. Newest first.
+# Recognize a pkg_resources without a setuptools by its source: code that a release added. Newest
+# first; the source of 67.0 to 67.5.0 is that of 66.1.1.
 _MARKS = (
     (_FINDS_NORMALIZED, b'.replace(".", "-")'),
+    (_PUBLIC_VENDORED, b"'_vendor')) not in sys.path"),
+    (_REPLACES_INVALID_VERSIONS, b"_forgiving_parsed_version"),
+    (_IN_ALPHABETICAL_ORDER, b"in sorted(entries)"),
     (_FINDS_EVERY_SPELLING, b"normalized_to_canonical_keys"),
 )
 _OLDER = (61,)
@@ -39,13 +62,24 @@ _OLDER = (61,)
 # What is read at most of a file, in bytes. The longest real pkg_resources has a hundredth of it.
 _FILE_LIMIT = 16 * 1024 * 1024
 
+# Where the vendored distributions are, relative to the directory of the package pkg_resources.
+_VENDORED = "setuptools/_vendor"
+_VENDORED_BY_BACKPORT = "pkg_resources/_vendor"
+
 
 class PkgResources:
-    """The pkg_resources of one release of setuptools, or the absence of one."""
+    """The pkg_resources of one release of setuptools, or the absence of one.
 
-    def __init__(self, release: tuple[int, ...] | None) -> None:
-        """Take the `release` of setuptools, as in ``(75, 8, 0)``; None: there is no setuptools."""
+    It answers every question whose answer depends on the release.
+    """
+
+    def __init__(self, release: tuple[int, ...] | None, vendored: str = _VENDORED) -> None:
+        """Take the `release` of setuptools, as in ``(75, 8, 0)``; None: there is no setuptools.
+
+        `vendored` is the directory of the distributions that it brings along, from beside it.
+        """
         self.release = release if release is not None and release < _REMOVED else None
+        self._vendored = vendored
 
     @classmethod
     def of_version(cls, version: str) -> PkgResources:
@@ -65,7 +99,15 @@ class PkgResources:
     @classmethod
     def of_source(cls, code: bytes) -> PkgResources:
         """Return the pkg_resources whose ``pkg_resources/__init__.py`` has the content `code`."""
-        return cls(next((release for release, mark in _MARKS if mark in code), _OLDER))
+        release = next((release for release, mark in _MARKS if mark in code), _OLDER)
+        is_backport = b"'pkg_resources', '_vendor'" in code
+        return cls(release, _VENDORED_BY_BACKPORT if is_backport else _VENDORED)
+
+    @classmethod
+    def at(cls, path: str) -> PkgResources:
+        """Return the pkg_resources of the setuptools whose metadata directory is at `path`."""
+        name = os.path.basename(path).removesuffix(".dist-info")
+        return cls.of_version(name.partition("-")[2])
 
     @property
     def exists(self) -> bool:
@@ -74,22 +116,52 @@ class PkgResources:
 
     @property
     def finds_every_spelling(self) -> bool:
-        """Whether a dotted directory is found by each spelling of its name.
+        """Whether requirement lookups find a dotted directory by each spelling of its name.
 
-        True where there is no pkg_resources: nothing can be missed.
+        True if there is no pkg_resources: it cannot miss anything.
         """
         return self.release is None or self.release >= _FINDS_EVERY_SPELLING
 
     @property
     def needs_dots(self) -> bool:
-        """Whether `require()` does not find a dotted name in a normalized directory."""
+        """Whether requirement lookups do not find a dotted name in a normalized directory."""
         return self.release is not None and self.release < _FINDS_NORMALIZED
 
-    @classmethod
-    def at(cls, path: str) -> PkgResources:
-        """Return the pkg_resources of the setuptools whose metadata directory is at `path`."""
-        name = os.path.basename(path).removesuffix(".dist-info")
-        return cls.of_version(name.partition("-")[2])
+    @property
+    def vendored(self) -> str | None:
+        """The directory that importing it adds to `sys.path`, relative to site-packages.
+
+        From 71 on this makes the distributions that setuptools brings along visible.
+        """
+        return self._vendored if self._since(_PUBLIC_VENDORED) else None
+
+    @property
+    def accepts_any_version(self) -> bool:
+        """Whether versions and specifiers outside PEP 440 are accepted."""
+        return not self._since(_PEP_440_ONLY)
+
+    @property
+    def sees_newest_first(self) -> bool:
+        """Whether the newer one of two versions in one directory is active."""
+        return not self._since(_IN_ALPHABETICAL_ORDER)
+
+    @property
+    def sorts_invalid_versions(self) -> bool:
+        """Whether this order knows parts of file names that are not versions; else, all are 0."""
+        return not self._since(_IGNORES_INVALID_VERSIONS)
+
+    @property
+    def needs_valid_versions(self) -> bool:
+        """Whether a single invalid version breaks each look beyond the active distributions."""
+        return self._since(_IN_ALPHABETICAL_ORDER) and not self._since(_REPLACES_INVALID_VERSIONS)
+
+    @property
+    def shortens_python_version(self) -> bool:
+        """Whether its markers read Python 3.10 as Python 3.1."""
+        return not self._since(_FULL_PYTHON_VERSION)
+
+    def _since(self, release: tuple[int, ...]) -> bool:
+        return self.release is not None and self.release >= release
 
 
 def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResources]:
@@ -145,7 +217,7 @@ def missed_names(before: Snapshot, now: Snapshot) -> Iterator[str]:
 
 
 def _name_in(path: str) -> str:
-    """Return the name in the METADATA of the directory `path`, or "" if there is none.
+    """Return the name in the METADATA of the directory `path`, or "".
 
     The field Name is near the beginning. (Opening a pipe must not block.)
     """
