@@ -177,6 +177,16 @@ def test_what_stands_beside_already_is_not_overwritten(tmp_path: Path) -> None:
         assert tree(tmp_path) == before
 
 
+def test_a_file_that_has_the_new_name_is_left_where_it_is(tmp_path: Path) -> None:
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    (tmp_path / "a.b-1.0.dist-info").touch()
+    before = tree(tmp_path)
+    for dry in (True, False):
+        outcome = renamed(one, dry_run=dry)
+        assert outcome == Outcome([], [LeftAlone(str(one), "`a.b-1.0.dist-info` exists already")])
+        assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_an_earlier_installation_of_the_same_version_makes_way(
     tmp_path: Path,

@@ -93,7 +93,7 @@ def _beside(plan: Plan) -> str:
         return ""
     if _is_remnant(plan.path, plan.destination):
         return _ITSELF
-    if not stat.S_ISLNK(there.st_mode) and (_is_later(plan) or _has_made_way(plan)):
+    if stat.S_ISDIR(there.st_mode) and (_is_later(plan) or _has_made_way(plan)):
         return _EARLIER
     message = f"`{plan.directory}` exists already"
     raise ObstacleError(message)
