@@ -19,8 +19,6 @@ _LIBRARY = re.compile(r"((python|pypy|graalpy)(\d+\.\d+)t?)[^/]*(?:/(?:site|dist
 # What is read at most of a file, in bytes.
 _FILE_LIMIT = 64 * 1024
 
-_PATCH_UNKNOWN = "99"
-
 
 def library(*texts: str) -> str | None:
     """Return the first library, such as ``python3.13t``, that a path or a file name ends in.
@@ -42,13 +40,12 @@ def chosen(libraries: Iterable[str | None], name: str) -> str | None:
     """
     wanted, version = library(name), series(name)
     kind = name.rstrip("0123456789.t")
-    present = sorted(set(filter(None, libraries)), key=_age)
+    present = oldest_first(libraries)
     if wanted in present:
         return wanted
     same = [each for each in present if version in {None, series(each)}]
     alike = [each for each in same if kind == each.rstrip("0123456789.t")]
-    best = alike or same
-    return best[-1] if best else wanted
+    return [wanted, *same, *alike][-1]
 
 
 def oldest_first(libraries: Iterable[str | None]) -> list[str]:
@@ -85,7 +82,7 @@ def version_of(tree: Tree, site_packages: Collection[str]) -> str:
             if match is not None and match[1].decode().startswith(f"{found}." if found else ""):
                 return match[1].decode()
     if found:
-        return f"{found}.{_PATCH_UNKNOWN}"
+        return f"{found}.99"
     return ".".join(map(str, sys.version_info[:3]))
 
 
