@@ -157,7 +157,7 @@ def _pip_answer(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> 
 
 
 def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
-    """Return where `uv sync` installs. A uv that cannot be asked stops no command."""
+    """Return likewise where `uv sync` installs."""
     try:
         return question.of_project(uv, choosing, supervisor)
     except (UvshimError, OSError):
@@ -170,13 +170,12 @@ def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
     if interpreter:
         yield from _of_interpreter(interpreter, supervisor)[:1]
     if uv := _uv():
-        yield from _existing(_project_answer(uv, [], supervisor), supervisor)
-        yield from _existing(_pip_answer(uv, Arguments([]), supervisor), supervisor)
+        answers = [_project_answer(uv, [], supervisor), _pip_answer(uv, Arguments([]), supervisor)]
+        yield from _existing(answers, supervisor)
 
 
-def _existing(answer: Answer, supervisor: Supervisor) -> list[Environment]:
-    found = Environment.of(answer, supervisor)
-    return [found] if found else []
+def _existing(answers: list[Answer], supervisor: Supervisor) -> list[Environment]:
+    return [found for each in answers if (found := Environment.of(each, supervisor))]
 
 
 def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:
@@ -196,21 +195,17 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
     if arguments.help or arguments.dry:
         return None
     choosing += arguments.choosing_project
-    if subcommand != "run":
-        answer = _project_answer(uv, choosing, supervisor)
-        is_known = answer.known
-        if not is_known:
-            answer = _pip_answer(uv, Arguments([]), supervisor)
-        return Targets(_existing(answer, supervisor), is_known=is_known)
+    is_run = subcommand == "run"
     is_script = "--script" in choosing or (command and command[0].endswith((".py", ".pyw")))
-    choosing = [each for each in choosing if each != "--script"]  # for `uv run` it is a flag
-    answers = [
-        _project_answer(uv, choosing, supervisor),
-        _pip_answer(uv, Arguments([]), supervisor),  # the command may be any
-    ]
+    if is_run:
+        choosing = [each for each in choosing if each != "--script"]  # here it is a flag
+    answers = [_project_answer(uv, choosing, supervisor)]
+    is_known = is_run or answers[0].known
+    if is_run or not is_known:  # `uv run` may run any command
+        answers.append(_pip_answer(uv, Arguments([]), supervisor))
     if command and is_script:
         answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
-    return Targets([found for each in answers for found in _existing(each, supervisor)])
+    return Targets(_existing(answers, supervisor), is_known=is_known)
 
 
 def _with_value(usage: str) -> frozenset[str]:
@@ -225,7 +220,7 @@ def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targe
     if not (uv and arguments.installs):
         return None
     answer = _pip_answer(uv, arguments, supervisor)
-    return Targets(_existing(answer, supervisor), is_known=answer.known)
+    return Targets(_existing([answer], supervisor), is_known=answer.known)
 
 
 def _of_tools(command: list[str], supervisor: Supervisor) -> Iterator[Environment]:
@@ -310,8 +305,9 @@ def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> st
     """Return the file that uv locks for `interpreter`. Only uv knows it outside of environments."""
     if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
         return os.path.join(prefix, ".lock")
-    choice = Arguments(["--python", interpreter, "--break-system-packages"])
-    return _pip_answer(uv, choice, supervisor).lock if (uv := _uv()) else None
+    with contextlib.suppress(UvshimError):
+        return targets.lock_of_python(interpreter, supervisor)
+    return None
 
 
 def _said_by(command: list[str], supervisor: Supervisor) -> list[str]:

@@ -144,9 +144,14 @@ def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
     """Return `found` with its lock. Only uv knows the lock of a Python that is not virtual."""
     if found.lock is not None or found.tree.root is not None:
         return found
+    return found.with_lock(lock_of_python(found.path, supervisor))
+
+
+def lock_of_python(python: str, supervisor: Supervisor) -> str | None:
+    """Return the file that uv locks for a `python` that is not virtual; None without a uv."""
     try:
         binary = process.find_uv()
     except UvNotFoundError:
-        return found
-    choice = Arguments(["--python", found.path, "--break-system-packages"])
-    return found.with_lock(Question([binary], choice, supervisor).answer().lock)
+        return None
+    choice = Arguments(["--python", python, "--break-system-packages"])
+    return Question([binary], choice, supervisor).answer().lock
