@@ -14,7 +14,14 @@ from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
 from uvshim.errors import CannotRunError, UvshimError
 from uvshim.uv import process, question
-from uvshim.uv.arguments import GLOBAL, WITH_VALUE, Arguments, split_command, split_subcommand
+from uvshim.uv.arguments import (
+    GLOBAL,
+    WITH_VALUE,
+    Arguments,
+    options_in,
+    split_command,
+    split_subcommand,
+)
 from uvshim.uv.question import Answer, Question
 
 if TYPE_CHECKING:
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from uvshim.uv.supervisor import Supervisor
 
 _PYTHONS = frozenset({"python", "pypy", "graalpy"})
+_PYTHON_WITH_VALUE = frozenset({"-W", "-X", "-c", "-m", "--check-hash-based-pycs"})
 
 # Run by an interpreter: where it is installed, where it installs, and its user's site-packages.
 _WHERE = (
@@ -122,21 +130,14 @@ def _is_pip(program: str) -> bool:
 
 def _split_python(words: list[str]) -> tuple[list[str], str, list[str]]:
     """Return the options for a Python in `words`, the module of ``-m``, and the words after it."""
-    at = 0
-    while at < len(words) and words[at].startswith("-") and words[at] not in {"-", "--"}:
-        word = words[at]
-        at += 2 if word == "--check-hash-based-pycs" else 1
-        for end, letter in enumerate(word[1:] if word[1] != "-" else "", start=1):
-            value = word[end + 1 :] or (words[at] if at < len(words) else "")
-            after = at if word[end + 1 :] else at + 1
-            if letter == "m":
-                flags = [*words[: at - 1], *([word[:end]] if end > 1 else [])]
-                return flags, value, words[after:]
-            if letter == "c":
-                return [], "", []
-            if letter in "WX":
-                at = after
-                break
+    following = iter(words)
+    flags: list[str] = []
+    for option, value, said in options_in(following, _PYTHON_WITH_VALUE):
+        if option == "-m":
+            return flags, value or "", list(following)
+        if option in {"", "-c"}:
+            break
+        flags += said
     return [], "", []
 
 

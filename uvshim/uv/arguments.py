@@ -10,7 +10,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # The subcommands of `uv pip`. Those that install are wrapped; the others replace the process.
 INSTALLING = frozenset({"install", "sync"})
@@ -90,7 +90,9 @@ class Arguments:
         self.choosing_project: list[str] = []
         given: list[str] = []
         values: dict[str, str | None] = {}
-        for option, value, words in _options([*before, *rest] if named else arguments, with_value):
+        for option, value, words in options_in(
+            [*before, *rest] if named else arguments, with_value
+        ):
             if option in _CHOOSES:
                 self.choosing += words
             if option in _CHOOSES_PROJECT:
@@ -117,7 +119,7 @@ class Arguments:
         """
         if self._first in SUBCOMMANDS or self.help or self.version:
             return None
-        options = _options(self._words, self._with_value)
+        options = options_in(self._words, self._with_value)
         first, second = [*(value for option, value, _ in options if not option), "", ""][:2]
         is_misplaced = first in SUBCOMMANDS or (first == "pip" and second in SUBCOMMANDS)
         return first if is_misplaced else None
@@ -185,8 +187,8 @@ def _one_letter_apart(one: str, other: str) -> bool:
     return one != other and (one[at + 1 :] == other[at + 1 :] or swapped == other)
 
 
-def _options(
-    words: Sequence[str], with_value: Collection[str]
+def options_in(
+    words: Iterable[str], with_value: Collection[str]
 ) -> Iterator[tuple[str, str | None, list[str]]]:
     """Yield each option in `words`: its name, its value if it has one, and words that say it.
 
