@@ -7,7 +7,7 @@ import os
 import sys
 
 from uvshim import __version__
-from uvshim.errors import UvshimError, report_bug
+from uvshim.errors import UvshimError
 from uvshim.uv import process
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -53,9 +53,6 @@ def _run_command(options: argparse.Namespace) -> int:
     _note_another_uvpip(messages)
     try:
         return int(options.run(options, messages))
-    except UvshimError as error:
-        messages.error(str(error))
-        return error.exit_code
     except OSError as error:  # such as a directory that cannot be listed, or a pipe that is closed
         is_output = error.filename is None and _cannot_write()
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
@@ -64,7 +61,7 @@ def _run_command(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001
-        return report_bug(error, verbose=options.verbose > 0)
+        return messages.failure(error)
 
 
 def _note_another_uvpip(messages: Messages) -> None:
