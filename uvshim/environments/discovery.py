@@ -55,21 +55,18 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
         path = os.path.abspath(program)
     if target := _redirected(path):
         return find(target, skipped)
-    found = [*(_of_file(path) if os.path.isfile(path) else _of_directory(path, skipped))]
-    if not found:
-        raise EnvironmentUnknownError(_fault(DiskTree(), path).format(f"`{word}`"))
-    return found
+    if found := [*_at(path, skipped)]:
+        return found
+    raise EnvironmentUnknownError(_fault(DiskTree(), path).format(f"`{word}`"))
 
 
-def _of_file(path: str) -> Iterator[Environment]:
-    """Yield the environment of the interpreter at `path`, if it is one."""
-    is_interpreter = os.path.basename(path).startswith(_INTERPRETERS)
-    if is_interpreter and (found := of_program(path)):
-        yield found
-
-
-def _of_directory(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
-    """Yield the environments in the directory `path`, and call `skipped` with each cache."""
+def _at(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
+    """Yield the environments that `path` is: that of an interpreter, or those in a directory."""
+    if os.path.isfile(path):
+        is_interpreter = os.path.basename(path).startswith(_INTERPRETERS)
+        if is_interpreter and (found := of_program(path)):
+            yield found
+        return
     tree = DiskTree()
     if tree.is_file(os.path.join(path, CONFIGURATION)):
         if (virtual := _virtual(tree, path)).site_packages:
