@@ -66,15 +66,13 @@ def _listed(path: str) -> list[str]:
 def environments(words: list[str], messages: Messages) -> list[Environment]:
     """Return the environments that `words` name; without any, the one uv would install into.
 
-    With ``-v``, `messages` names what is not searched.
-
-    Raises `EnvironmentUnknownError` or `UvNotFoundError`.
+    With ``-v``, `messages` names what is not searched. Raise `UvshimError`.
     """
+
+    def skipped(path: str) -> None:
+        messages.detail(f"`{printable(path)}` is a cache, and not searched")
+
     if words:
-
-        def skipped(path: str) -> None:
-            messages.detail(f"`{printable(path)}` is a cache, and not searched")
-
         return [found for word in words for found in _named(word, skipped)]
     supervisor = Supervisor()
     answer = Question([process.find_uv()], Arguments([]), supervisor).answer()

@@ -76,10 +76,7 @@ class Arguments:
     """
 
     def __init__(self, arguments: Sequence[str], with_value: Collection[str] = WITH_VALUE) -> None:
-        """Read `arguments`, the words after the program's name.
-
-        `with_value` are the options that take a value.
-        """
+        """Read `arguments`, the words after the program's name; `with_value` take a value."""
         self._words = list(arguments)
         self._with_value = with_value
         before, self._first, rest = split_subcommand(arguments)

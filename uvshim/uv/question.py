@@ -215,10 +215,7 @@ def _no_place(error: OSError) -> str:
 
 
 def check_version(version: tuple[int, ...], uv: str) -> None:
-    """Raise `UvshimError` if the `version` of the program `uv` is too old.
-
-    An empty version is unknown, and accepted.
-    """
+    """Raise `UvshimError` if the `version` of the program `uv` is too old. () is unknown."""
     if version and version[:2] < OLDEST:
         had, needed = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
         message = f"uvshim needs uv {needed} or later; `{uv}` is {had}"
