@@ -35,26 +35,17 @@ if TYPE_CHECKING:
 __version__ = "0.2.0.dev0"
 
 # The modules that define these names. `uvpip` imports none of them to start.
-_MODULES = {
-    "DiagnosedImage": "uvshim.images.survey",
-    "Diagnosis": "uvshim.check.diagnosis",
-    "DiskTree": "uvshim.environments.tree",
-    "EntryPoint": "uvshim.check.diagnosis",
-    "Failure": "uvshim.check.diagnosis",
-    "Finding": "uvshim.check.diagnosis",
-    "LeftAlone": "uvshim.rename.on_disk",
-    "Outcome": "uvshim.rename.on_disk",
-    "Renamed": "uvshim.rename.on_disk",
-    "Report": "uvshim.check.report",
-    "Snapshot": "uvshim.environments.snapshot",
-    "Surveyed": "uvshim.images.survey",
-    "Tree": "uvshim.environments.tree",
-    "Unreadable": "uvshim.check.diagnosis",
-    "Unresolvable": "uvshim.check.diagnosis",
-    "diagnose": "uvshim.check.diagnosis",
-    "renormalize": "uvshim.api",
-    "survey": "uvshim.images.survey",
+_DEFINED = {
+    "uvshim.api": "renormalize",
+    "uvshim.check.diagnosis": "Diagnosis EntryPoint Failure Finding Unreadable Unresolvable "
+    "diagnose",
+    "uvshim.check.report": "Report",
+    "uvshim.environments.snapshot": "Snapshot",
+    "uvshim.environments.tree": "DiskTree Tree",
+    "uvshim.images.survey": "DiagnosedImage Surveyed survey",
+    "uvshim.rename.on_disk": "LeftAlone Outcome Renamed",
 }
+_MODULES = {name: module for module, names in _DEFINED.items() for name in names.split()}
 
 
 def __dir__() -> list[str]:

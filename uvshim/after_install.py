@@ -22,11 +22,12 @@ from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from uvshim.environments.environment import Environment
     from uvshim.environments.tree import Tree
     from uvshim.messages import Messages
+    from uvshim.rename.on_disk import Outcome
     from uvshim.rename.spelling import Spellings
     from uvshim.uv.supervisor import Supervisor
 
@@ -44,17 +45,9 @@ def rename_new(
     `messages`. Returns True if every due rename was made.
     """
     is_excluded = config.matcher(exclude)
+    lock = uv_lock(environment.lock, supervisor.interrupted, messages.waiting)
     try:
-        with uv_lock(environment.lock, supervisor.interrupted, messages.waiting):
-            # Look again: under the lock no other uv has written half of a directory.
-            now = Snapshot.of(environment)
-            paths = before.new_in(environment, now)
-            chosen = spellings(environment, now)
-            if chosen:  # what is new may require another name for what is not
-                paths = sorted({*paths, *chosen.due_back(environment.tree, now.states)})
-            outcome = on_disk.rename(
-                paths, lambda name: not is_excluded(name), spellings=chosen, only_new=True
-            )
+        outcome = rename_since(environment, before, lambda name: not is_excluded(name), lock)
     except LockInterruptedError:
         messages.warning("Interrupted while another uv had the lock: nothing was renamed")
         messages.suggest_fix(environment.path)
@@ -63,6 +56,20 @@ def rename_new(
     if outcome.left_alone:
         messages.suggest_fix(environment.path)
     return not outcome.left_alone
+
+
+def rename_since(
+    environment: Environment, before: Snapshot | None, may: Callable[[str], bool], lock: uv_lock
+) -> Outcome:
+    """Rename what is new since `before`, or everything, if its name `may` be; hold the `lock`."""
+    with lock:
+        # Look now: under the lock no other uv has written half of a directory.
+        now = Snapshot.of(environment)
+        paths = sorted(now.states) if before is None else before.new_in(environment, now)
+        chosen = spellings(environment, now)
+        if chosen:  # what is new may require another name for what is not
+            paths = sorted({*paths, *chosen.due_back(environment.tree, now.states)})
+        return on_disk.rename(paths, may, spellings=chosen, only_new=True)
 
 
 def suggest_first_fix(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from uvshim.check import required
+from uvshim import after_install
 from uvshim.environments import discovery
-from uvshim.environments.snapshot import Snapshot
-from uvshim.rename import on_disk
 from uvshim.uv.lock import uv_lock
 
 if TYPE_CHECKING:
+    from uvshim.environments.snapshot import Snapshot
     from uvshim.rename.on_disk import Outcome
 
 
@@ -25,10 +24,4 @@ def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = 
     Raise `EnvironmentUnknownError` if there is no such directory.
     """
     found = discovery.of_site_packages(os.fspath(site_packages))
-    with uv_lock(found.lock):
-        now = Snapshot.take(found.site_packages)
-        paths = sorted(now.states) if since is None else now.new_since(since)
-        spellings = required.spellings(found.tree, found.visible)
-        if spellings:
-            paths = sorted({*paths, *spellings.due_back(found.tree, now.states)})
-        return on_disk.rename(paths, lambda _name: True, spellings=spellings, only_new=True)
+    return after_install.rename_since(found, since, lambda _name: True, uv_lock(found.lock))

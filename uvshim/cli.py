@@ -7,7 +7,7 @@ import os
 import sys
 
 from uvshim import __version__
-from uvshim.errors import UvshimError, report_bug
+from uvshim.errors import UvshimError
 from uvshim.uv import process
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -53,9 +53,6 @@ def _run_command(options: argparse.Namespace) -> int:
     _note_another_uvpip(messages)
     try:
         return int(options.run(options, messages))
-    except UvshimError as error:
-        messages.error(str(error))
-        return error.exit_code
     except OSError as error:  # such as a directory that cannot be listed, or a pipe that is closed
         is_output = error.filename is None and _cannot_write()
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
@@ -64,7 +61,7 @@ def _run_command(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001
-        return report_bug(error, verbose=options.verbose > 0)
+        return messages.failure(error)
 
 
 def _note_another_uvpip(messages: Messages) -> None:
@@ -180,7 +177,6 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check = _add(
         commands, "check", "report what is broken, and what breaks because of it", _ENVIRONMENTS
     )
-    check.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
     check.add_argument(
         "--strict",
         action="store_true",
@@ -193,20 +189,59 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="compare the size and hash of every file with RECORD",
     )
-    check.add_argument(
-        "--format", choices=("text", "json", "html"), default="text", help="default: text"
+    images = _add_examined(check, ("text", "json", "html"), _IMAGES)
+    images.add_argument(
+        "--jobs", type=_positive, metavar="N", help="how many processes (default: all processors)"
     )
-    _add_image_options(check)
+    images.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="where the contents of layers are cached (default: ~/.cache/uvshim/images)",
+    )
+    images.add_argument("--no-cache", action="store_true", help="neither read nor write the cache")
+    images.add_argument(
+        "--scheduler", metavar="ADDRESS", help="let the workers of a Dask scheduler check them"
+    )
     check.set_defaults(run=_check, failure=2)
 
 
 def _add_fix(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     fix = _add(commands, "fix", "rename the directories that have the wrong name", _ENVIRONMENTS)
-    fix.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
     fix.add_argument("--dry-run", action="store_true", help="only print what would be done")
-    fix.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
-    _add_output_options(fix)
+    images = _add_examined(
+        fix,
+        ("text", "json"),
+        f"{_IMAGES} It is not changed: the fixed image, with one more layer, is written to "
+        "--output, which is named in the same way.",
+    )
+    images.add_argument(
+        "--output",
+        metavar="IMAGE",
+        help="where to write the fixed image; for several images, a pattern such as "
+        "{repository}:{tag}-fixed",
+    )
     fix.set_defaults(run=_fix, failure=3)
+
+
+def _add_examined(
+    command: argparse.ArgumentParser, formats: tuple[str, ...], about_images: str
+) -> argparse._ArgumentGroup:
+    """Add what a `command` takes to examine environments and images. Return the group of these."""
+    verb = command.prog.split()[-1]
+    command.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
+    command.add_argument("--format", choices=formats, default="text", help="default: text")
+    images = command.add_argument_group("images", about_images)
+    images.add_argument(
+        "--images",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help=f"{verb} the images named in FILE, one a line; - is standard input",
+    )
+    images.add_argument(
+        "--platform", metavar="OS/ARCH", help=f"{verb} only this platform, such as linux/arm64"
+    )
+    return images
 
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -223,58 +258,6 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     run.add_argument("--env", metavar="ENV", help="the environment that the command installs into")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND…")
     run.set_defaults(run=_run, failure=2)
-
-
-def _add_image_options(check: argparse.ArgumentParser) -> None:
-    """Add the options for images to the parser of `uvshim check`."""
-    images = check.add_argument_group("images", _IMAGES)
-    images.add_argument(
-        "--images",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="check the images named in FILE, one a line; - is standard input",
-    )
-    images.add_argument(
-        "--platform", metavar="OS/ARCH", help="examine only this platform, such as linux/arm64"
-    )
-    images.add_argument(
-        "--jobs", type=_positive, metavar="N", help="how many processes (default: all processors)"
-    )
-    images.add_argument(
-        "--cache-dir",
-        metavar="DIR",
-        help="where the contents of layers are cached (default: ~/.cache/uvshim/images)",
-    )
-    images.add_argument("--no-cache", action="store_true", help="neither read nor write the cache")
-    images.add_argument(
-        "--scheduler", metavar="ADDRESS", help="let the workers of a Dask scheduler check them"
-    )
-
-
-def _add_output_options(fix: argparse.ArgumentParser) -> None:
-    """Add the options for images to the parser of `uvshim fix`."""
-    images = fix.add_argument_group(
-        "images",
-        f"{_IMAGES} It is not changed: the fixed image, with one more layer, is written to "
-        "--output, which is named in the same way.",
-    )
-    images.add_argument(
-        "--output",
-        metavar="IMAGE",
-        help="where to write the fixed image; for several images, a pattern such as "
-        "{repository}:{tag}-fixed",
-    )
-    images.add_argument(
-        "--platform", metavar="OS/ARCH", help="fix only this platform, such as linux/arm64"
-    )
-    images.add_argument(
-        "--images",
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="fix the images named in FILE, one a line; - is standard input",
-    )
 
 
 def _positive(word: str) -> int:

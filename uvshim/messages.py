@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from uvshim.errors import UvshimError, report_bug
 from uvshim.uv import process
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -63,14 +64,23 @@ class Messages:
 
     def waiting(self, lock: str) -> None:
         """Say that another uv has the lock on the environment."""
-        if not self._quiet:
-            self._say(f"Waiting for another uv to release its lock at `{printable(lock)}`")
+        self.note(f"Waiting for another uv to release its lock at `{printable(lock)}`")
 
     def os_error(self, error: OSError, where: str = "") -> None:
         """Say what the operating system refused; `where`, if the error names no file."""
         if error.filename is not None:
             where = f"`{printable(str(error.filename))}`"
         self.error(f"{where}: {error.strerror}" if where else str(error.strerror))
+
+    def failure(self, error: Exception) -> int:
+        """Say which `error` ended what was to be done, and return the exit code for it."""
+        if isinstance(error, UvshimError):
+            self.error(str(error))
+            return error.exit_code
+        if isinstance(error, OSError):
+            self.os_error(error)
+            return UvshimError.exit_code
+        return report_bug(error, verbose=self._verbose)
 
     def outcome(self, outcome: Outcome, done: str = "Renormalized") -> None:
         """Say which distributions were renamed, in which time, and which were left alone."""

@@ -7,7 +7,7 @@ import os
 import sys
 
 from uvshim import __version__, config, imports
-from uvshim.errors import NOT_RENAMED, UvNotFoundError, UvshimError, report_bug
+from uvshim.errors import NOT_RENAMED, UvNotFoundError, UvshimError
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
 
@@ -47,7 +47,7 @@ def main() -> int:
     try:
         return _run(arguments)
     except Exception as error:  # noqa: BLE001
-        return _report(error, arguments)
+        return _messages(arguments).failure(error)
 
 
 def _run(arguments: Arguments) -> int:
@@ -105,7 +105,7 @@ def _install(binary: str, arguments: Arguments) -> int:
             hints = status == 0 and not arguments.quiet
             complete = _rename_new(environment, before, exclude, supervisor, arguments, hints=hints)
     except Exception as error:  # noqa: BLE001
-        _report(error, arguments)
+        _messages(arguments).failure(error)
         complete = False
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 
@@ -128,14 +128,10 @@ def _rename_new(  # noqa: PLR0913
         environment, before, exclude, supervisor, _messages(arguments)
     ):
         return False
-    if hints and _misses(before, now):
+    hints = hints and bool(now.setuptools and before.states)
+    if hints and any(_setuptools().missed_names(before, now)):
         _after_install().suggest_first_fix(environment, before, now, exclude, _messages(arguments))
     return True
-
-
-def _misses(before: Snapshot, now: Snapshot) -> bool:
-    """Return True if a directory in `before` has a name that the setuptools in `now` misses."""
-    return bool(now.setuptools and before.states) and any(_setuptools().missed_names(before, now))
 
 
 def _report_unknown(failure: str, arguments: Arguments) -> bool:
@@ -145,17 +141,6 @@ def _report_unknown(failure: str, arguments: Arguments) -> bool:
     messages.warning(f"uv did not say where it installed: nothing was renamed{because}")
     messages.suggest_fix("PATH_OF_THE_ENVIRONMENT")
     return False
-
-
-def _report(error: Exception, arguments: Arguments) -> int:
-    """Report an `error` and return the exit code for it."""
-    if isinstance(error, UvshimError):
-        _messages(arguments).error(str(error))
-        return error.exit_code
-    if isinstance(error, OSError):
-        _messages(arguments).os_error(error)
-        return UvshimError.exit_code
-    return report_bug(error, verbose=arguments.verbose > 0)
 
 
 def _right_order(misplaced: str, words: list[str]) -> str:

@@ -14,7 +14,14 @@ from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
 from uvshim.errors import CannotRunError, UvshimError
 from uvshim.uv import process, question
-from uvshim.uv.arguments import GLOBAL, WITH_VALUE, Arguments, split_command, split_subcommand
+from uvshim.uv.arguments import (
+    GLOBAL,
+    WITH_VALUE,
+    Arguments,
+    options_in,
+    split_command,
+    split_subcommand,
+)
 from uvshim.uv.question import Answer, Question
 
 if TYPE_CHECKING:
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from uvshim.uv.supervisor import Supervisor
 
 _PYTHONS = frozenset({"python", "pypy", "graalpy"})
+_PYTHON_WITH_VALUE = frozenset({"-W", "-X", "-c", "-m", "--check-hash-based-pycs"})
 
 # Run by an interpreter: where it is installed, where it installs, and its user's site-packages.
 _WHERE = (
@@ -122,21 +130,14 @@ def _is_pip(program: str) -> bool:
 
 def _split_python(words: list[str]) -> tuple[list[str], str, list[str]]:
     """Return the options for a Python in `words`, the module of ``-m``, and the words after it."""
-    at = 0
-    while at < len(words) and words[at].startswith("-") and words[at] not in {"-", "--"}:
-        word = words[at]
-        at += 2 if word == "--check-hash-based-pycs" else 1
-        for end, letter in enumerate(word[1:] if word[1] != "-" else "", start=1):
-            value = word[end + 1 :] or (words[at] if at < len(words) else "")
-            after = at if word[end + 1 :] else at + 1
-            if letter == "m":
-                flags = [*words[: at - 1], *([word[:end]] if end > 1 else [])]
-                return flags, value, words[after:]
-            if letter == "c":
-                return [], "", []
-            if letter in "WX":
-                at = after
-                break
+    following = iter(words)
+    flags: list[str] = []
+    for option, value, said in options_in(following, _PYTHON_WITH_VALUE):
+        if option == "-m":
+            return flags, value or "", list(following)
+        if option in {"", "-c"}:
+            break
+        flags += said
     return [], "", []
 
 
@@ -157,7 +158,7 @@ def _pip_answer(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> 
 
 
 def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
-    """Return where `uv sync` installs. A uv that cannot be asked stops no command."""
+    """Return likewise where `uv sync` installs."""
     try:
         return question.of_project(uv, choosing, supervisor)
     except (UvshimError, OSError):
@@ -170,13 +171,12 @@ def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
     if interpreter:
         yield from _of_interpreter(interpreter, supervisor)[:1]
     if uv := _uv():
-        yield from _existing(_project_answer(uv, [], supervisor), supervisor)
-        yield from _existing(_pip_answer(uv, Arguments([]), supervisor), supervisor)
+        answers = [_project_answer(uv, [], supervisor), _pip_answer(uv, Arguments([]), supervisor)]
+        yield from _existing(answers, supervisor)
 
 
-def _existing(answer: Answer, supervisor: Supervisor) -> list[Environment]:
-    found = Environment.of(answer, supervisor)
-    return [found] if found else []
+def _existing(answers: list[Answer], supervisor: Supervisor) -> list[Environment]:
+    return [found for each in answers if (found := Environment.of(each, supervisor))]
 
 
 def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:
@@ -196,21 +196,17 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
     if arguments.help or arguments.dry:
         return None
     choosing += arguments.choosing_project
-    if subcommand != "run":
-        answer = _project_answer(uv, choosing, supervisor)
-        is_known = answer.known
-        if not is_known:
-            answer = _pip_answer(uv, Arguments([]), supervisor)
-        return Targets(_existing(answer, supervisor), is_known=is_known)
+    is_run = subcommand == "run"
     is_script = "--script" in choosing or (command and command[0].endswith((".py", ".pyw")))
-    choosing = [each for each in choosing if each != "--script"]  # for `uv run` it is a flag
-    answers = [
-        _project_answer(uv, choosing, supervisor),
-        _pip_answer(uv, Arguments([]), supervisor),  # the command may be any
-    ]
+    if is_run:
+        choosing = [each for each in choosing if each != "--script"]  # here it is a flag
+    answers = [_project_answer(uv, choosing, supervisor)]
+    is_known = is_run or answers[0].known
+    if is_run or not is_known:  # `uv run` may run any command
+        answers.append(_pip_answer(uv, Arguments([]), supervisor))
     if command and is_script:
         answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
-    return Targets([found for each in answers for found in _existing(each, supervisor)])
+    return Targets(_existing(answers, supervisor), is_known=is_known)
 
 
 def _with_value(usage: str) -> frozenset[str]:
@@ -225,7 +221,7 @@ def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targe
     if not (uv and arguments.installs):
         return None
     answer = _pip_answer(uv, arguments, supervisor)
-    return Targets(_existing(answer, supervisor), is_known=answer.known)
+    return Targets(_existing([answer], supervisor), is_known=answer.known)
 
 
 def _of_tools(command: list[str], supervisor: Supervisor) -> Iterator[Environment]:
@@ -310,8 +306,9 @@ def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> st
     """Return the file that uv locks for `interpreter`. Only uv knows it outside of environments."""
     if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
         return os.path.join(prefix, ".lock")
-    choice = Arguments(["--python", interpreter, "--break-system-packages"])
-    return _pip_answer(uv, choice, supervisor).lock if (uv := _uv()) else None
+    with contextlib.suppress(UvshimError):
+        return targets.lock_of_python(interpreter, supervisor)
+    return None
 
 
 def _said_by(command: list[str], supervisor: Supervisor) -> list[str]:

@@ -17,7 +17,6 @@ from uvshim.errors import (
     EnvironmentUnknownError,
     UvNotFoundError,
     UvshimError,
-    report_bug,
 )
 from uvshim.messages import printable
 from uvshim.uv import process
@@ -66,7 +65,8 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
             _report_nothing(words[0], found, seen, messages)
         complete = all(renamed)
     except Exception as error:  # noqa: BLE001
-        complete = _report(error, messages, verbose=options.verbose > 0)
+        messages.failure(error)
+        complete = False
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 
 
@@ -112,14 +112,3 @@ def _report_nothing(word: str, found: Targets, seen: Seen, messages: Messages) -
             f"`{printable(word)}` does not say where it installs, and {nothing}. "
             "Name the environment with --env if something was installed"
         )
-
-
-def _report(error: Exception, messages: Messages, *, verbose: bool) -> bool:
-    """Report an `error` after the command. Return False: something may not be renamed."""
-    if isinstance(error, UvshimError):
-        messages.error(str(error))
-    elif isinstance(error, OSError):
-        messages.os_error(error)
-    else:
-        report_bug(error, verbose=verbose)
-    return False

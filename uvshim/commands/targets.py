@@ -66,15 +66,13 @@ def _listed(path: str) -> list[str]:
 def environments(words: list[str], messages: Messages) -> list[Environment]:
     """Return the environments that `words` name; without any, the one uv would install into.
 
-    With ``-v``, `messages` names what is not searched.
-
-    Raises `EnvironmentUnknownError` or `UvNotFoundError`.
+    With ``-v``, `messages` names what is not searched. Raise `UvshimError`.
     """
+
+    def skipped(path: str) -> None:
+        messages.detail(f"`{printable(path)}` is a cache, and not searched")
+
     if words:
-
-        def skipped(path: str) -> None:
-            messages.detail(f"`{printable(path)}` is a cache, and not searched")
-
         return [found for word in words for found in _named(word, skipped)]
     supervisor = Supervisor()
     answer = Question([process.find_uv()], Arguments([]), supervisor).answer()
@@ -144,9 +142,14 @@ def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
     """Return `found` with its lock. Only uv knows the lock of a Python that is not virtual."""
     if found.lock is not None or found.tree.root is not None:
         return found
+    return found.with_lock(lock_of_python(found.path, supervisor))
+
+
+def lock_of_python(python: str, supervisor: Supervisor) -> str | None:
+    """Return the file that uv locks for a `python` that is not virtual; None without a uv."""
     try:
         binary = process.find_uv()
     except UvNotFoundError:
-        return found
-    choice = Arguments(["--python", found.path, "--break-system-packages"])
-    return found.with_lock(Question([binary], choice, supervisor).answer().lock)
+        return None
+    choice = Arguments(["--python", python, "--break-system-packages"])
+    return Question([binary], choice, supervisor).answer().lock

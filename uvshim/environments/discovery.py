@@ -32,9 +32,8 @@ _VENDORED = frozenset({"_vendor", "_vendored"})
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
 _INTERPRETERS = ("python", "pypy", "graalpy")
 
-# How many directories deep a file system is searched, and any other directory for a hint.
+# How many directories deep a file system is searched.
 _DEEPEST = 16
-_DEEPEST_HINT = 3
 
 # A path in a file is shorter, in bytes.
 _LONGEST_PATH = 4096
@@ -46,7 +45,7 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
     These are several if it is the root of a file system, or a prefix with several Pythons.
     `skipped` is called with the path of each cache in a file system, which is not searched.
 
-    Raise `EnvironmentUnknownError` if there are none; the message tells what there is.
+    Raise `EnvironmentUnknownError` if there are none.
     """
     path = os.path.abspath(word)
     if not os.path.lexists(path):
@@ -56,23 +55,18 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
         path = os.path.abspath(program)
     if target := _redirected(path):
         return find(target, skipped)
-    is_file = os.path.isfile(path)
-    found = [*(_of_file(path) if is_file else _of_directory(path, skipped))]
-    if not found:
-        fault = _fault_of_file(path) if is_file else _fault_of_directory(path)
-        raise EnvironmentUnknownError(fault.replace("{}", f"`{word}`", 1))
-    return found
+    if found := [*_at(path, skipped)]:
+        return found
+    raise EnvironmentUnknownError(_fault(DiskTree(), path).format(f"`{word}`"))
 
 
-def _of_file(path: str) -> Iterator[Environment]:
-    """Yield the environment of the interpreter at `path`, if it is one."""
-    is_interpreter = os.path.basename(path).startswith(_INTERPRETERS)
-    if is_interpreter and (found := of_program(path)):
-        yield found
-
-
-def _of_directory(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
-    """Yield the environments in the directory `path`, and call `skipped` with each cache."""
+def _at(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
+    """Yield the environments that `path` is: that of an interpreter, or those in a directory."""
+    if os.path.isfile(path):
+        is_interpreter = os.path.basename(path).startswith(_INTERPRETERS)
+        if is_interpreter and (found := of_program(path)):
+            yield found
+        return
     tree = DiskTree()
     if tree.is_file(os.path.join(path, CONFIGURATION)):
         if (virtual := _virtual(tree, path)).site_packages:
@@ -95,39 +89,17 @@ def _redirected(path: str) -> str | None:
     return path if target and os.path.isdir(path) else None
 
 
-def _fault_of_file(path: str) -> str:
-    """Return why the file `path`, which is called ``{}``, is no environment, and what is."""
-    if path.endswith(".whl"):
-        return "{} is a wheel, not an environment. Install it, and name the environment"
-    if os.path.basename(path).startswith(_INTERPRETERS):
-        return "{} has no site-packages directory beside it. " + _WHAT_WORKS
-    return "{} is neither a Python interpreter nor an image. " + _WHAT_WORKS
-
-
-def _fault_of_directory(path: str) -> str:
-    """Return the same for the directory `path`."""
-    tree = DiskTree()
+def _fault(tree: SearchableTree, path: str) -> str:
+    """Return why ``{}``, which is at `path`, is no environment, and what would be."""
     if tree.is_file(os.path.join(path, CONFIGURATION)):
         return "The virtual environment {} has no site-packages directory that can be read"
-    if not tree.names(path):
-        return "{} is empty or cannot be read. " + _WHAT_WORKS
     if _is_image(path):
         return "No distributions are installed in the file system below {}. " + _WHAT_WORKS
-    above = os.path.dirname(path)
-    while above != os.path.dirname(above):
-        if tree.is_file(os.path.join(above, CONFIGURATION)):
-            return "{} is a part of an environment. " + f"Name that: `{above}`"
-        above = os.path.dirname(above)
-    inside = next(_search(tree, path, _DEEPEST_HINT, lambda _path: None), None)
-    hint = f"Did you mean `{inside}`?" if inside else _WHAT_WORKS
-    return "No distributions are installed in the directory {}. " + hint
+    return "{} is not an environment. " + _WHAT_WORKS
 
 
 def of_site_packages(path: str) -> Environment:
-    """Return the site-packages directory `path`, of a virtual environment or on its own.
-
-    Raises `EnvironmentUnknownError` if it is not a directory.
-    """
+    """Do what `_bare` does, or raise `EnvironmentUnknownError` if `path` is not a directory."""
     if not os.path.isdir(path):
         message = f"`{path}` is not a directory"
         raise EnvironmentUnknownError(message)
@@ -191,11 +163,8 @@ def in_image(
     roots = {path: _root_of(tree, path) for path in _search(tree, "/", _DEEPEST, skipped)}
     seen: set[str | None] = set()
     for root in sorted(set(roots.values())):
-        if tree.is_file(os.path.join(root, CONFIGURATION)):
-            several = [_virtual(tree, root)]
-        else:
-            several = list(_pythons(tree, root))
-        for found in several:
+        is_virtual = tree.is_file(os.path.join(root, CONFIGURATION))
+        for found in [_virtual(tree, root)] if is_virtual else _pythons(tree, root):
             keys = [tree.real(path) for path in found.site_packages]
             if not seen.issuperset(keys):
                 seen.update(keys)

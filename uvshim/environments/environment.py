@@ -175,17 +175,24 @@ class Environment:
         return os.path.dirname(path) not in self.own
 
 
+def _names(directory: str) -> list[str]:
+    """Return the names in `directory`; nothing if it cannot be listed."""
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
 def usual_site_packages(
-    root: str, names: Callable[[str], Iterable[str]] | None = None
+    root: str, listed: Callable[[str], Iterable[str]] = _names
 ) -> Iterator[str]:
     """Yield the site-packages directories in the usual places below `root`, existing or not.
 
     Those are the installation schemes of CPython and PyPy for POSIX and Windows, lib64 of some
-    distributions (most often a link to lib), and the local ones of Debian and Fedora. `names` lists
-    a directory, and returns nothing for a missing one; without it the disk is read.
+    distributions (most often a link to lib), and the local ones of Debian and Fedora. `listed`
+    returns the names in a directory, and nothing for a missing one.
     """
     prefix = f"{root}/" if root.strip("/") else root
-    listed = names or _names
     yield f"{prefix}Lib/site-packages"
     for lib in ("lib", "lib64", "local/lib", "local/lib64"):
         for name in sorted(listed(prefix + lib)):
@@ -235,14 +242,6 @@ def is_dist_info(name: str) -> bool:
 def dist_infos(names: Iterable[str]) -> list[str]:
     """Return those of the `names` in a site-packages directory that are dist-info directories."""
     return sorted(filter(is_dist_info, names))
-
-
-def _names(directory: str) -> list[str]:
-    """Return the names in `directory`; nothing if it cannot be listed."""
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
 
 
 def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | None:

@@ -19,8 +19,6 @@ _LIBRARY = re.compile(r"((python|pypy|graalpy)(\d+\.\d+)t?)[^/]*(?:/(?:site|dist
 # What is read at most of a file, in bytes.
 _FILE_LIMIT = 64 * 1024
 
-_PATCH_UNKNOWN = "99"
-
 # What `platform.machine()` says on the architectures of images (Go's GOARCH and variant), and for
 # the machines of ELF files, whose number is read as two bytes.
 _MACHINES = {
@@ -71,13 +69,12 @@ def chosen(libraries: Iterable[str | None], name: str) -> str | None:
     """
     wanted, version = library(name), series(name)
     kind = name.rstrip("0123456789.t")
-    present = sorted(set(filter(None, libraries)), key=_age)
+    present = oldest_first(libraries)
     if wanted in present:
         return wanted
     same = [each for each in present if version in {None, series(each)}]
     alike = [each for each in same if kind == each.rstrip("0123456789.t")]
-    best = alike or same
-    return best[-1] if best else wanted
+    return [wanted, *same, *alike][-1]
 
 
 def oldest_first(libraries: Iterable[str | None]) -> list[str]:
@@ -114,7 +111,7 @@ def version_of(tree: Tree, site_packages: Collection[str]) -> str:
             if match is not None and match[1].decode().startswith(f"{found}." if found else ""):
                 return match[1].decode()
     if found:
-        return f"{found}.{_PATCH_UNKNOWN}"
+        return f"{found}.99"
     return ".".join(map(str, sys.version_info[:3]))
 
 

@@ -24,15 +24,9 @@ CONFIGURATION = "pyvenv.cfg"
 # What is read at most of a pyvenv.cfg or a .pth file, in bytes.
 _FILE_LIMIT = 1024 * 1024
 
-# The first patch releases that skip .pth files whose names begin with a dot, and the first release
-# that skips a byte order mark.
-_SKIP_HIDDEN: dict[tuple[int, ...], int] = {
-    (3, 8): 19,
-    (3, 9): 19,
-    (3, 10): 14,
-    (3, 11): 8,
-    (3, 12): 2,
-}
+# The first patch releases of Python 3.8 to 3.12 that skip .pth files whose names begin with a dot,
+# and the first release that skips a byte order mark.
+_SKIP_HIDDEN = {8: 19, 9: 19, 10: 14, 11: 8, 12: 2}
 _READS_MARK = (3, 13)
 _MARK = b"\xef\xbb\xbf"
 
@@ -207,4 +201,4 @@ def _version(tree: Tree, directories: tuple[str, ...]) -> tuple[int, ...]:
 
 def _skips_hidden(version: tuple[int, ...]) -> bool:
     """Return True if a Python of this `version` ignores .pth files that begin with a dot."""
-    return version >= (3, 13) or version[2] >= _SKIP_HIDDEN.get(version[:2], 1000)
+    return version >= (3, 13) or version[2] >= _SKIP_HIDDEN.get(version[1], 1000)

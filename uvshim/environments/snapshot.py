@@ -93,12 +93,8 @@ class Snapshot:
         return has_changed and any("." in _name_part(path) for path in now.states)
 
     def new_in(self, environment: Environment, now: Snapshot | None = None) -> list[str]:
-        """Return the paths that are new in `environment` since this snapshot; sorted.
-
-        `now` is a snapshot of the environment, if there is one already.
-        """
-        now = now or Snapshot.of(environment)
-        return now.new_since(self, environment.lock)
+        """Return the paths that are new in `environment`, of which `now` is a snapshot; sorted."""
+        return (now or Snapshot.of(environment)).new_since(self, environment.lock)
 
     def new_since(self, before: Snapshot, lock: str | None = None) -> list[str]:
         """Return the paths that `before` does not hold, or holds in another state; sorted.

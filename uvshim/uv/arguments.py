@@ -10,7 +10,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # The subcommands of `uv pip`. Those that install are wrapped; the others replace the process.
 INSTALLING = frozenset({"install", "sync"})
@@ -76,10 +76,7 @@ class Arguments:
     """
 
     def __init__(self, arguments: Sequence[str], with_value: Collection[str] = WITH_VALUE) -> None:
-        """Read `arguments`, the words after the program's name.
-
-        `with_value` are the options that take a value.
-        """
+        """Read `arguments`, the words after the program's name; `with_value` take a value."""
         self._words = list(arguments)
         self._with_value = with_value
         before, self._first, rest = split_subcommand(arguments)
@@ -88,17 +85,27 @@ class Arguments:
         self.command = ["pip", *([] if named else ["install"]), *arguments]
         self.choosing: list[str] = []
         self.choosing_project: list[str] = []
-        self.directory: str | None = None
-        self.project: str | None = None
-        self.color: str | None = None
-        self.quiet = self.verbose = 0
-        self.dry = self.help = self.version = False
-        for option, value, words in _options([*before, *rest] if named else arguments, with_value):
+        given: list[str] = []
+        values: dict[str, str | None] = {}
+        for option, value, words in options_in(
+            [*before, *rest] if named else arguments, with_value
+        ):
             if option in _CHOOSES:
                 self.choosing += words
             if option in _CHOOSES_PROJECT:
                 self.choosing_project += words
-            self._note(option, value)
+            given.append(option)
+            values[option] = value
+            if option == "--no-color":
+                values["--color"] = "never"
+        self.directory = values.get("--directory")
+        self.project = values.get("--project")
+        self.color = values.get("--color")
+        self.quiet = given.count("-q") + given.count("--quiet")
+        self.verbose = given.count("-v") + given.count("--verbose")
+        self.dry = "--dry-run" in given or "--check" in given
+        self.help = "-h" in given or "--help" in given
+        self.version = "-V" in given or "--version" in given
 
     @property
     def misplaced(self) -> str | None:
@@ -109,7 +116,8 @@ class Arguments:
         """
         if self._first in SUBCOMMANDS or self.help or self.version:
             return None
-        first, second = [*_positionals(self._words, self._with_value), "", ""][:2]
+        options = options_in(self._words, self._with_value)
+        first, second = [*(value for option, value, _ in options if not option), "", ""][:2]
         is_misplaced = first in SUBCOMMANDS or (first == "pip" and second in SUBCOMMANDS)
         return first if is_misplaced else None
 
@@ -127,26 +135,6 @@ class Arguments:
     def installs(self) -> bool:
         """Whether something may be installed, so that there may be something to rename."""
         return self.subcommand in INSTALLING and not (self.dry or self.help or self.version)
-
-    def _note(self, option: str, value: str | None) -> None:
-        if option == "--directory":
-            self.directory = value
-        elif option == "--project":
-            self.project = value
-        elif option == "--color":
-            self.color = value
-        elif option == "--no-color":
-            self.color = "never"
-        elif option in {"-q", "--quiet"}:
-            self.quiet += 1
-        elif option in {"-v", "--verbose"}:
-            self.verbose += 1
-        elif option in {"--dry-run", "--check"}:
-            self.dry = True
-        elif option in {"-h", "--help"}:
-            self.help = True
-        elif option in {"-V", "--version"}:
-            self.version = True
 
 
 def split_subcommand(words: Sequence[str]) -> tuple[list[str], str, list[str]]:
@@ -196,28 +184,21 @@ def _one_letter_apart(one: str, other: str) -> bool:
     return one != other and (one[at + 1 :] == other[at + 1 :] or swapped == other)
 
 
-def _options(
-    words: Sequence[str], with_value: Collection[str]
+def options_in(
+    words: Iterable[str], with_value: Collection[str]
 ) -> Iterator[tuple[str, str | None, list[str]]]:
-    """Yield each option in `words`: its name, its value if it has one, and words that say it."""
-    following = iter(words)
-    for word in following:
-        if word == "--":
-            return
-        if word.startswith("-"):
-            yield from _read(word, following, with_value)
+    """Yield each option in `words`: its name, its value if it has one, and words that say it.
 
-
-def _positionals(words: Sequence[str], with_value: Collection[str]) -> Iterator[str]:
-    """Yield the words before `--` that are neither an option nor the value of one."""
+    Any other word before `--` is the value of an option called "".
+    """
     following = iter(words)
     for word in following:
         if word == "--":
             return
         if word == "-" or not word.startswith("-"):
-            yield word
+            yield "", word, [word]
         else:
-            list(_read(word, following, with_value))  # which takes the value
+            yield from _read(word, following, with_value)
 
 
 def _read(
@@ -226,10 +207,10 @@ def _read(
     """Yield the option `word`, or each in a cluster such as ``-qp``; a value may be `following`."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
-        if equals:
-            yield name, value, [word]
+        if not equals and name in with_value:
+            yield _with_next(name, following)
         else:
-            yield _with_next(name, following) if name in with_value else (name, None, [name])
+            yield name, value if equals else None, [word]
         return
     for at, letter in enumerate(word[1:], start=1):
         name = "-" + letter

@@ -102,9 +102,8 @@ def _find_uv() -> str:
             return found
         message = f"`{chosen}`, which UVSHIM_UV names, is not a program that can be run"
         raise CannotRunError(message) if os.path.exists(chosen) else UvNotFoundError(message)
-    if (started_by := os.environ.get("UV")) and (found := on_path(started_by)):
-        return found
-    if found := on_path("uv") or _installed():
+    started_by = os.environ.get("UV")
+    if found := (started_by and on_path(started_by)) or on_path("uv") or _installed():
         return found
     message = (
         "There is no `uv` on PATH. Install it (`pip install uv`), "
@@ -216,10 +215,7 @@ def working_directory() -> str:
 
 
 def _nameless_file() -> int:
-    """Return the descriptor of a new file without a name, which no kill can leave behind.
-
-    Raises OSError if none can be made.
-    """
+    """Return the descriptor of a new file without a name, which no kill can leave behind."""
     try:
         return os.memfd_create("uvshim")
     except (AttributeError, OSError):  # macOS; a kernel or a container's filter that forbids it

@@ -18,20 +18,11 @@ OLDEST = (0, 4)
 
 # Variables that add requirements, change how uv logs, or make it read hundreds of certificates for
 # a network that it will not use. None of them chooses an environment.
-_NOT_FOR_A_QUESTION = (
-    "CLICOLOR_FORCE",
-    "FORCE_COLOR",
-    "RUST_LOG",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-    "UV_BUILD_CONSTRAINT",
-    "UV_CONSTRAINT",
-    "UV_EXCLUDE",
-    "UV_LOG_CONTEXT",
-    "UV_NATIVE_TLS",
-    "UV_OVERRIDE",
-    "UV_SYSTEM_CERTS",
-    "UV_TORCH_BACKEND",
+_NOT_FOR_A_QUESTION = frozenset(
+    """
+    CLICOLOR_FORCE FORCE_COLOR RUST_LOG SSL_CERT_DIR SSL_CERT_FILE UV_BUILD_CONSTRAINT UV_CONSTRAINT
+    UV_EXCLUDE UV_LOG_CONTEXT UV_NATIVE_TLS UV_OVERRIDE UV_SYSTEM_CERTS UV_TORCH_BACKEND
+    """.split()
 )
 
 # What uv answers if extras are configured: a requirements file has none.
@@ -88,10 +79,7 @@ class Question:
     """
 
     def __init__(self, uv: list[str], arguments: Arguments, supervisor: Supervisor) -> None:
-        """Ask about the environment that `arguments` choose, and do not wait.
-
-        `uv` is the command that runs uv: its path, or ``python -m uv``.
-        """
+        """Let the command `uv` look for the environment that `arguments` choose; do not wait."""
         self._uv = uv
         self._arguments = arguments
         self._supervisor = supervisor
@@ -150,7 +138,7 @@ class Question:
         said = _said(log)
         version = _version(said["DEBUG uv "]) or self._version_itself()
         check_version(version, self._uv[0])
-        base = self._working_directory(version)
+        base = working_directory(self._arguments, version)
         python, _, environment = said["Using Python "][0].partition(" environment at")
         directory = said["Using `--target` directory at "][0]
         prefix = said["Using `--prefix` directory at "][0]
@@ -179,10 +167,7 @@ class Question:
     def _project(self, version: tuple[int, ...]) -> str:
         """Return the directory in which uv begins to look for configuration files."""
         named = self._arguments.project or os.environ.get("UV_PROJECT")
-        return os.path.join(self._working_directory(version), named or "")
-
-    def _working_directory(self, version: tuple[int, ...]) -> str:
-        return working_directory(self._arguments, version)
+        return os.path.join(working_directory(self._arguments, version), named or "")
 
 
 def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
@@ -194,17 +179,9 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
     Raises OSError if there is no place for the answer.
     """
     arguments = Arguments(choosing, WITH_VALUE | {"--script"})
-    question = [
-        "sync",
-        "--dry-run",
-        "-vv",
-        "--offline",
-        "--no-build",
-        "--color",
-        "never",
-        *choosing,
-    ]
-    child = supervisor.start([*uv, *question], _variables(uv[0]), keep_output=True)
+    question = ["sync", "--dry-run", "-vv", "--offline", "--no-build", "--color", "never"]
+    words = [*uv, *question, *choosing]
+    child = supervisor.start(words, _variables(uv[0]), keep_output=True)
     supervisor.wait_for_answer(child)
     log = child.output()
     _, found, rest = log.rpartition("Checking for Python environment at")
@@ -214,10 +191,7 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
     named = _with_line_breaks(_ending(rest.removeprefix(":").removeprefix(" ")), said)
     base = working_directory(arguments, _version(said["DEBUG uv "]))
     lock = log.partition(f"lock for `{named}` at `")[2].partition("`\n")[0]
-    return Answer(
-        root=os.path.join(base, named),
-        lock=os.path.join(base, lock) if lock else None,
-    )
+    return Answer(root=os.path.join(base, named), lock=os.path.join(base, lock) if lock else None)
 
 
 def working_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
@@ -230,9 +204,8 @@ def working_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
 
 def _variables(uv: str) -> dict[str, str]:
     """Return the environment variables for a question to the program `uv`."""
-    return {k: v for k, v in os.environ.items() if k not in _NOT_FOR_A_QUESTION} | {
-        process.ASKED: uv
-    }
+    kept = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_A_QUESTION}
+    return kept | {process.ASKED: uv}
 
 
 def _no_place(error: OSError) -> str:
@@ -242,10 +215,7 @@ def _no_place(error: OSError) -> str:
 
 
 def check_version(version: tuple[int, ...], uv: str) -> None:
-    """Raise `UvshimError` if the `version` of the program `uv` is too old.
-
-    An empty version is unknown, and accepted.
-    """
+    """Raise `UvshimError` if the `version` of the program `uv` is too old. () is unknown."""
     if version and version[:2] < OLDEST:
         had, needed = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
         message = f"uvshim needs uv {needed} or later; `{uv}` is {had}"
