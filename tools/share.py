@@ -1,8 +1,8 @@
 """Write `share/`: shell completion of `uvshim`, and the manual pages of both commands.
 
-The completion follows from the command line's parser, the manual from docs/reference.md. The files
-are committed, so that building a wheel needs neither library. Completion of `uvpip` is written by
-hand: it asks uv's own.
+The completion is generated from the command line's parser, the manual from docs/reference.md. The
+files are committed, so that building a wheel needs neither library. Completion of `uvpip` is
+written by hand and calls uv's completion.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMPLETED = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "ENV": shtab.FILE, "ENV
 
 
 class Manual(NamedTuple):
-    """A manual page: the command, what it does, and what else belongs to it."""
+    """A manual page: the command, what it does, and the page to see also."""
 
     command: str
     does: str
@@ -49,7 +49,7 @@ COMMANDS = [manual.command for manual in MANUALS]
 
 
 def main() -> int:
-    """Write the files into the directory that the command line names."""
+    """Write the files to the directory that `--output` names."""
     parser = argparse.ArgumentParser(description="Write completion files and manual pages.")
     parser.add_argument("--output", type=Path, default=ROOT / "share", help="default: share")
     output = parser.parse_args().output
@@ -79,7 +79,7 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentPars
 def manuals() -> dict[str, str]:
     """Return the manual pages, by their paths."""
     text = re.sub(r'--8<-- "(.*)"', lambda match: _included(match[1]), REFERENCE.read_text())
-    html = Markdown(extensions=["def_list", "fenced_code", "tables"]).convert(text)
+    html = Markdown(extensions=["def_list", "fenced_code"]).convert(text)
     sections = re.split("(?=<h2>)", html)[1:]
     pages = {}
     for manual in MANUALS:
@@ -108,28 +108,18 @@ def _blocks(parent: Element) -> Iterator[str]:
         if block.tag == "h2":
             section = _inline(block)
             yield f".SH {'DESCRIPTION' if section in COMMANDS else section.upper()}"
+        elif block.tag == "h3":
+            yield f".SS {_inline(block)}"
         elif block.tag == "pre":
             yield f".PP\n.RS 4\n.nf\n{_inline(block[0]).rstrip()}\n.fi\n.RE"
         elif block.tag == "dl":
             yield from (
                 f".TP\n{_inline(each)}" if each.tag == "dt" else _inline(each) for each in block
             )
-        elif block.tag == "table":
-            yield from _table(block)
         elif block.tag in {"ul", "ol"}:
             yield from (f".IP \\(bu 2\n{_inline(each)}" for each in block)
         else:
             yield f".PP\n{_inline(block)}"
-
-
-def _table(table: Element) -> Iterator[str]:
-    """Yield the rows of `table`, each as a term and its description."""
-    heading = _inline(table[0][0][0])
-    if "code" in heading:
-        yield f".SS {heading.capitalize()}"
-    for row in table.iterfind("./tbody/tr"):
-        first, *rest = map(_inline, row)
-        yield f".TP\n\\fB{first}\\fR\n" + ": ".join(rest)
 
 
 def _inline(element: Element) -> str:
