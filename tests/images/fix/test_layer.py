@@ -103,6 +103,9 @@ MESSES: dict[str, list[Mapping[str, Any]]] = {
         {key.replace("oslo_cache-1.0.dist-info", "elsewhere"): text for key, text in CACHE.items()},
         {OLD: Link("elsewhere")},
     ],
+    "METADATA that is an absolute link": [
+        {**CACHE, f"{OLD}/METADATA": Link("/srv/metadata"), "srv/metadata": metadata("oslo.cache")}
+    ],
     "no METADATA": [{f"{OLD}/RECORD": record_of(directory="oslo_cache-1.0.dist-info")}],
     "a METADATA of another name": [{**CACHE, f"{OLD}/METADATA": metadata("zope.interface")}],
     "no RECORD": [{f"{OLD}/METADATA": metadata("oslo.cache")}],
@@ -148,6 +151,7 @@ def test_the_image_is_fixed_as_its_unpacked_root_would_be(tmp_path: Path, mess: 
                 for name in dist_infos(os.listdir(directory))
             ],
             lambda name: not EXCLUDED.excludes(name),
+            tree=place.tree,
             spellings=required.spellings(place.tree, place.visible),
         )
         for place in discovery.find(str(root))
