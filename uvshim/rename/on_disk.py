@@ -127,7 +127,7 @@ class _Rooted(_Disk):
 _DISK = _Disk()
 
 
-def rename(
+def rename(  # noqa: PLR0913
     paths: Iterable[str],
     concerns: Callable[[str], bool],
     *,
