@@ -110,17 +110,18 @@ class Requirements:
 
     def parse(self, line: str) -> Requirement:
         """Return the requirement in `line`. Raises `RequireError` if it is not valid."""
-        if line not in self._known.by_line:
+        known = self._known
+        if line not in known.by_line:
             parsed, old = self._parsed(line.partition(" #")[0])
             marker = ""
             if self._lenient and parsed.marker is not None:  # packaging normalizes extras
                 marker = line.partition(" #")[0].rpartition(";")[2].strip()
             requirement = Requirement(parsed, old, marker)
             if parsed.marker is not None:
-                self._known.parsed_markers[requirement.marker] = parsed.marker
-            requirement.first = self._known.by_identity.setdefault(requirement.identity, requirement)
-            self._known.by_line[line] = requirement
-        return self._known.by_line[line]
+                known.parsed_markers[requirement.marker] = parsed.marker
+            requirement.first = known.by_identity.setdefault(requirement.identity, requirement)
+            known.by_line[line] = requirement
+        return known.by_line[line]
 
     def of(self, distribution: Distribution, extras: Iterable[str]) -> list[Requirement]:
         """Return what `distribution` requires with `extras`, in the order it is written.
