@@ -25,7 +25,6 @@ from tools import zipapp
 from uvshim.errors import ImageError
 from uvshim.images import union
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import Link as LinkInLayer
 from uvshim.images.union import Directory
 
 if TYPE_CHECKING:
@@ -247,7 +246,7 @@ def in_tree(directory: Directory, prefix: str = "") -> Iterator[tuple[str, str]]
         else:
             yield (
                 prefix + name,
-                (f"link to {node.target}" if isinstance(node, LinkInLayer) else "file"),
+                (f"link to {node.target}" if node.kind == changes.LINK else "file"),
             )
 
 

@@ -49,6 +49,13 @@ def test_equal_requirements_are_one_however_they_are_written(requirements: Requi
     assert requirements.parse("a>=1; sys_platform == 'linux'").first is not first
 
 
+def test_environments_with_equal_markers_share_what_was_read(requirements: Requirements) -> None:
+    line = "oslo.cache>1; python_version > '3'"
+    assert Requirements({**MARKERS}, lenient=False).parse(line) is requirements.parse(line)
+    others = Requirements({**MARKERS, "python_version": "3.1"}, lenient=False)
+    assert others.parse(line) is not requirements.parse(line)
+
+
 @pytest.mark.parametrize("line", ["", "-e .", "a b", "a>=", "a>=1; nonsense", "a>=banana"])
 def test_what_is_not_a_requirement_is_refused(requirements: Requirements, line: str) -> None:
     with pytest.raises(RequireError, match=distributions.INVALID_REQUIREMENT):

@@ -11,8 +11,8 @@ import pytest
 from tests.images.making import tar
 from uvshim.errors import ImageError
 from uvshim.images import blob
-from uvshim.images.cache import _FORM, _MARK, Cache
 from uvshim.images.layer import changes
+from uvshim.images.store import _FORM, _MARK, Cache
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,14 +83,14 @@ def test_other_files_to_keep_are_another_place(monkeypatch: pytest.MonkeyPatch) 
     """So that a later version that needs more of a layer does not take old entries for complete."""
     import importlib
 
-    from uvshim.images import cache
+    from uvshim.images import store
 
     monkeypatch.setitem(changes._METADATA_FILES, "more.txt", 1)
     try:
-        assert importlib.reload(cache)._FORM != _FORM
+        assert importlib.reload(store)._FORM != _FORM
     finally:
         monkeypatch.undo()
-        importlib.reload(cache)
+        importlib.reload(store)
 
 
 def test_what_was_not_used_for_a_month_is_deleted(ours: Path) -> None:

@@ -11,7 +11,6 @@ import uvshim
 from tests.corpus import installed, under
 from tests.images.making import Making, layout, tar
 from tests.images.opening import opened
-from uvshim.images import cache as entries
 from uvshim.images import store, survey
 from uvshim.images.layer import changes
 from uvshim.images.survey import Options
@@ -287,10 +286,10 @@ def test_two_processes_do_not_read_one_layer_twice(
     tmp_path: Path, cache: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another one has locked comes last, and then it is known."""
-    monkeypatch.setattr(entries, "_LOCKS", 2**31)  # two layers may have one lock, by chance
+    monkeypatch.setattr(store, "_LOCKS", 2**31)  # two layers may have one lock, by chance
     with opened(layout(tmp_path / "x", [BASE, MORE])) as (image,):
         base, more = image.layers
-        shared = entries.Cache(str(cache))
+        shared = store.Cache(str(cache))
 
         def meanwhile(layer: Any, *arguments: Any) -> Any:
             found = original(layer, *arguments)
@@ -319,12 +318,12 @@ def test_an_index_for_several_platforms_is_several_images_of_one_answer(tmp_path
 
 def test_the_usual_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert entries.usual_directory() == f"{tmp_path}/uvshim/images"
+    assert store.usual_directory() == f"{tmp_path}/uvshim/images"
     list(uvshim.survey([layout(tmp_path / "x", [BASE])]))
     assert (tmp_path / "uvshim").is_dir()
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert entries.usual_directory() == "/home/somebody/.cache/uvshim/images"
+    assert store.usual_directory() == "/home/somebody/.cache/uvshim/images"
 
 
 def test_json_of_answers_can_be_made(tmp_path: Path) -> None:

@@ -286,7 +286,7 @@ def test_the_entries_of_a_layer_can_be_read_again(tmp_path: Path) -> None:
     with opened(layout(tmp_path / "layout", [file.getvalue()])) as (image,):
         root = unite([changes.read(image.layers[0])])
         node = ImageTree(root).node("a/WHEEL")
-        assert isinstance(node, changes.File)
+        assert isinstance(node, changes.Entry)
         assert node.layer == image.layers[0].identity
         ((number, header, content),) = changes.entries(image.layers[0], {node.number: 100})
     assert (number, content) == (1, b"abc")

@@ -7,6 +7,7 @@ and egg-links are all distributions to it. Nothing in the tree is imported or ru
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # What is read of one metadata file at most. The longest real ones have a third of it.
 METADATA_LIMIT = 1024 * 1024
+
+# Shorter headers are remembered.
+_USUAL_HEADER = 16 * 1024
 
 # A field (RFC 5322, 2.2), and the header, which ends at the first line that is neither a field nor
 # its continuation. Two searches take a quarter of the time of a look at each line.
@@ -171,6 +175,11 @@ def fields(metadata: str) -> list[tuple[str, str]]:
     with white space continues a value. The description, most of the file, is not read.
     """
     header = metadata.partition("\n\n")[0].partition("\r\n\r\n")[0]
+    return _fields(header) if len(header) < _USUAL_HEADER else _fields.__wrapped__(header)
+
+
+@functools.lru_cache(maxsize=2048)  # images have much in common
+def _fields(header: str) -> list[tuple[str, str]]:
     found = _HEADER.match(header.replace("\r\n", "\n").replace("\r", "\n"))
     return [(name.lower(), value) for name, value in _FIELD.findall(found[0] if found else "")]
 
@@ -183,6 +192,7 @@ def lines(text: str) -> Iterator[str]:
             yield stripped
 
 
+@functools.lru_cache(maxsize=4096)
 def _safe_version(version: str) -> str:
     from packaging.version import InvalidVersion, Version
 
@@ -361,6 +371,7 @@ def replaced_version(version: str) -> str:
     return f"{begin}.dev0+{f'sanitized.{rest}'.strip('.')}"
 
 
+@functools.lru_cache(maxsize=4096)
 def parsed_version(version: str) -> Version | None:
     """Return `version` as packaging reads it, or None if it does not conform to PEP 440."""
     from packaging.version import InvalidVersion, Version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from uvshim.check.distributions import Distribution
+
+# Shorter files are remembered.
+_USUAL = 16 * 1024
 
 _MODULE = re.compile(r"\w+(\.\w+)*$")
 _ENTRY = re.compile(
@@ -23,8 +27,14 @@ def of(distribution: Distribution) -> dict[str, dict[str, str]]:
 
     Raises `RequireError` if pkg_resources cannot read them.
     """
+    text = distribution.read("entry_points.txt") or ""
+    return _grouped(text) if len(text) < _USUAL else _grouped.__wrapped__(text)
+
+
+@functools.lru_cache(maxsize=1024)  # images have much in common
+def _grouped(text: str) -> dict[str, dict[str, str]]:
     groups: dict[str, dict[str, str]] = {}
-    for group, name, extras in parsed(distribution.read("entry_points.txt") or ""):
+    for group, name, extras in parsed(text):
         groups.setdefault(group, {})[name] = extras
     return groups
 

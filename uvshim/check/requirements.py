@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from packaging.markers import Marker
     from packaging.requirements import Requirement as Parsed
     from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
 
     from uvshim.check.distributions import Distribution
 
@@ -71,6 +72,26 @@ def safe_extra(extra: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", extra).lower()
 
 
+# How many requirements are remembered for later environments. An image has some two thousand.
+_MOST_REMEMBERED = 16_384
+
+
+class _Known:
+    """What was read for environments with the same markers: images have much in common."""
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.by_line: dict[str, Requirement] = {}
+        self.by_identity: dict[object, Requirement] = {}
+        self.by_content: dict[tuple[tuple[str, ...], tuple[str, ...]], ByExtra] = {}
+        self.parsed_markers: dict[str, Marker] = {}
+        self.evaluated: dict[tuple[str, str], bool] = {}
+        self.meets: dict[tuple[Requirement, Version], bool] = {}
+
+
+_known = functools.lru_cache(maxsize=8)(lambda _markers, _lenient: _Known())
+
+
 class Requirements:
     """The requirements of all distributions of one environment, each read once."""
 
@@ -82,25 +103,25 @@ class Requirements:
         """
         self._markers = markers
         self._lenient = lenient
-        self._by_line: dict[str, Requirement] = {}
-        self._by_identity: dict[object, Requirement] = {}
+        self._known = _known(frozenset(markers.items()), lenient)
+        if len(self._known.by_line) > _MOST_REMEMBERED:
+            _known.cache_clear()
         self._by_distribution: dict[Distribution, ByExtra] = {}
-        self._parsed_markers: dict[str, Marker] = {}
-        self._evaluated: dict[tuple[str, str], bool] = {}
 
     def parse(self, line: str) -> Requirement:
         """Return the requirement in `line`. Raises `RequireError` if it is not valid."""
-        if line not in self._by_line:
+        known = self._known
+        if line not in known.by_line:
             parsed, old = self._parsed(line.partition(" #")[0])
             marker = ""
             if self._lenient and parsed.marker is not None:  # packaging normalizes extras
                 marker = line.partition(" #")[0].rpartition(";")[2].strip()
             requirement = Requirement(parsed, old, marker)
             if parsed.marker is not None:
-                self._parsed_markers[requirement.marker] = parsed.marker
-            requirement.first = self._by_identity.setdefault(requirement.identity, requirement)
-            self._by_line[line] = requirement
-        return self._by_line[line]
+                known.parsed_markers[requirement.marker] = parsed.marker
+            requirement.first = known.by_identity.setdefault(requirement.identity, requirement)
+            known.by_line[line] = requirement
+        return known.by_line[line]
 
     def of(self, distribution: Distribution, extras: Iterable[str]) -> list[Requirement]:
         """Return what `distribution` requires with `extras`, in the order it is written.
@@ -118,6 +139,14 @@ class Requirements:
     def extras_of(self, distribution: Distribution) -> list[str]:
         """Return the extras that `distribution` has. Raises `RequireError`, as `of` does."""
         return [extra for extra in self._by_extra(distribution) if extra]
+
+    def meets(self, version: Version, requirement: Requirement) -> bool:
+        """Return True if `requirement` accepts the `version`, which may be a pre-release."""
+        question = (requirement.first, version)
+        if question not in self._known.meets:
+            answer = requirement.specifier.contains(version, prereleases=True)
+            self._known.meets[question] = answer
+        return self._known.meets[question]
 
     def applies(self, requirement: Requirement, extras: tuple[str, ...]) -> bool:
         """Return True if the marker of `requirement` holds for one of `extras`."""
@@ -143,7 +172,14 @@ class Requirements:
         return self._by_distribution[distribution]
 
     def _of_dist_info(self, distribution: Distribution) -> ByExtra:
-        requirements = [self.parse(line) for _, line in distribution.requirement_lines()]
+        lines = tuple(line for _, line in distribution.requirement_lines())
+        content = (lines, tuple(distribution.extras()))
+        if content not in self._known.by_content:
+            self._known.by_content[content] = self._of_lines(*content)
+        return self._known.by_content[content]
+
+    def _of_lines(self, lines: Iterable[str], extras: Iterable[str]) -> ByExtra:
+        requirements = [self.parse(line) for line in lines]
 
         def applying(extra: str) -> list[Requirement]:
             return [one for one in requirements if not one.marker or self._holds(one.marker, extra)]
@@ -152,7 +188,7 @@ class Requirements:
         for one in applying(""):
             common.setdefault(one.first, one)
         by_extra: ByExtra = {None: list(common.values())}
-        for extra in distribution.extras():
+        for extra in extras:
             by_extra[safe_extra(extra.strip())] = [
                 one for one in applying(extra) if one.first not in common
             ]
@@ -175,29 +211,29 @@ class Requirements:
         if not marker:
             return True
         try:
-            self._parsed_markers[marker] = Marker(marker)
+            self._known.parsed_markers[marker] = Marker(marker)
         except InvalidMarker:
             return False
         return self._holds(marker, "")
 
     def _holds(self, marker: str, extra: str) -> bool:
         question = (marker, extra)
-        if question not in self._evaluated:
+        if question not in self._known.evaluated:
             from packaging import markers
             from packaging.version import InvalidVersion
 
-            parsed = self._parsed_markers[marker]
+            parsed = self._known.parsed_markers[marker]
             if self._lenient and "extra" in marker:
                 parsed, extra = _as_written(marker, extra)
             try:
-                self._evaluated[question] = parsed.evaluate({**self._markers, "extra": extra})
+                self._known.evaluated[question] = parsed.evaluate({**self._markers, "extra": extra})
             except (
                 markers.UndefinedComparison,
                 markers.UndefinedEnvironmentName,
                 InvalidVersion,  # a kernel's release is not always one; packaging 26 compares it
             ) as error:
                 raise RequireError(type(error).__name__) from None
-        return self._evaluated[question]
+        return self._known.evaluated[question]
 
 
 @functools.lru_cache(maxsize=16_384)

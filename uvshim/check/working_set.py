@@ -319,7 +319,7 @@ class WorkingSet:
             if any(not _meets_old(distribution.version, *one) for one in requirement.old):
                 answer = False
             elif version is not None:
-                answer = requirement.specifier.contains(version, prereleases=True)
+                answer = self.requirements.meets(version, requirement)
             elif self._any_version:
                 wanted = [(one.operator, one.version.lower()) for one in requirement.specifier]
                 answer = all(one == ("===", distribution.version.lower()) for one in wanted)

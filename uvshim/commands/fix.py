@@ -85,6 +85,7 @@ def _fix(found: Environment, gate: Gate, *, dry_run: bool) -> Fixed:
     outcome = on_disk.rename(
         paths,
         lambda name: not gate.excludes(name),
+        tree=found.tree,
         spellings=required.spellings(found.tree, found.visible),
         dry_run=dry_run,
     )

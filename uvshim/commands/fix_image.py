@@ -133,7 +133,7 @@ def _fix(name: str, output: str | None, gate: Gate, options: argparse.Namespace)
                     f"Name one of them, such as `{chosen[0].reference}`"
                 )
                 raise ImageError(message)
-            images = [fixing.fix(entry, gate) for entry in chosen]
+            images = [fixing.FixedImage(entry, gate) for entry in chosen]
             digests = [image.digest for image in images]
             if target is not None:
                 target = names.completed(target, images)

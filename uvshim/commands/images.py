@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvshim.check import output
 from uvshim.errors import UvshimError
-from uvshim.images import blob, cache, ending, page, survey
+from uvshim.images import blob, ending, page, survey
+from uvshim.images.store import Cache
 from uvshim.images.survey import Absent
 from uvshim.messages import BOLD, GREEN, RED, counted, printable
 
@@ -41,7 +42,7 @@ def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[S
         kept = None
     elif options.cache_dir is not None:
         kept = os.path.abspath(options.cache_dir)
-        cache.Cache(kept)
+        Cache(kept)
     asked = survey.Options(gate, kept, platform=options.platform)
     if options.scheduler is not None:
         found = survey.on_cluster(names, options.scheduler, asked)

@@ -44,26 +44,30 @@ _TOP_OF_ROOT = frozenset(
 class Archive:
     """A tar archive that is not compressed, in an open file. It is a `blob.Place`."""
 
-    def __init__(self, file: IO[bytes], path: str) -> None:
+    def __init__(self, file: IO[bytes], path: str, *, is_packed: bool = False) -> None:
         """List the archive in `file`; messages call it `path`. Raise `ImageError`.
 
-        The listing ends early where the archive turns out to be a root file system.
+        The listing ends early where the archive turns out to be a root file system; one that
+        `is_packed`, compressed, is not listed. The name of the whole file is "".
         """
         self.path = path
-        self.file = file
+        self.is_packed = is_packed
         self.tops: set[str] = set()
         """The names at its top."""
+        self._file = file
         self._members: dict[str, tuple[int, int] | str] = {}
         try:
-            _list(file, self.tops, self._members)
+            if not is_packed:
+                _list(file, self.tops, self._members)
         except compression.errors() as error:
             message = f"`{path}` is not a tar archive that can be read: {error}"
             raise ImageError(message) from None
+        self._members[""] = (0, os.fstat(file.fileno()).st_size)
 
     @property
     def is_root(self) -> bool:
         """Whether it looks like a root file system, as `docker export` writes it."""
-        return _is_root(self.tops)
+        return self.is_packed or _is_root(self.tops)
 
     def open(self, name: str) -> IO[bytes]:
         """Open a member; see `blob.Place.open`."""
@@ -71,7 +75,7 @@ class Archive:
         if place is None:
             message = f"`{self.path}` has no file {shown(name)}"
             raise ImageError(message)
-        return cast("IO[bytes]", io.BufferedReader(Window(self.file, *place), _PIECE))
+        return cast("IO[bytes]", io.BufferedReader(Window(self._file, *place), _PIECE))
 
     def has(self, name: str) -> bool:
         """Return True if there is a member; see `blob.Place.has`."""
@@ -84,23 +88,6 @@ class Archive:
                 return place
             place = self._members.get(_plain(place))
         return None
-
-
-class Whole:
-    """One open file, whatever its name. It is a `blob.Place`."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        """Use the open `file`."""
-        self._file = file
-
-    def open(self, name: str) -> IO[bytes]:  # noqa: ARG002
-        """Return the file from its beginning; see `blob.Place.open`."""
-        size = os.fstat(self._file.fileno()).st_size
-        return cast("IO[bytes]", io.BufferedReader(Window(self._file, 0, size), _PIECE))
-
-    def has(self, name: str) -> bool:  # noqa: ARG002
-        """Return True."""
-        return True
 
 
 def is_stream(path: str) -> bool:
@@ -122,10 +109,10 @@ def looks_like_one(path: str) -> bool:
     return bool(compression.suffix(head[:4])) or _is_header(head)
 
 
-def opened(path: str, stack: ExitStack) -> Archive | Whole:
+def opened(path: str, stack: ExitStack) -> Archive:
     """Return the archive at `path`, readable until `stack` is closed. Raise `ImageError`.
 
-    A compressed root file system is not spooled: it is returned as the one file that it is.
+    A compressed root file system is not spooled.
     """
     try:
         if path == STANDARD_INPUT:
@@ -153,7 +140,7 @@ def opened(path: str, stack: ExitStack) -> Archive | Whole:
             message = f"`{path}` is {packed}: {_WHAT_WORKS}"
             raise ImageError(message)
         if size is not None and _begins_root(head):
-            return Whole(file)
+            return Archive(file, path, is_packed=True)
         return Archive(_spooled(head, stream, blob, path, stack), path)
     except compression.errors() as error:
         message = f"`{path}` cannot be decompressed: {error}"

@@ -13,7 +13,6 @@ from uvshim.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
 
 # The longest manifest, index or config that is read, in bytes. Registries accept 4 MiB.
 _DOCUMENT_LIMIT = 8 * 1024 * 1024
@@ -179,26 +178,8 @@ class Verified:
         try:
             piece = self._file.read(_PIECE if length < 0 else length)
         except OSError as error:
-            self._fail(error)
-        self._take(piece)
-        return piece
-
-    def readinto(self, buffer: bytearray) -> int:
-        """Read into `buffer` and return the number of bytes. Raise `ImageError`."""
-        view = memoryview(buffer)
-        if self._head:
-            piece = self.read(len(view))
-            view[: len(piece)] = piece
-            return len(piece)
-        try:
-            length: int = self._file.readinto(view)  # type: ignore[attr-defined]
-        except OSError as error:
-            self._fail(error)
-        self._take(view[:length])
-        return length
-
-    def _take(self, piece: bytes | memoryview) -> None:
-        """Count and hash the next `piece`."""
+            message = f"{self._digest or 'it'} cannot be read: {error.strerror or error}"
+            raise ImageError(message) from None
         self.count += len(piece)
         on_read(len(piece))
         if self._size is not None and self.count > self._size:
@@ -206,10 +187,13 @@ class Verified:
             raise ImageError(message)
         if self._hash is not None:
             self._hash.update(piece)
+        return piece
 
-    def _fail(self, error: OSError) -> NoReturn:
-        message = f"{self._digest or 'it'} cannot be read: {error.strerror or error}"
-        raise ImageError(message) from None
+    def readinto(self, buffer: memoryview) -> int:
+        """Read into `buffer` and return the number of bytes. Raise `ImageError`."""
+        piece = self.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
     def finish(self) -> None:
         """Read the rest and compare. Raise `ImageError` if the digest or the size differs."""

@@ -30,16 +30,7 @@ _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 50 to 5F (RFC 8878)
 _XZ_MEMORY = 128 * 1024 * 1024
 
 # What tarfile raises for damaged files, on purpose or not.
-_DAMAGED = (
-    tarfile.TarError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-    KeyError,
-    IndexError,
-    EOFError,
-    OSError,
-)
+_DAMAGED = (tarfile.TarError, ValueError, OverflowError, RecursionError, LookupError, OSError)
 
 
 def suffix(head: bytes) -> str:
@@ -151,7 +142,7 @@ def _zstd_module() -> Any:
 
 def errors() -> tuple[type[Exception], ...]:
     """Return what is raised for a tar that cannot be read, or cannot be decompressed."""
-    found: list[Any] = [*_DAMAGED, zlib.error]
+    found: list[Any] = [*_DAMAGED, EOFError, zlib.error]
     with contextlib.suppress(ImportError):
         from isal import isal_zlib
 

@@ -19,15 +19,7 @@ DIR = "dir"
 DIRECT = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR)
 
 # What skopeo copies from.
-THROUGH_SKOPEO = (
-    "atomic",
-    "containers-storage",
-    "docker",
-    "docker-daemon",
-    "ostree",
-    "sif",
-    "tarball",
-)
+THROUGH_SKOPEO = tuple("atomic containers-storage docker docker-daemon ostree sif tarball".split())
 
 _TAG_AND_DIGEST = re.compile(r"(//.*/[^/:@]+|//[^/:@]+):[\w.-]+(@sha\d+:[0-9a-f]+)")
 

@@ -1,29 +1,62 @@
-"""The contents of layers that were read before: in memory for this run, and in the cache.
+"""The contents of layers that were read before: in memory for this run, and in the cache on disk.
 
-A digest names the content, so entries never get old. Layers that another process is reading come
-last, and are waited for.
+The cache has a file for each layer, named by its digest, so entries never get old. It holds what
+layers contain, never what uvshim concludes from it. A damaged entry counts as missing. Several
+processes and versions may use one directory. uvshim deletes only files that have exactly the names
+it gives them, in a directory that it has marked as its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from typing import TYPE_CHECKING
+import hashlib
+import json
+import os
+import re
+import tempfile
+import time
+import zlib
+from typing import TYPE_CHECKING, Any
 
+from uvshim.environments import files
+from uvshim.errors import ImageError
 from uvshim.images import tree, union
-from uvshim.images.cache import Cache
 from uvshim.images.layer import changes
+from uvshim.images.layer.changes import FILE, Changes, Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from uvshim.images.blob import Blob
     from uvshim.images.image import Image
-    from uvshim.images.layer.changes import Changes
     from uvshim.images.tree import ImageTree
     from uvshim.images.union import Directory
 
 # How many directories of layers are held in memory for later images: some 50 MiB.
 _HELD = 10_000
+
+# The form of the entries, and what they hold: another one is another directory.
+_FORM = f"layers-3-{zlib.crc32(repr(changes.kept()).encode()):08x}"
+
+# What is deleted when it is old: these names, in directories with such names.
+_FORMS = re.compile(r"layers-\d+-[0-9a-f]{8}")
+_ENTRIES = re.compile(r"sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})|\.new-[a-z0-9_]{8}|\.lock-\d\d?")
+
+# After how many seconds without use an entry is deleted, and how often old ones are looked for.
+_MONTH = 30 * 24 * 60 * 60
+_DAY = 24 * 60 * 60
+
+_LOCKS = 64
+
+# The longest entry that is read, in bytes, compressed or not.
+_LONGEST = 512 * 1024 * 1024
+
+# What marks the directory as a cache (Cache Directory Tagging Specification), and as uvshim's.
+_TAG = "CACHEDIR.TAG"
+_MARK = (
+    b"Signature: 8a477f597d28d172789f06886806bc55\n# The cache of uvshim. Delete it at any time.\n"
+)
 
 
 class Store:
@@ -43,14 +76,13 @@ class Store:
     def tree(self, image: Image) -> ImageTree:
         """Return the tree that the layers of `image` are. Raise `ImageError`."""
         found = self._changes(image.layers)
-        root = None
-        for end in range(1, len(found) + 1):
-            key = tuple(each.identity for each in found[:end])
-            if all(key):
-                root = self._roots.get(key) or union.unite(found[end - 1 : end], root)
+        root: Directory | None = None
+        key: tuple[str, ...] = ()
+        for one in found:
+            key = (*key, one.identity)
+            root = self._roots.get(key) or union.unite([one], root)
+            if one.identity:
                 self._roots[key] = root
-            else:
-                root = union.unite(found[end - 1 : end], root)
         united = tree.of(image.layers, found, root, image.platform)
         self._forget({layer.identity for layer in image.layers})
         return united
@@ -92,24 +124,182 @@ class Store:
 
     def _of_layer(self, layer: Blob, *, wait: bool) -> Changes | None:
         """Return what `layer` changes; None if another process is reading it and not to `wait`."""
-        if layer.identity is None:
-            return changes.read(layer)
-        found = self._of_named_layer(layer, layer.identity, wait=wait)
-        if found is not None:
-            self._known[layer.identity] = found
+        identity, cache = layer.identity, self._cache
+        if identity is None or cache is None:
+            found: Changes | None = changes.read(layer)
+        elif not (found := cache.load(identity)):
+            with cache.locked(identity, wait=wait) as free:
+                if free and not (wait and (found := cache.load(identity))):
+                    found = changes.read(layer)
+                    cache.save(found)
+        if found is not None and identity is not None:
+            self._known[identity] = found
         return found
 
-    def _of_named_layer(self, layer: Blob, identity: str, *, wait: bool) -> Changes | None:
-        cache = self._cache
-        if cache is None:
-            return changes.read(layer)
-        if found := cache.load(identity):
-            return found
-        with cache.locked(identity, wait=wait) as free:
-            if not free:
-                return None
-            if wait and (found := cache.load(identity)):
-                return found
-            found = changes.read(layer)
-            cache.save(found)
-        return found
+
+def usual_directory() -> str:
+    """Return the directory that is used by default (XDG Base Directory Specification)."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(home, "uvshim", "images")
+
+
+class Cache:
+    """The cache in one directory."""
+
+    def __init__(self, directory: str) -> None:
+        """Use `directory`. Raise `ImageError` if somebody else's files are in it."""
+        try:
+            names = os.listdir(directory)
+        except OSError:  # not there yet, or not ours to read: nothing is kept then
+            names = []
+        if names and not _is_ours(directory, names):
+            message = (
+                f"`{directory}` is neither empty nor a cache of uvshim. "
+                "Name another directory with --cache-dir"
+            )
+            raise ImageError(message)
+        self._directory = directory
+        self._layers = os.path.join(directory, _FORM)
+        _prune(directory, names)
+
+    def load(self, identity: str) -> Changes | None:
+        """Return what was saved for the layer `identity`, or None."""
+        path = self._path(identity)
+        try:
+            content = files.read(path, _LONGEST) or b""
+            _use(path)
+            return _restored(json.loads(zlib.decompressobj().decompress(content, _LONGEST)))
+        except (OSError, ValueError, TypeError, AttributeError, zlib.error, RecursionError):
+            return None
+
+    def has(self, identity: str | None) -> bool:
+        """Return True if something was saved for the layer `identity`."""
+        return identity is not None and os.path.exists(self._path(identity))
+
+    def save(self, found: Changes) -> None:
+        """Save what the layer `found.identity` changes, if the disk allows it."""
+        content = zlib.compress(json.dumps(_flat(found), separators=(",", ":")).encode(), 1)
+        temporary = None
+        try:
+            self._make()
+            descriptor, temporary = tempfile.mkstemp(dir=self._layers, prefix=".new-")
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            os.replace(temporary, self._path(found.identity))
+        except OSError:
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+
+    @contextlib.contextmanager
+    def locked(self, identity: str, *, wait: bool) -> Iterator[bool]:
+        """Hold the lock on an entry; yield False if it is taken and not to `wait`."""
+        try:
+            import fcntl
+
+            self._make()
+            number = int(hashlib.sha256(identity.encode()).hexdigest()[:8], 16) % _LOCKS
+            flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+            lock = os.open(os.path.join(self._layers, f".lock-{number}"), flags, 0o600)
+        except (ImportError, OSError):  # two processes may read the same layer then
+            yield True
+            return
+        free = True
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            free = False
+        except OSError:  # some file systems have no locks
+            pass
+        try:
+            yield free
+        finally:
+            os.close(lock)
+
+    def _path(self, identity: str) -> str:
+        return os.path.join(self._layers, identity.replace(":", "-"))
+
+    def _make(self) -> None:
+        """Create the directory, marked as uvshim's own. Raise OSError."""
+        if not os.path.isdir(self._layers):
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            with open(os.path.join(self._directory, _TAG), "wb") as file:
+                file.write(_MARK)
+            os.makedirs(self._layers, mode=0o700, exist_ok=True)
+
+
+def _is_ours(directory: str, names: list[str]) -> bool:
+    """Return True if uvshim has marked `directory`, or another process is just marking it."""
+    try:
+        with open(os.path.join(directory, _TAG), "rb") as file:
+            found = file.read(len(_MARK))
+    except OSError:
+        return False
+    return found == _MARK or (names == [_TAG] and _MARK.startswith(found))
+
+
+def _use(path: str) -> None:
+    """Note that an entry is used, unless that was noted today."""
+    with contextlib.suppress(OSError):  # it may be another user's
+        if os.stat(path).st_mtime < time.time() - _DAY:
+            os.utime(path)
+
+
+def _prune(directory: str, names: list[str]) -> None:
+    """Delete entries that were not used for a month from our own `directory`; look once a day."""
+    mark = os.path.join(directory, _TAG)
+    now = time.time()
+    with contextlib.suppress(OSError):  # another user's
+        if not names or os.stat(mark).st_mtime > now - _DAY:
+            return
+        os.utime(mark)
+        for form in filter(_FORMS.fullmatch, names):
+            place = os.path.join(directory, form)
+            for name in filter(_ENTRIES.fullmatch, os.listdir(place)):
+                with contextlib.suppress(OSError):
+                    path = os.path.join(place, name)
+                    if os.lstat(path).st_mtime < now - _MONTH:
+                        os.unlink(path)
+            if form != _FORM:
+                with contextlib.suppress(OSError):
+                    os.rmdir(place)
+
+
+# --- the changes of a layer as JSON ---------------------------------------------------------------
+
+
+def _flat(found: Changes) -> object:
+    groups = [
+        (directory, [(name, *_flat_entry(entry)) for name, entry in entries])
+        for directory, entries in found.groups
+    ]
+    return (*found[:1], groups, *found[2:])
+
+
+def _flat_entry(entry: Entry) -> tuple[object, ...]:
+    """Return the fields of `entry` without the layer; nearly all are files without content."""
+    _, number, size, content, *others = entry
+    if content is None:
+        return (number, size) if entry.kind == FILE else (number, size, None, *others)
+    return number, size, content.decode("utf-8", "surrogateescape")
+
+
+def _restored(flat: Any) -> Changes:
+    """Return the changes that `flat` was made of."""
+    identity, groups, removes, wanted_links = flat
+    return Changes(
+        identity,
+        [
+            (directory, [(name, _restored_entry(identity, *fields)) for name, *fields in entries])
+            for directory, entries in groups
+        ],
+        removes,
+        [(path, limit) for path, limit in wanted_links],
+    )
+
+
+def _restored_entry(
+    identity: str, number: int, size: int, content: str | None = None, *others: str
+) -> Entry:
+    kept = None if content is None else content.encode("utf-8", "surrogateescape")
+    return Entry(identity, number, size, kept, *others)

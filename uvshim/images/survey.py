@@ -12,8 +12,8 @@ from uvshim.check import report
 from uvshim.check.report import Gate, Report
 from uvshim.environments import discovery
 from uvshim.errors import ImageError
-from uvshim.images import archive, cache, ending, reference, sources
-from uvshim.images.store import Store
+from uvshim.images import archive, ending, reference, sources
+from uvshim.images.store import Store, usual_directory
 from uvshim.images.tree import ImageTree
 from uvshim.images.union import Directory
 
@@ -213,7 +213,7 @@ def _outcome(named: Reference, future: Future[Surveyed]) -> Surveyed:
 def answer(named: Reference, options: Options) -> Surveyed:
     """Return the answer for what is `named`. Raise nothing."""
     text = named.text
-    kept = cache.usual_directory() if options.cache == USUAL else options.cache
+    kept = usual_directory() if options.cache == USUAL else options.cache
     try:
         store = _store(kept, options.threads)
         with sources.opened(named, options.platform) as entries:

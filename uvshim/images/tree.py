@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import File, Link
+from uvshim.images.layer.changes import FILE, LINK, Entry
 from uvshim.images.union import Directory, Steps, unite
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def of(
     lacking: dict[str, dict[int, int]] = {}
     for each in changed:
         for path, limit in each.wanted_links:
-            found = bare.node(path)
-            if isinstance(found, File) and found.content is None:
+            found = bare.file(path)
+            if found is not None and found.content is None:
                 limits = lacking.setdefault(found.layer, {})
                 limits[found.number] = max(limit, limits.get(found.number, 0))
     contents: Contents = {}
@@ -115,12 +115,12 @@ class ImageTree:
 
     def is_file(self, path: str) -> bool:
         """Return True if `path` is a regular file; see `Tree.is_file`."""
-        return isinstance(self.node(path), File)
+        return self.file(path) is not None
 
     def read(self, path: str, limit: int) -> bytes | None:
         """Return the first `limit` bytes of a file, or as many of them as are kept."""
-        found = self.node(path)
-        if not isinstance(found, File):
+        found = self.file(path)
+        if found is None:
             return None
         content = found.content
         if content is None:
@@ -135,8 +135,8 @@ class ImageTree:
         if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
             message = f"there is no hash algorithm called {algorithm}"
             raise ValueError(message)
-        found = self.node(path)
-        if not isinstance(found, File):
+        found = self.file(path)
+        if found is None:
             return None
         if algorithm not in self._digests:
             self._digests[algorithm] = self._all_digests(algorithm)
@@ -151,7 +151,7 @@ class ImageTree:
             for node in waiting.pop().children.values():
                 if isinstance(node, Directory):
                     waiting.append(node)
-                elif isinstance(node, File):
+                elif node.kind == FILE:
                     numbers.setdefault(node.layer, set()).add(node.number)
         return {
             (layer.identity or "", number): value
@@ -175,6 +175,11 @@ class ImageTree:
         found = self._resolved(path)
         return found and found.node
 
+    def file(self, path: str) -> Entry | None:
+        """Return the regular file that `path` leads to; None if it is anything else."""
+        found = self.node(path)
+        return found if isinstance(found, Entry) and found.kind == FILE else None
+
     def _resolved(self, path: str) -> _Resolved | None:
         """Return what `path` leads to, all links followed.
 
@@ -191,7 +196,7 @@ class ImageTree:
         if place is None:
             return None
         found = _child(place.node, name)
-        if isinstance(found, Link):
+        if isinstance(found, Entry) and found.kind == LINK:
             return self._walked(path)
         return None if found is None else _Resolved(found, [*place.names, name])
 
@@ -211,7 +216,9 @@ def _child(node: Node, name: str) -> Node | None:
 
 def _step(node: Node, name: str) -> tuple[Node | None, str | None]:
     found = _child(node, name)
-    return (None, found.target) if isinstance(found, Link) else (found, None)
+    if isinstance(found, Entry) and found.kind == LINK:
+        return None, found.target
+    return found, None
 
 
 class _Resolved(NamedTuple):

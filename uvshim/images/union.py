@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
 from uvshim.images.layer import tar
-from uvshim.images.layer.changes import File, Folder, HardLink, Link, Whiteout
+from uvshim.images.layer.changes import FILE, FOLDER, HARD_LINK, LINK, OPAQUE, WHITEOUT, Entry
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypeAlias
 
-    from uvshim.images.layer.changes import Changes, Entry, Special
+    from uvshim.images.layer.changes import Changes
 
-    Node: TypeAlias = "File | Link | Special | Directory"
+    Node: TypeAlias = "Entry | Directory"
 
 # How many parts of paths are looked up in one layer, or in one tree. Real images need some hundred
 # thousand; long paths through long links could take hours.
@@ -77,20 +77,20 @@ class _Application:
             place = self._directory(directory, only_removed=all(map(_removes, entries)))
             if place is not None:
                 for name, entry in entries:
-                    if type(entry) is File and name and self._added is None:  # nearly all
+                    if entry.kind == FILE and name and self._added is None:  # nearly all
                         place[0].children[name] = entry
                     else:
                         self._apply(*place, name, entry)
 
     def _apply(self, directory: Directory, path: tuple[str, ...], name: str, entry: Entry) -> None:
         """Change `name` in `directory`, whose path is `path`, as `entry` says."""
-        if isinstance(entry, Whiteout):
-            if entry.opaque and path not in self._cleared:
+        if entry.kind == WHITEOUT:
+            self._remove(directory, (*path, name))
+        elif entry.kind == OPAQUE:
+            if path not in self._cleared:
                 self._cleared.add(path)
                 for each in list(directory.children):
                     self._remove(directory, (*path, each))
-            elif not entry.opaque:
-                self._remove(directory, (*path, name))
         elif name:
             if self._added is not None:
                 self._added.add((*path, name))
@@ -98,25 +98,25 @@ class _Application:
                     self._added.add(path)
                     path = path[:-1]
             self._add(directory, name, entry)
-        elif isinstance(entry, Folder):
-            self.root.layer, self.root.number = entry
+        elif entry.kind == FOLDER:
+            self.root.layer, self.root.number = entry[:2]
 
     def _add(self, directory: Directory, name: str, entry: Entry) -> None:
         """Put `entry`, which is not a whiteout, into `directory` as `name`."""
-        if isinstance(entry, Folder):
+        if entry.kind == FOLDER:
             found = directory.children.get(name)
             if isinstance(found, Directory):
                 found = self._changeable(directory, name, found)
             else:
                 found = directory.children[name] = self._new()
-            found.layer, found.number = entry
-        elif isinstance(entry, HardLink):
+            found.layer, found.number = entry[:2]
+        elif entry.kind == HARD_LINK:
             target = self._linked(entry.target)
             if target is None:
                 message = f"{self._name} has a hard link to nothing: {shown(entry.target)}"
                 raise ImageError(message)
             directory.children[name] = target
-        elif not isinstance(entry, Whiteout):
+        else:
             directory.children[name] = entry
 
     def _remove(self, directory: Directory, path: tuple[str, ...]) -> None:
@@ -149,10 +149,10 @@ class _Application:
 
         def step(above: Directory, name: str) -> tuple[Directory | None, str | None]:
             found = above.children.get(name)
-            if isinstance(found, Link):
-                return None, found.target
             if isinstance(found, Directory):
                 return self._changeable(above, name, found), None
+            if found is not None and found.kind == LINK:
+                return None, found.target
             if only_removed:
                 return None, None
             made = above.children[name] = self._new()
@@ -181,7 +181,7 @@ class _Application:
 
 
 def _removes(change: tuple[str, Entry]) -> bool:
-    return isinstance(change[1], Whiteout)
+    return change[1].kind in {WHITEOUT, OPAQUE}
 
 
 class Steps:

@@ -23,6 +23,7 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from uvshim.environments.tree import SearchableTree
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
 
@@ -108,28 +109,46 @@ class _Remnant(_Disk):
         return files.read(path.replace(self._path, self._heir, 1), limit)
 
 
+class _Rooted(_Disk):
+    """The same below the root of `tree`: no link leads out of it."""
+
+    def __init__(self, tree: SearchableTree) -> None:
+        """Read what `tree` finds at a path on this machine."""
+        self._tree = tree
+
+    def read(self, path: str, limit: int) -> bytes | None:
+        real = self._tree.on_disk(path.removeprefix(self._tree.root or ""))
+        # RECORD is written by its path on this machine: it has to be the same file.
+        if real is None or (path.endswith("/RECORD") and real != os.path.realpath(path)):
+            return None
+        return files.read(real, limit)
+
+
 _DISK = _Disk()
 
 
-def rename(
+def rename(  # noqa: PLR0913
     paths: Iterable[str],
     concerns: Callable[[str], bool],
     *,
+    tree: SearchableTree | None = None,
     spellings: Spellings | None = None,
     only_new: bool = False,
     dry_run: bool = False,
 ) -> Outcome:
     """Rename the dist-info directories `paths`, as `plan.make` says of each.
 
-    `concerns`, `spellings` and `only_new` are passed to it. With `dry_run`, nothing is changed, and
+    If a `tree` has a root on this machine, links are followed inside that. `concerns`, `spellings`
+    and `only_new` are passed to `plan.make`. With `dry_run`, nothing is changed, and
     the outcome is what it would be. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
+    disk = _Rooted(tree) if tree is not None and tree.root else _DISK
     outcome = Outcome([], [])
     renamed: dict[str, Renamed] = {}
     for path in paths:
         try:
-            wanted = _plan(path, concerns, spellings, only_new=only_new)
+            wanted = _plan(disk, path, concerns, spellings, only_new=only_new)
             if wanted is None:
                 continue
             if wanted.owner:
@@ -151,7 +170,12 @@ def rename(
 
 
 def _plan(
-    path: str, concerns: Callable[[str], bool], spellings: Spellings | None, *, only_new: bool
+    disk: _Disk,
+    path: str,
+    concerns: Callable[[str], bool],
+    spellings: Spellings | None,
+    *,
+    only_new: bool,
 ) -> Plan | None:
     """Return the plan for the dist-info directory `path`, None if it is not to be looked at.
 
@@ -159,7 +183,7 @@ def _plan(
     """
     wanted, fault = None, ""
     try:
-        wanted = plan.make(_DISK, path, concerns, spellings=spellings, only_new=only_new)
+        wanted = plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)):
             return None  # broken, but not in its name

@@ -39,7 +39,7 @@ def fix(path: Path, old: str = "old", new: str = "new") -> FixedImage:
     named = reference.parse(f"oci:{path}:{old}")
     assert named is not None
     with sources.opened(named) as (entry,):
-        fixed = fixing.fix(entry, Gate())
+        fixed = fixing.FixedImage(entry, Gate())
         write.write(names.parse(f"oci:{path}:{new}"), [fixed])
     return fixed
 
@@ -249,7 +249,7 @@ def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch)
     assert named is not None
     with sources.opened(named) as (entry,):
         making.add(image(making, RIGHT), "meanwhile")
-        write.write(names.parse(f"oci:{making.path}:new"), [fixing.fix(entry, Gate())])
+        write.write(names.parse(f"oci:{making.path}:new"), [fixing.FixedImage(entry, Gate())])
     assert reads == [str(making.path)] * 2  # the second time under the lock, to add a tag
     assert list(index(making.path)) == ["old", "meanwhile", "new"]
 

@@ -20,7 +20,7 @@ from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
 from uvshim.images import reference, sources
-from uvshim.images.fix import entries, image, layer, names, write
+from uvshim.images.fix import image, layer, names, write
 from uvshim.images.layer import changes
 from uvshim.rename import on_disk
 
@@ -46,7 +46,7 @@ def fixed(
     named = reference.parse(f"oci:{path}:old")
     assert named is not None
     with sources.opened(named) as (source,):
-        result = image.fix(source, gate)
+        result = image.FixedImage(source, gate)
         if result.changed:
             assert write.write(names.parse(f"oci:{path}:new"), [result]) is None
     return path, result
@@ -103,6 +103,9 @@ MESSES: dict[str, list[Mapping[str, Any]]] = {
         {key.replace("oslo_cache-1.0.dist-info", "elsewhere"): text for key, text in CACHE.items()},
         {OLD: Link("elsewhere")},
     ],
+    "METADATA that is an absolute link": [
+        {**CACHE, f"{OLD}/METADATA": Link("/srv/metadata"), "srv/metadata": metadata("oslo.cache")}
+    ],
     "no METADATA": [{f"{OLD}/RECORD": record_of(directory="oslo_cache-1.0.dist-info")}],
     "a METADATA of another name": [{**CACHE, f"{OLD}/METADATA": metadata("zope.interface")}],
     "no RECORD": [{f"{OLD}/METADATA": metadata("oslo.cache")}],
@@ -148,6 +151,7 @@ def test_the_image_is_fixed_as_its_unpacked_root_would_be(tmp_path: Path, mess: 
                 for name in dist_infos(os.listdir(directory))
             ],
             lambda name: not EXCLUDED.excludes(name),
+            tree=place.tree,
             spellings=required.spellings(place.tree, place.visible),
         )
         for place in discovery.find(str(root))
@@ -249,7 +253,7 @@ def test_attributes_of_overlayfs_are_not_copied(tmp_path: Path) -> None:
 
 
 def test_many_files_are_bounded_in_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entries, "LIMIT", 10_000)
+    monkeypatch.setattr(layer, "_LIMIT", 10_000)
     files = {f"{OLD}/sbom{number}": "x" * 3_000 for number in range(4)}
     _, result = fixed(tmp_path, [tar({**CACHE, **files})])
     ((outcome, _),) = result.platforms[0].environments
@@ -297,7 +301,7 @@ def test_a_directory_that_no_layer_describes_gets_the_time_of_the_image(tmp_path
 def test_a_file_too_long_to_be_held_leaves_its_directory_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entries, "LIMIT", 10_000)
+    monkeypatch.setattr(layer, "_LIMIT", 10_000)
     path, result = fixed(tmp_path, [tar({**CACHE, f"{OLD}/sbom": "x" * 10_001})])
     ((outcome, _),) = result.platforms[0].environments
     assert [each.reason for each in outcome.left_alone] == ["its files have more than 0 MiB"]
@@ -310,7 +314,7 @@ def test_a_record_too_long_to_be_kept_leaves_its_directory_alone(
 ) -> None:
     rows = str(CACHE[f"{OLD}/RECORD"])
     monkeypatch.setitem(changes._METADATA_FILES, "RECORD", len(rows))
-    monkeypatch.setattr(entries, "_KEPT", 1)
+    monkeypatch.setattr(layer, "_KEPT", 1)
     _, result = fixed(tmp_path, [tar({**CACHE, f"{OLD}/RECORD": f"{rows}z,,\n"})])
     ((outcome, _),) = result.platforms[0].environments
     assert [each.reason for each in outcome.left_alone] == ["its RECORD is too long"]

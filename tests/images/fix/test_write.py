@@ -47,7 +47,7 @@ def fix(source: str, target: str) -> str | None:
     named, goal = reference.parse(source), names.parse(target)
     assert named is not None
     with sources.opened(named) as entries:
-        return write.write(goal, [fixing.fix(entry, Gate()) for entry in entries])
+        return write.write(goal, [fixing.FixedImage(entry, Gate()) for entry in entries])
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def test_an_output_without_a_tag_gets_that_of_the_input_and_a_suffix(
     named = reference.parse(f"oci:{layout(tmp_path / 'x', [WRONG])}")
     assert named is not None
     with sources.opened(named) as (entry,):
-        fixed = fixing.fix(entry._replace(reference=source, tag=None), Gate())
+        fixed = fixing.FixedImage(entry._replace(reference=source, tag=None), Gate())
     assert names.completed(names.parse(target), [fixed]).text == wanted
 
 
@@ -426,7 +426,7 @@ def test_a_failure_leaves_everything_as_it_was(
     before = content(tmp_path)
 
     # Read well at first, and damaged when it is copied.
-    original = fixing.fix
+    original = fixing.FixedImage
 
     def damaging(*words: Any) -> Any:
         result = original(*words)
@@ -438,7 +438,7 @@ def test_a_failure_leaves_everything_as_it_was(
         layer.write_bytes(layer.read_bytes()[:-1] + b"x")
         return result
 
-    monkeypatch.setattr(fixing, "fix", damaging)
+    monkeypatch.setattr(fixing, "FixedImage", damaging)
     with pytest.raises(ImageError, match="damaged"):
         fix(source, TARGETS[target].format(tmp_path))
     after = content(tmp_path)

@@ -48,20 +48,37 @@ class FixedPlatform(NamedTuple):
     layers: tuple[Blob, ...]
 
 
-class FixedImage(NamedTuple):
+class FixedImage:
     """One image for all its platforms, ready to be written."""
 
-    entry: Entry
-    """The image before."""
-    descriptor: Json
-    """What points to its manifest or index now."""
-    platforms: tuple[FixedPlatform, ...]
-    blobs: dict[str, Blob]
-    """All that it consists of, by digest, manifests and indexes last."""
-    manifests: frozenset[str]
-    """The digests of its manifests and indexes."""
-    dropped: int
-    """How many attestations it has lost: they are about the old digests."""
+    def __init__(self, entry: Entry, gate: Gate) -> None:
+        """Fix the image `entry`; what `gate` excludes is left alone. Raise `ImageError`."""
+        self.entry = entry
+        self.manifests: dict[str, Blob] = {}
+        """Its manifests and indexes, by digest."""
+        self.dropped = 0
+        """How many attestations it has lost: they are about the old digests."""
+        self._gate = gate
+        self._blobs: dict[str, Blob] = {}
+        self._platforms: dict[str | None, FixedPlatform] = {}
+        if entry.image is not None and not entry.blobs:
+            message = (
+                f"`{entry.reference}` is a root file system and not an image: unpack it, "
+                "and name its directory to `uvshim fix`"
+            )
+            raise ImageError(message)
+        self.descriptor = self._entry(entry)
+        """What points to its manifest or index now."""
+
+    @property
+    def blobs(self) -> dict[str, Blob]:
+        """All that it consists of, by digest, manifests and indexes last."""
+        return {**self._blobs, **self.manifests}
+
+    @property
+    def platforms(self) -> list[FixedPlatform]:
+        """The image for each platform."""
+        return list(self._platforms.values())
 
     @property
     def digest(self) -> str:
@@ -73,67 +90,33 @@ class FixedImage(NamedTuple):
         """Whether it has a new layer."""
         return any(each.layer for each in self.platforms)
 
-
-def fix(entry: Entry, gate: Gate) -> FixedImage:
-    """Fix the image `entry` for all its platforms; what `gate` excludes is left alone.
-
-    Raise `ImageError`.
-    """
-    if entry.image is not None and not entry.blobs:
-        message = (
-            f"`{entry.reference}` is a root file system and not an image: unpack it, "
-            "and name its directory to `uvshim fix`"
-        )
-        raise ImageError(message)
-    fixing = _Fixing(gate)
-    descriptor = fixing.entry(entry)
-    return FixedImage(
-        entry,
-        descriptor,
-        tuple(fixing.platforms.values()),
-        {**fixing.blobs, **fixing.manifests},
-        frozenset(fixing.manifests),
-        fixing.dropped,
-    )
-
-
-class _Fixing:
-    """The parts of one image, while it is fixed."""
-
-    def __init__(self, gate: Gate) -> None:
-        self.blobs: dict[str, Blob] = {}
-        self.manifests: dict[str, Blob] = {}
-        self.platforms: dict[str | None, FixedPlatform] = {}
-        self.dropped = 0
-        self._gate = gate
-
-    def entry(self, entry: Entry) -> Json:
+    def _entry(self, entry: Entry) -> Json:
         """Add what `entry` consists of now, and return what points to it."""
         if entry.image is not None:
-            if entry.image.digest not in self.platforms:
-                self.platforms[entry.image.digest] = self._image(entry, entry.image)
-            manifest = self.manifests[self.platforms[entry.image.digest].digest]
+            if entry.image.digest not in self._platforms:
+                self._platforms[entry.image.digest] = self._image(entry, entry.image)
+            manifest = self.manifests[self._platforms[entry.image.digest].digest]
             return _pointing(entry.descriptor.raw if entry.descriptor else {}, manifest)
         assert entry.descriptor is not None  # noqa: S101  # only images can be without
         if "manifests" in entry.raw:
             return self._index(entry, entry.descriptor.raw)
         for blob in entry.blobs:
-            self.blobs[blob.digest or ""] = blob
+            self._blobs[blob.digest or ""] = blob
         if entry.raw:  # an artifact has a manifest, too
             self.manifests[entry.descriptor.digest] = entry.blobs[-1]
-            del self.blobs[entry.descriptor.digest]
+            del self._blobs[entry.descriptor.digest]
         return entry.descriptor.raw
 
     def _index(self, entry: Entry, raw: Json) -> Json:
         """Add an index with all that is still right in it, and return what points to it."""
         before = as_list(entry.raw["manifests"], "`manifests`")
         present = [child for child in entry.children if not child.absent]
-        now = [(child, self.entry(child)) for child in present if not _attested(child)]
+        now = [(child, self._entry(child)) for child in present if not _attested(child)]
         kept = {str(each["digest"]) for _, each in now}
         for child in present:
             if about := _attested(child):
                 if about in kept:
-                    now.append((child, self.entry(child)))
+                    now.append((child, self._entry(child)))
                 else:
                     self.dropped += 1
         order = {id(child): number for number, child in enumerate(entry.children)}
@@ -177,7 +160,7 @@ class _Fixing:
         same = entry.descriptor is not None and layer is None
         manifest = entry.blobs[-1] if same else in_memory(_dumped(raw))
         for blob in (config, *layers):
-            self.blobs[blob.digest or ""] = blob
+            self._blobs[blob.digest or ""] = blob
         self.manifests[manifest.digest or ""] = manifest
         return FixedPlatform(image, manifest.digest or "", layer, environments, config, layers)
 

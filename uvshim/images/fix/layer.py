@@ -11,38 +11,57 @@ import functools
 import io
 import os
 import posixpath
+import re
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import required
 from uvshim.check.diagnosis import diagnose
 from uvshim.check.report import Report
 from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
+from uvshim.errors import ImageError
 from uvshim.images import blob, tree
-from uvshim.images.fix import entries
-from uvshim.images.fix.entries import Entries, Entry
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import File, Link
+from uvshim.images.layer.changes import FILE, LINK
+from uvshim.images.layer.header import Header
 from uvshim.images.union import Directory
 from uvshim.rename import names, plan, record
+from uvshim.rename.names import shown
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from uvshim.check.report import Gate
     from uvshim.environments.environment import Environment
-    from uvshim.images.fix.entries import Key
+    from uvshim.images.blob import Blob
     from uvshim.images.image import Image
     from uvshim.images.tree import ImageTree
     from uvshim.images.union import Node
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
 
+    # The identity of a layer, and the number of an entry in it.
+    Key = tuple[str, int]
+
 _WHITEOUT = ".wh."
+
+# How much of a file, and of all files, in dist-info directories is kept in memory. What is longer
+# is read again if it is needed, up to the most that the files of one directory may have.
+_KEPT = 1024 * 1024
+_MOST_KEPT = 64 * 1024 * 1024
+_LIMIT = 64 * 1024 * 1024
+
+# What an extended header says of one entry only: a copy has another name and length (pax,
+# "pax Extended Header"; GNU tar, "Storing Sparse Files"). Attributes of overlayfs hide lower
+# layers, such as `trusted.overlay.opaque`: a copy would hide everything in the directory.
+_OF_ONE_ENTRY = re.compile(
+    r"path|linkpath|size|hdrcharset|GNU\.sparse\..*|(SCHILY|LIBARCHIVE)\.xattr\.\w+\.overlay\..*"
+)
+
 
 # How many bytes the files in a new layer may have. It is built in memory.
 _LONGEST_LAYER = 128 * 1024 * 1024
@@ -56,7 +75,7 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     seconds since 1970, is the time of what has none, such as a whiteout. Raise `ImageError`.
     """
     begin = time.monotonic()
-    kept = Entries()
+    kept = _Entries()
     layers = list(dict.fromkeys(image.layers))
     for one in layers[:1]:
         one.touch()  # skopeo is started by this thread, which signals reach
@@ -105,7 +124,7 @@ class _RenamedTree:
 class _Building:
     """A layer under construction: what lower layers have, under new names."""
 
-    def __init__(self, below: ImageTree, kept: Entries, moment: int) -> None:
+    def __init__(self, below: ImageTree, kept: _Entries, moment: int) -> None:
         self._tree = below
         self._kept = kept
         self._moment = moment
@@ -174,18 +193,18 @@ class _Building:
 
     def _obstacle(self, wanted: Plan, present: set[str]) -> str:
         """Return what prevents the plan `wanted` in an image, as a clause; "" if nothing does."""
-        if isinstance(self._children(posixpath.dirname(wanted.path))[wanted.own], Link):
+        if not isinstance(self._children(posixpath.dirname(wanted.path))[wanted.own], Directory):
             return "it is a symbolic link"
         if wanted.directory != wanted.own and wanted.directory in present:
             return f"`{wanted.directory}` exists already"
-        listed = self._tree.node(f"{wanted.path}/RECORD")
-        content = self._tree.read(f"{wanted.path}/RECORD", entries.LIMIT)
-        if not isinstance(listed, File) or content is None or len(content) < listed.size:
+        listed = self._tree.file(f"{wanted.path}/RECORD")
+        content = self._tree.read(f"{wanted.path}/RECORD", _LIMIT)
+        if listed is None or content is None or len(content) < listed.size:
             return "its RECORD is too long"
         below = _below(self._tree.node(wanted.path), "")
-        length = sum(node.size for _, node in below if isinstance(node, File))
-        if length > entries.LIMIT:
-            return f"its files have more than {entries.LIMIT >> 20} MiB"
+        length = sum(node.size for _, node in below if not isinstance(node, Directory))
+        if length > _LIMIT:
+            return f"its files have more than {_LIMIT >> 20} MiB"
         self._length += length
         if self._length > _LONGEST_LAYER:
             return f"the new layer would have more than {_LONGEST_LAYER >> 20} MiB"
@@ -208,8 +227,8 @@ class _Building:
             self._copies.pop(f"{target}/{record.UNFINISHED}", None)
             if (building := wanted.directory + plan.BUILDING) in above:
                 self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + building))
-        listed = self._tree.node(f"{wanted.path}/RECORD")
-        assert isinstance(listed, File)  # noqa: S101  # otherwise it is an obstacle
+        listed = self._tree.file(f"{wanted.path}/RECORD")
+        assert listed is not None  # noqa: S101  # otherwise it is an obstacle
         self._copies[f"{target}/RECORD"] = listed
         self._contents[f"{target}/RECORD"] = wanted.new_record()
         if wanted.original:
@@ -234,7 +253,7 @@ class _Building:
                 archive.addfile(header, io.BytesIO(content))
         return file.getvalue()
 
-    def _entry(self, name: str) -> Entry:
+    def _entry(self, name: str) -> _Entry:
         """Return the header and the content of `name` in the layer."""
         node = self._copies.get(name)
         key = None if node is None else _key(node)
@@ -243,13 +262,71 @@ class _Building:
             header.mtime = self._moment
             if node is not None:  # a directory that no layer describes
                 header.type, header.mode = tarfile.DIRTYPE, 0o755
-            return Entry(header, b"")
+            return _Entry(header, b"")
         header, content = self._kept.get(key)
-        if isinstance(node, File):
-            header.type, header.linkname = tarfile.REGTYPE, ""
-        elif isinstance(node, Link):
+        if not isinstance(node, Directory) and node.kind in {FILE, LINK}:
             header.linkname = node.target
-        return Entry(header, self._contents.get(name, content))
+            if node.kind == FILE:  # perhaps found through a hard or a symbolic link
+                header.type = tarfile.REGTYPE
+        return _Entry(header, self._contents.get(name, content))
+
+
+class _Entry(NamedTuple):
+    """One entry of a layer: its header without what is special to it, and its content."""
+
+    header: tarfile.TarInfo
+    content: bytes
+
+
+class _Entries:
+    """Entries kept while layers are read for the diagnosis, which needs few files and no owners.
+
+    A renamed directory needs all of its files, and every header field. It is a `changes.Keeper`.
+    """
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._kept: dict[Key, _Entry] = {}
+        self._length = 0
+
+    def limit(self, directory: str) -> int:
+        """Return how many bytes to keep of every file in `directory`."""
+        return _KEPT if names.SUFFIX in directory and self._length < _MOST_KEPT else 0
+
+    def add(self, key: Key, path: str, header: tarfile.TarInfo, content: bytes) -> None:
+        """Keep the entry `key` if it is a directory, or may be in a dist-info directory."""
+        if header.isdir() or names.SUFFIX in path:
+            self._length += len(content)
+            self._kept[key] = _Entry(header, content)
+
+    def fetch(self, wanted: Iterable[Key], layers: Iterable[Blob]) -> None:
+        """Read again from `layers` what is `wanted` and was not kept. Raise `ImageError`."""
+        lacking: dict[str, dict[int, int]] = {}
+        for key in wanted:
+            kept = self._kept.get(key)
+            if kept is None or (kept.header.isreg() and len(kept.content) < kept.header.size):
+                lacking.setdefault(key[0], {})[key[1]] = _LIMIT
+        for layer in layers:
+            identity = layer.identity or ""
+            if limits := lacking.pop(identity, None):
+                for number, header, content in changes.entries(layer, limits):
+                    self._kept[identity, number] = _Entry(header, content)
+
+    def get(self, key: Key) -> _Entry:
+        """Return the entry `key`, which was kept or fetched. Raise `ImageError`."""
+        before, content = self._kept[key]
+        header = before
+        if isinstance(before, Header):  # which was read no further than for its name and size
+            try:
+                header = tarfile.TarInfo.frombuf(before.block, "utf-8", "surrogateescape")
+            except tarfile.HeaderError as error:
+                message = f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
+                raise ImageError(message) from None
+        extended = before.pax_headers.items()
+        header.pax_headers = {
+            field: value for field, value in extended if not _OF_ONE_ENTRY.fullmatch(field)
+        }
+        return _Entry(header, content)
 
 
 def _below(node: Node | None, name: str) -> Iterator[tuple[str, Node]]:

@@ -33,55 +33,25 @@ _OPAQUE = ".wh..wh..opq"
 _RESERVED = ".wh..wh."  # AUFS kept its own files under such names
 
 
-class File(NamedTuple):
-    """A regular file."""
+# The kinds of entries. A hard link is another name of a file once the layers are united; a special
+# file is a device, a pipe or anything else without content.
+FILE, LINK, HARD_LINK, SPECIAL, FOLDER = "f", "l", "h", "s", "d"
+WHITEOUT, OPAQUE = "w", "o"
+
+
+class Entry(NamedTuple):
+    """What one entry of a layer adds or hides: entry `number`, counted from 0."""
 
     layer: str
-    """The identity of the layer that holds its content."""
+    """The identity of the layer."""
     number: int
-    """Which entry of that layer it is, counted from 0."""
-    size: int
-    content: bytes | None
-    """Its beginning, if it is kept; else None."""
+    size: int = 0
+    content: bytes | None = None
+    """The beginning of a file, if it is kept."""
+    kind: str = FILE
+    target: str = ""
+    """Where a link leads to."""
 
-
-class Link(NamedTuple):
-    """A symbolic link."""
-
-    layer: str
-    number: int
-    target: str
-
-
-class HardLink(NamedTuple):
-    """Another name of a file, which stands for that file once the layers are put together."""
-
-    layer: str
-    number: int
-    target: str
-
-
-class Special(NamedTuple):
-    """A device, a pipe or anything else without content."""
-
-    layer: str
-    number: int
-
-
-class Folder(NamedTuple):
-    """A directory, as one layer describes it."""
-
-    layer: str
-    number: int
-
-
-class Whiteout(NamedTuple):
-    """A whiteout: hides one name, or (`opaque`) all names in a directory, from lower layers."""
-
-    opaque: bool
-
-
-Entry: TypeAlias = "File | Link | HardLink | Special | Folder | Whiteout"
 
 # A directory, and changes in it in the order of the tar. A directory may have several.
 Group: TypeAlias = "tuple[str, list[tuple[str, Entry]]]"
@@ -184,8 +154,11 @@ def read(layer: Blob, keeper: Keeper | None = None) -> Changes:
                 latest, entries = directory, []
                 found.groups.append((directory, entries))
             if name.startswith(_WHITEOUT):
-                entries += _whiteouts(name)
-                removes = True
+                kind = OPAQUE if name == _OPAQUE else WHITEOUT
+                if kind == OPAQUE or not name.startswith(_RESERVED):
+                    hidden = name.removeprefix(_WHITEOUT)
+                    entries.append((hidden, Entry(identity, number, kind=kind)))
+                    removes = True
                 continue
             content = None
             if header.isreg():
@@ -194,25 +167,18 @@ def read(layer: Blob, keeper: Keeper | None = None) -> Changes:
                 if limit or more:
                     content = archive.content(header, max(limit, more))
                     kept += min(limit, len(content))
-                entries.append((name, File(identity, number, header.size, content)))
+                entries.append((name, Entry(identity, number, header.size, content)))
             else:
-                entry = _other(identity, number, header)
-                if isinstance(entry, (Link, HardLink)):
+                kind, target = _kind(header)
+                if target:
                     found.wanted_links.extend(_wanted_behind(directory, name))
-                entries.append((name, entry))
+                entries.append((name, Entry(identity, number, kind=kind, target=target)))
             if keeper is not None:
                 keeper.add((identity, number), path, header, content or b"")
             if kept > KEPT_LIMIT:
                 message = f"{archive.name} has more than {KEPT_LIMIT} bytes of metadata"
                 raise ImageError(message)
     return found._replace(removes=removes)
-
-
-def _whiteouts(name: str) -> list[tuple[str, Entry]]:
-    """Return what a file with the `name` of a whiteout changes in its directory."""
-    if name.startswith(_RESERVED) and name != _OPAQUE:
-        return []
-    return [(name.removeprefix(_WHITEOUT), Whiteout(name == _OPAQUE))]
 
 
 def _wanted_behind(directory: str, name: str) -> Iterator[tuple[str, int]]:
@@ -225,15 +191,13 @@ def _wanted_behind(directory: str, name: str) -> Iterator[tuple[str, int]]:
             yield f"{path}/{file}", limit
 
 
-def _other(identity: str, number: int, header: tarfile.TarInfo) -> Entry:
-    """Return the entry with a `header` that is not a regular file's."""
-    if header.isdir():
-        return Folder(identity, number)
+def _kind(header: tarfile.TarInfo) -> tuple[str, str]:
+    """Return the kind of an entry that is not a regular file, and where it leads to."""
     if header.issym():
-        return Link(identity, number, _short(header.linkname))
+        return LINK, _short(header.linkname)
     if header.islnk():
-        return HardLink(identity, number, _checked(header.linkname))
-    return Special(identity, number)
+        return HARD_LINK, _checked(header.linkname)
+    return (FOLDER if header.isdir() else SPECIAL), ""
 
 
 def entries(layer: Blob, limits: Mapping[int, int]) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:

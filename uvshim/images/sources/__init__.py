@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from uvshim.errors import ImageError
 from uvshim.images import archive
-from uvshim.images.blob import Folder
+from uvshim.images.blob import Blob, Folder
+from uvshim.images.image import Entry, Image
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, THROUGH_SKOPEO
-from uvshim.images.sources import docker, layout, rootfs, skopeo
+from uvshim.images.sources import docker, layout, skopeo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uvshim.images.image import Entry
     from uvshim.images.reference import Reference
 
 
@@ -63,22 +63,20 @@ def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStac
         raise ImageError(message)
     if transport == OCI or (not transport and os.path.isdir(path)):
         return layout.read(Folder(path), f"{OCI}:{path}", tag)
-    found = archive.opened(path, stack)
-    if isinstance(found, archive.Whole):
-        if transport:
-            message = f"`{path}` is a root file system and not an archive of images"
-            raise ImageError(message)
-        return rootfs.read(found, path)
-    return _in_archive(found, transport, path, tag)
+    return _in_archive(archive.opened(path, stack), transport, path, tag)
 
 
 def _in_archive(found: archive.Archive, transport: str, path: str, tag: str | None) -> list[Entry]:
     """Return what the archive `found` holds. Raise `ImageError`."""
+    if transport and found.is_packed:
+        message = f"`{path}` is a root file system and not an archive of images"
+        raise ImageError(message)
     is_layout = found.has(layout.INDEX) and found.has("oci-layout")
     if transport == OCI_ARCHIVE or (not transport and is_layout):
         return layout.read(found, f"{OCI_ARCHIVE}:{path}", tag)
     if transport == DOCKER_ARCHIVE or docker.is_one(found):
         return docker.read(found, f"{DOCKER_ARCHIVE}:{path}", tag)
     if found.is_root:
-        return rootfs.read(archive.Whole(found.file), path)
+        root = Image(path, None, None, {}, (Blob(found, "", None, None),))
+        return [Entry(None, {}, root, reference=path)]
     raise archive.unknown(found)

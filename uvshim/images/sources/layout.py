@@ -12,16 +12,7 @@ from typing import IO, TYPE_CHECKING
 from uvshim.errors import ImageError
 from uvshim.images import image
 from uvshim.images.blob import Blob, Folder, in_memory
-from uvshim.images.image import (
-    CONFIG_TYPES,
-    FULL_NAME,
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    TAG,
-    Descriptor,
-    Entry,
-    Image,
-)
+from uvshim.images.image import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Entry, Image
 from uvshim.images.sources import docker
 from uvshim.rename.names import shown
 
@@ -172,9 +163,8 @@ def _together(entries: list[Entry]) -> Entry:
 
 def _nameless(descriptor: Descriptor) -> Json:
     """Return `descriptor` as JSON without its names."""
-    kept = {
-        key: value for key, value in descriptor.annotations.items() if key not in {TAG, FULL_NAME}
-    }
+    names = {image.TAG, image.FULL_NAME}
+    kept = {key: value for key, value in descriptor.annotations.items() if key not in names}
     others = {key: value for key, value in descriptor.raw.items() if key != "annotations"}
     return {**others, "annotations": kept} if kept else others
 
@@ -206,7 +196,7 @@ def _of_manifest(place: Place, descriptor: Descriptor, raw: Json, *, is_image: b
     blobs = tuple(_blob(place, each) for each in (described, *listed, descriptor))
     tars = [_LAYER_TYPE.fullmatch(each.media_type) is not None for each in listed]
     # cosign gives its signatures the config of an image, and layers that are not tar files.
-    is_image = is_image and described.media_type in CONFIG_TYPES and (any(tars) or not tars)
+    is_image = is_image and described.media_type in image.CONFIG_TYPES and (any(tars) or not tars)
     if not all(blob.exists for blob in blobs):
         return Entry(descriptor, raw, absent=is_image)
     if not is_image:
