@@ -404,6 +404,7 @@ exec {uv} "$@"
         (["install", "-q", "zope.deferred"], None),
         (["zope.deferred", "--dry-run"], None),
         (["--help"], None),
+        (["list"], None),
         (["zope.deferred"], "1"),
     ],
     ids=str,
@@ -498,3 +499,10 @@ def test_on_windows_uvpip_says_that_it_only_runs_uv_and_runs_it(
     assert done.returncode == 127
     done = run(sys.executable, "-c", ON_WINDOWS.format("cli"), "check")
     assert (done.returncode, done.stderr) == (2, "error: uvshim does not work on Windows\n")
+
+
+@pytest.mark.parametrize("words", [["--version"], ["list"], ["zope.deferred"]], ids=str)
+def test_a_uv_that_is_uvpip_itself_is_refused(words: list[str], run: Run, uvpip: Path) -> None:
+    done = run(uvpip, *words, UVSHIM_UV=str(uvpip))
+    assert done.returncode == 2
+    assert "runs uvpip again" in done.stderr

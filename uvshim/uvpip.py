@@ -52,23 +52,25 @@ def main() -> int:
 
 def _run(arguments: Arguments) -> int:
     """Wrap an install, or become uv for anything else."""
+    binary = process.find_uv()  # first: it notices that a uv which we asked runs uvpip
     if arguments.misplaced:
         raise UvshimError(_right_order(arguments.misplaced, sys.argv[1:]))
-    binary = process.find_uv()
     if config.disabled():
-        return _become_uv(binary, arguments)
+        return _become_uv(binary, arguments.command)
     if arguments.similar and not arguments.quiet:
         _messages(arguments).similar_subcommand(*arguments.similar)
     if arguments.installs:
         return _install(binary, arguments)
     if arguments.version and arguments.subcommand == "install":
-        process.write(f"uvshim {__version__}\n")
-        process.replace([binary, "--version"])
-    return _become_uv(binary, arguments, before=USAGE if arguments.help else "")
+        return _become_uv(binary, ["--version"], before=f"uvshim {__version__}\n")
+    return _become_uv(binary, arguments.command, before=USAGE if arguments.help else "")
 
 
-def _become_uv(binary: str, arguments: Arguments, before: str = "") -> int:
-    """Replace this process by uv, after printing `before`. Raise `UvLoopError` if it runs uvpip."""
+def _become_uv(binary: str, words: list[str], before: str = "") -> int:
+    """Replace this process by uv with `words`, after printing `before`.
+
+    Raise `UvLoopError` if that uv runs uvpip again.
+    """
     if process.is_script(binary):
         supervisor = _supervisor()
         _question().Question([binary], Arguments([]), supervisor).refuse_loop()
@@ -76,7 +78,7 @@ def _become_uv(binary: str, arguments: Arguments, before: str = "") -> int:
         supervisor.release()
     if before:
         process.write(before)
-    process.replace([binary, *arguments.command])
+    process.replace([binary, *words])
 
 
 def _install(binary: str, arguments: Arguments) -> int:

@@ -384,3 +384,20 @@ def test_a_dotted_name_is_found_in_dashes_from_62_on() -> None:
     for release, error in (((61, 3, 1), NOT_FOUND), ((62,), None), ((75, 8, 1), None)):
         working_set = WorkingSet(tree, ["s"], PkgResources(release), MARKERS)
         assert working_set.require("oslo-cache").error == error, release
+
+
+def test_a_number_with_thousands_of_digits_fails_for_its_distribution_alone(
+    tmp_path: Path,
+) -> None:
+    digits = "9" * 5000
+    write(
+        tmp_path,
+        {
+            **installed("a-1.0", "a", [f"c>={digits}"]),
+            **installed(f"b-{digits}", "b"),
+            **installed("c-1.0", "c"),
+        },
+    )
+    working_set = model(tmp_path)
+    assert working_set.require("a").error == "ValueError"
+    assert working_set.require("c").error is None

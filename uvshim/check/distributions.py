@@ -194,11 +194,11 @@ def lines(text: str) -> Iterator[str]:
 
 @functools.lru_cache(maxsize=4096)
 def _safe_version(version: str) -> str:
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return str(Version(version))
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number with thousands of digits
         return re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
 
 
@@ -374,9 +374,9 @@ def replaced_version(version: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def parsed_version(version: str) -> Version | None:
     """Return `version` as packaging reads it, or None if it does not conform to PEP 440."""
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return Version(version)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number with thousands of digits
         return None

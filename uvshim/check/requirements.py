@@ -6,7 +6,6 @@ It is imported by the first question that needs it: it takes longer than Python 
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 from typing import TYPE_CHECKING
@@ -157,8 +156,12 @@ class Requirements:
         from packaging.requirements import InvalidRequirement
 
         if not (self._lenient and _REFUSED_BY_OLD.search(line)):
-            with contextlib.suppress(InvalidRequirement):
+            try:
                 return _as_packaging_reads(line), ()
+            except InvalidRequirement:
+                pass
+            except ValueError as error:
+                raise RequireError(type(error).__name__) from None
         plain, old = _without_old_specifiers(line) if self._lenient else ("", ())
         if not old:
             raise RequireError(INVALID_REQUIREMENT)
@@ -220,7 +223,6 @@ class Requirements:
         question = (marker, extra)
         if question not in self._known.evaluated:
             from packaging import markers
-            from packaging.version import InvalidVersion
 
             parsed = self._known.parsed_markers[marker]
             if self._lenient and "extra" in marker:
@@ -230,7 +232,7 @@ class Requirements:
             except (
                 markers.UndefinedComparison,
                 markers.UndefinedEnvironmentName,
-                InvalidVersion,  # a kernel's release is not always one; packaging 26 compares it
+                ValueError,  # InvalidVersion: a kernel's release is not always a version
             ) as error:
                 raise RequireError(type(error).__name__) from None
         return self._known.evaluated[question]
@@ -241,10 +243,15 @@ def _as_packaging_reads(line: str) -> Parsed:
     """Return the requirement in `line`; it must not be changed.
 
     One environment asks for a line once, but hundreds of images contain the same distributions.
+    Raise ValueError if its versions cannot be compared: if a number has thousands of digits.
     """
     from packaging.requirements import Requirement
 
-    return Requirement(line)
+    parsed = Requirement(line)
+    hash(
+        parsed.specifier
+    )  # packaging reads the versions now, and not in the middle of a comparison
+    return parsed
 
 
 def _without_old_specifiers(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -315,18 +315,19 @@ class WorkingSet:
     def _meets(self, distribution: Distribution, requirement: Requirement) -> bool:
         question = (distribution, requirement)
         if question not in self._answers:
-            version = parsed_version(distribution.version)
-            if any(not _meets_old(distribution.version, *one) for one in requirement.old):
-                answer = False
-            elif version is not None:
-                answer = self.requirements.meets(version, requirement)
-            elif self._any_version:
-                wanted = [(one.operator, one.version.lower()) for one in requirement.specifier]
-                answer = all(one == ("===", distribution.version.lower()) for one in wanted)
-            else:
-                raise RequireError(INVALID_VERSION)
-            self._answers[question] = answer
+            self._answers[question] = self._compared(distribution.version, requirement)
         return self._answers[question]
+
+    def _compared(self, version: str, requirement: Requirement) -> bool:
+        """Return True if `version` meets the specifiers of `requirement`. Raises `RequireError`."""
+        if any(not _meets_old(version, *one) for one in requirement.old):
+            return False
+        if (parsed := parsed_version(version)) is not None:
+            return self.requirements.meets(parsed, requirement)
+        if self._any_version:
+            wanted = [(one.operator, one.version.lower()) for one in requirement.specifier]
+            return all(one == ("===", version.lower()) for one in wanted)
+        raise RequireError(INVALID_VERSION)
 
     @functools.cached_property
     def _any_version(self) -> bool:
