@@ -51,7 +51,7 @@ function _shtab_uvshim_using
 end
 
 set -g _shtab_uvshim_commands pip check fix run
-set -g _shtab_uvshim_opts_with_value --cache-dir --color --env --format --images --jobs --output --scheduler
+set -g _shtab_uvshim_opts_with_value --cache-dir --color --env --format --images --jobs --output --platform --scheduler
 
 complete -c uvshim -e
 complete -c uvshim -f
@@ -71,8 +71,9 @@ complete -c uvshim -n '_shtab_uvshim_using check' -l strict -d 'also end with 1 
 complete -c uvshim -n '_shtab_uvshim_using check' -l verify -d 'compare the size and hash of every file with RECORD'
 complete -c uvshim -n '_shtab_uvshim_using check' -l format -xka "text json html" -d 'default: text'
 complete -c uvshim -n '_shtab_uvshim_using check' -l images -xka "(__fish_complete_path (commandline -ct))" -d 'check the images named in FILE, one a line; - is standard input'
+complete -c uvshim -n '_shtab_uvshim_using check' -l platform -x -d 'examine only this platform, such as linux/arm64'
 complete -c uvshim -n '_shtab_uvshim_using check' -l jobs -x -d 'how many processes (default: all processors)'
-complete -c uvshim -n '_shtab_uvshim_using check' -l cache-dir -xka "(__fish_complete_directories)" -d 'where the contents of layers are cached (default: ~/.cache/uvshim)'
+complete -c uvshim -n '_shtab_uvshim_using check' -l cache-dir -xka "(__fish_complete_directories)" -d 'where the contents of layers are cached (default: ~/.cache/uvshim/images)'
 complete -c uvshim -n '_shtab_uvshim_using check' -l no-cache -d 'neither read nor write the cache'
 complete -c uvshim -n '_shtab_uvshim_using check' -l scheduler -x -d 'let the workers of a Dask scheduler check them'
 complete -c uvshim -n '_shtab_uvshim_using check; and test $_shtab_uvshim_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'ENV|IMAGE'
@@ -83,7 +84,8 @@ complete -c uvshim -n '_shtab_uvshim_using fix' -s v -l verbose -d 'print everyt
 complete -c uvshim -n '_shtab_uvshim_using fix' -l color -xka "auto always never" -d 'when to use colours'
 complete -c uvshim -n '_shtab_uvshim_using fix' -l dry-run -d 'only print what would be done'
 complete -c uvshim -n '_shtab_uvshim_using fix' -l format -xka "text json" -d 'default: text'
-complete -c uvshim -n '_shtab_uvshim_using fix' -l output -x -d 'where to write the fixed image; {repository} and {tag} stand for the parts of its name, as in {repository}:{tag}-fixed'
+complete -c uvshim -n '_shtab_uvshim_using fix' -l output -x -d 'where to write the fixed image; for several images, a pattern such as {repository}:{tag}-fixed'
+complete -c uvshim -n '_shtab_uvshim_using fix' -l platform -x -d 'fix only this platform, such as linux/arm64'
 complete -c uvshim -n '_shtab_uvshim_using fix' -l images -xka "(__fish_complete_path (commandline -ct))" -d 'fix the images named in FILE, one a line; - is standard input'
 complete -c uvshim -n '_shtab_uvshim_using fix; and test $_shtab_uvshim_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'ENV|IMAGE'
 complete -c uvshim -n '_shtab_uvshim_using; and test $_shtab_uvshim_npos -eq 0' -a run -d 'Run a command, and rename what it installs.'
