@@ -1,4 +1,4 @@
-# Everything here works in a fresh clone: what is needed is set up first, in .venv and .cache.
+# Every target works in a fresh clone. It first creates what it needs, in .venv and .cache.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,18 +9,18 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: help demo test acceptance newest-uv image-test bench zipapp image share dist docs lint format clean
 
 help:
-	@echo 'make demo        the fault and the cure, on real packages'
+	@echo 'make demo        the fault and the fix, on real packages'
 	@echo 'make test        the tests that need no package index'
 	@echo 'make acceptance  the tests that do'
-	@echo 'make image-test  the documented Dockerfile, built for real (as root, on Debian)'
+	@echo 'make image-test  the documented Dockerfiles, built with buildah (as root, on Debian)'
 	@echo 'make newest-uv   the tests of what uv answers, with the newest uv'
-	@echo 'make bench       uvpip beside uv, the snippet and pip: times and ratios'
+	@echo 'make bench       uvpip compared with uv, the snippet and pip: times and ratios'
 	@echo 'make lint        ruff, mypy and the layers of the package'
 	@echo 'make zipapp      uvshim in one file, dist/uvshim.pyz; needs only Python, and pip or uv'
 	@echo 'make image       an image to copy that file from, called uvshim; needs docker'
 	@echo 'make share       shell completion and manual pages, in share/'
 	@echo 'make docs        the documentation, in site/'
-	@echo 'make dist        all that a release consists of, checked'
+	@echo 'make dist        the files of a release, checked'
 
 # The development environment, and the wheels that the offline tests install.
 $(VENV)/ready: pyproject.toml
@@ -41,7 +41,7 @@ test: $(VENV)/ready
 acceptance: $(VENV)/ready
 	$(PYTEST) -m 'index and not image' -n auto --dist worksteal
 
-# The tests that notice when an answer of uv is no longer understood, with the newest uv.
+# The tests that fail if uvshim no longer understands an answer of uv, with the newest uv.
 newest-uv: $(VENV)/ready
 	$(BIN)/uv pip install --quiet --no-config --no-deps --upgrade --target .cache/newest-uv uv
 	.cache/newest-uv/bin/uv --version
@@ -51,33 +51,33 @@ newest-uv: $(VENV)/ready
 demo: $(VENV)/ready
 	@$(BIN)/python tools/demo.py
 
-# The documented Dockerfile, built with buildah: as root, with Debian's packages.
+# The documented Dockerfiles, built with buildah: as root, with Debian's packages.
 image-test: $(VENV)/ready
 	tools/image-test.sh
 
-# How long it takes, beside what it stands for. See docs/benchmarks.md.
+# How long it takes. See docs/benchmarks.md.
 bench: $(VENV)/ready
 	$(BIN)/python tools/bench.py
 	$(BIN)/python tools/bench_images.py
 
-# One file with everything that uvshim needs: dist/uvshim.pyz. It takes a Python 3.10 or later, and
-# pip or uv; no development environment.
+# One file with everything that uvshim needs: dist/uvshim.pyz. This needs Python 3.10 or later, and
+# pip or uv, but no development environment.
 zipapp:
 	$(PYTHON) tools/zipapp.py
 
-# The image to copy the file from: uvshim, by any program that builds Dockerfiles.
+# The image `uvshim`, to copy the file from. BUILD_IMAGE is any program that builds Dockerfiles.
 image: zipapp
 	$(BUILD_IMAGE) --tag uvshim --file image/Dockerfile dist
 
-# Completion and manual pages, which are committed.
+# Completion and manual pages. They are committed.
 share: $(VENV)/ready
 	$(BIN)/python tools/share.py
 
-# The documentation, in site/; nothing in it may be missing or point nowhere.
+# The documentation, in site/. It fails if a link leads nowhere.
 docs: $(VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
 
-# All that a release consists of, checked. See docs/releasing.md.
+# The files of a release, checked. See docs/releasing.md.
 dist: $(VENV)/ready zipapp
 	rm -f dist/*.whl dist/*.tar.gz dist/SHA256SUMS
 	env -u SOURCE_DATE_EPOCH $(BIN)/uv build --quiet --out-dir dist \

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Make an application's environment on a machine that has only Python 3.10 or later:
 #     sh bootstrap.sh /opt/app
-# uvshim.pyz, requirements.txt and constraints.txt are in the directory of this script. uv is
-# installed into a separate environment, so that the application's has nothing of it.
+# uvshim.pyz, requirements.txt and constraints.txt are in the directory of this script. uv gets its
+# own environment, so that the application's environment contains only the application.
 set -eu
 app=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,6 +14,6 @@ PATH="$app/tools/bin:$PATH"
 uv venv --python python3 "$app/env"
 sh "$here/uvshim.pyz" pip --python "$app/env" \
     --constraint "$here/constraints.txt" --requirement "$here/requirements.txt"
-# The gate. --strict, because everything in this environment was chosen here: a missing or
-# conflicting requirement is a mistake of ours too.
+# Fail if a package would not be found. --strict also fails for missing and conflicting requirements,
+# because this script chooses everything in the environment.
 sh "$here/uvshim.pyz" check --strict "$app/env"

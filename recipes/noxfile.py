@@ -1,4 +1,4 @@
-"""A nox session whose environment uvpip fills."""
+"""A nox session that installs with uvpip."""
 
 import nox
 

@@ -1,1 +1,1 @@
-"""What the Makefile runs, and what is no part of the package."""
+"""Scripts that the Makefile runs. They are not part of the package."""

@@ -1,4 +1,4 @@
-"""What `action.yml` runs: `uvshim check`, with annotations and a summary on the page of the job."""
+"""Run `uvshim check` for `action.yml`, with annotations and a summary on the page of the job."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main() -> int:
         program = os.path.join(directory, "uvshim.pyz")
         check = [program, "check", "--format", "json", *words]
         done = subprocess.run(check, check=False, stdout=subprocess.PIPE, text=True)
-    if not done.stdout:  # it said why on standard error
+    if not done.stdout:  # the reason is on standard error
         print("::error title=uvshim check::Nothing was checked: see the log of this step")
         return done.returncode
     answer = json.loads(done.stdout)

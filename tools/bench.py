@@ -1,11 +1,11 @@
-"""Measure uvpip beside uv, the copy-and-paste snippet, and pip; print times and ratios.
+"""Compare uvpip with uv, the copy-and-paste snippet and pip; print times and ratios (`make bench`).
 
-What is compared runs in turn, in alternating order, after a `sync`: a machine whose speed drifts
-drifts for all. Each run has its own environment, and none is removed before the end: shortly after
-many files were removed, ext4 takes up to three times as long to create one. A ratio is that of two
-runs next to each other, and is printed as its median and quartiles. Times are wall-clock times of
-whole processes; memory is the largest resident set of one process (getrusage). Run it by
-`make bench`; it needs the package index once, to fill uv's cache.
+Commands that are compared run in turn, in alternating order, after a `sync`: if the speed of the
+machine changes, it changes for all. Each run has its own environment, and environments are removed
+only at the end: shortly after many files were removed, ext4 takes up to three times as long to
+create one. Ratios are those of neighbouring runs, printed as their median and quartiles. Times are
+wall-clock times of whole processes. Memory is the largest resident set of one process (getrusage).
+The package index is needed once, to fill uv's cache.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BIN = Path(sys.executable).parent
 # The real sets, smallest RECORDs first.
 SETS = ("magnum-2025.1", "openstack-2025.2", "plone-6.2")
 
-# The copy-and-paste fix, with the version corrected: the time to beat.
+# The copy-and-paste fix, with the version corrected: uvpip should be faster.
 SNIPPET = """
 import pathlib, sys
 for info in pathlib.Path(sys.argv[1]).glob("*.dist-info"):
@@ -45,11 +45,11 @@ for info in pathlib.Path(sys.argv[1]).glob("*.dist-info"):
         info.rename(info.parent / f"{name.replace('-', '_')}-{version}.dist-info")
 """
 
-# The rename in a process of its own, without its start: seconds, and the paths of what was renamed.
+# The rename in its own process, without the start of Python: seconds, and the renamed paths.
 RENAME = """
 import sys, time
 from uvshim import renormalize
-renormalize(sys.argv[1] + "/nothing")  # which loads all that is needed
+renormalize(sys.argv[1] + "/nothing")  # load every module that is needed
 begin = time.perf_counter()
 outcome = renormalize(sys.argv[1])
 print(time.perf_counter() - begin, *(each.path for each in outcome.renamed), sep="\\n")
@@ -80,14 +80,14 @@ print(least(lambda: Snapshot.take([sys.argv[1]])), least(listing))
 
 
 class Run(NamedTuple):
-    """What one run of a command took."""
+    """The time and memory that one run of a command took."""
 
     seconds: float
     mebibytes: float
 
 
 def measured(*command: str | Path, may_fail: bool = False) -> Run:
-    """Run `command` once, with its output thrown away. Exits if it fails and may not."""
+    """Run `command` once, without its output. Exit if it fails, unless it may."""
     words = [str(word) for word in command]
     null = os.open(os.devnull, os.O_RDWR)
     os.sync()
@@ -103,14 +103,14 @@ def measured(*command: str | Path, may_fail: bool = False) -> Run:
 
 
 def alternating(rounds: int, *runs: Callable[[], None]) -> None:
-    """Call all of `runs` so many times, in turn, the order reversed from one to the next."""
+    """Call all of `runs` in turn, `rounds` times, in alternating order."""
     for number in range(rounds):
         for run in runs if number % 2 else runs[::-1]:
             run()
 
 
 def less(one: list[Run], other: list[Run]) -> list[Run]:
-    """Return what the runs of `one` take more than those of `other`, pair by pair."""
+    """Return how much longer the runs of `one` take than those of `other`, pair by pair."""
     pairs = zip(one, other, strict=True)
     return [Run(one.seconds - other.seconds, one.mebibytes) for one, other in pairs]
 
@@ -167,7 +167,7 @@ def rows(directories: Iterable[str]) -> int:
 
 
 def nothing_to_do(work: Path, rounds: int) -> None:
-    """Measure an install of what is installed already, in no project and in one that names us."""
+    """Measure an install with nothing to do, outside of a project and in one that names uvshim."""
     print("\n1. Nothing to do: the requirement is satisfied")
     venv = virtual_environment(work / "nothing")
     six: list[str | Path] = ["--python", venv, "six"]
@@ -265,7 +265,7 @@ def measured_imports() -> str:
 
 
 def rename_alone(site_packages: Path) -> tuple[float, list[str]]:
-    """Rename what is in `site_packages`; return the seconds, and the paths of what was renamed."""
+    """Rename the directories in `site_packages`; return the seconds and the renamed paths."""
     (site_packages / "nothing").mkdir()
     os.sync()
     done = subprocess.run(
@@ -286,7 +286,7 @@ def shown(name: str, seconds: list[float], renamed: int, rows: int) -> None:
 
 
 def populate(work: Path, dotted: int, plain: int, files: int = 12) -> Path:
-    """Make a new site-packages directory with so many small distributions of either kind."""
+    """Create a site-packages directory with so many small distributions of both kinds."""
     directory = Path(tempfile.mkdtemp(dir=work)) / "site-packages"
     for number in range(dotted + plain):
         name = f"made.up{number}" if number < dotted else f"made-up-{number}"
@@ -301,7 +301,7 @@ def populate(work: Path, dotted: int, plain: int, files: int = 12) -> Path:
 
 
 def made_up_renames(work: Path) -> None:
-    """Measure the rename of many distributions, and of few with many rows: both are linear."""
+    """Measure the rename of many distributions, and of a few with many rows: both are linear."""
     print("\n4. The rename alone of made-up ones: first many of them, then many rows in each")
     snippet = work / "snippet.py"
     snippet.write_text(SNIPPET)
@@ -323,7 +323,7 @@ def made_up_renames(work: Path) -> None:
 
 
 def snapshot_alone(work: Path) -> None:
-    """Measure the snapshot above what a listing of the directory takes."""
+    """Measure how much longer the snapshot takes than a listing of the directory."""
     print("\n5. The snapshot alone: cost above a listing of the directory")
     for count in (100, 1000, 10000):
         site_packages = populate(work, count // 10, count - count // 10)
@@ -373,7 +373,7 @@ def pip_once(work: Path) -> None:
 
 
 def main() -> None:
-    """Run all of it, or the parts that are named on the command line by number."""
+    """Run all parts, or those with the numbers on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", type=int, default=[1, 2, 3, 4, 5, 6, 7])
     parser.add_argument("--rounds", type=int, default=30)

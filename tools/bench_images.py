@@ -1,9 +1,9 @@
-"""Measure `uvshim check` of images beside decompressing their layers alone; print the ratios.
+"""Compare `uvshim check` of images with decompressing their layers; print ratios (`make bench`).
 
-What is compared runs in turn; a ratio is that of the least times of whole processes, Python's start
-included. The image is a Debian with the OpenStack set in /opt/app, its layers compressed with gzip,
-and is read with the library that `uvshim[images]` brings. Run it by `make bench`: as root on
-Debian, with debootstrap; without, it says so and measures nothing.
+Commands that are compared run in turn. A ratio is that of the least times of whole processes,
+including Python's start. The image is a Debian with the OpenStack set in /opt/app. Its layers are
+compressed with gzip, and are read with the library that `uvshim[images]` installs. This needs root,
+Debian and debootstrap; without them it prints a line and measures nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BIN = Path(sys.executable).parent
 CORPORA = ROOT / "tests" / "corpora"
 KEPT = ROOT / ".cache" / "bench-images"
 
-# The baseline: every blob that is named is decompressed, and that is all.
+# The baseline: decompress every blob that is named, and nothing else.
 DECOMPRESS = """
 import sys
 from isal import igzip
@@ -54,7 +54,7 @@ MANY = 12
 
 
 class Run(NamedTuple):
-    """What a command took."""
+    """The time and memory that one run of a command took."""
 
     seconds: float
     processor: float
@@ -62,7 +62,7 @@ class Run(NamedTuple):
 
 
 def measured(*command: str | Path) -> Run:
-    """Run `command` once. Exits if it fails; 1 is what `check` ends with here."""
+    """Run `command` once. Exit if it fails; `check` ends with 1 here, which is not a failure."""
     begin = time.perf_counter()
     process = subprocess.Popen(
         [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -77,7 +77,7 @@ def measured(*command: str | Path) -> Run:
 
 
 def in_turn(commands: dict[str, Sequence[str | Path]], rounds: int) -> dict[str, Run]:
-    """Return what each of `commands` takes at least, each run as often as the others."""
+    """Return the least that each of `commands` takes in `rounds` runs."""
     runs: dict[str, list[Run]] = {name: [] for name in commands}
     for _ in range(rounds):
         for name, command in commands.items():
@@ -93,7 +93,7 @@ def in_turn(commands: dict[str, Sequence[str | Path]], rounds: int) -> dict[str,
 
 
 def row(name: str, run: Run, beside: Run) -> None:
-    """Print a line: times, each also as so many times that of the run `beside`; memory."""
+    """Print a line: times, each also as a multiple of the run `beside`, and memory."""
     print(
         f"  {name:45} {run.seconds:6.2f} s {run.seconds / beside.seconds:6.2f} times"
         f"  {run.processor:6.2f} s of processors {run.processor / beside.processor:6.2f} times"
@@ -102,7 +102,7 @@ def row(name: str, run: Run, beside: Run) -> None:
 
 
 def base() -> bytes:
-    """Return a small Debian with Python as a tar; made once."""
+    """Return a small Debian with Python as a tar. It is created only once."""
     path = KEPT / "base.tar"
     if not path.exists():
         KEPT.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def base() -> bytes:
 
 
 def app() -> bytes:
-    """Return the OpenStack set in /opt/app as a tar; made once."""
+    """Return the OpenStack set in /opt/app as a tar. It is created only once."""
     path = KEPT / "app.tar"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
@@ -140,12 +140,12 @@ def app() -> bytes:
 
 @functools.cache
 def compressed(content: bytes) -> bytes:
-    """Return `content` as gzip, as container engines write it; each once."""
+    """Return `content` as gzip, as container engines write it."""
     return gzip.compress(content, 6, mtime=0)
 
 
 def packed(directory: Path, name: str) -> bytes:
-    """Return what lies at `name` in `directory` as a tar, with whole seconds as engines do it."""
+    """Return `name` in `directory` as a tar. Times are whole seconds, as engines write them."""
 
     def whole(header: tarfile.TarInfo) -> tarfile.TarInfo:
         header.mtime = int(header.mtime)
@@ -158,7 +158,7 @@ def packed(directory: Path, name: str) -> bytes:
 
 
 def one_image(making: Path, directory: Path, rounds: int) -> None:
-    """Measure one image, beside its decompression and beside its unpacking."""
+    """Compare `check` of one image with its decompression and with unpacking it."""
     image = f"oci:{making}:openstack"
     blobs = layers(making, ["openstack"])
     check: Command = (BIN / "uvshim", "check", "--no-cache", image)
@@ -188,7 +188,7 @@ def one_image(making: Path, directory: Path, rounds: int) -> None:
 
 
 def many_images(making: Path, directory: Path, rounds: int) -> None:
-    """Measure images that share a base, without and with what was learnt before."""
+    """Measure images that share a base, without and with a cache."""
     names = [f"many{number}" for number in range(MANY)]
     images = [f"oci:{making}:{name}" for name in names]
     check: Command = (BIN / "uvshim", "check", *images)
@@ -205,11 +205,11 @@ def many_images(making: Path, directory: Path, rounds: int) -> None:
     print(f"{MANY} images that share a base, and differ in one layer")
     row("decompressing each layer once", runs["isal"], runs["isal"])
     row("uvshim check --no-cache", runs["cold"], runs["isal"])
-    row("uvshim check, all of it known", runs["warm"], runs["isal"])
+    row("uvshim check, all layers cached", runs["warm"], runs["isal"])
 
 
 def jobs(making: Path, rounds: int) -> None:
-    """Measure two processes beside one, for images that share nothing."""
+    """Compare two processes with one, for images that share nothing."""
     images = [f"oci:{making}:alone{number}" for number in range(4)]
     check: Command = (BIN / "uvshim", "check", "--no-cache", *images)
     runs = in_turn({n: (*check, "--jobs", n) for n in ("1", "2")}, rounds)
@@ -240,12 +240,12 @@ def main() -> None:
         make(options.make)
         return
     if os.geteuid() != 0 or not shutil.which("debootstrap"):
-        print("images: not measured, which takes root and debootstrap")
+        print("images: not measured, because that needs root and debootstrap")
         return
     KEPT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=KEPT) as scratch:
         directory = Path(scratch)
-        # In a process of its own: the memory of those that are measured would begin with its.
+        # In another process, because a child's peak memory begins with that of its parent.
         subprocess.run([sys.executable, __file__, "--make", directory / "layout"], check=True)
         making = directory / "layout"
         one_image(making, directory, rounds)

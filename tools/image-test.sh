@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the documented Dockerfile, and check and fix images of the real container tools. This needs
-# root, and some packages of Debian, which are installed if they are missing. Without the first
-# ones, say so and do nothing; without one of the others, its tests are skipped and named.
+# root and some packages of Debian, and installs those that are missing. Without the packages in
+# `needed`, it prints why and does nothing; without one of the others, pytest skips its tests.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,4 +1,4 @@
-"""Draw the pictures of a terminal in the documentation: real commands, run in a real tmux."""
+"""Draw the terminal pictures of the documentation: run commands in tmux, and save the screen."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 SOME = "oslo.cache==3.10.2 oslo.log==8.2.0 setuptools==75.8.0"
-# By picture: the terminal's width, what is run before and not seen, and what is seen.
+# By picture: the width of the terminal, a hidden command that runs first, and the visible command.
 SCENES = {
     "uvpip": (72, "uv venv -q .venv", "uvpip --no-deps oslo.cache==3.10.2 requests==2.34.2"),
     "check": (100, f"uv venv -q .venv; uv pip install -q --no-deps {SOME}", "uvshim check .venv"),
 }
 
-# Foreground colours by their number in an SGR sequence, for a dark ground.
+# Foreground colours by their number in an SGR sequence, for a dark background.
 COLOURS = {
     "31": "#ff7b72",
     "32": "#56d364",
@@ -33,7 +33,7 @@ CELL, LINE, SIZE, MARGIN = 8.4, 20, 14, 16
 
 
 def main() -> int:
-    """Draw every picture anew."""
+    """Draw every picture."""
     PICTURES.mkdir(exist_ok=True)
     for name, (width, before, command) in SCENES.items():
         drawn = svg(run(width, before, command), width, f"$ {command}")

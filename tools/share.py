@@ -1,8 +1,8 @@
 """Write `share/`: shell completion of `uvshim`, and the manual pages of both commands.
 
-The completion follows from the command line's parser, the manual from docs/reference.md. The files
-are committed, so that building a wheel needs neither library. Completion of `uvpip` is written by
-hand: it asks uv's own.
+The completion is generated from the command line's parser, the manual from docs/reference.md. The
+files are committed, so that building a wheel needs neither library. Completion of `uvpip` is
+written by hand and calls uv's completion.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMPLETED = {"FILE": shtab.FILE, "DIR": shtab.DIRECTORY, "ENV": shtab.FILE, "ENV
 
 
 class Manual(NamedTuple):
-    """A manual page: the command, what it does, and what else belongs to it."""
+    """A manual page: the command, what it does, and the page to see also."""
 
     command: str
     does: str
@@ -49,7 +49,7 @@ COMMANDS = [manual.command for manual in MANUALS]
 
 
 def main() -> int:
-    """Write the files into the directory that the command line names."""
+    """Write the files to the directory that `--output` names."""
     parser = argparse.ArgumentParser(description="Write completion files and manual pages.")
     parser.add_argument("--output", type=Path, default=ROOT / "share", help="default: share")
     output = parser.parse_args().output

@@ -29,7 +29,7 @@ MAIN = ROOT / "tools" / "pyz" / "__main__.py"
 
 
 def main() -> int:
-    """Build the file into the directory that the command line names."""
+    """Build the file in the directory that `--output` names."""
     parser = argparse.ArgumentParser(description=f"Build {NAME}.")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="default: dist")
     output = parser.parse_args().output
@@ -49,7 +49,7 @@ def contents() -> dict[str, bytes]:
 
 
 def archive(files: dict[str, bytes]) -> bytes:
-    """Return `files`, contents by path, as a zip archive. Python finds one behind a script too."""
+    """Return `files`, contents by path, as a zip archive. Python also finds one after a script."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as pyz:
         for path, content in sorted(files.items()):
@@ -72,7 +72,7 @@ def _ours() -> Iterator[tuple[str, bytes]]:
 def _dependencies(directory: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the modules of the dependencies and their licences, installed into `directory`.
 
-    The requirements name by their hashes the wheels that are for no platform.
+    The hashes in the requirements are those of wheels for any platform.
     """
     pip = [sys.executable, "-m", "pip", "--quiet"]
     pip += ["--disable-pip-version-check", "install", "--no-compile"]

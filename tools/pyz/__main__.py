@@ -1,4 +1,4 @@
-"""Start uvshim from the single file. Every Python can read this, even the oldest in use."""
+"""Start uvshim from the single file. This module works with every Python, even 2.7."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import sys
 called = os.path.basename(sys.argv[0])
 if sys.version_info < (3, 10):
     old = "%s is Python %d.%d" % ((sys.executable,) + tuple(sys.version_info[:2]))
-    if sys.flags.no_site:  # start.sh took this Python without asking: it shall find another one
+    if sys.flags.no_site:  # start.sh did not ask for the version: let it find another Python
         os.environ["_UVSHIM_OLD_PYTHON"] = old
         os.execv("/bin/sh", ["sh"] + sys.argv)
     if called.startswith("uvpip"):
@@ -21,9 +21,9 @@ if sys.version_info < (3, 10):
 
 
 class InstalledPackages:
-    """Finds what is optional, such as zstd, among the packages of a Python started with -S.
+    """Finds optional modules, such as zstd, among the packages of a Python started with -S.
 
-    Until something is missing, no `.pth` file of that Python runs.
+    `.pth` files of that Python run only if a module is missing.
     """
 
     @staticmethod
@@ -41,7 +41,7 @@ class InstalledPackages:
 if sys.flags.no_site:
     sys.meta_path.append(InstalledPackages)
 
-# They see to it that nothing on PYTHONPATH replaces a module.
+# These functions prevent that a directory on PYTHONPATH replaces a module.
 if called.startswith("uvpip"):
     from uvshim.__main__ import uvpip as main
 else:

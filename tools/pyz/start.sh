@@ -2,14 +2,15 @@
 # uvshim in one file: this script finds a Python 3.10 or later, which runs the zip archive below.
 # UVSHIM_PYTHON names another Python. Under the name "uvpip" the file is uvpip.
 
-# -I and -S keep PYTHON* variables and installed packages away; -B is a wish that -I would drop.
+# -I and -S ignore PYTHON* variables and installed packages. -I would also ignore the user's wish for
+# no bytecode, so -B repeats it.
 start() {
     exec "$python" -I -S ${PYTHONDONTWRITEBYTECODE:+-B} "$file" "$@"
 }
 
-# Set `python` to the first one on PATH that the command $2 accepts. The rest are the names to look
-# for. If $1 is "best", leave out two kinds: a Python of a virtual environment, which is probably the
-# one to be installed into, and the shims of pyenv and others, which change PATH for uv.
+# Set `python` to the first one on PATH that the command $2 accepts. The other arguments are the names
+# to look for. If $1 is "best", skip two kinds: a Python of a virtual environment, which is probably
+# the one to install into, and the shims of pyenv and others, which change PATH for uv.
 find_python() {
     wanted=$1
     accept=$2
@@ -46,7 +47,7 @@ fail() {
 }
 
 file=$0
-old=${_UVSHIM_OLD_PYTHON-}  # set by __main__.py: the first `python3` is too old
+old=${_UVSHIM_OLD_PYTHON-}  # set by __main__.py if the first `python3` is too old
 unset _UVSHIM_OLD_PYTHON
 IFS=:
 set -f
@@ -60,7 +61,8 @@ if [ -n "${UVSHIM_PYTHON-}" ]; then
     start "$@"
 fi
 
-# Asking a Python for its version costs as much as starting uvshim, so take the first and see.
+# Asking a Python for its version takes as long as starting uvshim, so start the first and let
+# __main__.py check.
 if [ -z "$old" ]; then
     find_python best true python3 && start "$@"
     find_python any true python3 && start "$@"
