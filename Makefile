@@ -73,9 +73,9 @@ image: zipapp
 share: $(VENV)/ready
 	$(BIN)/python tools/share.py
 
-# The documentation, in site/. It fails if a link leads nowhere.
+# The documentation, in site/. It fails if a link leads nowhere (but not with --quiet).
 docs: $(VENV)/ready
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # The files of a release, checked. See docs/releasing.md.
 dist: $(VENV)/ready zipapp
