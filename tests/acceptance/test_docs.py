@@ -97,14 +97,14 @@ def test_the_page_about_json_lists_the_keys_that_there_are(run: Run, uvshim: Pat
             return set(value).union(*map(keys, value.values()))
         return set().union(*map(keys, value)) if isinstance(value, list) else set()
 
-    in_first_column = re.findall(r"^\|([^|]*)\|([^|]*)\|", page, re.MULTILINE)
-    listed = {key for cells in in_first_column for key in re.findall(r"`(\w+)`", " ".join(cells))}
+    terms = re.findall(r"^ *- (`[^:]*):", page, re.MULTILINE)
+    listed = {key for term in terms for key in re.findall(r"`(\w+)`", term)}
     assert keys(shown) <= listed
     # Of kinds of entries that the example has none of, and of `fix`.
     elsewhere = {
         *("error", "reason", "images", "environments", "by", "missing", "changed", "unlisted"),
         *("fault", "dry_run", "complete", "renamed", "before", "left_alone", "rest", "commands"),
-        *("spelling", "found"),
+        *("spelling", "found", "owned", "lookup", "consequence", "affects"),
         *("output", "results", "tag", "digest_before", "attestations_dropped", "platforms"),
         "written",
     }
