@@ -79,7 +79,7 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentPars
 def manuals() -> dict[str, str]:
     """Return the manual pages, by their paths."""
     text = re.sub(r'--8<-- "(.*)"', lambda match: _included(match[1]), REFERENCE.read_text())
-    html = Markdown(extensions=["def_list", "fenced_code", "tables"]).convert(text)
+    html = Markdown(extensions=["def_list", "fenced_code"]).convert(text)
     sections = re.split("(?=<h2>)", html)[1:]
     pages = {}
     for manual in MANUALS:
@@ -114,22 +114,10 @@ def _blocks(parent: Element) -> Iterator[str]:
             yield from (
                 f".TP\n{_inline(each)}" if each.tag == "dt" else _inline(each) for each in block
             )
-        elif block.tag == "table":
-            yield from _table(block)
         elif block.tag in {"ul", "ol"}:
             yield from (f".IP \\(bu 2\n{_inline(each)}" for each in block)
         else:
             yield f".PP\n{_inline(block)}"
-
-
-def _table(table: Element) -> Iterator[str]:
-    """Yield the rows of `table`, each as a term and its description."""
-    heading = _inline(table[0][0][0])
-    if "code" in heading:
-        yield f".SS {heading.capitalize()}"
-    for row in table.iterfind("./tbody/tr"):
-        first, *rest = map(_inline, row)
-        yield f".TP\n\\fB{first}\\fR\n" + ": ".join(rest)
 
 
 def _inline(element: Element) -> str:
