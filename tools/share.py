@@ -108,6 +108,8 @@ def _blocks(parent: Element) -> Iterator[str]:
         if block.tag == "h2":
             section = _inline(block)
             yield f".SH {'DESCRIPTION' if section in COMMANDS else section.upper()}"
+        elif block.tag == "h3":
+            yield f".SS {_inline(block)}"
         elif block.tag == "pre":
             yield f".PP\n.RS 4\n.nf\n{_inline(block[0]).rstrip()}\n.fi\n.RE"
         elif block.tag == "dl":
