@@ -107,7 +107,7 @@ class Messages:
 
     def similar_subcommand(self, word: str, subcommand: str) -> None:
         """Say that `word` is a package here, although it looks like a `subcommand`."""
-        taken = f"`{printable(word)}` is taken for a package"
+        taken = f"`{printable(word)}` is treated as a package"
         self.hint(f"{taken}; a similar subcommand exists: `{subcommand}`")
 
     def hint(self, message: str) -> None:

@@ -180,7 +180,7 @@ def test_its_metadata_is_complete(wheel: Path) -> None:
 
 def test_the_changelog_begins_with_the_version_of_the_package() -> None:
     headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert next(each for each in headings if each != "Unreleased") == __version__
+    assert headings[0] == __version__.partition(".dev")[0]
 
 
 def test_pip_installs_it(wheel: Path, tmp_path: Path, venv: Venv, wheels: Path) -> None:
@@ -276,7 +276,7 @@ def test_python_runs_it_as_a_module(wheel: Path, tmp_path: Path, venv: Venv) -> 
     run("uv", "pip", "install", "--quiet", "--python", tmp_path / "tool", wheel)
     python = tmp_path / "tool" / "bin" / "python"
     assert run(python, "-m", "uvshim", "--version") == f"uvshim {__version__}\n"
-    assert ": ok (" in run(python, "-m", "uvshim", "check", venv.path)
+    assert ": empty" in run(python, "-m", "uvshim", "check", venv.path)
 
 
 def test_programs_get_its_types(wheel: Path, tmp_path: Path) -> None:

@@ -322,7 +322,7 @@ def _findings(tree: Tree, directory: _Directory, wanted: Plan) -> Iterator[Findi
 
 
 def _is_ghost(tree: Tree, wanted: Plan) -> bool:
-    """Return True if RECORD lists code and all of it is gone."""
+    """Return True if RECORD lists code and no file of it exists."""
     place = posixpath.dirname(wanted.path)
     lists_code = False
     for path in wanted.record.paths() if wanted.record else ():

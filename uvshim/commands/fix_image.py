@@ -148,7 +148,7 @@ def _fix(name: str, output: str | None, gate: Gate, options: argparse.Namespace)
     return _Done(name, output, images, digests, absent)
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- the report -----------------------------------------------------------------------------------
 
 
 def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Place = TypeVar("Place")
 
-# More symbolic links than this on the way to one file are taken for a circle, as Linux does.
+# More symbolic links than this on the way to one file count as a circle, as in Linux.
 _MOST_LINKS = 40
 
 # How much of a file is hashed at once, in bytes.

@@ -241,7 +241,7 @@ class _Forward:
         return result
 
     def finish(self) -> None:
-        """Read what is left, and verify the digest of all of it, if there is one to be."""
+        """Read the rest, and verify the digest of the whole layer if one is known."""
         if self._hash is None or self._digest is None:
             return
         while self._next_piece():
