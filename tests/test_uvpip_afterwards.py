@@ -104,7 +104,7 @@ def test_a_subcommand_with_a_letter_missing_is_a_package_and_that_is_said(
     done = run(uvpip, "instal", *offline)
     assert done.returncode == 0
     assert done.stderr.startswith(
-        "hint: `instal` is taken for a package; a similar subcommand exists: `install`\n"
+        "hint: `instal` is treated as a package; a similar subcommand exists: `install`\n"
     )
     assert "instal-1.0.dist-info" in venv.dist_infos()
     for words, more in ((("-q",), None), ((), "1")):
