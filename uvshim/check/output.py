@@ -303,9 +303,11 @@ def left_out(report: Report) -> Iterator[str]:
 
 
 def _remedies(report: Report, style: Style) -> Iterator[str]:
-    """Yield the commands that fix the problems, `fix` first."""
-    found = report.installation
-    directories = {os.path.dirname(each.path) for each in _fixable(report)}
+    """Yield how to prevent the problems, then the commands that fix them, `fix` first."""
+    found, fixable = report.installation, _fixable(report)
+    if report.image is None and any(each.kind == NORMALIZED_NAME for each in fixable):
+        yield f"  {style.label(CYAN, 'hint')} install with `uvpip` instead of `uv pip install`"
+    directories = {os.path.dirname(each.path) for each in fixable}
     inherited = sorted(directories.intersection(found.inherited))
     own = [found.path] if directories - set(inherited) else []
     commands = [f"uvshim fix {quoted(report.outside(path))}" for path in own + inherited]
