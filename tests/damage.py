@@ -41,7 +41,8 @@ def spoil_without_record(venv: Venv) -> None:
 def follow_hints(run: Run, uvshim: Path, venv: Venv, variables: dict[str, Any]) -> None:
     """Run every command that check prints, as a person would paste it into a shell."""
     lines = run(uvshim, "check", venv.path).stdout.splitlines()
-    commands = [line.partition("hint: ")[2] for line in lines if "hint: " in line]
+    hints = [line.partition("hint: ")[2] for line in lines if "hint: " in line]
+    commands = [hint for hint in hints if hint.startswith("uv")]  # the others are advice
     assert commands
     path = f"{uvshim.parent}{os.pathsep}{os.environ['PATH']}"
     for command in commands:

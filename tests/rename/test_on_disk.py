@@ -187,6 +187,29 @@ def test_a_file_that_has_the_new_name_is_left_where_it_is(tmp_path: Path) -> Non
         assert tree(tmp_path) == before
 
 
+def test_files_that_an_uninstall_has_left_stay_where_they_are(tmp_path: Path) -> None:
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    left = tmp_path / "a.b-1.0.dist-info"
+    left.mkdir()
+    (left / ".tmpXY").write_text("left")
+    outcome = renamed(left, one)
+    assert [each.path for each in outcome.renamed] == [str(left)]
+    assert outcome.left_alone == []
+    assert dist_infos(tmp_path) == ["a.b-1.0.dist-info"]
+    assert (left / ".tmpXY").read_text() == "left"
+
+
+def test_files_of_a_directory_with_the_new_name_are_not_overwritten(tmp_path: Path) -> None:
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    left = tmp_path / "a.b-1.0.dist-info"
+    left.mkdir()
+    (left / "WHEEL").write_text("foreign")
+    (one / "WHEEL").write_text("own")
+    before = tree(tmp_path)
+    assert len(renamed(one).left_alone) == 1
+    assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_an_earlier_installation_of_the_same_version_makes_way(
     tmp_path: Path,

@@ -196,6 +196,8 @@ def _plan(
         return None
     if heir := replacement.heir(path):
         return plan.make(_Remnant(path, heir), path, concerns, spellings=spellings)
+    if fault and replacement.is_remainder(path):
+        return None
     if fault:
         raise plan.ObstacleError(fault)
     return wanted

@@ -20,12 +20,15 @@ from uvshim.rename.record import UNFINISHED, Record, RecordError, appended, comp
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from uvshim.rename.plan import Plan
 
-# What a directory that has the new name already may be: what a killed run has made of this one, or
-# an earlier installation of the same version.
+# What a directory that has the new name already may be: what a killed run has made of this one, an
+# earlier installation of the same version, or files that an uninstall has left of one.
 _ITSELF = "itself"
 _EARLIER = "earlier"
+_REMAINDER = "remainder"
 
 
 def rename(plan: Plan, *, dry_run: bool) -> None:
@@ -46,6 +49,8 @@ def rename(plan: Plan, *, dry_run: bool) -> None:
         append(plan.path, read(plan.path).added(plan.aliases, plan.directory))
         if beside == _EARLIER:
             _make_way(plan)
+        elif beside == _REMAINDER:
+            _take_along(plan)
         if plan.destination != plan.path:
             _move(plan)
     replace(plan.destination, plan.new_record())
@@ -60,23 +65,47 @@ def is_husk(path: str) -> bool:
     return dotted and not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)
 
 
+def is_remainder(path: str) -> bool:
+    """Return True if `path` has only files that an uninstall has left, of what is installed again.
+
+    uv removes what RECORD lists. A rename of the new directory takes these files along.
+    """
+    return _is_no_distribution(path) and any(
+        os.path.lexists(f"{other}/METADATA") for other in _others(path)
+    )
+
+
 def heir(path: str) -> str | None:
     """Return the directory into which a killed run has moved the dist-info directory `path`.
 
     None, if there is no such directory.
     """
+    if os.path.islink(path):
+        return None
+    return next((other for other in _others(path) if _is_remnant(path, other)), None)
+
+
+def _others(path: str) -> Iterator[str]:
+    """Yield the dist-info directories beside `path` whose names are of the same project."""
     site_packages, own = os.path.split(path)
     for name in os.listdir(site_packages):
-        other = os.path.join(site_packages, name)
-        if (
-            name.endswith(names.SUFFIX)
-            and name != own
-            and names.version_in(own, names.split(name)[0]) is not None
-            and not os.path.islink(path)
-            and _is_remnant(path, other)
-        ):
-            return other
-    return None
+        is_dist_info = name.endswith(names.SUFFIX) and name != own
+        if is_dist_info and names.version_in(own, names.split(name)[0]) is not None:
+            yield os.path.join(site_packages, name)
+
+
+def _have_common_names(plan: Plan) -> bool:
+    """Return True if the directory and the one with the new name have a file of the same name."""
+    return not set(os.listdir(plan.path)).isdisjoint(os.listdir(plan.destination))
+
+
+def _is_no_distribution(path: str) -> bool:
+    """Return True if `path` is a directory without METADATA and RECORD."""
+    return (
+        not os.path.islink(path)
+        and os.path.isdir(path)
+        and not any(os.path.lexists(f"{path}/{name}") for name in ("METADATA", "RECORD"))
+    )
 
 
 def _beside(plan: Plan) -> str:
@@ -95,6 +124,8 @@ def _beside(plan: Plan) -> str:
         return _ITSELF
     if stat.S_ISDIR(there.st_mode) and (_is_later(plan) or _has_made_way(plan)):
         return _EARLIER
+    if _is_no_distribution(plan.destination) and not _have_common_names(plan):
+        return _REMAINDER
     message = f"`{plan.directory}` exists already"
     raise ObstacleError(message)
 
@@ -156,6 +187,16 @@ def _make_way(plan: Plan) -> None:
         if error.errno != errno.EXDEV:
             raise
         overlay.remove(plan.destination)
+
+
+def _take_along(plan: Plan) -> None:
+    """Move what an uninstall has left under the new name into the directory.
+
+    After the rename it is where it was.
+    """
+    for name in os.listdir(plan.destination):
+        os.rename(f"{plan.destination}/{name}", f"{plan.path}/{name}")
+    os.rmdir(plan.destination)
 
 
 def _move(plan: Plan) -> None:
