@@ -325,7 +325,11 @@ def _is_ghost(tree: Tree, wanted: Plan) -> bool:
     """Return True if RECORD lists code and no file of it exists."""
     place = posixpath.dirname(wanted.path)
     lists_code = False
+    seen: set[str] = set()
     for path in wanted.record.paths() if wanted.record else ():
+        if path in seen:
+            continue
+        seen.add(path)
         if not record.split(path)[0].endswith(names.SUFFIX):
             lists_code = True
             if tree.is_file(_inside(place, path)):

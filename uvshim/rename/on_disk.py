@@ -96,6 +96,10 @@ class _Disk:
     def read(self, path: str, limit: int) -> bytes | None:
         return files.read(path, limit)
 
+    def real(self, path: str) -> str | None:
+        """Return the path of the file that `path` leads to."""
+        return path
+
 
 class _Remnant(_Disk):
     """The same, but METADATA and RECORD of one directory are those of another."""
@@ -117,11 +121,11 @@ class _Rooted(_Disk):
         self._tree = tree
 
     def read(self, path: str, limit: int) -> bytes | None:
-        real = self._tree.on_disk(path.removeprefix(self._tree.root or ""))
-        # RECORD is written by its path on this machine: it has to be the same file.
-        if real is None or (path.endswith("/RECORD") and real != os.path.realpath(path)):
-            return None
-        return files.read(real, limit)
+        real = self.real(path)
+        return None if real is None else files.read(real, limit)
+
+    def real(self, path: str) -> str | None:
+        return self._tree.on_disk(path.removeprefix(self._tree.root or ""))
 
 
 _DISK = _Disk()
@@ -154,7 +158,7 @@ def rename(  # noqa: PLR0913
             if wanted.owner:
                 outcome.owned.append(LeftAlone(path, wanted.owner))
             elif wanted.wrong:
-                before, wanted = wanted, _carry_out(wanted, dry_run=dry_run)
+                before, wanted = wanted, _carry_out(disk, wanted, dry_run=dry_run)
                 # A killed run may have left one distribution in two directories. It counts once.
                 renamed[before.destination] = Renamed(
                     before.name, before.version, path, before.destination
@@ -203,7 +207,7 @@ def _plan(
     return wanted
 
 
-def _carry_out(wanted: Plan, *, dry_run: bool) -> Plan:
+def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> Plan:
     """Do what `wanted` says, and return what is to be done then: nothing, but after a dry run.
 
     Raise `plan.ObstacleError` or OSError if it is not possible.
@@ -213,6 +217,12 @@ def _carry_out(wanted: Plan, *, dry_run: bool) -> Plan:
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise plan.ObstacleError(message)
+    path = f"{wanted.path}/RECORD"
+    real = disk.real(path)
+    if real not in {path, None} and wanted.record and not dry_run:  # a link below a root
+        from uvshim.rename import replacement
+
+        replacement.replace(wanted.path, wanted.record.content, real)
     if wanted.original and not dry_run:
         from uvshim.rename import spelling
 

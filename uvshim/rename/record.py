@@ -88,10 +88,10 @@ class Record:
         return any(each.startswith(row) for each in self._between[1:])
 
     def paths(self) -> Iterator[str]:
-        """Yield the paths of all rows, each once where no row is quoted."""
+        """Yield the paths of all rows."""
         if not _is_plain(self.content):
             return (path for path, _, _ in elements(self.content))
-        rows = dict.fromkeys(io.BytesIO(self.content))
+        rows = io.BytesIO(self.content)
         return (row[: row.index(b",")].decode("utf-8", "surrogateescape") for row in rows)
 
     def with_row(self, path: str) -> Record:

@@ -215,7 +215,9 @@ def _move(plan: Plan) -> None:
 def _check_rights(plan: Plan) -> None:
     """Raise the OSError that `rename` would meet, if we may not write where it writes."""
     path = f"{plan.path}/RECORD"
-    written = [plan.path] if os.lstat(path).st_nlink > 1 else [path, plan.path]
+    status = os.lstat(path)
+    is_own = status.st_nlink == 1 and stat.S_ISREG(status.st_mode)
+    written = [path, plan.path] if is_own else [plan.path]
     if plan.destination != plan.path:
         written.append(os.path.dirname(plan.path))
     as_who_we_are = os.access in os.supports_effective_ids
@@ -269,13 +271,14 @@ def append(directory: str, rows: list[bytes]) -> None:
         os.close(file)
 
 
-def replace(directory: str, content: bytes) -> None:
+def replace(directory: str, content: bytes, before: str | None = None) -> None:
     """Replace the RECORD in the dist-info `directory` (a path) by one with `content`, at once.
 
-    Mode, owner and times stay the same. Raise OSError, having changed nothing.
+    Mode, owner and times are those of the file `before`, by default RECORD's own. Raise OSError,
+    having changed nothing.
     """
     path, unfinished = (os.path.join(directory, name) for name in ("RECORD", UNFINISHED))
-    status = os.stat(path)
+    status = os.stat(before or path)
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(unfinished)  # a killed run has left it

@@ -106,6 +106,9 @@ MESSES: dict[str, list[Mapping[str, Any]]] = {
     "METADATA that is an absolute link": [
         {**CACHE, f"{OLD}/METADATA": Link("/srv/metadata"), "srv/metadata": metadata("oslo.cache")}
     ],
+    "RECORD that is an absolute link": [
+        {**CACHE, f"{OLD}/RECORD": Link("/srv/list"), "srv/list": CACHE[f"{OLD}/RECORD"]}
+    ],
     "no METADATA": [{f"{OLD}/RECORD": record_of(directory="oslo_cache-1.0.dist-info")}],
     "a METADATA of another name": [{**CACHE, f"{OLD}/METADATA": metadata("zope.interface")}],
     "no RECORD": [{f"{OLD}/METADATA": metadata("oslo.cache")}],

@@ -110,7 +110,7 @@ def read(place: Place, name: str, wanted: str | None) -> list[Entry]:
         called = docker.familiar(first.full_name) if first.full_name else first.tag
         own = {each for each, _ in group}
         alike = {each for each, one in enumerate(listed) if _is_called(one, each, called)}
-        if not alike <= own and (called or len(numbers) > len(group)):
+        if not alike <= own:
             called = f"@{number}"
         names = (first.full_name,) if first.full_name else ()
         reference = f"{name}:{called}" if called else name
