@@ -28,6 +28,10 @@ def options(text: str) -> dict[str, bool]:
     return found
 
 
+# Options of `uv pip install` alone in uv 0.4, which refuses them before a subcommand.
+BECAME_GLOBAL = {"--allow-insecure-host"}
+
+
 def disagreements(run: Run, uv: Path) -> list[str]:
     """Return how the options of `uv` differ from the tables in `uvshim.uv.arguments`."""
     differences = set()
@@ -47,6 +51,7 @@ def disagreements(run: Run, uv: Path) -> list[str]:
         is_global = "unexpected argument" not in run(uv, "pip", name, "sync", "sync").stderr
         if is_global and name not in arguments.GLOBAL | {"-V", "--version"}:
             differences.add(f"{name} is a global option")
-        if not is_global and name in arguments.GLOBAL and name in help_lists:
+        became_global = name in BECAME_GLOBAL
+        if not (is_global or became_global) and name in arguments.GLOBAL and name in help_lists:
             differences.add(f"{name} is not a global option")
     return sorted(differences)
