@@ -318,7 +318,7 @@ def test_what_cannot_be_put_right_is_named_and_ends_in_an_error(
     run: Run, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
     (venv.site_packages / "zope.deferred-1.2.dist-info").mkdir()
-    (venv.site_packages / "zope.deferred-1.2.dist-info" / "mine").touch()
+    (venv.site_packages / "zope.deferred-1.2.dist-info" / "METADATA").touch()
     done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred", "--reinstall")
     assert done.returncode == 3
     assert f"zope_deferred-1.2.dist-info` was left alone: `{DOTTED}` exists already" in done.stderr
