@@ -93,8 +93,7 @@ def all_is_well(
             assert not there or uninstall(copy, there).returncode == 0
             assert set(remains(copy, empty)) <= emptied
         else:
-            # Beside another process pip now and then leaves an empty directory, but never a file.
-            assert set(remains(copy, empty)) <= emptied | without_files(copy), done.stderr
+            assert set(remains(copy, empty)) <= emptied, done.stderr
 
     fixed_by(tools, place.copy())
 
