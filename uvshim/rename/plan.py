@@ -35,7 +35,7 @@ _OWNERS = frozenset({"conda", "conda-pypi", "debian", "dpkg", "rpm"})
 
 # The row of INSTALLER as uv writes it. It saves a look at that file, but is proof only of what is
 # new: conda's packages are built with uv or pip, and have INSTALLER overwritten later.
-_INSTALLED_BY_UV = b"INSTALLER,sha256=5hhM4Q4mYTT9z6QB6PGpUAW81PGNFrYrdXMj4oM_6ak,2"
+_INSTALLED_BY_UV = b"/INSTALLER,sha256=5hhM4Q4mYTT9z6QB6PGpUAW81PGNFrYrdXMj4oM_6ak,2"
 
 # What is read of a METADATA first, in bytes: most headers are shorter.
 _USUAL_HEADER = 4096
@@ -60,6 +60,7 @@ class Plan:
     - `owner`: the package manager that owns the directory, "" unless something is wrong with it;
     - `record`: its RECORD, None if that cannot be read;
     - `aliases`: the directories under which RECORD lists its files, or may during the rename;
+    - `remnant`: the directory from which a killed run has moved it, to be removed; "" if none;
     - `original`: what the file `ORIGINAL` in it is to hold, listed in `record`; "" for no change.
     """
 
@@ -82,6 +83,7 @@ class Plan:
         self.wrong: tuple[str, ...] = ()
         self.obstacle = ""
         self.owner = ""
+        self.remnant = ""
         self.original = ""
 
     @property
@@ -92,6 +94,13 @@ class Plan:
     def new_record(self) -> bytes:
         """Return the content of RECORD after the rename. There must be no obstacle."""
         return self.record.renamed(self.aliases, self.directory) if self.record else b""
+
+    def with_remnant(self, path: str) -> Plan:
+        """Return the plan that also removes the directory `path`, which RECORD lists as well."""
+        self.remnant = path
+        self.aliases |= {posixpath.basename(path)}
+        self.wrong = self.wrong or (STALE_RECORD,)
+        return self
 
     def afterwards(self) -> Plan:
         """Return the plan for the directory after the rename: nothing is wrong any more."""
@@ -142,7 +151,8 @@ def make(
         if original:
             plan.record = plan.record.with_row(f"{own}/{ORIGINAL}")
         _look_into_record(plan, plan.record, tree)
-    if plan.wrong and not (only_new and plan.record and plan.record.lists(_INSTALLED_BY_UV)):
+    by_uv = only_new and plan.record and own.encode() + _INSTALLED_BY_UV in plan.record.content
+    if plan.wrong and not by_uv:
         plan.owner = _owner(tree, path)
     return plan
 

@@ -18,7 +18,7 @@ import stat
 
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import search_path
-from uvshim.rename import names, replacement, setuptools
+from uvshim.rename import names, record_file, setuptools
 from uvshim.rename.plan import ORIGINAL
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -95,9 +95,9 @@ def keep_original(plan: Plan) -> None:
     RECORD lists the file before it exists: a kill in between leaves nothing that no RECORD lists.
     Owner, mode and times are those of RECORD.
     """
-    path, listed = plan.path, replacement.read(plan.path)
+    path, listed = plan.path, record_file.read(plan.path)
     if ORIGINAL not in listed.files(plan.own):
-        replacement.append(path, [listed.row(f"{plan.own}/{ORIGINAL}")])
+        record_file.append(path, [listed.row(f"{plan.own}/{ORIGINAL}")])
     status = os.stat(f"{path}/RECORD")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     descriptor = os.open(f"{path}/{ORIGINAL}", flags, 0o666)
