@@ -180,10 +180,12 @@ def _plan(
         return wanted
     from uvshim.rename import remains
 
+    if fault and remains.is_remainder(path):
+        return None
     if heir := remains.heir(path):
         wanted = plan.make(disk, heir, concerns, spellings=spellings)
         return wanted and wanted.with_remnant(path)
-    if fault and not remains.is_remainder(path):
+    if fault:
         raise plan.ObstacleError(fault)
     return wanted
 

@@ -47,16 +47,10 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
     def __enter__(self) -> None:
         """Wait for the lock."""
         self._file = _opened(self._path)
-        try:
-            self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def _wait(self) -> None:
         begin, reported = self._clock(), False
         while self._file is not None and not _is_taken(self._file):
             if self._interrupted():
+                self.__exit__()
                 raise LockInterruptedError
             if self._path and not reported and self._clock() - begin > 1:
                 self._waiting(self._path)
