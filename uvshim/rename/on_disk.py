@@ -147,7 +147,7 @@ def rename(  # noqa: PLR0913
                     before.name, before.version, path, before.destination
                 )
             outcome.known[wanted.path] = wanted
-        except plan.ObstacleError as reason:
+        except (plan.ObstacleError, names.MetadataError) as reason:
             outcome.left_alone.append(LeftAlone(path, str(reason)))
         except (OSError, ImportError) as error:  # a module that only the unusual case needs
             outcome.left_alone.append(LeftAlone(path, _clause(error)))
@@ -166,18 +166,18 @@ def _plan(
 ) -> Plan | None:
     """Return the plan for the dist-info directory `path`, None if it is not to be looked at.
 
-    Raise `plan.ObstacleError` if nothing is known about it.
+    Raise `names.MetadataError` if nothing is known about it.
     """
-    wanted, fault = None, ""
+    fault = None
     try:
         wanted = plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)):
             return None  # broken, but not in its name
-        fault = str(error)
-    is_usual = wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted))
-    if is_usual and not fault:
-        return wanted
+        fault = error
+    else:
+        if wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted)):
+            return wanted
     from uvshim.rename import remains
 
     if fault and remains.is_remainder(path):
@@ -186,7 +186,7 @@ def _plan(
         wanted = plan.make(disk, heir, concerns, spellings=spellings)
         return wanted and wanted.with_remnant(path)
     if fault:
-        raise plan.ObstacleError(fault)
+        raise fault
     return wanted
 
 

@@ -8,10 +8,10 @@ all files of both.
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 
-from uvshim.environments import files
 from uvshim.rename import record_file
 from uvshim.rename.plan import BUILDING
 from uvshim.rename.record_file import own_as
@@ -112,9 +112,6 @@ def _link(source: str, target: str) -> None:
 def _equal(one: str, other: str) -> bool:
     """Return True if two files have the same content."""
     try:
-        if os.path.samefile(one, other):
-            return True
-        content = files.read(one)
-        return content is not None and content == files.read(other)
+        return filecmp.cmp(one, other, shallow=False)
     except OSError:
         return False
