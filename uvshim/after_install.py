@@ -2,7 +2,7 @@
 
 Where each decision is made:
 
-- what is new: `environments.snapshot.Snapshot.new_in`;
+- what is new: `environments.snapshot.Snapshot.new_since`;
 - what is renamed, and to which name: `rename.plan.make`;
 - what happens on a kill: `rename.on_disk`;
 - which setuptools needs it: `rename.setuptools`.
@@ -65,7 +65,7 @@ def rename_since(
     with lock:
         # Look now: under the lock no other uv has written half of a directory.
         now = Snapshot.of(environment)
-        paths = sorted(now.states) if before is None else before.new_in(environment, now)
+        paths = sorted(now.states) if before is None else now.new_since(before, environment.lock)
         chosen = spellings(environment, now)
         if chosen:  # what is new may require another name for what is not
             paths = sorted({*paths, *chosen.due_back(environment.tree, now.states)})

@@ -53,16 +53,6 @@ def test_a_virtual_environment_is_named_by_its_root_or_its_python(tmp_path: Path
         assert found.on_disk == [f"{root}/{SITE}"]
 
 
-def test_only_its_own_distributions_count(tmp_path: Path) -> None:
-    made(tmp_path / "base", [f"{SITE}/a-1.dist-info"], ["bin/python3", "lib/python3.11/os.py"])
-    settings = f"home = {tmp_path}/base/bin\ninclude-system-site-packages = true\n"
-    root = virtual(tmp_path / "venv", settings)
-    (found,) = discovery.find(str(root))
-    assert (found.distributions, len(found.inherited)) == (0, 1)
-    made(root / SITE, ["b-1.dist-info", "~b-1.dist-info", "b"], ["c-1.egg-info"])
-    assert found.distributions == 2
-
-
 def test_a_word_is_a_path_from_where_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,22 +172,6 @@ def test_a_name_without_a_directory_is_looked_for_on_path(
     monkeypatch.setenv("PATH", f"{tmp_path}:{root / 'bin'}")
     monkeypatch.chdir(made(tmp_path / "elsewhere", ["."]))
     assert paths(discovery.find("python")) == [(str(root), (f"{root}/{SITE}",))]
-
-
-@pytest.mark.parametrize("target", ["../envs/a", "{}/envs/a", "../envs/a\n"])
-def test_a_redirect_file_is_followed(tmp_path: Path, target: str) -> None:
-    root = virtual(tmp_path / "envs" / "a")
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / ".venv").write_text(target.format(tmp_path))
-    (found,) = discovery.find(str(tmp_path / "project" / ".venv"))
-    assert os.path.samefile(found.path, root)
-
-
-@pytest.mark.parametrize("target", ["", "nowhere", ".venv", "\0"])
-def test_a_redirect_file_that_leads_nowhere_is_just_a_file(tmp_path: Path, target: str) -> None:
-    (tmp_path / ".venv").write_text(target)
-    with pytest.raises(EnvironmentUnknownError, match="is not an environment"):
-        discovery.find(str(tmp_path / ".venv"))
 
 
 def test_of_a_site_packages_directory_that_a_program_names_nothing_is_asked(

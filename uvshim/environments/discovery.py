@@ -35,9 +35,6 @@ _INTERPRETERS = ("python", "pypy", "graalpy")
 # How many directories deep a file system is searched.
 _DEEPEST = 16
 
-# A path in a file is shorter, in bytes.
-_LONGEST_PATH = 4096
-
 
 def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list[Environment]:
     """Return the environments that `word`, given by a person, names.
@@ -53,8 +50,6 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
             message = f"`{word}` does not exist"
             raise EnvironmentUnknownError(message)
         path = os.path.abspath(program)
-    if target := _redirected(path):
-        return find(target, skipped)
     if found := [*_at(path, skipped)]:
         return found
     raise EnvironmentUnknownError(_fault(DiskTree(), path).format(f"`{word}`"))
@@ -77,16 +72,6 @@ def _at(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
         yield _bare(tree, path)
     else:
         yield from _pythons(tree, path)
-
-
-def _redirected(path: str) -> str | None:
-    """Return the environment that the file `path` names, which is called ``.venv``."""
-    if os.path.basename(path) != ".venv":
-        return None
-    content = (DiskTree().read(path, _LONGEST_PATH) or b"").decode("utf-8", "surrogateescape")
-    target = content.partition("\n")[0].strip()
-    path = os.path.join(os.path.dirname(path), target)
-    return path if target and os.path.isdir(path) else None
 
 
 def _fault(tree: SearchableTree, path: str) -> str:

@@ -60,10 +60,7 @@ class Environment:
 
     def __eq__(self, other: object) -> bool:
         """Return True if all the paths are equal; trees are not compared."""
-        return isinstance(other, Environment) and (self.lock, self.facts) == (
-            other.lock,
-            other.facts,
-        )
+        return isinstance(other, Environment) and self.facts == other.facts
 
     def __hash__(self) -> int:
         """Return what equal environments share."""
@@ -140,12 +137,6 @@ class Environment:
         return tuple(path for path in self.visible if path not in self.site_packages)
 
     @property
-    def distributions(self) -> int:
-        """How many distributions are installed in its own site-packages directories."""
-        names = (name for path in self.site_packages for name in self.tree.names(path))
-        return sum(is_dist_info(name) or name.endswith(".egg-info") for name in names)
-
-    @property
     def option(self) -> str:
         """The option of `uv pip` that takes its path."""
         if self.path in self.site_packages:
@@ -155,9 +146,9 @@ class Environment:
         return "--prefix" if locked_itself and not virtual else "--python"
 
     @property
-    def facts(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """The `path`, `site_packages` and `visible` directories: all but the lock and the tree."""
-        return self.path, self.site_packages, self.visible
+    def facts(self) -> tuple[str, str | None, tuple[str, ...], tuple[str, ...]]:
+        """All but the tree: `path`, `lock`, `site_packages` and `visible`."""
+        return self.path, self.lock, self.site_packages, self.visible
 
     def with_lock(self, lock: str | None) -> Environment:
         """Return the same environment with another `lock`."""
@@ -167,8 +158,8 @@ class Environment:
 
     def in_tree(self, tree: SearchableTree) -> Environment:
         """Return the environment that has the same paths in another `tree`."""
-        path, site_packages, visible = self.facts
-        return Environment(path, self.lock, site_packages, visible=visible, tree=tree)
+        path, lock, site_packages, visible = self.facts
+        return Environment(path, lock, site_packages, visible=visible, tree=tree)
 
     def belongs_to_system(self, path: str) -> bool:
         """Return True if the dist-info directory `path` is outside what is renamed here."""

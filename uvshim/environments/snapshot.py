@@ -87,14 +87,10 @@ class Snapshot:
         directory that was renamed (see `rename.spelling`), so a change counts beside a dotted one.
         """
         now = now or Snapshot.of(environment)
-        if self.new_in(environment, now):
+        if now.new_since(self, environment.lock):
             return True
         has_changed = now.places != self.places or any(map(_is_coarse, now.places.values()))
         return has_changed and any("." in _name_part(path) for path in now.states)
-
-    def new_in(self, environment: Environment, now: Snapshot | None = None) -> list[str]:
-        """Return the paths that are new in `environment`, of which `now` is a snapshot; sorted."""
-        return (now or Snapshot.of(environment)).new_since(self, environment.lock)
 
     def new_since(self, before: Snapshot, lock: str | None = None) -> list[str]:
         """Return the paths that `before` does not hold, or holds in another state; sorted.

@@ -8,8 +8,6 @@ unknown option counts as a flag: if it has a value, that value is skipped as a p
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -174,8 +172,8 @@ def _split(
 
 def _one_letter_apart(one: str, other: str) -> bool:
     """Return True if one letter added, changed, or swapped with the next makes the difference."""
-    same = len(os.path.commonprefix([one, other]))
-    one, other = one[same:], other[same:]
+    while one and one[:1] == other[:1]:  # what both begin with
+        one, other = one[1:], other[1:]
     changed = one[1:] in {other, other[1:]} or one == other[1:] or one[1::-1] + one[2:] == other
     return one != other and changed
 
