@@ -17,7 +17,7 @@ import os
 from uvshim import config
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
-from uvshim.rename.setuptools import LAST_PYTHON, PkgResources, missed_names
+from uvshim.rename.setuptools import LAST_PYTHON, PkgResources
 from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -70,20 +70,6 @@ def rename_since(
         if chosen:  # what is new may require another name for what is not
             paths = sorted({*paths, *chosen.due_back(environment.tree, now.states)})
         return on_disk.rename(paths, may, spellings=chosen, only_new=True)
-
-
-def suggest_first_fix(
-    environment: Environment,
-    before: Snapshot,
-    now: Snapshot,
-    exclude: list[str],
-    messages: Messages,
-) -> None:
-    """Name `uvshim fix` if an older directory has a name that pkg_resources does not find."""
-    for name in missed_names(before, now):
-        if not (exclude and config.matcher(exclude)(name)):
-            messages.suggest_first_fix(environment.path, name)
-            return
 
 
 def spellings(environment: Environment, now: Snapshot) -> Spellings | None:

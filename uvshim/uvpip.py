@@ -85,11 +85,14 @@ def _install(binary: str, arguments: Arguments) -> int:
     """Ask uv where it will write, look there, run uv, look again, and rename what is new."""
     supervisor = _supervisor()  # first: what we start must end when we end
     question = _question().Question([binary], arguments, supervisor)
-    environments, snapshots = _looking()  # loaded while uv works on the answer
+    # Loaded while uv works on the answer.
+    from uvshim.environments.environment import Environment
+    from uvshim.environments.snapshot import Snapshot
+
     answer = question.answer()
     exclude = config.excluded(answer.project)
-    environment = environments.of(answer, supervisor)
-    before = snapshots.of(environment)
+    environment = Environment.of(answer, supervisor)
+    before = Snapshot.of(environment)
     if environment is None or imports.may_come_from(environment.on_disk):
         imports.keep()  # uv may replace or remove our modules
 
@@ -100,7 +103,7 @@ def _install(binary: str, arguments: Arguments) -> int:
     try:
         if environment is None and status == 0:  # there was none, and now there should be
             answer = _question().Question([binary], arguments, supervisor).answer()
-            environment = environments.of(answer, supervisor)
+            environment = Environment.of(answer, supervisor)
         if environment is None:
             complete = status != 0 or _report_unknown(answer.failure, arguments)
         else:
@@ -130,9 +133,13 @@ def _rename_new(  # noqa: PLR0913
         environment, before, exclude, supervisor, _messages(arguments)
     ):
         return False
-    hints = hints and bool(now.setuptools and before.states)
-    if hints and any(_setuptools().missed_names(before, now)):
-        _after_install().suggest_first_fix(environment, before, now, exclude, _messages(arguments))
+    if hints and now.setuptools and before.states:
+        from uvshim.rename.setuptools import missed_names
+
+        for name in missed_names(before, now):
+            if not (exclude and config.matcher(exclude)(name)):
+                _messages(arguments).suggest_first_fix(environment.path, name)
+                break
     return True
 
 
@@ -148,7 +155,9 @@ def _report_unknown(failure: str, arguments: Arguments) -> bool:
 def _right_order(misplaced: str, words: list[str]) -> str:
     """Return what is wrong with `words`, in which the word `misplaced` is."""
     at = words.index(misplaced)
-    others = _quoted([*words[:at], *words[at + 1 :]])
+    from uvshim.messages import quoted
+
+    others = " ".join(map(quoted, [*words[:at], *words[at + 1 :]]))
     if misplaced == "pip":
         return f"uvpip already is `uv pip`: write `uvpip {others}`"
     return (
@@ -183,12 +192,6 @@ def _messages(arguments: Arguments) -> Messages:
     return Messages(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
 
 
-def _quoted(words: list[str]) -> str:
-    from uvshim.messages import quoted
-
-    return " ".join(map(quoted, words))
-
-
 def _supervisor() -> Supervisor:
     from uvshim.uv.supervisor import Supervisor
 
@@ -199,19 +202,6 @@ def _question() -> ModuleType:
     from uvshim.uv import question
 
     return question
-
-
-def _looking() -> tuple[type[Environment], type[Snapshot]]:
-    from uvshim.environments.environment import Environment
-    from uvshim.environments.snapshot import Snapshot
-
-    return Environment, Snapshot
-
-
-def _setuptools() -> ModuleType:
-    from uvshim.rename import setuptools
-
-    return setuptools
 
 
 def _after_install() -> ModuleType:

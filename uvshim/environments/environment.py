@@ -191,22 +191,12 @@ def usual_site_packages(
             if not name.startswith(("python", "pypy", "graalpy")) or name == "python3.1":
                 continue
             path = f"{prefix}{lib}/{name}"
-            yield from (f"{path}/{own}" for own in _own(path, listed, lib))
-
-
-def _own(path: str, listed: Callable[[str], Iterable[str]], lib: str) -> Iterable[str]:
-    """Return the names of the site-packages directories in `path`, a Python's directory in `lib`.
-
-    /usr/local may have a Python of its own, as in Docker's image `python`: beside its standard
-    library, site-packages is that Python's, and dist-packages belongs to the one in /usr.
-    """
-    usual = ("site-packages", "dist-packages")
-    if "local/lib" not in path:
-        return usual
-    there = set(listed(path))
-    if there.isdisjoint(_LIBRARY):
-        return usual
-    return there.intersection(usual[1:] if lib.startswith("local") else usual[:1])
+            own = ["site-packages", "dist-packages"]
+            # /usr/local may have a Python of its own, as in Docker's image `python`. Beside its
+            # standard library, dist-packages belongs to the Python in /usr.
+            if "local/lib" in path and not _LIBRARY.isdisjoint(listed(path)):
+                own = own[1:] if lib.startswith("local") else own[:1]
+            yield from (f"{path}/{each}" for each in own)
 
 
 def existing(

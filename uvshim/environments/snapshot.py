@@ -90,7 +90,9 @@ class Snapshot:
         if now.new_since(self, environment.lock):
             return True
         has_changed = now.places != self.places or any(map(_is_coarse, now.places.values()))
-        return has_changed and any("." in _name_part(path) for path in now.states)
+        return has_changed and any(
+            "." in path.rpartition("/")[2].partition("-")[0] for path in now.states
+        )
 
     def new_since(self, before: Snapshot, lock: str | None = None) -> list[str]:
         """Return the paths that `before` does not hold, or holds in another state; sorted.
@@ -127,11 +129,6 @@ def may_be_dotted(directory: str) -> bool:
     name, _, version = directory.partition("-")
     is_suspect = "_" in name or "." in name or version.count("-") > 1  # the suffix has one
     return is_suspect and is_dist_info(directory)
-
-
-def _name_part(path: str) -> str:
-    """Return the first part of the name of a dist-info directory: that of the project."""
-    return path.rpartition("/")[2].partition("-")[0]
 
 
 def _is_coarse(nanoseconds: int) -> bool:

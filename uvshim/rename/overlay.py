@@ -60,10 +60,14 @@ def is_contained(path: str, destination: str) -> bool:
 
     The RECORDs may differ: they do while a rename goes on.
     """
-    return all(
-        name == "RECORD" or _equal(os.path.join(path, name), os.path.join(destination, name))
-        for name in files_in(path)
-    )
+    try:
+        return all(
+            filecmp.cmp(f"{path}/{name}", f"{destination}/{name}", shallow=False)
+            for name in files_in(path)
+            if name != "RECORD"
+        )
+    except OSError:
+        return False
 
 
 def remove(path: str) -> None:
@@ -107,11 +111,3 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target, follow_symlinks=False)
         own_as(os.lstat(source), target)
         shutil.copystat(source, target, follow_symlinks=False)
-
-
-def _equal(one: str, other: str) -> bool:
-    """Return True if two files have the same content."""
-    try:
-        return filecmp.cmp(one, other, shallow=False)
-    except OSError:
-        return False

@@ -153,7 +153,8 @@ def make(
         _look_into_record(plan, plan.record, tree)
     by_uv = only_new and plan.record and own.encode() + _INSTALLED_BY_UV in plan.record.content
     if plan.wrong and not by_uv:
-        plan.owner = _owner(tree, path)
+        installer = (tree.read(f"{path}/INSTALLER", 64) or b"").decode("ascii", "replace")
+        plan.owner = installer.strip().lower() if installer.strip().lower() in _OWNERS else ""
     return plan
 
 
@@ -208,10 +209,3 @@ def _lists_by_detour(path: str, record: Record) -> bool:
         for each in record.paths()
         if each.startswith(("/", "\\")) or ".." in each
     )
-
-
-def _owner(tree: Tree, directory: str) -> str:
-    """Return the package manager that owns the dist-info `directory`, or ""."""
-    installer = tree.read(f"{directory}/INSTALLER", 64) or b""
-    word = installer.decode("ascii", "replace").strip().lower()
-    return word if word in _OWNERS else ""

@@ -60,7 +60,9 @@ def make_way(plan: Plan, *, dry_run: bool) -> None:
         return
     if stat.S_ISDIR(there.st_mode) and (_is_later(plan) or _has_made_way(plan)):
         step = _remove_earlier
-    elif _is_no_distribution(plan.destination) and not _have_common_names(plan):
+    elif _is_no_distribution(plan.destination) and set(os.listdir(plan.path)).isdisjoint(
+        os.listdir(plan.destination)
+    ):
         step = _take_along
     else:
         message = f"`{plan.directory}` exists already"
@@ -119,11 +121,6 @@ def _has_made_way(plan: Plan) -> bool:
     listed = plan.record.files(plan.directory) if plan.record else set()
     is_listed = listed.issuperset(overlay.files_in(plan.destination))
     return is_listed and not os.path.lexists(f"{plan.destination}/RECORD")
-
-
-def _have_common_names(plan: Plan) -> bool:
-    """Return True if the directory and the one with the new name have a file of the same name."""
-    return not set(os.listdir(plan.path)).isdisjoint(os.listdir(plan.destination))
 
 
 def _take_along(plan: Plan) -> None:

@@ -222,13 +222,9 @@ def _name_in(path: str) -> str:
     The field Name is near the beginning. (Opening a pipe must not block.)
     """
     try:
-        file = os.open(os.path.join(path, "METADATA"), os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(os.path.join(path, "METADATA"), os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb", buffering=0) as file:
+            head = file.read(1024) or b""
     except OSError:
         return ""
-    try:
-        head = os.read(file, 1024)
-    except OSError:
-        return ""
-    finally:
-        os.close(file)
     return head.partition(b"\nName:")[2].partition(b"\n")[0].strip().decode("ascii", "replace")

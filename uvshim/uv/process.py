@@ -10,7 +10,6 @@ from uvshim.errors import CannotRunError, UvLoopError, UvNotFoundError
 TYPE_CHECKING = False  # type checkers know this name; importing `typing` costs 8 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import ModuleType
     from typing import IO, Any, NoReturn
 
 # Python ignores these signals. The programs that it starts should find them unchanged.
@@ -137,7 +136,9 @@ def _installed() -> str | None:
     if beside := on_path(os.path.join(os.path.dirname(sys.executable), "uv")):
         return beside
     try:
-        return str(_uv().find_uv_bin())
+        import uv
+
+        return str(uv.find_uv_bin())
     except (ImportError, FileNotFoundError):
         return None
 
@@ -192,7 +193,8 @@ def start(
 
 def replace(command: list[str]) -> NoReturn:
     """Become `command` (its first word is the path of the program), or raise `CannotRunError`."""
-    signal = _signal()
+    import signal
+
     for name in IGNORED_BY_PYTHON:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
@@ -219,26 +221,7 @@ def _nameless_file() -> int:
     try:
         return os.memfd_create("uvshim")
     except (AttributeError, OSError):  # macOS; a kernel or a container's filter that forbids it
-        with _tempfile().TemporaryFile() as file:
+        import tempfile
+
+        with tempfile.TemporaryFile() as file:
             return os.dup(file.fileno())
-
-
-# What only some runs need is imported below, and nowhere else.
-
-
-def _signal() -> ModuleType:
-    import signal
-
-    return signal
-
-
-def _tempfile() -> ModuleType:
-    import tempfile
-
-    return tempfile
-
-
-def _uv() -> ModuleType:
-    import uv
-
-    return uv
