@@ -13,12 +13,13 @@ from uvshim.uv.arguments import Arguments
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
     from uvshim.uv.supervisor import Supervisor
+
+# What only some runs need is imported in functions: each import costs as much as a good part of a
+# run with nothing to do.
 
 USAGE = """\
 uvpip: `uv pip install`, after which pkg_resources finds every distribution under its own name.
@@ -72,8 +73,11 @@ def _become_uv(binary: str, words: list[str], before: str = "") -> int:
     Raise `UvLoopError` if that uv runs uvpip again.
     """
     if process.is_script(binary):
-        supervisor = _supervisor()
-        _question().Question([binary], Arguments([]), supervisor).refuse_loop()
+        from uvshim.uv.question import Question
+        from uvshim.uv.supervisor import Supervisor
+
+        supervisor = Supervisor()
+        Question([binary], Arguments([]), supervisor).refuse_loop()
         supervisor.end_if_interrupted()
         supervisor.release()
     if before:
@@ -83,8 +87,11 @@ def _become_uv(binary: str, words: list[str], before: str = "") -> int:
 
 def _install(binary: str, arguments: Arguments) -> int:
     """Ask uv where it will write, look there, run uv, look again, and rename what is new."""
-    supervisor = _supervisor()  # first: what we start must end when we end
-    question = _question().Question([binary], arguments, supervisor)
+    from uvshim.uv.question import Question
+    from uvshim.uv.supervisor import Supervisor
+
+    supervisor = Supervisor()  # first: what we start must end when we end
+    question = Question([binary], arguments, supervisor)
     # Loaded while uv works on the answer.
     from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
@@ -102,7 +109,7 @@ def _install(binary: str, arguments: Arguments) -> int:
     status = supervisor.wait(uv_install, meanwhile=load)
     try:
         if environment is None and status == 0:  # there was none, and now there should be
-            answer = _question().Question([binary], arguments, supervisor).answer()
+            answer = Question([binary], arguments, supervisor).answer()
             environment = Environment.of(answer, supervisor)
         if environment is None:
             complete = status != 0 or _report_unknown(answer.failure, arguments)
@@ -129,10 +136,12 @@ def _rename_new(  # noqa: PLR0913
     With `hints`, name `uvshim fix` if pkg_resources does not find something older.
     """
     now = before.of(environment)
-    if before.is_outdated(environment, now) and not _after_install().rename_new(
-        environment, before, exclude, supervisor, _messages(arguments)
-    ):
-        return False
+    if before.is_outdated(environment, now):
+        from uvshim import after_install
+
+        messages = _messages(arguments)
+        if not after_install.rename_new(environment, before, exclude, supervisor, messages):
+            return False
     if hints and now.setuptools and before.states:
         from uvshim.rename.setuptools import missed_names
 
@@ -182,32 +191,10 @@ def _run_uv_alone() -> int:
         return UvNotFoundError.exit_code
 
 
-# What only some runs need is imported below, and nowhere else. Each import costs as much as a good
-# part of a run with nothing to do.
-
-
 def _messages(arguments: Arguments) -> Messages:
     from uvshim.messages import Messages
 
     return Messages(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
-
-
-def _supervisor() -> Supervisor:
-    from uvshim.uv.supervisor import Supervisor
-
-    return Supervisor()
-
-
-def _question() -> ModuleType:
-    from uvshim.uv import question
-
-    return question
-
-
-def _after_install() -> ModuleType:
-    from uvshim import after_install
-
-    return after_install
 
 
 def load() -> None:
