@@ -136,7 +136,10 @@ class Question:
     def _read(self, log: str) -> Answer:
         """Read the answer out of uv's `log`."""
         said = _said(log)
-        version = _version(said["DEBUG uv "]) or self._version_itself()
+        version = _version(said["DEBUG uv "])
+        if not version:  # very old releases do not log it
+            child = self._supervisor.start([*self._uv, "--version"], keep_output=True)
+            version = _version([self._listen(child).removeprefix("uv ").strip()])
         check_version(version, self._uv[0])
         base = working_directory(self._arguments, version)
         python, _, environment = said["Using Python "][0].partition(" environment at")
@@ -158,11 +161,6 @@ class Question:
             project=self._project(version),
             is_prefix=bool(prefix) and not directory,
         )
-
-    def _version_itself(self) -> tuple[int, ...]:
-        """Return what `uv --version` says: very old releases do not log it."""
-        child = self._supervisor.start([*self._uv, "--version"], keep_output=True)
-        return _version([self._listen(child).removeprefix("uv ").strip()])
 
     def _project(self, version: tuple[int, ...]) -> str:
         """Return the directory in which uv begins to look for configuration files."""
