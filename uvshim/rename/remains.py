@@ -58,17 +58,17 @@ def make_way(plan: Plan, *, dry_run: bool) -> None:
         return
     if os.path.samestat(there, os.lstat(plan.path)):  # on a disk that ignores case
         return
-    if stat.S_ISDIR(there.st_mode) and (_is_later(plan) or _has_made_way(plan)):
-        step = _remove_earlier
-    elif _is_no_distribution(plan.destination) and set(os.listdir(plan.path)).isdisjoint(
-        os.listdir(plan.destination)
-    ):
-        step = _take_along
-    else:
+    is_earlier = stat.S_ISDIR(there.st_mode) and _is_earlier(plan)
+    left = os.listdir(plan.destination) if _is_no_distribution(plan.destination) else None
+    if not is_earlier and (left is None or not {*left}.isdisjoint(os.listdir(plan.path))):
         message = f"`{plan.directory}` exists already"
         raise ObstacleError(message)
-    if not dry_run:
-        step(plan)
+    if is_earlier and not dry_run:
+        _remove_earlier(plan)
+    elif left is not None and not dry_run:
+        for name in left:  # after the rename each is where it was
+            os.rename(f"{plan.destination}/{name}", f"{plan.path}/{name}")
+        os.rmdir(plan.destination)
 
 
 def _others(path: str) -> Iterator[str]:
@@ -98,36 +98,19 @@ def _is_no_distribution(path: str) -> bool:
     )
 
 
-def _is_later(plan: Plan) -> bool:
-    """Return True if the directory is a later installation of what has its name.
+def _is_earlier(plan: Plan) -> bool:
+    """Return True if an earlier installation of the same version has the new name.
 
-    uv does not uninstall the earlier one if the target was named by ``./`` or ``..``; it would have
-    overwritten that one if both had the same name.
+    uv does not uninstall it if the target was named by ``./`` or ``..``; it would have overwritten
+    it if both had the same name. If a killed run has removed its RECORD already, the RECORD of the
+    later one lists all that is left of it.
     """
-    try:
-        written, before = (
-            os.lstat(f"{path}/RECORD").st_mtime_ns for path in (plan.path, plan.destination)
-        )
-    except OSError:
-        return False
-    return written > before and os.path.lexists(f"{plan.destination}/METADATA")
-
-
-def _has_made_way(plan: Plan) -> bool:
-    """Return True if a killed run has removed the RECORD of the earlier installation already.
-
-    Then the RECORD of the later one lists all that is left of it.
-    """
-    listed = plan.record.files(plan.directory) if plan.record else set()
-    is_listed = listed.issuperset(overlay.files_in(plan.destination))
-    return is_listed and not os.path.lexists(f"{plan.destination}/RECORD")
-
-
-def _take_along(plan: Plan) -> None:
-    """Move what is under the new name into the directory. After the rename it is where it was."""
-    for name in os.listdir(plan.destination):
-        os.rename(f"{plan.destination}/{name}", f"{plan.path}/{name}")
-    os.rmdir(plan.destination)
+    earlier, later = f"{plan.destination}/RECORD", f"{plan.path}/RECORD"
+    if not os.path.lexists(earlier):
+        listed = plan.record.files(plan.directory) if plan.record else set()
+        return listed.issuperset(overlay.files_in(plan.destination))
+    is_later = os.lstat(later).st_mtime_ns > os.lstat(earlier).st_mtime_ns
+    return is_later and os.path.lexists(f"{plan.destination}/METADATA")
 
 
 def _remove_earlier(plan: Plan) -> None:
@@ -158,9 +141,9 @@ def _remove_earlier(plan: Plan) -> None:
 
 def _check_rights(plan: Plan) -> None:
     """Raise the OSError that a rename would meet, if we may not write where it writes."""
-    written = (
-        [plan.path] if record_file.is_shared(plan.path) else [plan.path, f"{plan.path}/RECORD"]
-    )
+    written = [plan.path]
+    if not record_file.is_shared(plan.path):
+        written.append(f"{plan.path}/RECORD")
     if plan.destination != plan.path:
         written.append(os.path.dirname(plan.path))
     as_who_we_are = os.access in os.supports_effective_ids
