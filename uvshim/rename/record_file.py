@@ -97,22 +97,30 @@ def replace(directory: str, content: bytes, status: os.stat_result) -> None:
     """
     unfinished = os.path.join(directory, UNFINISHED)
     try:
-        if os.path.lexists(unfinished):  # a killed run has left it
-            os.unlink(unfinished)
-        file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            while content:
-                content = content[os.write(file, content) :]
-            own_as(status, unfinished)
-            os.fchmod(file, stat.S_IMODE(status.st_mode))  # after a chown, which removes bits
-            restore_times(file, status)
-        finally:
-            os.close(file)
+        create(unfinished, content, status)
         os.replace(unfinished, os.path.join(directory, "RECORD"))
     except OSError:
         if os.path.lexists(unfinished):
             os.unlink(unfinished)
         raise
+
+
+def create(path: str, content: bytes, status: os.stat_result) -> None:
+    """Write a file `path` with `content`, in place of one that a killed run has left.
+
+    Mode, owner and times are those in `status`. Raise OSError.
+    """
+    if os.path.lexists(path):
+        os.unlink(path)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        while content:
+            content = content[os.write(file, content) :]
+        own_as(status, path)
+        os.fchmod(file, stat.S_IMODE(status.st_mode))  # after a chown, which removes bits
+        restore_times(file, status)
+    finally:
+        os.close(file)
 
 
 def own_as(status: os.stat_result, path: str) -> None:

@@ -12,9 +12,7 @@ it. RECORD lists that file, so an uninstall removes it.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
 
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import search_path
@@ -98,17 +96,8 @@ def keep_original(plan: Plan) -> None:
     path, listed = plan.path, record_file.read(plan.path)
     if ORIGINAL not in listed.files(plan.own):
         record_file.append(path, [listed.row(f"{plan.own}/{ORIGINAL}")])
-    status = os.stat(f"{path}/RECORD")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    descriptor = os.open(f"{path}/{ORIGINAL}", flags, 0o666)
-    try:
-        os.write(descriptor, os.fsencode(plan.original) + b"\n")
-        with contextlib.suppress(PermissionError):  # another user's environment
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(status.st_mode))  # after fchown, which removes bits
-        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-    finally:
-        os.close(descriptor)
+    content = os.fsencode(plan.original) + b"\n"
+    record_file.create(f"{path}/{ORIGINAL}", content, os.stat(f"{path}/RECORD"))
 
 
 def _kept(tree: Tree, path: str, project: str) -> str:
