@@ -147,27 +147,18 @@ def _time_of_disk(directory: str, lock: str | None) -> int:
     That may be another machine's (NFS). A nameless file there has it, or else uv's `lock` if it is
     on the same file system. What the file system cuts off its times is subtracted.
     """
+    now = time.time_ns()
     try:
-        now = _time_of_nameless_file(directory)
+        file = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)
     except (AttributeError, OSError):
-        now = _time_of_lock(lock, os.stat(directory).st_dev)
-    return now - (2 * _SECOND if _is_coarse(now) else _SECOND // 50)
-
-
-def _time_of_nameless_file(directory: str) -> int:
-    file = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)
+        file = None
     try:
-        return os.fstat(file).st_ctime_ns
-    finally:
-        os.close(file)
-
-
-def _time_of_lock(lock: str | None, device: int) -> int:
-    """Change the times of the file `lock` and return its ctime; without it, this machine's time."""
-    try:
-        if lock is not None and os.stat(lock).st_dev == device:
+        if file is not None:
+            now = os.fstat(file).st_ctime_ns
+            os.close(file)
+        elif lock is not None and os.stat(lock).st_dev == os.stat(directory).st_dev:
             os.utime(lock)
-            return os.stat(lock).st_ctime_ns
+            now = os.stat(lock).st_ctime_ns
     except OSError:
-        pass
-    return time.time_ns()
+        pass  # this machine's time will do
+    return now - (2 * _SECOND if _is_coarse(now) else _SECOND // 50)
