@@ -64,22 +64,15 @@ class Plan:
     - `original`: what the file `ORIGINAL` in it is to hold, listed in `record`; "" for no change.
     """
 
-    def __init__(
-        self,
-        name: str,
-        path: str,
-        directory: str,
-        record: Record | None = None,
-        aliases: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, name: str, path: str, directory: str) -> None:
         """Plan to do nothing."""
         place, slash, self.own = path.rpartition("/")
         self.name = name
         self.path = path
         self.directory = directory
         self.destination = place + slash + directory
-        self.record = record
-        self.aliases = aliases
+        self.record: Record | None = None
+        self.aliases: frozenset[str] = frozenset()
         self.wrong: tuple[str, ...] = ()
         self.obstacle = ""
         self.owner = ""
@@ -104,7 +97,9 @@ class Plan:
 
     def afterwards(self) -> Plan:
         """Return the plan for the directory after the rename: nothing is wrong any more."""
-        return Plan(self.name, self.destination, self.directory, self.record, self.aliases)
+        after = Plan(self.name, self.destination, self.directory)
+        after.record, after.aliases = self.record, self.aliases
+        return after
 
 
 def make(
@@ -166,10 +161,7 @@ def is_beyond_doubt(directory: str) -> bool:
 def _record(tree: Tree, directory: str) -> Record:
     """Return the RECORD in the dist-info `directory`. Raise `RecordError`."""
     content = tree.read(f"{directory}/RECORD", _RECORD_LIMIT)
-    if content is None:
-        message = "it has no RECORD"
-        raise RecordError(message)
-    if len(content) == _RECORD_LIMIT:  # the rest would be lost
+    if content and len(content) == _RECORD_LIMIT:  # the rest would be lost
         message = "its RECORD is too long"
         raise RecordError(message)
     return Record(content, posixpath.basename(directory))

@@ -39,11 +39,14 @@ class Record:
       row is one line without quotes; else "". Then no row needs to be taken apart.
     """
 
-    def __init__(self, content: bytes, own: str) -> None:
-        """Read the `content` of the one in the dist-info directory `own`.
+    def __init__(self, content: bytes | None, own: str) -> None:
+        """Read the `content` of the one in the dist-info directory `own`; None: it is missing.
 
         Raise `RecordError` if it is not a RECORD.
         """
+        if content is None:
+            message = "it has no RECORD"
+            raise RecordError(message)
         self.content = content[: complete(content)]
         self.is_unfinished = _bytes(f"/{UNFINISHED},") in self.content
         self._end = "\r\n" if self.content.endswith(b"\r\n") else "\n"

@@ -7,16 +7,12 @@ import os
 import stat
 
 from uvshim.environments import files
-from uvshim.rename.record import UNFINISHED, Record, RecordError, appended, complete
+from uvshim.rename.record import UNFINISHED, Record, appended, complete
 
 
 def read(directory: str) -> Record:
     """Return the RECORD in the dist-info `directory` (a path). Raise `RecordError` or OSError."""
-    content = files.read(os.path.join(directory, "RECORD"))
-    if content is None:
-        message = "it has no RECORD"
-        raise RecordError(message)
-    return Record(content, os.path.basename(directory))
+    return Record(files.read(os.path.join(directory, "RECORD")), os.path.basename(directory))
 
 
 def is_shared(directory: str) -> bool:
