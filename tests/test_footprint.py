@@ -46,7 +46,7 @@ RENAMING = {
     "uvshim.environments.files",
     "uvshim.messages",
     "uvshim.rename",
-    "uvshim.rename.in_place",
+    "uvshim.rename.record_file",
     "uvshim.rename.names",
     "uvshim.rename.on_disk",
     "uvshim.rename.plan",
