@@ -181,7 +181,10 @@ class ModelLookups:
             return [key for key, each in found.active.items() if found.meets(each, name)]
 
         def entries_of(group: str) -> list[list[str]]:
-            return [[each.key, name] for each, name in found.iter_entry_points(group)]
+            active = found.active.values()
+            return [
+                [each.key, one] for each in active for one in entry_points.of(each).get(group, ())
+            ]
 
         def versions(key: str) -> list[str]:
             return [each.version for each in found.available(key)]

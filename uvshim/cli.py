@@ -264,8 +264,7 @@ def _positive(word: str) -> int:
     from argparse import ArgumentTypeError
 
     if not word.isdecimal() or int(word) < 1:
-        message = f"`{word}` is not a number of processes (1 or more)"
-        raise ArgumentTypeError(message)
+        raise ArgumentTypeError(f"`{word}` is not a number of processes (1 or more)")
     return int(word)
 
 

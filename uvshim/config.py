@@ -79,8 +79,7 @@ def _read(path: str) -> bytes | None:
     except OSError as error:
         if not os.path.lexists(path):  # a directory above it cannot be searched; uv goes on, too
             return None
-        message = f"`{path}` cannot be read: {error.strerror}"
-        raise ConfigurationError(message) from None
+        raise ConfigurationError(f"`{path}` cannot be read: {error.strerror}") from None
 
 
 def _table(path: str, content: bytes | None) -> object:
@@ -113,16 +112,17 @@ def _patterns(path: str, table: object) -> list[str]:
     """Return the patterns in our `table` of the file `path`."""
     where = f"`{path}`" if os.path.basename(path) == _FILES[0] else f"[tool.uvshim] in `{path}`"
     if not isinstance(table, dict):
-        message = f"{where} is not a table"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"{where} is not a table")
     for key in table:
         if key != "exclude":
-            message = f"{where} has the unknown key `{key}`. The only key is `exclude`"
-            raise ConfigurationError(message)
+            raise ConfigurationError(
+                f"{where} has the unknown key `{key}`. The only key is `exclude`"
+            )
     patterns = table.get("exclude", [])
     if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
-        message = f'`exclude` in {where} is not a list of strings, such as ["oslo.cache"]'
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            f'`exclude` in {where} is not a list of strings, such as ["oslo.cache"]'
+        )
     return patterns
 
 

@@ -6,7 +6,7 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
-from uvshim.check.distributions import UNREADABLE, RequireError, lines
+from uvshim.check.distributions import RequireError, lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def parsed(text: str) -> Iterator[tuple[str, str, str]]:
             identity = (group, entry["name"] if entry else "")
             valid = bool(group) and entry and _MODULE.match(entry["module"])
         if not valid or identity in seen:
-            raise RequireError(UNREADABLE)
+            raise RequireError("ValueError")
         seen.add(identity)
         if len(identity) > 1:
             yield group, identity[1], (entry and entry["extras"]) or ""

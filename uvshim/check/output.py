@@ -266,9 +266,9 @@ def _cut(section: _Section, *, everything: bool) -> Iterator[str]:
 
 def _notes(report: Report, style: Style) -> Iterator[str]:
     found = report.diagnosis
-    if found.harmless and not (found.lookups or found.programs):
-        names = counted(found.harmless, "normalized name")
-        verb = "is" if found.harmless == 1 else "are"
+    harmless = len(found.findings) - len(found.wrong)
+    if harmless and not (found.lookups or found.programs):
+        names, verb = counted(harmless, "normalized name"), "is" if harmless == 1 else "are"
         yield style.paint(DIM, f"  {names} {verb} harmless here: there is no pkg_resources")
     if report.differences == ():
         yield style.paint(DIM, "  All files are as RECORD lists them")

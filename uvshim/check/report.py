@@ -103,6 +103,5 @@ def _verified(installation: Environment) -> tuple[Difference, ...]:
     from uvshim.check import verify
 
     if not isinstance(installation.tree, verify.HashedTree):
-        message = "--verify needs the files on a disk: mount or unpack the image"
-        raise ImageError(message)
+        raise ImageError("--verify needs the files on a disk: mount or unpack the image")
     return verify.verify(installation.tree, installation.own)

@@ -106,8 +106,7 @@ def _entries(content: bytes) -> Iterator[RecordEntry]:
         for row in elements(content):
             yield RecordEntry.from_elements(*row)
     except InvalidRecordEntry as error:
-        message = f"its RECORD has a row that cannot be read ({error})"
-        raise RecordError(message) from None
+        raise RecordError(f"its RECORD has a row that cannot be read ({error})") from None
 
 
 def _differing(
@@ -125,8 +124,7 @@ def _differing(
         try:
             measured = tree.digest(path, algorithm)
         except ValueError:
-            message = f"its RECORD has hashes of an unknown kind ({algorithm})"
-            raise RecordError(message) from None
+            raise RecordError(f"its RECORD has hashes of an unknown kind ({algorithm})") from None
         if measured is None:
             missing.append(entry.path)
         elif (entry.hash_ and entry.hash_.value.rstrip("=") != measured[0]) or (

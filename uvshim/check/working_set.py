@@ -7,23 +7,17 @@ release by release. Where releases differ, `rename.setuptools.PkgResources` know
 from __future__ import annotations
 
 import functools
-import platform as this_platform
+import platform
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import entry_points
 from uvshim.check.distributions import (
-    IMPORT_ERROR,
-    INDEX_ERROR,
-    INVALID_VERSION,
     NOT_FOUND,
-    VERSION_CONFLICT,
     NoVersionError,
     RequireError,
-    by_any_version,
     by_version,
     find,
-    old_precedence,
     parsed_version,
     precedence,
     replaced_version,
@@ -63,8 +57,6 @@ class Resolution(NamedTuple):
     """
     reason: str = ""
     """What leads to another error, as a clause, where more can be said than its name."""
-    found: tuple[str, ...] = ()
-    """Without an error, the keys of all requirements that were met."""
 
 
 class WorkingSet:
@@ -88,18 +80,21 @@ class WorkingSet:
         self._tree = tree
         self._pkg_resources = pkg_resources
         self._python = markers["python_version"]
-        self._platform = _platform(markers)
+        system = markers.get("sys_platform", sys.platform)
+        self._platform = f"{system}-{markers.get('platform_machine', platform.machine())}"
         if pkg_resources.shortens_python_version:
             markers = {**markers, "python_version": self._python[:3]}
         self._canonical: dict[str, str] = {}
-        self._available: dict[str, list[Distribution]] | None = None
-        self._answers: dict[tuple[Distribution, Requirement], bool] = {}
         for distribution in self._found(nested=False):
             if distribution.key not in self.active:
                 self.active[distribution.key] = distribution
                 self._canonical[normalized(distribution.key)] = distribution.key
-        lenient = pkg_resources.accepts_any_version or self._own_packaging < _STRICT_PACKAGING
-        self.requirements = Requirements(markers, lenient=lenient)
+        accepts_any, packaging = pkg_resources.accepts_any_version, self._own_packaging()
+        self.requirements = Requirements.shared(
+            markers,
+            lenient=accepts_any or packaging < _STRICT_PACKAGING,
+            any_version=accepts_any or not _STRICT_PACKAGING <= packaging < _LENIENT_PACKAGING,
+        )
 
     @classmethod
     def in_environment(
@@ -108,28 +103,48 @@ class WorkingSet:
         site_packages: Sequence[str],
         pkg_resources: PkgResources,
         python: str,
-        platform: str | None = None,
+        image_platform: str | None = None,
     ) -> WorkingSet:
         """Return what `pkg_resources` sees in an environment.
 
         `site_packages` are the directories that its Python imports from, `python` is the version
-        of that Python, and `platform` is the image's, as in ``linux/arm64``.
+        of that Python, and `image_platform` is as in ``linux/arm64``.
         """
         path = search_path(tree, site_packages)
         if pkg_resources.vendored:
             path += [f"{place}/{pkg_resources.vendored}" for place in path]
-        markers = interpreter.markers(tree, python, site_packages, platform)
+        markers = interpreter.markers(tree, python, site_packages, image_platform)
         return cls(tree, path, pkg_resources, markers)
 
     # --- the lookups ------------------------------------------------------------------------------
 
-    def require(self, name: str) -> Resolution:
-        """Return what `pkg_resources.require` of `name`, perhaps with extras, would do."""
-        return self._required(name, {})
+    def require(self, name: str, chosen: dict[str, Distribution] | None = None) -> Resolution:
+        """Return what `pkg_resources.require` of `name`, perhaps with extras, would do.
 
-    def get_distribution(self, name: str) -> Distribution:
-        """Return what `pkg_resources.get_distribution(name)` returns. Raises `RequireError`."""
-        return self._distribution(name, {})
+        What it activates for that is added to `chosen`.
+        """
+        try:
+            requirement = self.requirements.parse(name)
+        except RequireError as error:
+            return Resolution(str(error))
+        return self._outcome([requirement], {} if chosen is None else chosen)
+
+    def get_distribution(
+        self, name: str, chosen: dict[str, Distribution] | None = None
+    ) -> Distribution:
+        """Return what `pkg_resources.get_distribution(name)` returns. Raises `RequireError`.
+
+        What it activates for that is added to `chosen`.
+        """
+        found = self._find(self.requirements.parse(name))
+        if found is None:
+            answer = self.require(name, chosen)
+            if answer.error is not None:
+                raise RequireError(answer.error, answer.reason)
+            found = self.best_match(name)
+            if found is None:  # its marker does not hold: `require` returned nothing
+                raise RequireError("IndexError")
+        return found
 
     def finds(self, name: str) -> bool:
         """Return True if an active distribution is found for `name`, whatever it needs.
@@ -150,18 +165,13 @@ class WorkingSet:
 
         Raises `RequireError`.
         """
-        return self._all_available().get(key.lower(), [])
+        return self._all_available.get(key.lower(), [])
 
     def is_available(self, key: str) -> bool:
         """Return True if `available` returns anything. This often needs no look at the path."""
-        active = self.active.get(key)
-        if (
-            active is not None
-            and not self._pkg_resources.needs_valid_versions
-            and self._runs_here(active)
-            and self._has_version(active)
-        ):
-            return True
+        own = self.active.get(key)
+        if own and self._runs_here(own) and not self._pkg_resources.needs_valid_versions:
+            return self._has_version(own) or bool(self.available(key))
         return bool(self.available(key))
 
     def meets(self, distribution: Distribution, name: str) -> bool:
@@ -169,23 +179,14 @@ class WorkingSet:
         requirement = self.requirements.parse(name)
         return distribution.key == requirement.key and self._meets(distribution, requirement)
 
-    def iter_entry_points(self, group: str) -> Iterator[tuple[Distribution, str]]:
-        """Yield whose entry points, and which, `iter_entry_points(group)` yields.
-
-        Raises `RequireError`.
-        """
-        for distribution in self.active.values():
-            for name in entry_points.of(distribution).get(group, ()):
-                yield distribution, name
-
     def load_entry_point(self, name: str, group: str, entry: str) -> Resolution:
         """Return what `pkg_resources.load_entry_point` does before it imports anything."""
         chosen: dict[str, Distribution] = {}
         try:
-            distribution = self._distribution(name, chosen)
+            distribution = self.get_distribution(name, chosen)
             extras = entry_points.of(distribution).get(group, {}).get(entry)
             if extras is None:
-                return Resolution(IMPORT_ERROR)
+                return Resolution("ImportError")
             wanted = self.requirements.parse(f"x{extras}").extras if extras else ()
             required = self.requirements.of(distribution, wanted)
         except RequireError as error:
@@ -193,25 +194,6 @@ class WorkingSet:
         return self._outcome(required, chosen, wanted)
 
     # --- how they are answered --------------------------------------------------------------------
-
-    def _required(self, name: str, chosen: dict[str, Distribution]) -> Resolution:
-        try:
-            requirement = self.requirements.parse(name)
-        except RequireError as error:
-            return Resolution(str(error))
-        return self._outcome([requirement], chosen)
-
-    def _distribution(self, name: str, chosen: dict[str, Distribution]) -> Distribution:
-        """Return what `get_distribution` returns; add to `chosen` what it activates for that."""
-        found = self._find(self.requirements.parse(name))
-        if found is None:
-            answer = self._required(name, chosen)
-            if answer.error is not None:
-                raise RequireError(answer.error, answer.reason)
-            found = self.best_match(name)
-            if found is None:  # its marker does not hold: `require` returned nothing
-                raise RequireError(INDEX_ERROR)
-        return found
 
     def _outcome(
         self,
@@ -221,30 +203,24 @@ class WorkingSet:
     ) -> Resolution:
         """Return the outcome of resolving the requirements `roots`."""
         missing: dict[str, str] = {}
-        found = []
         try:
-            for requirement, distribution in self._resolved(roots, chosen, extras):
-                if distribution is None:
-                    missing.setdefault(requirement.key, requirement.name)
-                else:
-                    found.append(requirement.key)
+            for requirement in self._unmet(roots, chosen, extras):
+                missing.setdefault(requirement.key, requirement.name)
         except RequireError as error:
             if not missing:
                 return Resolution(str(error), reason=error.reason)
-        if missing:
-            return Resolution(NOT_FOUND, tuple(missing.values()))
-        return Resolution(None, found=tuple(found))
+        return Resolution(NOT_FOUND, tuple(missing.values())) if missing else Resolution(None)
 
-    def _resolved(
+    def _unmet(
         self,
         roots: list[Requirement],
         chosen: dict[str, Distribution],
         extras: tuple[str, ...],
-    ) -> Iterator[tuple[Requirement, Distribution | None]]:
-        """Yield `roots` and the requirements below them as they come up, each with what meets it.
+    ) -> Iterator[Requirement]:
+        """Yield those of `roots` and the requirements below them that nothing meets.
 
-        pkg_resources stops at the first that nothing meets. Raises `RequireError` for anything
-        else that it would stop at.
+        pkg_resources stops at the first. Raises `RequireError` for anything else that it would
+        stop at.
         """
         waiting = roots[::-1]
         processed: set[Requirement] = set()
@@ -257,8 +233,8 @@ class WorkingSet:
                 continue
             processed.add(requirement.first)
             distribution = self._best(requirement, chosen)
-            yield requirement, distribution
             if distribution is None:
+                yield requirement
                 continue
             required = self.requirements.of(distribution, requirement.extras)[::-1]
             waiting += required
@@ -283,11 +259,11 @@ class WorkingSet:
 
     def _best_match(self, requirement: Requirement) -> Distribution | None:
         if self._pkg_resources.needs_valid_versions:
-            self._all_available()  # which may fail, needed or not
+            _ = self._all_available  # which may fail, needed or not
         distribution = self._find(requirement)
         if distribution is not None:
             return distribution
-        others = self._all_available().get(requirement.key, ())
+        others = self._all_available.get(requirement.key, ())
         return next((one for one in others if self._meets(one, requirement)), None)
 
     def _find(self, requirement: Requirement) -> Distribution | None:
@@ -300,7 +276,7 @@ class WorkingSet:
         if not self._meets(distribution, requirement):
             wanted = f"{requirement.name}{requirement.specifier}"
             reason = f"{wanted} is required, and {distribution.version} is installed"
-            raise RequireError(VERSION_CONFLICT, reason)
+            raise RequireError("VersionConflict", reason)
         return distribution
 
     def _active_for(self, key: str) -> Distribution | None:
@@ -313,35 +289,10 @@ class WorkingSet:
         return found
 
     def _meets(self, distribution: Distribution, requirement: Requirement) -> bool:
-        question = (distribution, requirement)
-        if question not in self._answers:
-            self._answers[question] = self._compared(distribution.version, requirement)
-        return self._answers[question]
+        return self.requirements.meets(distribution.version, requirement)
 
-    def _compared(self, version: str, requirement: Requirement) -> bool:
-        """Return True if `version` meets the specifiers of `requirement`. Raises `RequireError`."""
-        if any(not _meets_old(version, *one) for one in requirement.old):
-            return False
-        if (parsed := parsed_version(version)) is not None:
-            return self.requirements.meets(parsed, requirement)
-        if self._any_version:
-            wanted = [(one.operator, one.version.lower()) for one in requirement.specifier]
-            return all(one == ("===", version.lower()) for one in wanted)
-        raise RequireError(INVALID_VERSION)
-
-    @functools.cached_property
-    def _any_version(self) -> bool:
-        """Whether a version outside PEP 440 is accepted.
-
-        packaging accepted it before 22, and accepts it again since 26.0.
-        """
-        if self._pkg_resources.accepts_any_version:
-            return True
-        return not _STRICT_PACKAGING <= self._own_packaging < _LENIENT_PACKAGING
-
-    @functools.cached_property
     def _own_packaging(self) -> int:
-        """The first number of the version of packaging that pkg_resources imports.
+        """Return the first number of the version of packaging that pkg_resources imports.
 
         Where the vendored distributions are visible, the environment's own packaging comes first.
         """
@@ -353,24 +304,23 @@ class WorkingSet:
         order = None
         if self._pkg_resources.sees_newest_first:
             any_version = self._pkg_resources.sorts_invalid_versions
-            order = by_any_version if any_version else by_version
+            order = functools.partial(by_version, any_version=any_version)
         for entry in self.entries:
             yield from find(self._tree, entry, nested=nested, order=order)
 
+    @functools.cached_property
     def _all_available(self) -> dict[str, list[Distribution]]:
-        """Return all distributions on the path, active or not, by key, the newest first."""
-        if self._available is None:
-            available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
-            for distribution in self._found(nested=True):
-                if self._runs_here(distribution) and self._has_version(distribution):
-                    # What is found a second time, through an egg-link perhaps, counts once.
-                    same = available.setdefault(distribution.key, {})
-                    same.setdefault((self._rank(distribution), distribution.kind), distribution)
-            self._available = {
-                key: [one for _, one in sorted(same.items(), key=_rank_of, reverse=True)]
-                for key, same in available.items()
-            }
-        return self._available
+        """All distributions on the path, active or not, by key, the newest first."""
+        available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
+        for distribution in self._found(nested=True):
+            if self._runs_here(distribution) and self._has_version(distribution):
+                # What is found a second time, through an egg-link perhaps, counts once.
+                same = available.setdefault(distribution.key, {})
+                same.setdefault((self._rank(distribution), distribution.kind), distribution)
+        return {
+            key: sorted(same.values(), key=self._rank, reverse=True)
+            for key, same in available.items()
+        }
 
     def _runs_here(self, distribution: Distribution) -> bool:
         """Return True if the egg `distribution` is for this Python and this platform."""
@@ -391,26 +341,5 @@ class WorkingSet:
         except NoVersionError:
             return False
         if self._pkg_resources.needs_valid_versions and parsed_version(version) is None:
-            raise RequireError(INVALID_VERSION)
+            raise RequireError("InvalidVersion")
         return True
-
-
-def _platform(markers: Mapping[str, str]) -> str:
-    """Return the platform in the names of eggs, as ``linux-x86_64``, that `markers` describe."""
-    system = markers.get("sys_platform", sys.platform)
-    machine = markers.get("platform_machine", this_platform.machine())
-    return f"{system}-{machine}"
-
-
-def _rank_of(item: tuple[tuple[_Rank, str], Distribution]) -> _Rank:
-    return item[0][0]
-
-
-def _meets_old(version: str, operator: str, wanted: str) -> bool:
-    """Return True if `version` meets a specifier outside PEP 440."""
-    left, right = old_precedence(version), old_precedence(wanted)
-    if operator in {"==", "!="}:
-        return (left == right) is (operator == "==")
-    if left == right:
-        return operator.endswith("=")
-    return (left < right) is operator.startswith("<")

@@ -36,8 +36,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     """Run a command, and rename what it installs."""
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if not words:
-        message = "There is no command to run. Example: uvshim run -- uv sync"
-        raise UvshimError(message)
+        raise UvshimError("There is no command to run. Example: uvshim run -- uv sync")
     command = [_program(words[0]), *words[1:]]
     if config.disabled():
         process.replace(command)
