@@ -83,12 +83,10 @@ class Distribution:
         self.kind = kind
         self._tree = tree
         match = _FILE_NAME.match(stem)
-        found = match.groups("") if match else ("Unknown", "", "", "")
-        name, version, self.python, self.platform = found
+        parts = match.groups("") if match else ("Unknown", "", "", "")
+        name, self._version_in_name, self.python, self.platform = parts
         self.project_name = names.safe_name(name)
         self.key = self.project_name.lower()
-        self._version_in_name = version
-        self._version: str | None = None
         self._fields: list[tuple[str, str]] | None = None
 
     def read(self, name: str) -> str | None:
@@ -108,22 +106,19 @@ class Distribution:
         except UnicodeDecodeError:
             raise RequireError("UnicodeDecodeError") from None
 
-    @property
+    @functools.cached_property
     def version(self) -> str:
         """The version, normalized if it can be. Raises `NoVersionError` or `RequireError`."""
-        if self._version is None:
-            version = ""
-            if self.kind == ".egg-info" or not self._version_in_name:
-                text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
-                said = (line for line in lines(text) if line.lower().startswith("version:"))
-                version = next(said, "").partition(":")[2].strip()
-            version = version or self._version_in_name
-            parsed = parsed_version(version)
-            plain = re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
-            self._version = plain if parsed is None else str(parsed)
-        if not self._version:
+        version = self._version_in_name
+        if self.kind == ".egg-info" or not version:
+            text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
+            said = (line for line in lines(text) if line.lower().startswith("version:"))
+            version = next(said, "").partition(":")[2].strip() or version
+        if not version:
             raise NoVersionError("ValueError")
-        return self._version
+        parsed = parsed_version(version)
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
+        return plain if parsed is None else str(parsed)
 
     def requirement_lines(self) -> Iterator[tuple[str, str]]:
         """Yield every requirement in the metadata, as a section and a line.

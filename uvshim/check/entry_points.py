@@ -28,14 +28,26 @@ def of(distribution: Distribution) -> dict[str, dict[str, str]]:
     Raises `RequireError` if pkg_resources cannot read them.
     """
     text = distribution.read("entry_points.txt") or ""
-    return _grouped(text) if len(text) < _USUAL else _grouped.__wrapped__(text)
+    return _parsed(text) if len(text) < _USUAL else _parsed.__wrapped__(text)
 
 
 @functools.lru_cache(maxsize=1024)  # images have much in common
-def _grouped(text: str) -> dict[str, dict[str, str]]:
+def _parsed(text: str) -> dict[str, dict[str, str]]:
     groups: dict[str, dict[str, str]] = {}
-    for group, name, extras in parsed(text):
-        groups.setdefault(group, {})[name] = extras
+    group = ""
+    for line in lines(text):
+        if line.startswith("["):
+            group = line[1:-1].strip()
+            if not (line.endswith("]") and _MODULE.match(group)) or group in groups:
+                raise RequireError("ValueError")
+            groups[group] = {}
+        else:
+            entry = _ENTRY.match(line)
+            if not (group and entry and _MODULE.match(entry["module"])) or (
+                entry["name"] in groups[group]
+            ):
+                raise RequireError("ValueError")
+            groups[group][entry["name"]] = entry["extras"] or ""
     return groups
 
 
@@ -51,26 +63,3 @@ def listed(text: str) -> Iterator[tuple[str, str]]:
             group = line[1:-1].strip()
         elif equals and group and not line.startswith(";"):
             yield group, name.strip()
-
-
-def parsed(text: str) -> Iterator[tuple[str, str, str]]:
-    """Yield group, name and extras (in brackets, or "") of each entry point in `text`.
-
-    Raises `RequireError` at the line that pkg_resources cannot read.
-    """
-    group = ""
-    seen: set[tuple[str, ...]] = set()
-    for line in lines(text):
-        if line.startswith("["):
-            group = line[1:-1].strip()
-            identity: tuple[str, ...] = (group,)
-            valid: object = line.endswith("]") and _MODULE.match(group)
-        else:
-            entry = _ENTRY.match(line)
-            identity = (group, entry["name"] if entry else "")
-            valid = bool(group) and entry and _MODULE.match(entry["module"])
-        if not valid or identity in seen:
-            raise RequireError("ValueError")
-        seen.add(identity)
-        if len(identity) > 1:
-            yield group, identity[1], (entry and entry["extras"]) or ""

@@ -56,14 +56,14 @@ def failing(
     own = next(
         (each for each in working_set.active.values() if each.metadata == project.metadata), None
     )
-    found = requires or _holds(lambda: working_set.finds(name))
+    found = requires or _holds(lambda: working_set.get_distribution(name))
     points = functools.cache(lambda: entry_points.of(own) if own is not None else {})
     outcomes: dict[str, Callable[[], object]] = {
         REQUIRE: lambda: requires,
         GET_DISTRIBUTION: lambda: found,
         BEST_MATCH: lambda: found or working_set.best_match(name),
         BY_KEY: lambda: key in working_set.active,
-        ENVIRONMENT: lambda: working_set.is_available(key),
+        ENVIRONMENT: lambda: working_set.available(key),
         IN_REQUIREMENT: lambda: own is None or working_set.meets(own, name),
         PROJECT_NAME: lambda: own is None or own.key == key,
         ITER_ENTRY_POINTS: lambda: points() is not None,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
 from uvshim.check.diagnosis import diagnose
-from uvshim.errors import ImageError
 
 if TYPE_CHECKING:
     from uvshim.check.diagnosis import Diagnosis
@@ -85,23 +84,15 @@ class Report(NamedTuple):
 def examine(installation: Environment, gate: Gate, platform: str | None = None) -> Report:
     """Return the report on `installation`, which is in an image of that `platform`, or in none.
 
-    Raises `ImageError` if its files are to be verified and its tree cannot read all of
-    them, and OSError if one of them cannot be read.
+    Raises OSError if its files are to be verified and one of them cannot be read.
     """
     diagnosis = diagnose(
         installation.tree, installation.visible, platform=platform, excluded=gate.excludes
     )
-    differences = _verified(installation) if gate.verify else None
+    differences = None
+    if gate.verify:
+        from uvshim.check.verify import verify
+
+        # What belongs to the system's packages has no RECORD: `dpkg --verify` knows it.
+        differences = verify(installation.tree, installation.own)
     return Report(installation, diagnosis, gate, differences=differences)
-
-
-def _verified(installation: Environment) -> tuple[Difference, ...]:
-    """Return what differs from RECORD in the directories of `installation` itself.
-
-    What belongs to the system's packages has no RECORD: `dpkg --verify` knows it.
-    """
-    from uvshim.check import verify
-
-    if not isinstance(installation.tree, verify.HashedTree):
-        raise ImageError("--verify needs the files on a disk: mount or unpack the image")
-    return verify.verify(installation.tree, installation.own)

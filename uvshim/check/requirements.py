@@ -15,7 +15,7 @@ from uvshim.check.distributions import RequireError, old_precedence, parsed_vers
 from uvshim.rename.names import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from packaging.markers import Marker
     from packaging.requirements import Requirement as Parsed
@@ -38,27 +38,29 @@ _ASKS_FOR_EXTRA = re.compile(
 )
 _ASKS_BACKWARDS = re.compile(r"""["']\s*(==|!=|<=|>=|<|>|~=|===|in|not\s+in)\s*extra\b""")
 
+# How many requirements are remembered for later environments. An image has some two thousand.
+_MOST_REMEMBERED = 16_384
+
 
 class Requirement:
-    """One requirement, as it is written."""
+    """One requirement, as it is written.
+
+    - `old`: operators and versions outside PEP 440;
+    - `first`: the first of all that pkg_resources takes for equal to this one.
+    """
 
     def __init__(
         self, parsed: Parsed, old: tuple[tuple[str, str], ...] = (), marker: str = ""
     ) -> None:
-        """Take over what packaging has `parsed`, and the `old` specifiers beside it.
-
-        `marker` is the marker as it is written; without one, as packaging writes it.
-        """
+        """Take over what packaging has `parsed`; a `marker` as it is written replaces its own."""
         self.name: str = parsed.name
         self.key = key_of(parsed.name)
         self.extras = tuple(sorted(map(safe_extra, parsed.extras)))
         self.specifier: SpecifierSet = parsed.specifier
         self.old = old
-        """Operators and versions outside PEP 440."""
         self.marker = marker or (str(parsed.marker) if parsed.marker else "")
         self.identity = (self.key, parsed.url, self.specifier, old, self.extras, self.marker)
         self.first = self
-        """The first of all that pkg_resources takes for equal to this one."""
 
 
 def safe_extra(extra: str) -> str:
@@ -66,21 +68,19 @@ def safe_extra(extra: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", extra).lower()
 
 
-# How many requirements are remembered for later environments. An image has some two thousand.
-_MOST_REMEMBERED = 16_384
-
-
 class Requirements:
     """The requirements of all environments with the same markers, each read once."""
 
-    def __init__(self, markers: Mapping[str, str], *, lenient: bool, any_version: bool) -> None:
+    def __init__(
+        self, markers: Iterable[tuple[str, str]], *, lenient: bool, any_version: bool
+    ) -> None:
         """Evaluate markers with the variables `markers` in place of the running Python's.
 
         `lenient`: packaging is older than 22, as in setuptools before 67.0.0. It accepts
         specifiers outside PEP 440, and compares extras as they are written. `any_version`: a
-        version outside PEP 440 meets what has no specifier, and does not raise.
+        version outside PEP 440 can be compared, and does not raise.
         """
-        self._markers = markers
+        self._markers = dict(markers)
         self._lenient = lenient
         self._any_version = any_version
         self.by_line: dict[str, Requirement] = {}
@@ -96,37 +96,36 @@ class Requirements:
         cls, markers: Mapping[str, str], *, lenient: bool, any_version: bool
     ) -> Requirements:
         """Return what was read for environments with the same facts: images have much in common."""
-        facts = (frozenset(markers.items()), lenient, any_version)
-        if len(_shared(*facts).by_line) > _MOST_REMEMBERED:
+        facts = frozenset(markers.items())
+        found = _shared(facts, lenient=lenient, any_version=any_version)
+        if len(found.by_line) > _MOST_REMEMBERED:
             _shared.cache_clear()
-        return _shared(*facts)
+        return found
 
     def parse(self, line: str) -> Requirement:
         """Return the requirement in `line`. Raises `RequireError` if it is not valid."""
         if line not in self.by_line:
-            parsed, old = self._parsed(line.partition(" #")[0])
-            marker = ""
-            if self._lenient and parsed.marker is not None:  # packaging normalizes extras
-                marker = line.partition(" #")[0].rpartition(";")[2].strip()
-            requirement = Requirement(parsed, old, marker)
+            code = line.partition(" #")[0]
+            parsed, old = self._parsed(code)
+            is_kept = self._lenient and parsed.marker  # packaging normalizes extras in it
+            requirement = Requirement(
+                parsed, old, code.rpartition(";")[2].strip() if is_kept else ""
+            )
             if parsed.marker is not None:
                 self._parsed_markers[requirement.marker] = parsed.marker
             requirement.first = self._by_identity.setdefault(requirement.identity, requirement)
             self.by_line[line] = requirement
         return self.by_line[line]
 
-    def of(self, distribution: Distribution, extras: Iterable[str]) -> list[Requirement]:
+    def of(self, distribution: Distribution, extras: Collection[str]) -> list[Requirement]:
         """Return what `distribution` requires with `extras`, in the order it is written.
 
         Raises `RequireError` if that cannot be read, or if it has not got such an extra.
         """
         by_extra = self._by_extra(distribution)
-        required = list(by_extra.get(None, ()))
-        for extra in extras:
-            if extra not in by_extra:
-                raise RequireError("UnknownExtra")
-            required += by_extra[extra]
-        return required
+        if not by_extra.keys() >= set(extras):
+            raise RequireError("UnknownExtra")
+        return [one for extra in (None, *extras) for one in by_extra.get(extra, ())]
 
     def extras_of(self, distribution: Distribution) -> list[str]:
         """Return the extras that `distribution` has. Raises `RequireError`, as `of` does."""
@@ -238,11 +237,7 @@ class Requirements:
         return self._evaluated[question]
 
 
-_shared = functools.lru_cache(maxsize=8)(
-    lambda markers, lenient, any_version: Requirements(
-        dict(markers), lenient=lenient, any_version=any_version
-    )
-)
+_shared = functools.lru_cache(maxsize=8)(Requirements)
 
 
 @functools.lru_cache(maxsize=16_384)

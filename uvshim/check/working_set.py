@@ -146,13 +146,6 @@ class WorkingSet:
                 raise RequireError("IndexError")
         return found
 
-    def finds(self, name: str) -> bool:
-        """Return True if an active distribution is found for `name`, whatever it needs.
-
-        This and `require` is all that `get_distribution` tries. Raises `RequireError`.
-        """
-        return self._find(self.requirements.parse(name)) is not None
-
     def best_match(self, name: str) -> Distribution | None:
         """Return what `Environment().best_match(requirement, working_set)` returns for `name`.
 
@@ -167,17 +160,12 @@ class WorkingSet:
         """
         return self._all_available.get(key.lower(), [])
 
-    def is_available(self, key: str) -> bool:
-        """Return True if `available` returns anything. This often needs no look at the path."""
-        own = self.active.get(key)
-        if own and self._runs_here(own) and not self._pkg_resources.needs_valid_versions:
-            return self._has_version(own) or bool(self.available(key))
-        return bool(self.available(key))
-
     def meets(self, distribution: Distribution, name: str) -> bool:
         """Return what `distribution in Requirement.parse(name)` returns. Raises `RequireError`."""
         requirement = self.requirements.parse(name)
-        return distribution.key == requirement.key and self._meets(distribution, requirement)
+        return distribution.key == requirement.key and self.requirements.meets(
+            distribution.version, requirement
+        )
 
     def load_entry_point(self, name: str, group: str, entry: str) -> Resolution:
         """Return what `pkg_resources.load_entry_point` does before it imports anything."""
@@ -260,11 +248,12 @@ class WorkingSet:
     def _best_match(self, requirement: Requirement) -> Distribution | None:
         if self._pkg_resources.needs_valid_versions:
             _ = self._all_available  # which may fail, needed or not
-        distribution = self._find(requirement)
-        if distribution is not None:
+        if (distribution := self._find(requirement)) is not None:
             return distribution
         others = self._all_available.get(requirement.key, ())
-        return next((one for one in others if self._meets(one, requirement)), None)
+        return next(
+            (one for one in others if self.requirements.meets(one.version, requirement)), None
+        )
 
     def _find(self, requirement: Requirement) -> Distribution | None:
         """Return what `working_set.find` returns. Raises `RequireError`."""
@@ -273,7 +262,7 @@ class WorkingSet:
 
     def _checked(self, distribution: Distribution, requirement: Requirement) -> Distribution:
         """Return `distribution`. Raises `RequireError` if its version is not the required one."""
-        if not self._meets(distribution, requirement):
+        if not self.requirements.meets(distribution.version, requirement):
             wanted = f"{requirement.name}{requirement.specifier}"
             reason = f"{wanted} is required, and {distribution.version} is installed"
             raise RequireError("VersionConflict", reason)
@@ -287,9 +276,6 @@ class WorkingSet:
         if found is None and not self._pkg_resources.needs_dots:
             found = self.active.get(safe_name(key).replace(".", "-"))
         return found
-
-    def _meets(self, distribution: Distribution, requirement: Requirement) -> bool:
-        return self.requirements.meets(distribution.version, requirement)
 
     def _own_packaging(self) -> int:
         """Return the first number of the version of packaging that pkg_resources imports.
