@@ -13,9 +13,9 @@ import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import entry_points, known_programs, required
+from uvshim.check import entry_points, required
 from uvshim.check import lookups as lookups_of
-from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND, by_project_name, metadata_in
+from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND
 from uvshim.check.lookups import REQUIRE, Lookups
 from uvshim.environments import environment, interpreter
 from uvshim.environments.search_path import search_path
@@ -26,8 +26,7 @@ from uvshim.rename.spelling import Spellings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from uvshim.check.distributions import Installed
-    from uvshim.check.known_programs import AffectedProgram
+    from uvshim.check.lookups import AffectedProgram
     from uvshim.check.required import Spelling
     from uvshim.check.working_set import WorkingSet
     from uvshim.environments.tree import Tree
@@ -244,10 +243,6 @@ class _Model:
             self._tree, self._places, self._pkg_resources, python, self._platform
         )
 
-    @functools.cached_property
-    def _projects(self) -> dict[str, Installed]:
-        return by_project_name(self._tree, self._working_set.entries)
-
     # --- the directories --------------------------------------------------------------------------
 
     def directories(self, known: Mapping[str, Plan] | None = None) -> Diagnosis:
@@ -278,8 +273,11 @@ class _Model:
                     renames[path] = one.directory
         unfound: Iterator[Spelling] | tuple[()] = ()
         if spellings is not None:
-            unfound = required.unfound(self._working_set, self._projects, renames)
-        installed = sum(1 for place in self._places for _ in metadata_in(self._tree, place))
+            unfound = required.unfound(self._working_set, renames)
+        listed = [name for place in self._places for name in self._tree.names(place)]
+        installed = sum(
+            environment.is_dist_info(each) or each.endswith(".egg-info") for each in listed
+        )
         return Diagnosis(
             site_packages=self._places,
             distributions=installed - len(unreadable),
@@ -326,20 +324,20 @@ class _Model:
         if not self._pkg_resources.exists:
             return diagnosis
         unresolvable, failures, lookups = [], [], []
-        for project in self._projects.values():
-            name, version, metadata = project
+        for name, project in self._working_set.installed.items():
+            version = (project.described or ("", ""))[1]
             error, missing, reason = self._working_set.require(name)
             if error == NOT_FOUND:
                 unresolvable.append(self._unresolvable(name, version, missing))
             elif error is not None:
                 failures.append(Failure(name, version, error, reason))
-            if posixpath.dirname(metadata) in self._places and not self._excluded(name):
+            if posixpath.dirname(project.metadata) in self._places and not self._excluded(name):
                 failing = lookups_of.failing(
-                    self._working_set, project, self._spelled, requires=error is None
+                    self._working_set, name, self._spelled, requires=error is None
                 )
                 lookups += [Lookups(name, version, failing)] if failing else []
-        programs = known_programs.affected(
-            self._projects.values(),
+        programs = lookups_of.affected(
+            self._working_set.installed.values(),
             lookups,
             lambda name: {group for group, _ in self._entry_points(name)},
         )
@@ -373,7 +371,7 @@ class _Model:
     def _spelled(self) -> dict[str, set[str]]:
         """The keys by which each installed name is found if its directory is right."""
         spelled: dict[str, set[str]] = {}
-        for name in self._projects:
+        for name in self._working_set.installed:
             plain = names.normalized(name)
             spelled.setdefault(plain, set()).update({plain, names.key_of(name)})
         return spelled
@@ -383,7 +381,7 @@ class _Model:
 
         A script counts only if its file imports pkg_resources: those of uv and pip do not.
         """
-        directory = self._projects[name].metadata
+        directory = self._working_set.installed[name].metadata
         content = self._tree.read(f"{directory}/entry_points.txt", METADATA_LIMIT) or b""
         for group, entry in entry_points.listed(content.decode("utf-8", "replace")):
             if group not in SCRIPTS or self._asks_pkg_resources(directory, entry):

@@ -7,17 +7,15 @@ and egg-links are all distributions to it. Nothing in the tree is imported or ru
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import posixpath
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from uvshim.environments.environment import is_dist_info
 from uvshim.rename import names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from packaging.version import Version
 
@@ -47,9 +45,6 @@ _WORDS = {"pre": "c", "preview": "c", "-": "final-", "rc": "c", "dev": "@"}
 _VALID_BEGINNING = re.compile(r"v?((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*)", re.IGNORECASE)
 
 _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
-
-# Where name and version may be: in a directory, or in the file of an egg-info.
-_METADATA_FILES = ("/METADATA", "/PKG-INFO", "")
 
 # The exception of `require` for a name that it does not find.
 NOT_FOUND = "DistributionNotFound"
@@ -88,6 +83,20 @@ class Distribution:
         self.project_name = names.safe_name(name)
         self.key = self.project_name.lower()
         self._fields: list[tuple[str, str]] | None = None
+
+    @functools.cached_property
+    def described(self) -> tuple[str, str] | None:
+        """Its project name and version as METADATA or PKG-INFO has them; None if that says nothing.
+
+        A zipped egg is not looked into.
+        """
+        files = ("/METADATA", "/PKG-INFO", "")  # the last if it is a file itself
+        read = (self._tree.read(self.metadata + file, names.HEADER_LIMIT) for file in files)
+        content = next((each for each in read if each is not None), b"")
+        try:
+            return names.parse_metadata(content)
+        except names.MetadataError:
+            return None
 
     def read(self, name: str) -> str | None:
         """Return the text of the metadata file `name`; None if it does not exist.
@@ -178,41 +187,6 @@ def lines(text: str) -> Iterator[str]:
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
             yield stripped
-
-
-def metadata_in(tree: Tree, place: str) -> Iterator[str]:
-    """Yield the names of the metadata directories and files in `place`, without eggs."""
-    listed = tree.names(place)
-    return (name for name in listed if is_dist_info(name) or name.endswith(".egg-info"))
-
-
-class Installed(NamedTuple):
-    """A distribution as its METADATA or PKG-INFO describes it."""
-
-    name: str
-    """Its project name."""
-    version: str
-    metadata: str
-    """The path of the directory or file that describes it."""
-
-
-def by_project_name(tree: Tree, path: Iterable[str]) -> dict[str, Installed]:
-    """Return the distributions on `path` by their project names; of two the first.
-
-    Eggs come first, in an entry or as one. A zipped one is not looked into.
-    """
-    found: dict[str, Installed] = {}
-    for entry in path:
-        eggs = [entry, *(f"{entry}/{name}" for name in sorted(tree.names(entry)))]
-        metadata = [f"{egg}/EGG-INFO" for egg in eggs if egg.lower().endswith(".egg")]
-        metadata += [f"{entry}/{name}" for name in sorted(metadata_in(tree, entry))]
-        for place in metadata:
-            read = (tree.read(place + file, names.HEADER_LIMIT) for file in _METADATA_FILES)
-            content = next((each for each in read if each is not None), b"")
-            with contextlib.suppress(names.MetadataError):
-                name, version = names.parse_metadata(content)
-                found.setdefault(name, Installed(name, version, place))
-    return found
 
 
 def find(

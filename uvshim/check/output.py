@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from uvshim.check.diagnosis import Diagnosis, Failure, Finding
-    from uvshim.check.known_programs import AffectedProgram
+    from uvshim.check.lookups import AffectedProgram
     from uvshim.check.report import Report
     from uvshim.check.verify import Difference
 

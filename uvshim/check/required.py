@@ -13,7 +13,6 @@ from uvshim.rename import names, spelling
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from uvshim.check.distributions import Installed
     from uvshim.check.working_set import WorkingSet
     from uvshim.environments.tree import Tree
     from uvshim.rename.setuptools import PkgResources
@@ -57,9 +56,7 @@ def keys_in(working_set: WorkingSet) -> frozenset[str]:
     )
 
 
-def unfound(
-    working_set: WorkingSet, projects: Mapping[str, Installed], renames: Mapping[str, str]
-) -> Iterator[Spelling]:
+def unfound(working_set: WorkingSet, renames: Mapping[str, str]) -> Iterator[Spelling]:
     """Yield all spellings of each name that is not found by one of them, or as METADATA has it.
 
     Nothing is yielded that a rename cures: `renames` are the names that dist-info directories
@@ -72,12 +69,11 @@ def unfound(
         for one in working_set.active.values()
     }
     spelled: dict[str, dict[str, list[str]]] = {}
-    described_by = {one.metadata: one.name for one in projects.values()}
     for own, distribution in working_set.active.items():
-        name = described_by.get(distribution.metadata, own)
+        name, _ = distribution.described or (own, "")
         for key in _required_by(working_set, own, extras=False):
             spelled.setdefault(names.normalized(key), {}).setdefault(key, []).append(name)
-    for name in sorted(projects):
+    for name in sorted(working_set.installed):
         ways = spelled.get(names.normalized(name), {})
         if ways and not found.issuperset({names.key_of(name), *ways}):
             for key, by in sorted(ways.items()):

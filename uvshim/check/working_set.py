@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import posixpath
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -295,10 +296,26 @@ class WorkingSet:
             yield from find(self._tree, entry, nested=nested, order=order)
 
     @functools.cached_property
+    def installed(self) -> dict[str, Distribution]:
+        """All distributions on the path, active or not, by the names in METADATA; of two the first.
+
+        What pip is removing (~) does not count.
+        """
+        found: dict[str, Distribution] = {}
+        for each in self._everything:
+            if each.described and not posixpath.basename(each.metadata).startswith("~"):
+                found.setdefault(each.described[0], each)
+        return found
+
+    @functools.cached_property
+    def _everything(self) -> list[Distribution]:
+        return list(self._found(nested=True))
+
+    @functools.cached_property
     def _all_available(self) -> dict[str, list[Distribution]]:
         """All distributions on the path, active or not, by key, the newest first."""
         available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
-        for distribution in self._found(nested=True):
+        for distribution in self._everything:
             if self._runs_here(distribution) and self._has_version(distribution):
                 # What is found a second time, through an egg-link perhaps, counts once.
                 same = available.setdefault(distribution.key, {})
