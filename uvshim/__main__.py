@@ -46,6 +46,9 @@ def _uvpip() -> int:
 
 
 def _uvshim() -> int:
+    if sys.argv[1:2] == ["pip"]:
+        del sys.argv[1]
+        return _uvpip()
     from uvshim.cli import main
 
     return main()

@@ -121,11 +121,11 @@ class Diagnosis(NamedTuple):
     affected: bool
     """Its pkg_resources does not find a distribution with dots under its normalized name."""
     findings: tuple[Finding, ...]
-    unresolvable: tuple[Unresolvable, ...]
+    unresolvable: tuple[Unresolvable, ...] = ()
     """All for which `require` ends in DistributionNotFound; none without a pkg_resources."""
-    entry_points: tuple[EntryPoint, ...]
-    failures: tuple[Failure, ...]
-    unreadable: tuple[Unreadable, ...]
+    entry_points: tuple[EntryPoint, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
     excluded: tuple[Finding, ...] = ()
     """What would be among `findings` if the names of its distributions were not excluded."""
     spellings: tuple[Spelling, ...] = ()
@@ -271,9 +271,7 @@ class _Model:
                 else:
                     findings += found
                     renames[path] = one.directory
-        unfound: Iterator[Spelling] | tuple[()] = ()
-        if spellings is not None:
-            unfound = required.unfound(self._working_set, renames)
+        unfound = required.unfound(self._working_set, renames) if spellings else ()
         listed = [name for place in self._places for name in self._tree.names(place)]
         installed = sum(
             environment.is_dist_info(each) or each.endswith(".egg-info") for each in listed
@@ -284,9 +282,6 @@ class _Model:
             setuptools=self._setuptools,
             affected=self._pkg_resources.needs_dots,
             findings=tuple(sorted(findings, key=lambda one: one.path)),
-            unresolvable=(),
-            entry_points=(),
-            failures=(),
             unreadable=tuple(unreadable),
             excluded=tuple(sorted(excluded, key=lambda one: one.path)),
             spellings=tuple(unfound),
