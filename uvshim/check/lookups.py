@@ -16,24 +16,16 @@ if TYPE_CHECKING:
     from uvshim.check.working_set import WorkingSet
 
 REQUIRE = "require"
-GET_DISTRIBUTION = "get_distribution"
-BEST_MATCH = "best_match"
 BY_KEY = "by_key"
-ENVIRONMENT = "Environment"
-IN_REQUIREMENT = "in Requirement"
 PROJECT_NAME = "project_name"
-ITER_ENTRY_POINTS = "iter_entry_points"
-LOAD_ENTRY_POINT = "load_entry_point"
 
 
 class Lookups(NamedTuple):
-    """The lookups that fail for one distribution."""
+    """The lookups that fail for the distribution `name`: to find it, or all that it needs."""
 
     name: str
-    """Its name, as METADATA has it."""
     version: str
     failing: tuple[str, ...]
-    """Which do not find it, or not all that it needs."""
 
 
 def failing(
@@ -57,14 +49,14 @@ def failing(
     points = functools.cache(lambda: entry_points.of(own) if own is not None else {})
     outcomes: dict[str, Callable[[], object]] = {
         REQUIRE: lambda: requires,
-        GET_DISTRIBUTION: lambda: found,
-        BEST_MATCH: lambda: found or working_set.best_match(name),
+        "get_distribution": lambda: found,
+        "best_match": lambda: found or working_set.best_match(name),
         BY_KEY: lambda: key in working_set.active,
-        ENVIRONMENT: lambda: working_set.available(key),
-        IN_REQUIREMENT: lambda: own is None or working_set.meets(own, name),
+        "Environment": lambda: working_set.available(key),
+        "in Requirement": lambda: own is None or working_set.meets(own, name),
         PROJECT_NAME: lambda: own is None or own.key == key,
-        ITER_ENTRY_POINTS: lambda: points() is not None,
-        LOAD_ENTRY_POINT: lambda: all(
+        "iter_entry_points": lambda: points() is not None,
+        "load_entry_point": lambda: all(
             found and working_set.load_entry_point(name, group, entry).error is None
             for group, entries in points().items()
             for entry, extras in entries.items()
@@ -99,9 +91,9 @@ class _KnownProgram(NamedTuple):
     releases: str
     lookup: str
     groups: frozenset[str]
-    """The entry points of these groups are what it looks for; none: it looks for everything."""
+    """It looks for the entry points of these groups; none: for everything."""
     consequence: str
-    """What happens, as a clause, before the names of the distributions."""
+    """A clause, before the names of the distributions."""
 
 
 # Each was tried with setuptools 75.8.0 and 81.0.0, before and after a rename, on 2026-11-25.
@@ -124,7 +116,7 @@ _KNOWN_PROGRAMS = (
 
 
 class AffectedProgram(NamedTuple):
-    """An installed distribution that uses a lookup which fails here."""
+    """An installed distribution that uses a `lookup` which fails here."""
 
     name: str
     version: str

@@ -50,9 +50,8 @@ class Report(NamedTuple):
     image: str | None = None
     """The reference to the image that it is in, as a person would write it; None: in none."""
     digest: str | None = None
-    """That of the image."""
     platform: str | None = None
-    """That of the image, as in ``linux/amd64``."""
+    """Those of the image; the platform is as in ``linux/amd64``."""
     differences: tuple[Difference, ...] | None = None
     """The distributions whose files differ from RECORD; None if they were not compared."""
 

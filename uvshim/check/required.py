@@ -25,17 +25,16 @@ class Spelling(NamedTuple):
     name: str
     """The name, as METADATA of that distribution has it."""
     spelling: str
-    """The key that pkg_resources looks for."""
+    """The key that pkg_resources looks for, and `found` or not."""
     found: bool
-    """Whether pkg_resources finds the distribution by this key."""
     by: tuple[str, ...]
     """The names of the distributions that use this spelling."""
 
 
 def spellings(tree: Tree, site_packages: Sequence[str]) -> Spellings | None:
-    """Return the spellings that decide names in an environment; None if spelling does not matter.
+    """Return the spellings that decide names where a Python imports from `site_packages`.
 
-    `site_packages` are the directories that its Python imports from.
+    None: spelling does not matter there.
     """
     return spelling.in_environment(tree, site_packages, keys)
 

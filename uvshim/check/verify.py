@@ -29,7 +29,7 @@ class Difference(NamedTuple):
     """A distribution whose files differ from its RECORD."""
 
     name: str
-    """Its name in METADATA, or without METADATA the one in the directory's name."""
+    """As METADATA has it; without METADATA, as the directory's name does."""
     version: str
     path: str
     """The path of its dist-info directory in the tree."""

@@ -101,6 +101,5 @@ def _as_json(done: Iterable[Fixed], *, dry_run: bool) -> str:
     """Return the results as JSON. Keys may be added to the schema, never changed."""
     import json
 
-    environments = [as_json(each) for each in done]
-    result = {"schema": SCHEMA, "dry_run": dry_run, "environments": environments}
+    result = {"schema": SCHEMA, "dry_run": dry_run, "environments": list(map(as_json, done))}
     return json.dumps(result, indent=2) + "\n"
