@@ -93,15 +93,13 @@ def _table(path: str, content: bytes | None) -> object:
         document = toml.loads(content.decode("utf-8"))
     except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
         if is_ours:
-            message = f"`{path}` is not valid TOML: {error}"
-        elif b"tool.uvshim" in content:
-            message = (
+            raise ConfigurationError(f"`{path}` is not valid TOML: {error}") from None
+        if b"tool.uvshim" in content:
+            raise ConfigurationError(
                 f"`{path}` is not valid TOML 1.0: {error}. If uv can read it, move [tool.uvshim] "
                 f"to a file {_FILES[0]} beside it"
-            )
-        else:  # it only mentions us, and uv reports what is wrong with it
-            return None
-        raise ConfigurationError(message) from None
+            ) from None
+        return None  # it only mentions us, and uv reports what is wrong with it
     if is_ours:
         return document
     tools = document.get("tool")

@@ -20,7 +20,6 @@ from uvshim.check.diagnosis import diagnose
 from uvshim.check.distributions import NOT_FOUND
 from uvshim.check.working_set import WorkingSet
 from uvshim.environments import discovery
-from uvshim.environments.interpreter import version_of
 from uvshim.environments.search_path import search_path
 from uvshim.rename.setuptools import imported_from
 
@@ -68,8 +67,7 @@ def names_in(found: Environment) -> list[str]:
     """Return the names of all that is installed there, as METADATA has them."""
     tree, visible = found.tree, found.visible
     _, pkg_resources = imported_from(tree, search_path(tree, visible))
-    python = version_of(tree, visible)
-    return list(WorkingSet.in_environment(tree, visible, pkg_resources, python).installed)
+    return list(WorkingSet.in_environment(tree, visible, pkg_resources).installed)
 
 
 def agrees(python: Path, environ: dict[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from uvshim.check import entry_points, required
 from uvshim.check import lookups as lookups_of
 from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND
 from uvshim.check.lookups import REQUIRE, Lookups
-from uvshim.environments import environment, interpreter
+from uvshim.environments import environment
 from uvshim.environments.search_path import search_path
 from uvshim.rename import names, plan, record, setuptools
 from uvshim.rename.plan import NORMALIZED_NAME
@@ -238,12 +238,9 @@ class _Model:
     def _working_set(self) -> WorkingSet:
         from uvshim.check.working_set import WorkingSet
 
-        python = self._python or interpreter.version_of(self._tree, self._places)
         return WorkingSet.in_environment(
-            self._tree, self._places, self._pkg_resources, python, self._platform
+            self._tree, self._places, self._pkg_resources, self._python, self._platform
         )
-
-    # --- the directories --------------------------------------------------------------------------
 
     def directories(self, known: Mapping[str, Plan] | None = None) -> Diagnosis:
         """Return what the directories themselves show."""
@@ -311,8 +308,6 @@ class _Model:
         for path, one, fault, project, is_sure in directories:
             has_twin = projects[project] > 1
             yield path, one, "" if is_sure and not has_twin else fault, has_twin
-
-    # --- the lookups ------------------------------------------------------------------------------
 
     def with_lookups(self, diagnosis: Diagnosis) -> Diagnosis:
         """Return `diagnosis` with the lookups that fail, for every distribution."""

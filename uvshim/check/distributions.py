@@ -183,10 +183,8 @@ def _fields(header: str) -> list[tuple[str, str]]:
 
 def lines(text: str) -> Iterator[str]:
     """Yield the lines of `text` that are neither blank nor comments, stripped."""
-    for line in text.splitlines():
-        stripped = line.strip()
-        if stripped and not stripped.startswith("#"):
-            yield stripped
+    stripped = map(str.strip, text.splitlines())
+    return (line for line in stripped if line and not line.startswith("#"))
 
 
 def find(

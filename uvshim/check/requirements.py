@@ -170,17 +170,15 @@ class Requirements:
 
     def _by_extra(self, distribution: Distribution) -> ByExtra:
         if distribution not in self._by_distribution:
-            is_dist_info = distribution.kind == ".dist-info"
-            read = self._of_dist_info if is_dist_info else self._of_egg
-            self._by_distribution[distribution] = read(distribution)
+            if distribution.kind == ".dist-info":
+                lines = tuple(line for _, line in distribution.requirement_lines())
+                content = (lines, tuple(distribution.extras()))
+                if content not in self._by_content:
+                    self._by_content[content] = self._of_lines(*content)
+                self._by_distribution[distribution] = self._by_content[content]
+            else:
+                self._by_distribution[distribution] = self._of_egg(distribution)
         return self._by_distribution[distribution]
-
-    def _of_dist_info(self, distribution: Distribution) -> ByExtra:
-        lines = tuple(line for _, line in distribution.requirement_lines())
-        content = (lines, tuple(distribution.extras()))
-        if content not in self._by_content:
-            self._by_content[content] = self._of_lines(*content)
-        return self._by_content[content]
 
     def _of_lines(self, lines: Iterable[str], extras: Iterable[str]) -> ByExtra:
         requirements = [self.parse(line) for line in lines]

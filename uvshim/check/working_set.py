@@ -103,21 +103,20 @@ class WorkingSet:
         tree: Tree,
         site_packages: Sequence[str],
         pkg_resources: PkgResources,
-        python: str,
+        python: str | None = None,
         image_platform: str | None = None,
     ) -> WorkingSet:
         """Return what `pkg_resources` sees in an environment.
 
         `site_packages` are the directories that its Python imports from, `python` is the version
-        of that Python, and `image_platform` is as in ``linux/arm64``.
+        of that Python, if that is known, and `image_platform` is as in ``linux/arm64``.
         """
         path = search_path(tree, site_packages)
         if pkg_resources.vendored:
             path += [f"{place}/{pkg_resources.vendored}" for place in path]
+        python = python or interpreter.version_of(tree, site_packages)
         markers = interpreter.markers(tree, python, site_packages, image_platform)
         return cls(tree, path, pkg_resources, markers)
-
-    # --- the lookups ------------------------------------------------------------------------------
 
     def require(self, name: str, chosen: dict[str, Distribution] | None = None) -> Resolution:
         """Return what `pkg_resources.require` of `name`, perhaps with extras, would do.
@@ -181,8 +180,6 @@ class WorkingSet:
         except RequireError as error:
             return Resolution(str(error), reason=error.reason)
         return self._outcome(required, chosen, wanted)
-
-    # --- how they are answered --------------------------------------------------------------------
 
     def _outcome(
         self,

@@ -17,7 +17,6 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
@@ -69,12 +68,8 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
 
     With ``-v``, `messages` names what is not searched. Raise `UvshimError`.
     """
-
-    def skipped(path: str) -> None:
-        messages.detail(f"`{printable(path)}` is a cache, and not searched")
-
     if words:
-        return [found for word in words for found in _named(word, skipped)]
+        return [found for word in words for found in _named(word, messages)]
     supervisor = Supervisor()
     answer = Question([process.find_uv()], Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()
@@ -87,10 +82,11 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
     return [found.with_lock(answer.lock) for found in named]
 
 
-def _named(word: str, skipped: Callable[[str], None]) -> list[Environment]:
+def _named(word: str, messages: Messages) -> list[Environment]:
     """Return the environments that `word` names, or raise `EnvironmentUnknownError`."""
+    skipped = "`{}` is a cache, and not searched"
     try:
-        return discovery.find(word, skipped)
+        return discovery.find(word, lambda path: messages.detail(skipped.format(printable(path))))
     except EnvironmentUnknownError:
         if what := refusal(word):
             raise EnvironmentUnknownError(f"`{printable(word)}` {what}") from None
