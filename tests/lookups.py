@@ -9,7 +9,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tests.random_environments import GROUPS, NAMES
-from uvshim.check import entry_points
 from uvshim.check.distributions import RequireError
 from uvshim.check.working_set import WorkingSet
 from uvshim.environments.tree import DiskTree
@@ -183,7 +182,7 @@ class ModelLookups:
         def entries_of(group: str) -> list[list[str]]:
             active = found.active.values()
             return [
-                [each.key, one] for each in active for one in entry_points.of(each).get(group, ())
+                [each.key, one] for each in active for one in each.entry_points().get(group, ())
             ]
 
         def versions(key: str) -> list[str]:
@@ -227,7 +226,7 @@ def points_in(entries: Sequence[str], release: str) -> list[tuple[str, str, str]
     points = []
     for key, distribution in found.active.items():
         try:
-            groups = entry_points.of(distribution)
+            groups = distribution.entry_points()
         except RequireError:
             continue
         points += [(key, group, name) for group, named in groups.items() for name in named]

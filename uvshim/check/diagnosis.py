@@ -13,9 +13,9 @@ import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import entry_points, required
 from uvshim.check import lookups as lookups_of
-from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND
+from uvshim.check import required
+from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND, RequireError
 from uvshim.check.lookups import REQUIRE, Lookups
 from uvshim.environments import environment
 from uvshim.environments.search_path import search_path
@@ -371,11 +371,12 @@ class _Model:
 
         A script counts only if its file imports pkg_resources: those of uv and pip do not.
         """
-        directory = self._working_set.installed[name].metadata
-        content = self._tree.read(f"{directory}/entry_points.txt", METADATA_LIMIT) or b""
-        for group, entry in entry_points.listed(content.decode("utf-8", "replace")):
-            if group not in SCRIPTS or self._asks_pkg_resources(directory, entry):
-                yield group, entry
+        project = self._working_set.installed[name]
+        with contextlib.suppress(RequireError):  # pkg_resources cannot read them
+            for group, entries in project.entry_points().items():
+                for entry in entries:
+                    if group not in SCRIPTS or self._asks_pkg_resources(project.metadata, entry):
+                        yield group, entry
 
     def _asks_pkg_resources(self, directory: str, script: str) -> bool:
         """Return True if the file of `script`, which RECORD in `directory` lists, imports it."""

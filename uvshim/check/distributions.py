@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 # What is read of one metadata file at most. The longest real ones have a third of it.
 METADATA_LIMIT = 1024 * 1024
 
-# Shorter headers are remembered.
-_USUAL_HEADER = 16 * 1024
+# Shorter texts are remembered: images have much in common.
+_USUAL = 16 * 1024
 
 # A field (RFC 5322, 2.2), and the header, which ends at the first line that is neither a field nor
 # its continuation. `email` would take a fifth of the time of `uvshim check`.
@@ -38,6 +38,12 @@ _HEADER = re.compile(r"(?:[ \t].*\n)*(?:[!-9;-~]*:.*(?:\n[ \t].*)*\n?)*")
 # NAME, NAME-VERSION, NAME-VERSION-pyX.Y or NAME-VERSION-pyX.Y-PLATFORM, whatever follows. A name
 # ends at the first `-`.
 _FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+)(?:-(.+))?)?)?", re.IGNORECASE)
+
+# A group and an entry point in entry_points.txt.
+_GROUP = re.compile(r"\w+(\.\w+)*$")
+_ENTRY_POINT = re.compile(
+    r"\s*(?P<name>.+?)\s*=\s*(?P<module>[\w.]+)\s*(:\s*([\w.]+))?\s*(?P<extras>\[.*\])?\s*$"
+)
 
 # The parts of versions outside PEP 440, and how their words are compared.
 _VERSION_PART = re.compile(r"([0-9]+|[a-z]+|\.|-)")
@@ -156,6 +162,14 @@ class Distribution:
         """Return the extras that a dist-info directory declares."""
         return self._values("provides-extra")
 
+    def entry_points(self) -> dict[str, dict[str, str]]:
+        """Return the entry points that pkg_resources reads: by group and name, extras in brackets.
+
+        Raises `RequireError` if pkg_resources cannot read them.
+        """
+        text = self.read("entry_points.txt") or ""
+        return _entry_points(text) if len(text) < _USUAL else _entry_points.__wrapped__(text)
+
     def _values(self, field: str) -> list[str]:
         if self._fields is None:
             text = self.read("METADATA")
@@ -172,13 +186,33 @@ def fields(metadata: str) -> list[tuple[str, str]]:
     with white space continues a value. The description, most of the file, is not read.
     """
     header = metadata.partition("\n\n")[0].partition("\r\n\r\n")[0]
-    return _fields(header) if len(header) < _USUAL_HEADER else _fields.__wrapped__(header)
+    return _fields(header) if len(header) < _USUAL else _fields.__wrapped__(header)
 
 
-@functools.lru_cache(maxsize=2048)  # images have much in common
+@functools.lru_cache(maxsize=2048)
 def _fields(header: str) -> list[tuple[str, str]]:
     found = _HEADER.match(header.replace("\r\n", "\n").replace("\r", "\n"))
     return [(name.lower(), value) for name, value in _FIELD.findall(found[0] if found else "")]
+
+
+@functools.lru_cache(maxsize=1024)
+def _entry_points(text: str) -> dict[str, dict[str, str]]:
+    groups: dict[str, dict[str, str]] = {}
+    group = ""
+    for line in lines(text):
+        if line.startswith("["):
+            group = line[1:-1].strip()
+            is_valid = bool(line[-1] == "]" and _GROUP.match(group) and group not in groups)
+            groups[group] = {}
+        else:
+            entry = _ENTRY_POINT.match(line)
+            is_valid = bool(group and entry and _GROUP.match(entry["module"]))
+            if entry and is_valid:
+                is_valid = entry["name"] not in groups[group]
+                groups[group][entry["name"]] = entry["extras"] or ""
+        if not is_valid:
+            raise RequireError("ValueError")
+    return groups
 
 
 def lines(text: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import entry_points
 from uvshim.check.distributions import RequireError
 from uvshim.rename.names import key_of, normalized
 
@@ -46,7 +45,7 @@ def failing(
     key, metadata = key_of(name), working_set.installed[name].metadata
     own = next((each for each in working_set.active.values() if each.metadata == metadata), None)
     found = requires or _holds(lambda: working_set.get_distribution(name))
-    points = functools.cache(lambda: entry_points.of(own) if own is not None else {})
+    points = functools.cache(lambda: own.entry_points() if own is not None else {})
     outcomes: dict[str, Callable[[], object]] = {
         REQUIRE: lambda: requires,
         "get_distribution": lambda: found,

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
 from uvshim.check.diagnosis import diagnose
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from uvshim.check.diagnosis import Diagnosis
     from uvshim.check.verify import Difference
     from uvshim.environments.environment import Environment
-
-# Where patterns of names to leave alone come from, and the patterns: see `config.exclusions`.
-Exclusions = Sequence[tuple[str, list[str]]]
 
 
 class Gate(NamedTuple):
     """What should stop a build."""
 
-    exclusions: Exclusions = ()
-    """The names that do not count."""
+    exclusions: Sequence[tuple[str, list[str]]] = ()
+    """Patterns of names that do not count, each list with its source (`config.exclusions`)."""
     strict: bool = False
     """These count too: what require() refuses for other reasons than names, names that only
     require() finds, and an environment that is empty."""

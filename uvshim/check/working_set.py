@@ -12,7 +12,6 @@ import posixpath
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import entry_points
 from uvshim.check.distributions import (
     NOT_FOUND,
     NoVersionError,
@@ -121,7 +120,7 @@ class WorkingSet:
     def require(self, name: str, chosen: dict[str, Distribution] | None = None) -> Resolution:
         """Return what `pkg_resources.require` of `name`, perhaps with extras, would do.
 
-        What it activates for that is added to `chosen`.
+        Distributions that it activates are added to `chosen`.
         """
         try:
             requirement = self.requirements.parse(name)
@@ -134,7 +133,7 @@ class WorkingSet:
     ) -> Distribution:
         """Return what `pkg_resources.get_distribution(name)` returns. Raises `RequireError`.
 
-        What it activates for that is added to `chosen`.
+        Distributions that it activates are added to `chosen`.
         """
         found = self._find(self.requirements.parse(name))
         if found is None:
@@ -172,7 +171,7 @@ class WorkingSet:
         chosen: dict[str, Distribution] = {}
         try:
             distribution = self.get_distribution(name, chosen)
-            extras = entry_points.of(distribution).get(group, {}).get(entry)
+            extras = distribution.entry_points().get(group, {}).get(entry)
             if extras is None:
                 return Resolution("ImportError")
             wanted = self.requirements.parse(f"x{extras}").extras if extras else ()

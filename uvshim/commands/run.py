@@ -73,9 +73,9 @@ def _program(word: str) -> str:
     """Return the path of the program that `word` names, as a shell finds it."""
     if found := process.on_path(word):
         return found
-    message = f"`{printable(word)}` is not a program that can be run"
-    exists = os.path.dirname(word) and os.path.exists(word)
-    raise CannotRunError(message) if exists else UvNotFoundError(message)
+    is_missing = not os.path.dirname(word) or not os.path.exists(word)
+    error = UvNotFoundError if is_missing else CannotRunError
+    raise error(f"`{printable(word)}` is not a program that can be run")
 
 
 def _targets(option: str | None, command: list[str], supervisor: Supervisor) -> Targets | None:
