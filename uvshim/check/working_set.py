@@ -186,44 +186,33 @@ class WorkingSet:
         chosen: dict[str, Distribution],
         extras: tuple[str, ...] = (),
     ) -> Resolution:
-        """Return the outcome of resolving the requirements `roots`."""
+        """Return the outcome of resolving `roots` and the requirements below them, as they come up.
+
+        pkg_resources stops at the first that nothing meets, and at every error.
+        """
         missing: dict[str, str] = {}
+        waiting = roots[::-1]
+        processed: set[Requirement] = set()
+        demanded_with: dict[Requirement, tuple[str, ...]] = {}
         try:
-            for requirement in self._unmet(roots, chosen, extras):
-                missing.setdefault(requirement.key, requirement.name)
+            for requirement in waiting:  # the list grows while we iterate
+                demanded = demanded_with.get(requirement.first, ()) + (extras or ("",))
+                if requirement.first in processed or not self.requirements.applies(
+                    requirement, demanded
+                ):
+                    continue
+                processed.add(requirement.first)
+                distribution = self._best(requirement, chosen)
+                if distribution is None:
+                    missing.setdefault(requirement.key, requirement.name)
+                    continue
+                required = self.requirements.of(distribution, requirement.extras)[::-1]
+                waiting += required
+                demanded_with.update((one.first, requirement.extras) for one in required)
         except RequireError as error:
             if not missing:
                 return Resolution(str(error), reason=error.reason)
         return Resolution(NOT_FOUND, tuple(missing.values())) if missing else Resolution(None)
-
-    def _unmet(
-        self,
-        roots: list[Requirement],
-        chosen: dict[str, Distribution],
-        extras: tuple[str, ...],
-    ) -> Iterator[Requirement]:
-        """Yield those of `roots` and the requirements below them that nothing meets.
-
-        pkg_resources stops at the first. Raises `RequireError` for anything else that it would
-        stop at.
-        """
-        waiting = roots[::-1]
-        processed: set[Requirement] = set()
-        demanded_with: dict[Requirement, tuple[str, ...]] = {}
-        for requirement in waiting:  # the list grows while we iterate
-            if requirement.first in processed:
-                continue
-            demanded = demanded_with.get(requirement.first, ()) + (extras or ("",))
-            if not self.requirements.applies(requirement, demanded):
-                continue
-            processed.add(requirement.first)
-            distribution = self._best(requirement, chosen)
-            if distribution is None:
-                yield requirement
-                continue
-            required = self.requirements.of(distribution, requirement.extras)[::-1]
-            waiting += required
-            demanded_with.update((one.first, requirement.extras) for one in required)
 
     def _best(
         self, requirement: Requirement, chosen: dict[str, Distribution]
@@ -233,14 +222,13 @@ class WorkingSet:
         `chosen` are those that were not active and were chosen for an earlier requirement: a later
         one gets the same. Raises `RequireError` if the only candidate has another version.
         """
-        key = requirement.key
-        distribution = chosen.get(key) or self.active.get(key)
-        if distribution is None:
-            distribution = self._best_match(requirement)
-            if distribution is not None and self._active_for(key) is None:
-                chosen[key] = distribution
-            return distribution
-        return self._checked(distribution, requirement)
+        distribution = chosen.get(requirement.key) or self.active.get(requirement.key)
+        if distribution is not None:
+            return self._checked(distribution, requirement)
+        distribution = self._best_match(requirement)
+        if distribution is not None and self._active_for(requirement.key) is None:
+            chosen[requirement.key] = distribution
+        return distribution
 
     def _best_match(self, requirement: Requirement) -> Distribution | None:
         if self._pkg_resources.needs_valid_versions:
@@ -312,7 +300,7 @@ class WorkingSet:
         """All distributions on the path, active or not, by key, the newest first."""
         available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
         for distribution in self._everything:
-            if self._runs_here(distribution) and self._has_version(distribution):
+            if self._is_usable(distribution):
                 # What is found a second time, through an egg-link perhaps, counts once.
                 same = available.setdefault(distribution.key, {})
                 same.setdefault((self._rank(distribution), distribution.kind), distribution)
@@ -321,12 +309,6 @@ class WorkingSet:
             for key, same in available.items()
         }
 
-    def _runs_here(self, distribution: Distribution) -> bool:
-        """Return True if the egg `distribution` is for this Python and this platform."""
-        return distribution.python in {"", self._python} and (
-            not distribution.platform or distribution.platform == self._platform
-        )
-
     def _rank(self, one: Distribution) -> _Rank:
         """Return what pkg_resources sorts the distributions of one project by."""
         version = one.version
@@ -334,11 +316,14 @@ class WorkingSet:
             version = replaced_version(version)
         return (precedence(version), one.kind == ".egg", one.location, one.python, one.platform)
 
-    def _has_version(self, distribution: Distribution) -> bool:
+    def _is_usable(self, one: Distribution) -> bool:
+        """Return True if `one` is for this Python and platform, and has a version."""
+        if one.python not in {"", self._python} or one.platform not in {"", self._platform}:
+            return False
         try:
-            version = distribution.version
+            is_valid = parsed_version(one.version) is not None
         except NoVersionError:
             return False
-        if self._pkg_resources.needs_valid_versions and parsed_version(version) is None:
+        if self._pkg_resources.needs_valid_versions and not is_valid:
             raise RequireError("InvalidVersion")
         return True
