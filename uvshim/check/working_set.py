@@ -7,6 +7,7 @@ release by release. Where releases differ, `rename.setuptools.PkgResources` know
 from __future__ import annotations
 
 import functools
+import itertools
 import platform
 import posixpath
 import sys
@@ -28,7 +29,7 @@ from uvshim.environments.search_path import search_path
 from uvshim.rename.names import normalized, safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from packaging.version import Version
 
@@ -85,10 +86,15 @@ class WorkingSet:
         if pkg_resources.shortens_python_version:
             markers = {**markers, "python_version": self._python[:3]}
         self._canonical: dict[str, str] = {}
-        for distribution in self._found(nested=False):
-            if distribution.key not in self.active:
-                self.active[distribution.key] = distribution
-                self._canonical[normalized(distribution.key)] = distribution.key
+        self._order = None
+        if pkg_resources.sees_newest_first:
+            any_version = pkg_resources.sorts_invalid_versions
+            self._order = functools.partial(by_version, any_version=any_version)
+        for entry in self.entries:
+            for distribution in find(tree, entry, nested=False, order=self._order):
+                if distribution.key not in self.active:
+                    self.active[distribution.key] = distribution
+                    self._canonical[normalized(distribution.key)] = distribution.key
         accepts_any, packaging = pkg_resources.accepts_any_version, self._own_packaging()
         self.requirements = Requirements.shared(
             markers,
@@ -271,35 +277,30 @@ class WorkingSet:
         version = None if own is None else parsed_version(own.version)
         return _STRICT_PACKAGING if version is None else version.major
 
-    def _found(self, *, nested: bool) -> Iterator[Distribution]:
-        order = None
-        if self._pkg_resources.sees_newest_first:
-            any_version = self._pkg_resources.sorts_invalid_versions
-            order = functools.partial(by_version, any_version=any_version)
-        for entry in self.entries:
-            yield from find(self._tree, entry, nested=nested, order=order)
-
     @functools.cached_property
     def installed(self) -> dict[str, Distribution]:
         """All distributions on the path, active or not, by the names in METADATA; of two the first.
 
-        What pip is removing (~) does not count.
+        In an entry, eggs come first. What pip is removing (~) does not count.
         """
         found: dict[str, Distribution] = {}
-        for each in self._everything:
-            if each.described and not posixpath.basename(each.metadata).startswith("~"):
-                found.setdefault(each.described[0], each)
+        for there in self._everything:
+            for each in sorted(there, key=lambda one: (one.kind != ".egg", one.metadata)):
+                if each.described and not posixpath.basename(each.metadata).startswith("~"):
+                    found.setdefault(each.described[0], each)
         return found
 
     @functools.cached_property
-    def _everything(self) -> list[Distribution]:
-        return list(self._found(nested=True))
+    def _everything(self) -> list[list[Distribution]]:
+        """The distributions at each entry, and what leads from there."""
+        look = functools.partial(find, self._tree, nested=True, order=self._order)
+        return [list(look(entry)) for entry in self.entries]
 
     @functools.cached_property
     def _all_available(self) -> dict[str, list[Distribution]]:
         """All distributions on the path, active or not, by key, the newest first."""
         available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
-        for distribution in self._everything:
+        for distribution in itertools.chain.from_iterable(self._everything):
             if self._is_usable(distribution):
                 # What is found a second time, through an egg-link perhaps, counts once.
                 same = available.setdefault(distribution.key, {})
