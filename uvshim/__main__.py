@@ -16,6 +16,9 @@ def uvpip() -> int:
 
 def uvshim(*, run_as_module: bool = False) -> int:
     """Run `uvshim` and return its exit code."""
+    if sys.argv[1:2] == ["pip"]:
+        del sys.argv[1]
+        return uvpip()
     return _run("uvshim", run_as_module=run_as_module)
 
 

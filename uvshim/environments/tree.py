@@ -61,6 +61,13 @@ class SearchableTree(Tree, Protocol):
     def on_disk(self, path: str) -> str | None:
         """Return the path on this machine for `path`; None if there is none."""
 
+    def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
+        """Return the digest and the length in bytes of the regular file `path`; None if missing.
+
+        The digest is as in RECORD: base64 with the alphabet for URLs, without padding. Raises
+        ValueError if `algorithm` is unknown.
+        """
+
 
 class LinksError(OSError):
     """Too many symbolic links lead to a file."""
@@ -144,7 +151,7 @@ class DiskTree:
             return None
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
-        """See `check.verify.HashedTree.digest`. Raise OSError if the file cannot be read."""
+        """See `SearchableTree.digest`. Raise OSError if the file cannot be read."""
         import base64
         import hashlib
 

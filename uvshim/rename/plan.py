@@ -41,7 +41,7 @@ _INSTALLED_BY_UV = b"/INSTALLER,sha256=5hhM4Q4mYTT9z6QB6PGpUAW81PGNFrYrdXMj4oM_6
 _USUAL_HEADER = 4096
 
 # What is read of a RECORD at most, in bytes. The longest real ones have a tenth of it.
-_RECORD_LIMIT = 64 * 1024 * 1024
+RECORD_LIMIT = 64 * 1024 * 1024
 
 
 class ObstacleError(Exception):
@@ -160,8 +160,8 @@ def is_beyond_doubt(directory: str) -> bool:
 
 def _record(tree: Tree, directory: str) -> Record:
     """Return the RECORD in the dist-info `directory`. Raise `RecordError`."""
-    content = tree.read(f"{directory}/RECORD", _RECORD_LIMIT)
-    if content and len(content) == _RECORD_LIMIT:  # the rest would be lost
+    content = tree.read(f"{directory}/RECORD", RECORD_LIMIT)
+    if content and len(content) == RECORD_LIMIT:  # the rest would be lost
         message = "its RECORD is too long"
         raise RecordError(message)
     return Record(content, posixpath.basename(directory))
