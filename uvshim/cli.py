@@ -53,7 +53,7 @@ def _run_command(options: argparse.Namespace) -> int:
     _note_another_uvpip(messages)
     try:
         return int(options.run(options, messages))
-    except OSError as error:  # such as a directory that cannot be listed, or a pipe that is closed
+    except OSError as error:  # a directory cannot be listed, or a pipe is closed
         is_output = error.filename is None and _cannot_write()
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             messages.os_error(error, "standard output" if is_output else "")
@@ -104,7 +104,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 
 def _similar_command(words: list[str]) -> str:
-    """Return a message with the command that `words` probably mean, or ""."""
+    """Return an error message with the command that `words` probably mean, or ""."""
     from difflib import get_close_matches
 
     word = next(iter(_common().parse_known_args(words)[1]), "")
@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _common() -> argparse.ArgumentParser:
-    """Return a parser with the options that stand before or after the command."""
+    """Return a parser with the options that may come before or after the command."""
     import argparse
 
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
@@ -226,7 +226,7 @@ def _add_fix(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _add_examined(
     command: argparse.ArgumentParser, formats: tuple[str, ...], about_images: str
 ) -> argparse._ArgumentGroup:
-    """Add what a `command` takes to examine environments and images. Return the group of these."""
+    """Add the options of a `command` that examines environments and images; return their group."""
     verb = command.prog.split()[-1]
     command.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
     command.add_argument("--format", choices=formats, default="text", help="default: text")
@@ -269,7 +269,7 @@ def _positive(word: str) -> int:
     return int(word)
 
 
-# What only some runs need is imported below, and nowhere else: each command is a module.
+# Each command is a module, which only that command needs.
 
 
 def _messages(options: argparse.Namespace) -> Messages:

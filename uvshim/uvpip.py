@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uvshim.uv.supervisor import Supervisor
 
 USAGE = """\
-uvpip: `uv pip install`, after which pkg_resources finds every distribution under its own name.
+uvpip: runs `uv pip install`, then renames what pkg_resources would not find under its own name.
 
 Usage: uvpip [ARGUMENTS OF `uv pip install`]
        uvpip [GLOBAL OPTIONS OF uv] {install|sync|uninstall|list|…} [ARGUMENTS OF IT]
@@ -31,7 +31,7 @@ Environment variables:
   UVSHIM_EXCLUDE=A,B.*   Distributions whose directories are not renamed
   UVSHIM_DISABLE=1       Run uv and do nothing else
 
-All arguments are uv's own. What follows is its help.
+uv gets all arguments unchanged. This is uv's help:
 
 """
 
@@ -95,10 +95,10 @@ def _install(binary: str, arguments: Arguments) -> int:
 
     supervisor.end_if_interrupted()
     uv_install = supervisor.start([binary, *arguments.command])
-    # From here on nothing may raise: uv would go on alone, or its work would stay unrenamed.
-    status = supervisor.wait(uv_install, meanwhile=load)
+    # Nothing below may raise: uv would continue alone, or its result would not be renamed.
+    status = supervisor.wait(uv_install, while_waiting=load)
     try:
-        if environment is None and status == 0:  # there was none, and now there should be
+        if environment is None and status == 0:  # uv has just created it
             answer = _question().Question([binary], arguments, supervisor).answer()
             environment = environments.of(answer, supervisor)
         if environment is None:
@@ -121,9 +121,9 @@ def _rename_new(  # noqa: PLR0913
     *,
     hints: bool,
 ) -> bool:
-    """Rename what is new in `environment` since `before`. Return True if every due rename was made.
+    """Rename what is new in `environment` since `before`. Return False if a rename failed.
 
-    With `hints`, name `uvshim fix` if pkg_resources does not find something older.
+    With `hints`, suggest `uvshim fix` if pkg_resources misses an older directory.
     """
     now = before.of(environment)
     if before.is_outdated(environment, now) and not _after_install().rename_new(
@@ -146,7 +146,7 @@ def _report_unknown(failure: str, arguments: Arguments) -> bool:
 
 
 def _right_order(misplaced: str, words: list[str]) -> str:
-    """Return what is wrong with `words`, in which the word `misplaced` is."""
+    """Return the message for `words` with the subcommand `misplaced` in the wrong place."""
     at = words.index(misplaced)
     others = _quoted([*words[:at], *words[at + 1 :]])
     if misplaced == "pip":
@@ -173,7 +173,7 @@ def _run_uv_alone() -> int:
         return UvNotFoundError.exit_code
 
 
-# What only some runs need is imported below, and nowhere else. Each import costs as much as a good
+# Only some runs need these modules. Each import takes as long as a good
 # part of a run with nothing to do.
 
 

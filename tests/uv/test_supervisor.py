@@ -328,7 +328,7 @@ def fail():
     raise MemoryError("no more memory")
 supervisor = Supervisor()
 child = supervisor.start(["/bin/sh", "-c", "sleep 0.3; exit 7"])
-os._exit(supervisor.wait(child, meanwhile=fail))
+os._exit(supervisor.wait(child, while_waiting=fail))
 """
 
 

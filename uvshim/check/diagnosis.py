@@ -1,7 +1,7 @@
 """The problems with distributions' names in an environment, and their consequences.
 
-Everything is read through a `Tree`, and nothing of the environment is imported or run. What costs
-time is skipped where it cannot matter: if no directory can have a wrong name, and there is no
+Everything is read through a `Tree`; no code of the environment is imported or run. Slow steps
+are skipped where they cannot matter: if no directory can have a wrong name, and there is no
 pkg_resources that such a name would break, the listing is enough.
 """
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
 
-# What can be wrong with a directory beside what `plan` names. No rename fixes it.
+# Problems of a directory that no rename fixes; `plan` has the others.
 GHOST = "ghost"
 DUPLICATE = "duplicate"
 
 # The groups whose entry points are scripts.
 SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
 
-# What is read at most of a file that has no header to stop at. The longest real RECORD has a tenth.
+# The limit for files without a header, in bytes. The longest real RECORD has a tenth of it.
 _FILE_LIMIT = 64 * 1024 * 1024
 
 
@@ -53,12 +53,12 @@ class Finding(NamedTuple):
     """A problem with one dist-info directory."""
 
     kind: str
-    """`normalized-name`: pkg_resources looks for a name with dots, and the directory's has none.
+    """`normalized-name`: the project's name has a dot, and the directory's has none.
 
     `misnamed`: the name part, or the version part, of its name is not valid.
     `stale-record`: its RECORD lists files of its own under another dist-info directory.
-    `ghost`: of the files that RECORD lists outside of dist-info directories, none exists.
-    `duplicate`: there is another dist-info directory of this distribution beside it.
+    `ghost`: no file exists that RECORD lists outside of dist-info directories.
+    `duplicate`: another dist-info directory of this distribution exists.
     """
     name: str
     """The distribution's name, as METADATA has it."""
@@ -68,11 +68,11 @@ class Finding(NamedTuple):
     expected: str
     """The name that the directory should have."""
     owner: str = ""
-    """The package manager that owns the directory, so that nobody else may rename it."""
+    """The package manager that owns the directory, which therefore must not be renamed, or ""."""
 
 
 class Unresolvable(NamedTuple):
-    """A distribution that `pkg_resources.require` does not find, or not all that it needs."""
+    """A distribution for which `pkg_resources.require` raises DistributionNotFound."""
 
     name: str
     """Its name, as METADATA has it."""
@@ -80,11 +80,11 @@ class Unresolvable(NamedTuple):
     missing: tuple[str, ...]
     """The names that cannot be found, as the requirements have them."""
     absent: tuple[str, ...]
-    """Those of `missing` that are not installed under any spelling: no wrong name is the cause."""
+    """Those of `missing` that are not installed under any spelling."""
     excluded: tuple[str, ...] = ()
-    """Those of `missing` that keep their wrong names on purpose."""
+    """Those of `missing` that the configuration excludes from renaming."""
     misspelled: tuple[str, ...] = ()
-    """Those of `missing` whose METADATA has other separators: no rename makes them found."""
+    """Those of `missing` whose METADATA has other separators: a rename does not help."""
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -94,18 +94,18 @@ class Unresolvable(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A distribution for which `pkg_resources.require` ends in another exception."""
+    """A distribution for which `pkg_resources.require` raises another exception."""
 
     name: str
     version: str
     error: str
     """The exception's name: `VersionConflict`, `InvalidVersion`, `UnknownExtra`, …"""
     reason: str = ""
-    """What led to it, as a clause; may be empty."""
+    """Its cause, as a clause; may be empty."""
 
 
 class EntryPoint(NamedTuple):
-    """An entry point of an unresolvable distribution: a plugin that may be dropped silently."""
+    """An entry point of an unresolvable distribution: a plugin that may be missing silently."""
 
     group: str
     name: str
@@ -124,25 +124,25 @@ class Diagnosis(NamedTuple):
 
     site_packages: tuple[str, ...]
     distributions: int
-    """How many there are in `site_packages`."""
+    """The number of distributions in `site_packages`."""
     setuptools: str | None
     """The version of setuptools in the environment."""
     affected: bool
-    """Its pkg_resources does not find a distribution with dots under its normalized name."""
+    """True if pkg_resources does not find dotted names in normalized directories."""
     findings: tuple[Finding, ...]
     unresolvable: tuple[Unresolvable, ...]
-    """All for which `require` ends in DistributionNotFound; none without a pkg_resources."""
+    """Distributions for which `require` raises DistributionNotFound; none without pkg_resources."""
     entry_points: tuple[EntryPoint, ...]
     failures: tuple[Failure, ...]
     unreadable: tuple[Unreadable, ...]
     excluded: tuple[Finding, ...] = ()
-    """What would be among `findings` if the names of its distributions were not excluded."""
+    """Like `findings`, for excluded names."""
     spellings: tuple[Spelling, ...] = ()
-    """Names that are needed under a spelling by which they are not found: before setuptools 62."""
+    """Before setuptools 62: names that are required in a spelling that is not found."""
     lookups: tuple[Lookups, ...] = ()
     """The lookups of pkg_resources that fail, for each distribution in `site_packages`."""
     programs: tuple[AffectedProgram, ...] = ()
-    """What is known to use one of these lookups."""
+    """Installed programs that are known to use one of these lookups."""
 
     @property
     def wrong(self) -> list[Finding]:
@@ -152,13 +152,13 @@ class Diagnosis(NamedTuple):
     def matters(self, finding: Finding) -> bool:
         """Return True if `finding` breaks something here.
 
-        A normalized name breaks nothing where no pkg_resources fails to find it.
+        A normalized name breaks nothing if pkg_resources is missing or finds it.
         """
         return self.affected or finding.kind != NORMALIZED_NAME
 
     @property
     def harmless(self) -> int:
-        """How many normalized names there are that break nothing."""
+        """The number of normalized names that break nothing."""
         return len(self.findings) - len(self.wrong)
 
     @property
@@ -168,12 +168,12 @@ class Diagnosis(NamedTuple):
 
     @property
     def hidden(self) -> list[Unresolvable]:
-        """What `require` fails for because of a wrong name: its own, or that of one it needs."""
+        """Those that `require` fails for because of a wrong name, their own or a requirement's."""
         return [one for one in self.unresolvable if one.hidden]
 
     @property
     def refused(self) -> list[Unresolvable | Failure]:
-        """What `require` fails for, and would fail for if every name were right."""
+        """Those that `require` fails for even if every name is right."""
         incomplete = [one for one in self.unresolvable if one.absent and not one.hidden]
         return [*incomplete, *self.failures]
 
@@ -194,12 +194,12 @@ def diagnose(
     """Examine the environment in `tree` that has the directories `site_packages`.
 
     `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
-    them those in the usual places of a virtual environment, a prefix or the tree itself are taken.
+    them, those in the usual places of a virtual environment, a prefix or the tree itself.
     `python` is the version of its Python, as in ``3.12.1``; without one it is read from the tree
     (`interpreter.version_of` says how). `platform` is that of an image, as in ``linux/arm64``.
     Problems of directories whose project name is `excluded` are reported separately.
 
-    Raises nothing, whatever is in the tree.
+    Raise nothing, whatever is in the tree.
     """
     places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
     model = _Model(tree, places, python, platform)
@@ -215,8 +215,8 @@ def diagnose_directories(
 ) -> Diagnosis:
     """Examine only the dist-info directories, as `diagnose` does.
 
-    This skips the lookups of pkg_resources, which take most of the time: there is nothing
-    `unresolvable` then, and there are no `failures` and no `lookups`. Directories whose plan is
+    This skips the lookups of pkg_resources, which take most of the time: the result has nothing
+    `unresolvable`, no `failures` and no `lookups`. Directories whose plan is
     `known` by their path are not read again, unless names depend on how others spell them.
     """
     places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
@@ -236,7 +236,7 @@ def _diagnosis(
     left_out: list[Finding] = []
     renames: dict[str, str] = {}
     spellings = model.required
-    # What is known may depend on requirements that were not installed then.
+    # A known plan may depend on requirements that were not installed then.
     known = {} if spellings and spellings.required else known or {}
     for place in places:
         for one in _directories(tree, place, spellings, known):
@@ -276,7 +276,7 @@ class _Directory(NamedTuple):
     fault: str
     """Why it cannot be read, if that matters."""
     has_twin: bool
-    """There is another directory of the same distribution beside it."""
+    """True if another directory of the same distribution exists."""
 
 
 def _directories(
@@ -308,10 +308,10 @@ def _directories(
 
 
 def _findings(tree: Tree, directory: _Directory, wanted: Plan) -> Iterator[Finding]:
-    """Yield what is wrong with `directory`, by the plan `wanted` for it and what is beside it.
+    """Yield the problems of `directory`, for which the plan is `wanted`.
 
-    A directory whose code is gone is nothing but that. Of two directories of one distribution only
-    one can keep its name, so nothing is said about the names.
+    A ghost is nothing else. Of two directories of one distribution only
+    one can have the right name, so their names are not reported.
     """
     kinds = (DUPLICATE,) if directory.has_twin else wanted.wrong
     if (kinds or "." in wanted.name) and _is_ghost(tree, wanted):
@@ -348,7 +348,7 @@ def _inside(place: str, path: str) -> str:
 def site_packages_in(tree: Tree) -> list[str]:
     """Return the site-packages directories in the usual places of `tree`, or its root itself."""
     usual = environment.usual_site_packages("", tree.names)
-    # A tree does not know which of two paths is a link. Two with the same names are one.
+    # One path may be a link to another: those with equal contents count once.
     return environment.existing(
         usual, tree.is_directory, lambda path: frozenset(tree.names(path))
     ) or ["."]
@@ -358,7 +358,7 @@ def site_packages_in(tree: Tree) -> list[str]:
 
 
 class _Model:
-    """The pkg_resources of an environment. It looks at distributions once they are needed."""
+    """The pkg_resources of an environment. It reads distributions when they are needed."""
 
     def __init__(
         self,
@@ -367,7 +367,7 @@ class _Model:
         python: str | None = None,
         platform: str | None = None,
     ) -> None:
-        """Find its release; `python` is the version of its Python, if that is known."""
+        """Find its release; `python` is the version of its Python, if known."""
         self._tree = tree
         self._places = places
         self._python = python
@@ -397,7 +397,7 @@ class _Model:
         return Spellings(required.keys_in(self._working_set))
 
     def unfound(self, renames: Mapping[str, str]) -> tuple[Spelling, ...]:
-        """Return how names are spelled that are needed as they are not found.
+        """Return the required spellings that are not found.
 
         `renames` are the names that the directories should have, by their paths.
         """
@@ -460,7 +460,7 @@ class _Model:
 
     @functools.cached_property
     def _spelled(self) -> dict[str, set[str]]:
-        """The keys by which each installed name is found if its directory is right."""
+        """The keys that find each installed name once its directory has the right name."""
         spelled: dict[str, set[str]] = {}
         for name in self._projects:
             plain = names.normalized(name)

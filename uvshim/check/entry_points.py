@@ -25,7 +25,7 @@ _ENTRY = re.compile(
 def of(distribution: Distribution) -> dict[str, dict[str, str]]:
     """Return the entry points that pkg_resources reads: by group and name, extras in brackets.
 
-    Raises `RequireError` if pkg_resources cannot read them.
+    Raise `RequireError` if pkg_resources cannot read them.
     """
     text = distribution.read("entry_points.txt") or ""
     return _grouped(text) if len(text) < _USUAL else _grouped.__wrapped__(text)
@@ -56,7 +56,7 @@ def listed(text: str) -> Iterator[tuple[str, str]]:
 def parsed(text: str) -> Iterator[tuple[str, str, str]]:
     """Yield group, name and extras (in brackets, or "") of each entry point in `text`.
 
-    Raises `RequireError` at the line that pkg_resources cannot read.
+    Raise `RequireError` at the line that pkg_resources cannot read.
     """
     group = ""
     seen: set[tuple[str, ...]] = set()

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class KnownProgram(NamedTuple):
-    """Releases of a distribution, the lookup that they use, and what fails with it."""
+    """Releases of a distribution, the lookup that they use, and the consequence."""
 
     name: str
     releases: str
     lookup: str
     groups: frozenset[str]
-    """The entry points of these groups are what it looks for; none: it looks for everything."""
+    """The groups of entry points that it looks for; () for all distributions."""
     consequence: str
     """What happens, as a clause, before the names of the distributions."""
 
@@ -63,7 +63,7 @@ def affected(
     failing: Sequence[Lookups],
     groups_of: Callable[[str], Collection[str]],
 ) -> Iterator[AffectedProgram]:
-    """Yield each of `projects` that is known to use a lookup which is among the `failing` ones.
+    """Yield each of `projects` that is known to use one of the `failing` lookups.
 
     `groups_of` returns the groups of the entry points of a distribution, by its name.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uvshim.check.verify import Difference
     from uvshim.environments.environment import Environment
 
-# Where patterns of names to leave alone come from, and the patterns: see `config.exclusions`.
+# The sources of patterns for excluded names, and the patterns: see `config.exclusions`.
 Exclusions = Sequence[tuple[str, list[str]]]
 
 
@@ -23,12 +23,12 @@ class Gate(NamedTuple):
     """What should stop a build."""
 
     exclusions: Exclusions = ()
-    """The names that do not count."""
+    """The patterns of names that do not count."""
     strict: bool = False
-    """These count too: what require() refuses for other reasons than names, names that only
-    require() finds, and an environment that is empty."""
+    """Also count what require() refuses for other reasons than names, names that only
+    require() finds, and empty environments."""
     verify: bool = False
-    """Files that differ from RECORD count too."""
+    """Also count files that differ from RECORD."""
 
     def excludes(self, name: str) -> bool:
         """Return True if the distribution `name` does not count."""
@@ -49,11 +49,11 @@ class Report(NamedTuple):
     diagnosis: Diagnosis
     gate: Gate
     image: str | None = None
-    """The reference to the image that it is in, as a person would write it; None: in none."""
+    """The image that it is in, as a person would write it; None on a disk."""
     digest: str | None = None
-    """That of the image."""
+    """The digest of the image."""
     platform: str | None = None
-    """That of the image, as in ``linux/amd64``."""
+    """The platform of the image, as in ``linux/amd64``."""
     differences: tuple[Difference, ...] | None = None
     """The distributions whose files differ from RECORD; None if they were not compared."""
 
@@ -72,7 +72,7 @@ class Report(NamedTuple):
 
     @property
     def called(self) -> str:
-        """What a person calls it."""
+        """Its name in messages."""
         path = self.outside(self.installation.path)
         return path if self.image is None else f"{self.image} {path}"
 
@@ -83,9 +83,9 @@ class Report(NamedTuple):
 
 
 def examine(installation: Environment, gate: Gate, platform: str | None = None) -> Report:
-    """Return the report on `installation`, which is in an image of that `platform`, or in none.
+    """Return the report on `installation`; `platform` is that of its image, None on a disk.
 
-    Raises `ImageError` if its files are to be verified and its tree cannot read all of
+    Raise `ImageError` if its files must be verified and its tree cannot read all of
     them, and OSError if one of them cannot be read.
     """
     diagnosis = diagnose(
@@ -98,7 +98,7 @@ def examine(installation: Environment, gate: Gate, platform: str | None = None) 
 def _verified(installation: Environment) -> tuple[Difference, ...]:
     """Return what differs from RECORD in the directories of `installation` itself.
 
-    What belongs to the system's packages has no RECORD: `dpkg --verify` knows it.
+    System packages without RECORD are skipped: `dpkg --verify` checks them.
     """
     from uvshim.check import verify
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from installer.records import RecordEntry
 
-# What is read of one RECORD at most. The longest real one has a tenth of it.
+# The limit of one RECORD, in bytes. The longest real one has a tenth of it.
 _RECORD_LIMIT = 64 * 1024 * 1024
 
 # What the specification lets RECORD leave out: signatures of RECORD itself.
@@ -33,8 +33,8 @@ class HashedTree(SearchableTree, Protocol):
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
         """Return the digest and the length in bytes of the regular file `path`.
 
-        The digest is as in RECORD: base64 with the alphabet for URLs, without padding. None: the
-        file does not exist. Raises ValueError if `algorithm` is unknown.
+        The digest is URL-safe base64 without padding, as in RECORD. Return None if the
+        file does not exist. Raise ValueError if `algorithm` is unknown.
         """
 
 
@@ -42,7 +42,7 @@ class Difference(NamedTuple):
     """A distribution whose files differ from its RECORD."""
 
     name: str
-    """Its name in METADATA, or without METADATA the one in the directory's name."""
+    """Its name in METADATA, or else in the directory's name."""
     version: str
     path: str
     """The path of its dist-info directory in the tree."""
@@ -113,7 +113,7 @@ def _entries(content: bytes) -> Iterator[RecordEntry]:
 def _differing(
     tree: HashedTree, place: str, entries: Iterable[RecordEntry]
 ) -> tuple[list[str], list[str]]:
-    """Return which of `entries` are not there, and which are not what they were."""
+    """Return which of `entries` are missing, and which have changed."""
     missing, changed = [], []
     for entry in entries:
         path = posixpath.join(place, entry.path)

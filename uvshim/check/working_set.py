@@ -1,7 +1,7 @@
 """A model of pkg_resources in an environment: the answer of each lookup, without running it.
 
-Modelled after the source of `pkg_resources` in pypa/setuptools, and compared with the real one
-release by release. Where releases differ, `rename.setuptools.PkgResources` knows how.
+Modelled on the source of `pkg_resources` in pypa/setuptools, and compared with the real one
+for each release. `rename.setuptools.PkgResources` has the differences between releases.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Resolution(NamedTuple):
     pkg_resources itself stops at the first one.
     """
     reason: str = ""
-    """What leads to another error, as a clause, where more can be said than its name."""
+    """The cause of another error, as a clause, if there is more to say than its name."""
     found: tuple[str, ...] = ()
-    """Without an error, the keys of all requirements that were met."""
+    """The keys of all requirements that were met, if there is no error."""
 
 
 class WorkingSet:
@@ -110,7 +110,7 @@ class WorkingSet:
         python: str,
         platform: str | None = None,
     ) -> WorkingSet:
-        """Return what `pkg_resources` sees in an environment.
+        """Return the working set of an environment.
 
         `site_packages` are the directories that its Python imports from, `python` is the version
         of that Python, and `platform` is the image's, as in ``linux/arm64``.
@@ -128,32 +128,32 @@ class WorkingSet:
         return self._required(name, {})
 
     def get_distribution(self, name: str) -> Distribution:
-        """Return what `pkg_resources.get_distribution(name)` returns. Raises `RequireError`."""
+        """Return what `pkg_resources.get_distribution(name)` returns. Raise `RequireError`."""
         return self._distribution(name, {})
 
     def finds(self, name: str) -> bool:
-        """Return True if an active distribution is found for `name`, whatever it needs.
+        """Return True if an active distribution is found for `name`, without its requirements.
 
-        This and `require` is all that `get_distribution` tries. Raises `RequireError`.
+        `get_distribution` tries this and `require`. Raise `RequireError`.
         """
         return self._find(self.requirements.parse(name)) is not None
 
     def best_match(self, name: str) -> Distribution | None:
         """Return what `Environment().best_match(requirement, working_set)` returns for `name`.
 
-        Raises `RequireError`.
+        Raise `RequireError`.
         """
         return self._best_match(self.requirements.parse(name))
 
     def available(self, key: str) -> list[Distribution]:
         """Return what `Environment()[key]` returns: active or not, the newest first.
 
-        Raises `RequireError`.
+        Raise `RequireError`.
         """
         return self._all_available().get(key.lower(), [])
 
     def is_available(self, key: str) -> bool:
-        """Return True if `available` returns anything. This often needs no look at the path."""
+        """Return True if `available` returns anything, often without reading the path."""
         active = self.active.get(key)
         if (
             active is not None
@@ -165,14 +165,14 @@ class WorkingSet:
         return bool(self.available(key))
 
     def meets(self, distribution: Distribution, name: str) -> bool:
-        """Return what `distribution in Requirement.parse(name)` returns. Raises `RequireError`."""
+        """Return what `distribution in Requirement.parse(name)` returns. Raise `RequireError`."""
         requirement = self.requirements.parse(name)
         return distribution.key == requirement.key and self._meets(distribution, requirement)
 
     def iter_entry_points(self, group: str) -> Iterator[tuple[Distribution, str]]:
-        """Yield whose entry points, and which, `iter_entry_points(group)` yields.
+        """Yield the distribution and name of each entry point of `iter_entry_points(group)`.
 
-        Raises `RequireError`.
+        Raise `RequireError`.
         """
         for distribution in self.active.values():
             for name in entry_points.of(distribution).get(group, ()):
@@ -202,7 +202,7 @@ class WorkingSet:
         return self._outcome([requirement], chosen)
 
     def _distribution(self, name: str, chosen: dict[str, Distribution]) -> Distribution:
-        """Return what `get_distribution` returns; add to `chosen` what it activates for that."""
+        """Return what `get_distribution` returns; add what it activates to `chosen`."""
         found = self._find(self.requirements.parse(name))
         if found is None:
             answer = self._required(name, chosen)
@@ -241,9 +241,9 @@ class WorkingSet:
         chosen: dict[str, Distribution],
         extras: tuple[str, ...],
     ) -> Iterator[tuple[Requirement, Distribution | None]]:
-        """Yield `roots` and the requirements below them as they come up, each with what meets it.
+        """Yield `roots` and their requirements in order, each with the distribution that meets it.
 
-        pkg_resources stops at the first that nothing meets. Raises `RequireError` for anything
+        pkg_resources stops at the first that is not met. Raise `RequireError` for anything
         else that it would stop at.
         """
         waiting = roots[::-1]
@@ -269,8 +269,8 @@ class WorkingSet:
     ) -> Distribution | None:
         """Return the distribution that meets `requirement`, or None.
 
-        `chosen` are those that were not active and were chosen for an earlier requirement: a later
-        one gets the same. Raises `RequireError` if the only candidate has another version.
+        `chosen` are inactive ones that were chosen for an earlier requirement: a later
+        one gets the same. Raise `RequireError` if the only candidate has another version.
         """
         key = requirement.key
         distribution = chosen.get(key) or self.active.get(key)
@@ -283,7 +283,7 @@ class WorkingSet:
 
     def _best_match(self, requirement: Requirement) -> Distribution | None:
         if self._pkg_resources.needs_valid_versions:
-            self._all_available()  # which may fail, needed or not
+            self._all_available()  # this may fail even if the result is not needed
         distribution = self._find(requirement)
         if distribution is not None:
             return distribution
@@ -291,12 +291,12 @@ class WorkingSet:
         return next((one for one in others if self._meets(one, requirement)), None)
 
     def _find(self, requirement: Requirement) -> Distribution | None:
-        """Return what `working_set.find` returns. Raises `RequireError`."""
+        """Return what `working_set.find` returns. Raise `RequireError`."""
         distribution = self._active_for(requirement.key)
         return None if distribution is None else self._checked(distribution, requirement)
 
     def _checked(self, distribution: Distribution, requirement: Requirement) -> Distribution:
-        """Return `distribution`. Raises `RequireError` if its version is not the required one."""
+        """Return `distribution`. Raise `RequireError` if its version is not the required one."""
         if not self._meets(distribution, requirement):
             wanted = f"{requirement.name}{requirement.specifier}"
             reason = f"{wanted} is required, and {distribution.version} is installed"
@@ -304,7 +304,7 @@ class WorkingSet:
         return distribution
 
     def _active_for(self, key: str) -> Distribution | None:
-        """Return the active distribution that requirement lookups find for `key`."""
+        """Return the active distribution that requirement lookups find as `key`."""
         found = self.active.get(key)
         if found is None and self._pkg_resources.finds_every_spelling:
             found = self.active.get(self._canonical.get(key, ""))
@@ -319,7 +319,7 @@ class WorkingSet:
         return self._answers[question]
 
     def _compared(self, version: str, requirement: Requirement) -> bool:
-        """Return True if `version` meets the specifiers of `requirement`. Raises `RequireError`."""
+        """Return True if `version` meets the specifiers of `requirement`. Raise `RequireError`."""
         if any(not _meets_old(version, *one) for one in requirement.old):
             return False
         if (parsed := parsed_version(version)) is not None:
@@ -363,7 +363,7 @@ class WorkingSet:
             available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
             for distribution in self._found(nested=True):
                 if self._runs_here(distribution) and self._has_version(distribution):
-                    # What is found a second time, through an egg-link perhaps, counts once.
+                    # One that is found twice, perhaps through an egg-link, counts once.
                     same = available.setdefault(distribution.key, {})
                     same.setdefault((self._rank(distribution), distribution.kind), distribution)
             self._available = {
@@ -379,7 +379,7 @@ class WorkingSet:
         )
 
     def _rank(self, one: Distribution) -> _Rank:
-        """Return what pkg_resources sorts the distributions of one project by."""
+        """Return the sort key of the distributions of one project."""
         version = one.version
         if not self._pkg_resources.accepts_any_version and parsed_version(version) is None:
             version = replaced_version(version)

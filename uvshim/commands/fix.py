@@ -62,7 +62,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
 def _fix_images(
     words: list[str], names: list[str], options: argparse.Namespace, messages: Messages
 ) -> int:
-    """Fix images instead. An environment is changed in place, an image never is."""
+    """Fix images, or refuse environments beside them: only those are changed in place."""
     from uvshim.commands import fix_image
 
     if words and not os.path.lexists(words[0]):
@@ -89,7 +89,7 @@ def _fix(found: Environment, gate: Gate, *, dry_run: bool) -> Fixed:
         spellings=required.spellings(found.tree, found.visible),
         dry_run=dry_run,
     )
-    # Only a tree without a root has the paths of this machine, by which plans are known.
+    # Plans are known by paths on this machine, which only a tree without a root has.
     diagnosis = diagnose_directories(
         found.tree,
         found.site_packages,

@@ -1,4 +1,4 @@
-"""What `uvshim fix` did in one environment, or in one of an image: for people and programs."""
+"""The report of `uvshim fix` on one environment, on disk or in an image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Fixed(NamedTuple):
-    """What was done in one environment, and the report on it afterwards."""
+    """What was renamed in one environment, and the report on it afterwards."""
 
     outcome: Outcome
     report: Report
@@ -36,7 +36,7 @@ class Fixed(NamedTuple):
 
     @property
     def owned(self) -> list[LeftAlone]:
-        """What is left to the package manager that owns it; its name is the reason."""
+        """The directories that another package manager owns; its name is the reason."""
         environment = self.report.installation
         system = [
             LeftAlone(finding.path, "dpkg")
@@ -48,7 +48,7 @@ class Fixed(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is wrong any more; after a dry run, whether everything can be fixed."""
+        """Whether everything is fixed, or after a dry run can be fixed."""
         return not self.outcome.left_alone and not self.rest
 
 

@@ -1,4 +1,4 @@
-"""The rename of a dist-info directory, with its RECORD rewritten in place: the usual case.
+"""The usual rename of a dist-info directory: RECORD is rewritten in place.
 
 `oslo_cache-1.0` and `oslo.cache-1.0` have the same length, so each row of the new RECORD is where
 it was in the old one. No file is created, and RECORD keeps its inode, owner and mode.
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def rename(plan: Plan) -> bool:
-    """Do what `plan` says. Return False, and change nothing, if RECORD has to be replaced for it.
+    """Carry out `plan`. Return False, having changed nothing, if RECORD must be replaced instead.
 
-    Raise OSError if a step fails: `replacement` completes what was begun.
+    Raise OSError if a step fails; `replacement` completes the rename.
     """
     record, after = plan.record, plan.new_record()
     if record is None or record.only != plan.own or plan.own == plan.directory:
@@ -30,7 +30,7 @@ def rename(plan: Plan) -> bool:
         return False
     try:
         file = os.open(f"{plan.path}/RECORD", os.O_RDWR | os.O_NOFOLLOW)
-    except OSError:  # `replacement` tells why, if that fails as well
+    except OSError:  # if `replacement` fails as well, it reports why
         return False
     try:
         status = os.fstat(file)
@@ -47,7 +47,7 @@ def rename(plan: Plan) -> bool:
         except OSError as error:
             os.ftruncate(file, size)
             restore_times(file, status)
-            if error.errno == errno.EXDEV:  # it comes from a lower layer of an overlay
+            if error.errno == errno.EXDEV:  # the directory comes from a lower layer of an overlay
                 return False
             raise
         write(file, after, 0)
@@ -59,13 +59,13 @@ def rename(plan: Plan) -> bool:
 
 
 def write(file: int, content: bytes, offset: int) -> None:
-    """Write `content` to the descriptor `file` in one call. Raise OSError, if only in part."""
+    """Write `content` to the descriptor `file` in one call. Raise OSError if it writes a part."""
     if os.pwrite(file, content, offset) != len(content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def restore_times(file: int, status: os.stat_result) -> None:
-    """Give the descriptor `file` the times in `status`; only its owner is allowed to."""
+    """Set the times of the descriptor `file` to those in `status`, if we own it."""
     try:  # contextlib would take as long as ten renames
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     except PermissionError:

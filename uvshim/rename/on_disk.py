@@ -1,8 +1,8 @@
-"""The rename: dist-info directories get the names under which pkg_resources finds them.
+"""The rename of dist-info directories to the names that pkg_resources finds.
 
-At every instant, a kill inside a system call included, `importlib.metadata` finds the distribution
-and an uninstall removes every file: RECORD lists both names as long as either may be the one that
-exists. (uv and pip skip a path that does not exist.)
+At every moment, even after a kill inside a system call, `importlib.metadata` finds the distribution
+and an uninstall removes every file: RECORD lists both names as long as either may
+exist. (uv and pip skip a path that does not exist.)
 
 1. Append the new name's rows to RECORD.
 2. Rename the directory.
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 
 class _Facts:
-    """Facts, equal to others of the same class with equal values.
+    """Facts that are equal if their class and values are.
 
-    They are no NamedTuple: that would cost 8 ms.
+    This is not a NamedTuple, which would cost 8 ms.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -58,13 +58,13 @@ class LeftAlone(_Facts):
     """A dist-info directory that is wrong and was not renamed."""
 
     def __init__(self, path: str, reason: str) -> None:
-        """Hold its path, and the reason: a clause that goes after the path and a colon."""
+        """Hold its path, and the reason: a clause, for a message after the path."""
         self.path = path
         self.reason = reason
 
 
 class Outcome(_Facts):
-    """What was done with the directories in which something was wrong.
+    """What was done with wrong directories.
 
     - `owned`: those that a package manager owns, whose name is the reason;
     - `known`: the plan for each directory as it is now, by its path.
@@ -82,7 +82,7 @@ class Outcome(_Facts):
 
 
 class _Disk:
-    """The files of a machine, as a `Tree`. One that cannot be read raises OSError."""
+    """The files of this machine, as a `Tree`. An unreadable file raises OSError."""
 
     def names(self, directory: str) -> tuple[str, ...]:
         return tuple(os.listdir(directory))
@@ -102,22 +102,22 @@ class _Disk:
 
 
 class _Remnant(_Disk):
-    """The same, but METADATA and RECORD of one directory are those of another."""
+    """A `_Disk` on which files of one directory are read from another."""
 
-    def __init__(self, path: str, heir: str) -> None:
-        """Read in `heir` what would be in the directory `path`."""
+    def __init__(self, path: str, successor: str) -> None:
+        """Read files of the directory `path` from the directory `successor`."""
         self._path = path
-        self._heir = heir
+        self._successor = successor
 
     def read(self, path: str, limit: int) -> bytes | None:
-        return files.read(path.replace(self._path, self._heir, 1), limit)
+        return files.read(path.replace(self._path, self._successor, 1), limit)
 
 
 class _Rooted(_Disk):
-    """The same below the root of `tree`: no link leads out of it."""
+    """A `_Disk` below the root of `tree`: no link leads out of it."""
 
     def __init__(self, tree: SearchableTree) -> None:
-        """Read what `tree` finds at a path on this machine."""
+        """Translate paths on this machine with `tree`."""
         self._tree = tree
 
     def read(self, path: str, limit: int) -> bytes | None:
@@ -142,7 +142,7 @@ def rename(  # noqa: PLR0913
 ) -> Outcome:
     """Rename the dist-info directories `paths`, as `plan.make` says of each.
 
-    If a `tree` has a root on this machine, links are followed inside that. `concerns`, `spellings`
+    Links are followed inside the root of `tree`, if it has one. `concerns`, `spellings`
     and `only_new` are passed to `plan.make`. With `dry_run`, nothing is changed, and
     the outcome is what it would be. The caller holds uv's lock on the environment.
     """
@@ -159,7 +159,7 @@ def rename(  # noqa: PLR0913
                 outcome.owned.append(LeftAlone(path, wanted.owner))
             elif wanted.wrong:
                 before, wanted = wanted, _carry_out(disk, wanted, dry_run=dry_run)
-                # A killed run may have left one distribution in two directories. It counts once.
+                # A killed run may have left two directories of one distribution: count it once.
                 renamed[before.destination] = Renamed(
                     before.name, before.version, path, before.destination
                 )
@@ -181,9 +181,9 @@ def _plan(
     *,
     only_new: bool,
 ) -> Plan | None:
-    """Return the plan for the dist-info directory `path`, None if it is not to be looked at.
+    """Return the plan for the dist-info directory `path`, or None if it is not concerned.
 
-    Raise `plan.ObstacleError` if nothing is known about it.
+    Raise `plan.ObstacleError` if METADATA cannot be read.
     """
     wanted, fault = None, ""
     try:
@@ -196,11 +196,11 @@ def _plan(
         return wanted
     from uvshim.rename import replacement
 
-    if fault and replacement.is_husk(path):
+    if fault and replacement.is_empty_leftover(path):
         return None
-    if heir := replacement.heir(path):
-        return plan.make(_Remnant(path, heir), path, concerns, spellings=spellings)
-    if fault and replacement.is_remainder(path):
+    if successor := replacement.successor(path):
+        return plan.make(_Remnant(path, successor), path, concerns, spellings=spellings)
+    if fault and replacement.is_leftover(path):
         return None
     if fault:
         raise plan.ObstacleError(fault)
@@ -208,7 +208,7 @@ def _plan(
 
 
 def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> Plan:
-    """Do what `wanted` says, and return what is to be done then: nothing, but after a dry run.
+    """Carry out the plan `wanted`, and return the plan afterwards (unchanged in a dry run).
 
     Raise `plan.ObstacleError` or OSError if it is not possible.
     """
@@ -219,7 +219,7 @@ def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> Plan:
         raise plan.ObstacleError(message)
     path = f"{wanted.path}/RECORD"
     real = disk.real(path)
-    if real not in {path, None} and wanted.record and not dry_run:  # a link below a root
+    if real not in {path, None} and wanted.record and not dry_run:  # a link in a tree with a root
         from uvshim.rename import replacement
 
         replacement.replace(wanted.path, wanted.record.content, real)

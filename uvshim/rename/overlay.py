@@ -1,4 +1,4 @@
-"""The rename of a directory that comes from a lower layer of an overlay file system.
+"""The rename of a dist-info directory from a lower layer of an overlay file system.
 
 There, `os.rename` fails with EXDEV (Linux, Documentation/filesystems/overlayfs.rst, "renaming
 directories"). So its files are linked into a new directory whose name is not a distribution's, that
@@ -21,10 +21,10 @@ _LAST = ("RECORD", "METADATA")
 
 
 def move(path: str, destination: str) -> None:
-    """Give the dist-info directory `path` the name `destination`, by linking and removing.
+    """Rename the dist-info directory `path` to `destination`, by linking and removing.
 
-    Its RECORD lists its files under both names, and under the one they have while the new directory
-    is built. Raise OSError; another `move` completes what this one has begun.
+    RECORD must list its files under both names, and under the temporary name of the directory that
+    is built. Raise OSError; another `move` completes it.
     """
     building = destination + BUILDING
     _link_tree(path, building)
@@ -59,7 +59,7 @@ def is_contained(path: str, destination: str) -> bool:
 
 
 def remove(path: str) -> None:
-    """Remove the dist-info directory `path`; last, the files by which others know it.
+    """Remove the dist-info directory `path`; `_LAST` are removed last.
 
     Raise OSError.
     """
@@ -93,7 +93,7 @@ def _link_tree(source: str, target: str) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """Give the file `source` the second name `target`; copy it if that is not possible."""
+    """Link the file `source` to `target`, or copy it if that fails."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:

@@ -1,8 +1,8 @@
 """The rename of a dist-info directory where RECORD cannot be rewritten in place.
 
-A new RECORD is written beside the old one, under a name that RECORD lists by then, and replaces it.
-So it is if rows change their length, are quoted, or name another directory; and if a killed run or
-an earlier installation of the same version has left a directory with the new name.
+A new RECORD is written to a file that RECORD already lists, and replaces the old one.
+This is needed if rows change their length, are quoted, or name another directory, or if a killed
+run or an earlier installation of the same version has left a directory with the new name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from uvshim.rename.plan import Plan
 
-# What a directory that has the new name already may be: what a killed run has made of this one, an
+# What a directory with the new name may be: the same one after a killed run, an
 # earlier installation of the same version, or files that an uninstall has left of one.
 _ITSELF = "itself"
 _EARLIER = "earlier"
@@ -32,7 +32,7 @@ _REMAINDER = "remainder"
 
 
 def rename(plan: Plan, *, dry_run: bool) -> None:
-    """Do what `plan` says, or with `dry_run` look whether that is possible.
+    """Carry out `plan`, or with `dry_run` check that this is possible.
 
     Raise `ObstacleError` if it is not, and OSError if a step fails; another call completes it.
     """
@@ -42,43 +42,43 @@ def rename(plan: Plan, *, dry_run: bool) -> None:
         return
     if beside == _ITSELF:
         overlay.remove(plan.path)
-        # The run that was killed may have removed the row of the unfinished RECORD already.
+        # A killed run may already have removed the row of the unfinished RECORD.
         own = {plan.directory}
         append(plan.destination, read(plan.destination).added(own, plan.directory))
     else:
         append(plan.path, read(plan.path).added(plan.aliases, plan.directory))
         if beside == _EARLIER:
-            _make_way(plan)
+            _remove_earlier(plan)
         elif beside == _REMAINDER:
-            _take_along(plan)
+            _take_leftovers(plan)
         if plan.destination != plan.path:
             _move(plan)
     replace(plan.destination, plan.new_record())
 
 
-def is_husk(path: str) -> bool:
+def is_empty_leftover(path: str) -> bool:
     """Return True if `path` is an empty directory with a dotted name.
 
-    uv leaves one when it uninstalls from a target that was named by ``./`` or ``..``.
+    uv leaves one if it uninstalls from a target whose path has ``./`` or ``..``.
     """
     dotted = "." in names.split(os.path.basename(path))[0]
     return dotted and not os.path.islink(path) and os.path.isdir(path) and not os.listdir(path)
 
 
-def is_remainder(path: str) -> bool:
-    """Return True if `path` has only files that an uninstall has left, of what is installed again.
+def is_leftover(path: str) -> bool:
+    """Return True if `path` has only files that an uninstall has left.
 
-    uv removes what RECORD lists. A rename of the new directory takes these files along.
+    uv removes what RECORD lists. A rename of the new directory keeps these files.
     """
     return _is_no_distribution(path) and any(
         os.path.lexists(f"{other}/METADATA") for other in _others(path)
     )
 
 
-def heir(path: str) -> str | None:
+def successor(path: str) -> str | None:
     """Return the directory into which a killed run has moved the dist-info directory `path`.
 
-    None, if there is no such directory.
+    Return None if there is no such directory.
     """
     if os.path.islink(path):
         return None
@@ -86,7 +86,7 @@ def heir(path: str) -> str | None:
 
 
 def _others(path: str) -> Iterator[str]:
-    """Yield the dist-info directories beside `path` whose names are of the same project."""
+    """Yield the other dist-info directories of the same project as `path`."""
     site_packages, own = os.path.split(path)
     for name in os.listdir(site_packages):
         is_dist_info = name.endswith(names.SUFFIX) and name != own
@@ -95,7 +95,7 @@ def _others(path: str) -> Iterator[str]:
 
 
 def _have_common_names(plan: Plan) -> bool:
-    """Return True if the directory and the one with the new name have a file of the same name."""
+    """Return True if both directories have a file of the same name."""
     return not set(os.listdir(plan.path)).isdisjoint(os.listdir(plan.destination))
 
 
@@ -109,7 +109,7 @@ def _is_no_distribution(path: str) -> bool:
 
 
 def _beside(plan: Plan) -> str:
-    """Return what has the new name already: "", `_ITSELF` or `_EARLIER`.
+    """Return which directory has the new name: "" (none), `_ITSELF` or `_EARLIER`.
 
     Raise `ObstacleError` if it is anything else.
     """
@@ -118,11 +118,11 @@ def _beside(plan: Plan) -> str:
     except FileNotFoundError:
         return ""
     # On a disk that ignores case it may be the same directory.
-    if os.path.samestat(there, os.lstat(plan.path)) or is_husk(plan.destination):
+    if os.path.samestat(there, os.lstat(plan.path)) or is_empty_leftover(plan.destination):
         return ""
     if _is_remnant(plan.path, plan.destination):
         return _ITSELF
-    if stat.S_ISDIR(there.st_mode) and (_is_later(plan) or _has_made_way(plan)):
+    if stat.S_ISDIR(there.st_mode) and (_is_later(plan) or _is_half_removed(plan)):
         return _EARLIER
     if _is_no_distribution(plan.destination) and not _have_common_names(plan):
         return _REMAINDER
@@ -131,9 +131,9 @@ def _beside(plan: Plan) -> str:
 
 
 def _is_remnant(path: str, destination: str) -> bool:
-    """Return True if the directory `path` is what a killed run has not moved to `destination`.
+    """Return True if a killed run has left the directory `path` beside its copy `destination`.
 
-    It is, if the RECORD at the destination lists its files as well, and each of them exists there
+    Then the RECORD at the destination also lists its files, and each of them exists there
     with the same content.
     """
     try:
@@ -144,10 +144,10 @@ def _is_remnant(path: str, destination: str) -> bool:
 
 
 def _is_later(plan: Plan) -> bool:
-    """Return True if the directory is a later installation of what has its name.
+    """Return True if the directory is a later installation of the one with the new name.
 
-    uv does not uninstall the earlier one if the target was named by ``./`` or ``..``; it would have
-    overwritten that one if both had the same name.
+    uv does not uninstall the earlier one if the target's path has ``./`` or ``..``; it would have
+    overwritten it if both had the same name.
     """
     try:
         metadata = files.read(f"{plan.destination}/METADATA", names.HEADER_LIMIT) or b""
@@ -159,20 +159,20 @@ def _is_later(plan: Plan) -> bool:
         return False
 
 
-def _has_made_way(plan: Plan) -> bool:
-    """Return True if a killed run has removed the RECORD of the earlier installation already.
+def _is_half_removed(plan: Plan) -> bool:
+    """Return True if a killed run has already removed the RECORD of the earlier installation.
 
-    Then the RECORD of the later one lists all that is left of it.
+    Then the RECORD of the later one lists all files that are left.
     """
     listed = plan.record.files(plan.directory) if plan.record else set()
     is_listed = listed.issuperset(overlay.files_in(plan.destination))
     return is_listed and not os.path.lexists(f"{plan.destination}/RECORD")
 
 
-def _make_way(plan: Plan) -> None:
+def _remove_earlier(plan: Plan) -> None:
     """Remove the earlier installation that has the new name.
 
-    Before that, the RECORD of the later one lists its files, under both names they may have.
+    Before that, add its files to the RECORD of the later one, under both names.
     """
     overlay.discard(plan.destination)
     moved = plan.destination + BUILDING
@@ -189,10 +189,10 @@ def _make_way(plan: Plan) -> None:
         overlay.remove(plan.destination)
 
 
-def _take_along(plan: Plan) -> None:
-    """Move what an uninstall has left under the new name into the directory.
+def _take_leftovers(plan: Plan) -> None:
+    """Move files that an uninstall has left under the new name into the directory.
 
-    After the rename it is where it was.
+    After the rename their paths are the same as before.
     """
     for name in os.listdir(plan.destination):
         os.rename(f"{plan.destination}/{name}", f"{plan.path}/{name}")
@@ -200,7 +200,7 @@ def _take_along(plan: Plan) -> None:
 
 
 def _move(plan: Plan) -> None:
-    """Give the directory its name."""
+    """Rename the directory."""
     overlay.discard(plan.destination)
     try:
         os.rename(plan.path, plan.destination)
@@ -213,7 +213,7 @@ def _move(plan: Plan) -> None:
 
 
 def _check_rights(plan: Plan) -> None:
-    """Raise the OSError that `rename` would meet, if we may not write where it writes."""
+    """Raise the OSError that `rename` would raise if we may not write."""
     path = f"{plan.path}/RECORD"
     status = os.lstat(path)
     is_own = status.st_nlink == 1 and stat.S_ISREG(status.st_mode)
@@ -243,9 +243,9 @@ def read(directory: str) -> Record:
 def append(directory: str, rows: list[bytes]) -> None:
     """Append `rows` to the RECORD in the dist-info `directory` (a path), or none of them.
 
-    They are appended to the file itself: no RECORD would list a second file, and an uninstall after
-    a kill would leave it. A RECORD with another name elsewhere (a hard or symbolic link) is
-    replaced all the same. Raise OSError.
+    They are appended to the file itself: no RECORD would list a second file, which an uninstall
+    after a kill would leave. A RECORD with a second name elsewhere (a hard or symbolic link) is
+    replaced nevertheless. Raise OSError.
     """
     if not rows:
         return
@@ -263,7 +263,7 @@ def append(directory: str, rows: list[bytes]) -> None:
         line_end = b"" if before[:end].endswith(b"\n") else b"\n"
         try:
             write(file, line_end + appended(rows, rows[-1], end + len(line_end)), end)
-        except OSError:  # of a full disk, which takes a part
+        except OSError:  # a full disk accepts a part
             os.ftruncate(file, end)
             raise
         restore_times(file, status)
@@ -272,7 +272,7 @@ def append(directory: str, rows: list[bytes]) -> None:
 
 
 def replace(directory: str, content: bytes, before: str | None = None) -> None:
-    """Replace the RECORD in the dist-info `directory` (a path) by one with `content`, at once.
+    """Replace the RECORD in the dist-info `directory` (a path) by one with `content`, atomically.
 
     Mode, owner and times are those of the file `before`, by default RECORD's own. Raise OSError,
     having changed nothing.

@@ -175,8 +175,8 @@ class _Building:
                 # As on a disk: uv leaves an empty directory with a dotted name behind.
                 found = self._children(directory)[own]
                 is_empty = isinstance(found, Directory) and not found.children
-                is_husk = is_empty and "." in names.split(own)[0]
-                if not (plan.is_beyond_doubt(own) or is_husk):
+                is_empty_leftover = is_empty and "." in names.split(own)[0]
+                if not (plan.is_beyond_doubt(own) or is_empty_leftover):
                     yield LeftAlone(path, str(error))
                 continue
             if wanted is None or not wanted.wrong:

@@ -245,11 +245,11 @@ def _through_skopeo(target: Reference, fixed: FixedImage) -> str:
                 _copy(blob, file)
         with open(os.path.join(place, "version"), "x", encoding="utf-8") as text:
             text.write("Directory Transport Version: 1.1\n")
-        told = os.path.join(folder, "digest")
+        digest_file = os.path.join(folder, "digest")
         failing = f"skopeo cannot write `{target.text}`"
         with _new_directory(target) as name:
-            skopeo.copy(f"dir:{place}", name, failing, None, "--digestfile", told)
-        with open(told, encoding="utf-8") as text:
+            skopeo.copy(f"dir:{place}", name, failing, None, "--digestfile", digest_file)
+        with open(digest_file, encoding="utf-8") as text:
             return text.read().strip()
 
 
