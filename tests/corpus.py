@@ -97,7 +97,7 @@ def installed_pkg_resources(prelude: str = ALONE) -> RealPkgResources:
 
 
 class MemoryTree:
-    """A tree that lies nowhere: its files are a dictionary."""
+    """A tree in memory: its files are a dictionary."""
 
     def __init__(self, files: Mapping[str, str | bytes]) -> None:
         self.files: dict[str, bytes] = {}

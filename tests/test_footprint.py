@@ -140,7 +140,7 @@ def test_a_run_with_nothing_to_do_opens_configuration_files_and_its_modules_alon
     (satisfied.path.parent / "pyproject.toml").write_text("")
     opened = watched("simple").of("open")
     ours = [each for each in opened if f"{os.sep}uvshim{os.sep}" in each]
-    # A number is what Python opens by a descriptor: uv's answer, which lies in memory.
+    # A number is what Python opens by a descriptor: uv's answer, in memory.
     others = [
         each
         for each in opened

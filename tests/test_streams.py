@@ -50,7 +50,7 @@ def test_with_a_closed_stream_uvshim_run_renames_and_check_checks(
     assert DOTTED in venv.dist_infos()
     done = shell(run, f'"$@" {closed}', uvshim, "check", venv.path)
     assert (done.returncode, done.stderr) == (0, "")
-    # What no encoding has is told, to nobody, without a fault.
+    # A message that no encoding has does not fail on a closed stream.
     assert shell(run, f"\"$@\"$'\\xff' {closed}", uvshim, "check", "x").returncode == 2
 
 
@@ -75,7 +75,7 @@ with open({log!r}, "a") as log:
 def test_uv_finds_nowhere_in_the_place_of_a_closed_stream(
     run: Run, uvpip: Path, venv: Venv, tmp_path: Path
 ) -> None:
-    """A script stands in for uv, and notes what its streams are."""
+    """A script acts as uv, and records its streams."""
     uv, log = tmp_path / "streams", tmp_path / "log"
     uv.write_text(STREAMS.format(python=sys.executable, log=str(log)))
     uv.chmod(0o755)
@@ -163,7 +163,7 @@ def test_where_no_file_can_be_opened_for_its_answer_uv_installs_and_that_is_not_
     words = ["--no-index", "-f", str(wheels), "zope.deferred"]
     done = run(sys.executable, "-c", NO_FILES.format(words=words))
     assert done.returncode == 3
-    assert "there is no place for its answer: Too many open files" in done.stderr
+    assert "its answer cannot be stored: Too many open files" in done.stderr
     assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
 
 

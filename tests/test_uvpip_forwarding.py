@@ -38,7 +38,7 @@ os.execv({uv!r}, [{uv!r}, *sys.argv[1:]])
 
 
 class Recorder:
-    """A program that stands in for uv: it notes how it was called, then becomes the real uv."""
+    """A program that acts as uv: it records its call, then becomes the real uv."""
 
     def __init__(self, directory: Path, uv: Path) -> None:
         self.path = directory / "recorder"
@@ -210,7 +210,7 @@ def test_uv_gets_the_environment_the_directory_and_the_streams_as_they_are(
         )
     (call,) = recorder.calls()
     seen = {bytes.fromhex(k): bytes.fromhex(v) for k, v in call["environment"].items()}
-    seen.pop(b"LC_CTYPE", None)  # Python's own, of the program that stands in
+    seen.pop(b"LC_CTYPE", None)  # Python's own, of the recording program
     given.pop(b"LC_CTYPE", None)
     assert seen == given
     assert call["directory"] == str(venv.path.parent)

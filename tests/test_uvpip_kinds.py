@@ -1,4 +1,4 @@
-"""What is installed, and how: every kind of source, of link, and of what stood there before."""
+"""Every kind of source and link, and of earlier installations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DOTTED = "zope.deferred-1.2.dist-info"
 NORMALIZED = "zope_deferred-1.2.dist-info"
 
-# A build backend that lies in the project itself and needs nothing: so an sdist can be built
+# A build backend in the project itself, without requirements: so an sdist can be built
 # without a package index. What it writes is what today's backends write: the normalized name.
 BACKEND = """\
 import shutil, sys
@@ -127,7 +127,7 @@ def test_from_every_source_it_gets_its_name_and_a_true_record(
 
 
 def files_in(cache: Path) -> dict[str, tuple[str, bytes]]:
-    """Return the files in uv's `cache`, apart from what it knows of interpreters."""
+    """Return the files in uv's `cache`, except data on interpreters."""
     return {
         path: (kind, content)
         for path, (kind, content) in tree(cache).items()
@@ -303,7 +303,7 @@ def test_a_record_that_names_another_directory_is_put_right(
 def test_what_a_failed_install_has_completed_is_put_right_all_the_same(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
-    """A script stands in for a uv that installs, and then fails."""
+    """A script acts as a uv that installs, and then fails."""
     failing = tmp_path / "uv-that-fails"
     failing.write_text(
         f'#!/bin/sh\n{uv} "$@" || exit 9\ncase "$*" in *dry-run*) ;; *) exit 7 ;; esac\n'

@@ -122,7 +122,7 @@ def test_nothing_fails_any_more_and_nothing_else_has_changed(
     assert done.returncode == 0, done.stderr
     assert f"Renormalized {pair.wrong} distributions in " in done.stderr
 
-    # One layer more, and everything that was there is there as it was.
+    # One more layer; everything else is unchanged.
     old, new = pair.manifest(TAG), pair.manifest("fixed")
     assert new["layers"][:-1] == old["layers"]
     assert new["layers"][-1]["mediaType"] == old["layers"][-1]["mediaType"]

@@ -1,4 +1,4 @@
-"""The recipes of the documentation: each runs as it stands, and its gate holds.
+"""The recipes of the documentation: each runs unchanged, and its check fails with plain uv.
 
 Each is run twice: as it is, and with plain uv in place of uvpip, where `uvshim check` must end it.
 """
@@ -263,7 +263,7 @@ def test_with_plain_uv_it_ends_at_the_gate(recipe: Recipe, project: Project) -> 
     assert "Traceback" not in done.stdout
 
 
-def test_the_hook_holds_up_a_commit_until_the_environment_is_mended(project: Project) -> None:
+def test_the_hook_holds_up_a_commit_until_the_environment_is_fixed(project: Project) -> None:
     shutil.copy(RECIPES / "pre-commit-config.yaml", project.directory / ".pre-commit-config.yaml")
     wanted = "--constraint constraints.txt --requirement requirements.txt"
     made = project.shell(f"git init --quiet; git add .; uv venv .venv; {PLAIN} {wanted}")

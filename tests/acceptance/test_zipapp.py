@@ -171,8 +171,8 @@ def test_it_installs_and_checks_and_mends_under_every_python(
 
     broken = make_venv("broken")
     assert run(uv, "pip", "install", "--python", broken.path, *wanted[2:]).returncode == 0
-    mended = run(python, "-I", uvshim, "fix", broken.path)
-    assert mended.returncode == 0, mended.stderr
+    fixed = run(python, "-I", uvshim, "fix", broken.path)
+    assert fixed.returncode == 0, fixed.stderr
     assert broken.requires("simple")
     assert record_faults(broken.site_packages / "zope.deferred-1.2.dist-info") == []
 

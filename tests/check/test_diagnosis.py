@@ -306,11 +306,11 @@ def test_a_script_is_listed_only_if_it_asks_pkg_resources(script: str, *, listed
 
 
 def test_with_the_right_name_nothing_is_unresolvable() -> None:
-    mended = {
+    fixed = {
         name.replace("oslo_service-", "oslo.service-"): text.replace("oslo_service-", "oslo.service-")  # type: ignore[arg-type]
         for name, text in INCIDENT.items()
     }  # fmt: skip
-    diagnosis = examine(mended)
+    diagnosis = examine(fixed)
     assert (diagnosis.findings, diagnosis.unresolvable, diagnosis.entry_points) == ((), (), ())
     assert diagnosis.affected
 

@@ -35,7 +35,7 @@ def test_what_was_done_is_said(run: Run, uvshim: Path, image: Path) -> None:
     assert lines[0].startswith("Renormalized 1 distribution in ")
     assert lines[1] == " ~ oslo.cache==1.0"
     digest = index(image)["new"]["digest"]
-    assert lines[2] == f"Wrote `oci:{image}:new` ({digest}): 1 layer more, 1 kB"
+    assert lines[2] == f"Wrote `oci:{image}:new` ({digest}): 1 layer added, 1 kB"
     assert lines[3:] == ["Existing signatures do not cover the new digest: sign the image again"]
     quiet = run(uvshim, "fix", "-q", f"oci:{image}:latest", "--output", f"oci:{image}:again")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
@@ -148,7 +148,7 @@ def test_all_images_of_a_layout_get_tags_like_their_own(
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
     "no output": (["oci:{}:latest"], "`--output` names the place for the fixed one"),
-    "an output that is not one": (
+    "an invalid output": (
         ["oci:{}:latest", "--output", "new"],
         "does not say what to write",
     ),
@@ -160,7 +160,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["oci:{}:latest", "--output", "docker-archive:new.tar:App:1"],
         "`App:1` is not a valid name for an image",
     ),
-    "a tag that is not one": (["oci:{}:latest", "--output", "oci:new:-"], "`-` is not a valid"),
+    "an invalid tag": (["oci:{}:latest", "--output", "oci:new:-"], "`-` is not a valid"),
     "several to one place": (
         ["oci:{}:latest", "oci:{}", "--output", "oci:new:1"],
         "Several images would be written to the same place",

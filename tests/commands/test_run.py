@@ -167,8 +167,8 @@ def with_pip(install_pip: Callable[[Path], None], installation: Path) -> Path:
     return installation
 
 
-# How a pip is told where to install, by words and by variables, and where that is.
-TOLD: list[tuple[list[str], dict[str, Any], str]] = [
+# Arguments and variables that choose where pip installs, and the place.
+PIP_CHOICES: list[tuple[list[str], dict[str, Any], str]] = [
     ([], {}, "python/lib/python3.*/site-packages"),
     (["--target", "t"], {}, "t"),
     (["--target=./t"], {}, "t"),
@@ -182,13 +182,13 @@ TOLD: list[tuple[list[str], dict[str, Any], str]] = [
     ([], {"PIP_CONFIG_FILE": "pip.conf"}, "t"),
 ]
 # The same is read from the words of `python -m pip`: from the right one on, by the right Python.
-TOLD_TO_PYTHON = [TOLD[0], TOLD[1], TOLD[9]]
+TOLD_TO_PYTHON = [PIP_CHOICES[0], PIP_CHOICES[1], PIP_CHOICES[9]]
 
 
 @pytest.mark.parametrize(
     ("how", "words", "more", "lands"),
     [
-        *(("pip", *each) for each in TOLD),
+        *(("pip", *each) for each in PIP_CHOICES),
         *(("python -m pip", *each) for each in TOLD_TO_PYTHON),
     ],
     ids=str,
@@ -370,7 +370,7 @@ def project(tmp_path: Path) -> Path:
     return directory
 
 
-# How uv is told which project's or script's environment it installs in.
+# Arguments and variables that choose the environment of a project or a script.
 SYNCS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "--project": (["sync", "--project", "../p"], {}),
     "--directory before it": (["--directory", "../p", "sync"], {}),
@@ -447,7 +447,7 @@ def test_run_installs_a_project_into_a_python_that_is_not_a_virtual_environment(
 def test_run_says_so_if_uv_does_not_say_where_it_installs(
     run: Run, uv: Path, uvshim: Path, project: Path, offline: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A script stands in for a uv that knows no dry run of `sync`, as before 0.5."""
+    """A script acts as a uv without `sync --dry-run`, as before 0.5."""
     old = tmp_path / "bin" / "uv"
     old.parent.mkdir()
     old.write_text(f'#!/bin/sh\ncase "$*" in sync*--dry-run*) exit 2 ;; esac\nexec {uv} "$@"\n')

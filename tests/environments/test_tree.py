@@ -67,7 +67,7 @@ def test_a_link_to_a_directory_that_is_a_link_is_followed_inside_the_root(image:
     assert DiskTree(str(image)).read("venv/file", 100) == b"the image's"
 
 
-def test_a_circle_of_links_leads_nowhere(image: Path) -> None:
+def test_a_loop_of_links_leads_nowhere(image: Path) -> None:
     (image / "a").symlink_to("b")
     (image / "b").symlink_to("/a")
     tree = DiskTree(str(image))

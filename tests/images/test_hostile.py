@@ -32,7 +32,7 @@ BASE: dict[str, Any] = {
 INFO = f"{SITE}/x_y-1.0.dist-info"
 
 # What each may take: address space, processor time, and memory. Of the latter 25 MB are Python's and
-# the modules'; what is harmful would take more than all of it if it were read as a whole.
+# the modules'; a hostile input would need more if it were read completely.
 _SPACE = 4 << 30
 _SECONDS = 20
 _MEMORY = 64 << 20
@@ -126,7 +126,7 @@ _EMPTY = header("d000/f0000000")
 
 MEGABYTE = bytes(1_000_000)
 
-# A layer on top of BASE, by what it is, and what is said of it; None: the right answer.
+# Layers on BASE by description, with the expected error; None: no error.
 LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
     "400 MB of zeros": (lambda: itertools.repeat(MEGABYTE, 400), None),
     "a file of 400 MB": (lambda: long("zeros", MEGABYTE, 400), None),
@@ -186,8 +186,8 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
         lambda: pax(record("size", b"-1000")) + entry("f", b""),
         "",
     ),
-    "a size that is not one": (lambda: pax(record("size", b"x")) + entry("f", b""), ""),
-    "a path that no file can have": (lambda: pax(record("path", b"a\0b")) + entry("f", b""), ""),
+    "an invalid size": (lambda: pax(record("size", b"x")) + entry("f", b""), ""),
+    "an invalid path": (lambda: pax(record("path", b"a\0b")) + entry("f", b""), ""),
     "a path of 5,000": (
         lambda: pax(record("path", b"a/" * 2500)) + entry("f", b""),
         "no file can have",
@@ -205,7 +205,7 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
         None,
     ),
     "the whiteout of the root": (lambda: tar({".wh..": "", "x/.wh...": ""}), None),
-    "circles of links": (
+    "loops of links": (
         lambda: tar(
             {f"{SITE}2": Link(f"{SITE}2"), "a": Link("b"), "b": Link("/a"), INFO: Link(INFO)}
         ),

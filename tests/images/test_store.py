@@ -84,8 +84,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return seen
 
 
-def told(image: Path, cache: Path | None = None) -> list[object]:
-    """Return what is said of `image`, without its name and digest."""
+def answer_about(image: Path, cache: Path | None = None) -> list[object]:
+    """Return the answer about `image`, without its name and digest."""
     (answer,) = uvshim.survey([image], cache=cache)
     assert answer.error is None
     return [(each.installation.facts, each.diagnosis) for each in answer.images[0].reports]
@@ -96,17 +96,17 @@ def test_images_on_one_base_are_told_apart_in_any_order(tmp_path: Path, read: li
     fresh = []
     for image in images:
         survey._store.cache_clear()
-        fresh.append(told(image))
+        fresh.append(answer_about(image))
     assert len({str(each) for each in fresh}) > 8  # they do differ
     survey._store.cache_clear()
     del read[:]
     for order in (range(len(images)), reversed(range(len(images)))):
         for number in order:
-            assert told(images[number]) == fresh[number], OWN[number]
+            assert answer_about(images[number]) == fresh[number], OWN[number]
     assert len(read) == 1 + len(OWN)
     for _ in range(2):
         survey._store.cache_clear()
-        assert [told(image, tmp_path / "cache") for image in images] == fresh
+        assert [answer_about(image, tmp_path / "cache") for image in images] == fresh
     assert len(read) == 2 * (1 + len(OWN))
 
 
@@ -116,9 +116,9 @@ def test_the_layers_that_the_next_image_needs_are_held_however_much_it_is(
     monkeypatch.setattr(store, "_HELD", 0)
     others = tar({"srv/linked/x": "", "usr/lib/x": ""})
     for number in range(3):
-        told(layout(tmp_path / str(number), [tar(BASE), tar({f"file{number}": ""})]))
-    told(layout(tmp_path / "other", [others]))
-    told(layout(tmp_path / "again", [tar(BASE), tar({"file": ""})]))
+        answer_about(layout(tmp_path / str(number), [tar(BASE), tar({f"file{number}": ""})]))
+    answer_about(layout(tmp_path / "other", [others]))
+    answer_about(layout(tmp_path / "again", [tar(BASE), tar({"file": ""})]))
     assert len(read) == 4 + 1 + 2
 
 
@@ -127,7 +127,7 @@ def test_layers_without_a_digest_are_not_taken_for_each_other(
 ) -> None:
     for number in range(2):
         (tmp_path / f"{number}.tar").write_bytes(tar({**BASE, "x": str(number)}))
-        told(tmp_path / f"{number}.tar")
+        answer_about(tmp_path / f"{number}.tar")
     assert len(read) == 2
 
 

@@ -291,7 +291,7 @@ def test_two_processes_do_not_read_one_layer_twice(
         base, more = image.layers
         shared = store.Cache(str(cache))
 
-        def meanwhile(layer: Any, *arguments: Any) -> Any:
+        def read_late(layer: Any, *arguments: Any) -> Any:
             found = original(layer, *arguments)
             if layer == more:  # the other one finishes
                 shared.save(original(base))
@@ -300,7 +300,7 @@ def test_two_processes_do_not_read_one_layer_twice(
 
         original, lock = changes.read, shared.locked(str(base.identity), wait=False)
         assert lock.__enter__()
-        monkeypatch.setattr(changes, "read", meanwhile)
+        monkeypatch.setattr(changes, "read", read_late)
         found = store.Store(str(cache))._changes(image.layers)
     assert [each.identity for each in found] == [base.identity, more.identity]
     assert read == [more.identity, base.identity]  # the second by the other one

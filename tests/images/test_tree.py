@@ -139,15 +139,15 @@ def test_links_stay_inside_of_the_image(tmp_path: Path, target: str) -> None:
     assert found.directories("a") == ()
 
 
-def test_a_circle_of_links_leads_nowhere(tmp_path: Path) -> None:
+def test_a_loop_of_links_leads_nowhere(tmp_path: Path) -> None:
     found = tree_of(tmp_path, tar({"a": Link("b"), "b": Link("/a"), "c": Link("c/c")}))
     assert not found.is_directory("a")
     assert found.read("c", 1) is None
     assert found.real("b/x") is None
 
 
-def test_an_entry_below_a_circle_of_links_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="circle"):
+def test_an_entry_below_a_loop_of_links_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="loop of links"):
         tree_of(tmp_path, tar([("a", Link("b")), ("b", Link("a")), ("a/x", "")]))
 
 
@@ -185,7 +185,7 @@ def test_metadata_behind_a_link_with_another_name_are_read(tmp_path: Path) -> No
 
 
 def test_a_hard_link_to_nothing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="hard link to nothing: `no`"):
+    with pytest.raises(ImageError, match="hard link to a missing file: `no`"):
         tree_of(tmp_path, tar({"a": Hard("no")}))
 
 

@@ -43,7 +43,7 @@ VERSIONS = st.from_regex(
             "1",
             "backports.entry_points_selectable-1",
         ),
-        # No dot: good as it stands, in whichever case and spelling.
+        # No dot: right in any case and spelling.
         ("Plain_Name-1.0", "plain-name", "1.0", "Plain_Name-1.0"),
         # The directory's own version is the wheel's; METADATA's may be spelt in another way.
         ("zope_event-5.0", "zope.event", "5.0.0", "zope.event-5.0"),

@@ -34,7 +34,7 @@ def distribution(
 
 
 def renamed(*paths: Path, dry_run: bool = False) -> Outcome:
-    """Rename the directories `paths`, and return the outcome but for the time it took."""
+    """Rename the directories `paths`, and return the outcome without the time."""
     return compared(rename([str(path) for path in paths], lambda _name: True, dry_run=dry_run))
 
 
@@ -219,7 +219,7 @@ def test_an_earlier_installation_of_the_same_version_makes_way(
     (old / "more").touch()
     new = distribution(tmp_path, "a_b-1.0", "a.b")
     os.utime(new / "RECORD", ns=(0, os.lstat(old / "RECORD").st_mtime_ns + 1))
-    if killed:  # when it was put aside
+    if killed:  # after step 1
         old.rename(f"{old}.uvshim")
     outcome = renamed(new)
     assert outcome.left_alone == []

@@ -111,7 +111,7 @@ class KilledError(BaseException):
 def test_killed_while_it_takes_the_old_directory_away_it_leaves_nothing_that_is_not_listed(
     old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `fix` comes to them: the new directory is put right first, and then the old one goes."""
+    """As in `fix`: it completes the new directory first, then removes the old one."""
     new = half_moved(old, tmp_path)
     building = replacement.read(str(new)).added({NEW}, NEW + plan.BUILDING)
     replacement.append(str(new), building)

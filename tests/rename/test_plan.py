@@ -85,7 +85,7 @@ def test_what_is_wrong_with_a_name_is_told_with_the_right_one(
     assert wanted.obstacle == ""
 
 
-def test_record_lists_both_names_meanwhile_and_the_right_one_in_the_end(tmp_path: Path) -> None:
+def test_record_lists_both_names_for_a_while_and_the_right_one_in_the_end(tmp_path: Path) -> None:
     wanted = planned(tmp_path, "a_b-1.0", A_B)
     assert listed(wanted) == [f"{OWN}/METADATA", f"{OWN}/RECORD", "module_of_a_b_1_0.py"]
     assert wanted.aliases == {OWN} | MEANWHILE

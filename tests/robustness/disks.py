@@ -18,7 +18,7 @@ class Place(Protocol):
     """Where environments lie that are equal to one that was prepared."""
 
     def fresh(self) -> Venv:
-        """Return the environment as it was prepared, and forget what became of it before."""
+        """Return a new copy of the prepared environment."""
 
     def copy(self) -> Venv:
         """Return a copy of the environment as it is now, and forget the copy before."""
@@ -42,7 +42,7 @@ class Plain:
 
 
 class Overlay:
-    """An overlay file system with what was prepared in its lower layer; all of it in memory."""
+    """An overlay file system in memory, with the prepared environment in its lower layer."""
 
     def __init__(self, prepared: Path, directory: Path) -> None:
         self._memory = directory / "memory"

@@ -60,7 +60,7 @@ def killed_before(point: Call, run: Runs, tools: Tools, directory: Path, venv: V
 def all_is_well(
     place: Place, tools: Tools, venv: Venv, empty: set[str], installations: int = 1
 ) -> None:
-    """Assert that the distributions are found, can be uninstalled, and can be put right.
+    """Assert that the distributions are found, can be uninstalled, and can be fixed.
 
     `installations` says how often one of them was installed: pip uninstalls one at a time.
     """
@@ -84,7 +84,7 @@ def all_is_well(
                 assert "RECORD" in done.stderr
                 done = uninstall(copy, NAMES)
         if done.returncode != 0:
-            # For the last two calls the old directory has no RECORD any more: refused.
+            # For the last two calls the old directory has no RECORD: uv refuses.
             assert ["METADATA"] in held.values() or emptied, done.stderr
             assert "RECORD" in done.stderr
             there = [name for name in NAMES if (copy.site_packages / module(name)).exists()]
@@ -99,7 +99,7 @@ def all_is_well(
 
 
 def are_found(tools: Tools, venv: Venv) -> None:
-    """Assert that importlib.metadata finds the distributions, as far as is promised."""
+    """Assert that importlib.metadata finds the distributions, as promised."""
     tools.finds(
         venv,
         NAMES,

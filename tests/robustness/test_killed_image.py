@@ -48,7 +48,7 @@ def prepared(directory: Path) -> Path:
 
 
 def is_well(here: Path) -> None:
-    """Assert that all that is there can be read, and what was there before is as it was."""
+    """Assert that everything can be read, and that old files are unchanged."""
     for path in here.iterdir():
         if path.is_dir() and (path / "index.json").exists():
             for blob in path.glob("blobs/sha256/*"):

@@ -1,4 +1,4 @@
-"""uv's lock on the environment: held while a name is put right, never while uv is at work."""
+"""uv's lock on the environment: held during a rename, never while uv runs."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Started:
             time.sleep(0.01)
 
     def has_open(self, path: Path) -> bool:
-        """Say whether it has that file open."""
+        """Return True if it has that file open."""
         with contextlib.suppress(OSError):  # closed while we look
             for each in Path(f"/proc/{self.process.pid}/fd").iterdir():
                 if each.readlink() == path:
@@ -151,7 +151,7 @@ def waiting(
 def test_a_lock_held_elsewhere_is_waited_for_and_that_is_said(
     waiting: tuple[Started, Held, Venv],
 ) -> None:
-    started, held, venv = waiting  # after which time it is said: see tests/uv/test_lock.py
+    started, held, venv = waiting  # after how much time: see tests/uv/test_lock.py
     started.waits_for(f"{SAID}{venv.path}/.lock`\n")
     assert venv.dist_infos() == sorted(NORMALIZED)
     assert started.process.poll() is None

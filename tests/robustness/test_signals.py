@@ -56,7 +56,7 @@ def still_running(mark: str) -> list[str]:
 
 
 def listens(started: subprocess.Popen[bytes]) -> bool:
-    """Say whether the process holds signals back; until then, an interrupt is Python's own matter.
+    """Return True if the process blocks signals; until then, Python handles an interrupt.
 
     That is while the interpreter itself starts, when nothing has been begun.
     """

@@ -1,4 +1,4 @@
-"""uv's lock: held, waited for, given up; and done without where there is none to be had."""
+"""uv's lock: held, waited for, interrupted, and missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_free(path: Path) -> bool:
-    """Say whether somebody else could have the lock now."""
+    """Return True if another process could lock it now."""
     file = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -159,7 +159,7 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
     for each in reported:
         say(each, messages, dry_run=dry_run, among_others=len(reported) > 1)
     for one in done.absent:
-        messages.warning(f"{printable(one)} was left out: its files are not there")
+        messages.warning(f"{printable(one)} was skipped: its files are missing")
     place = f" `{printable(done.output)}`" if done.output else ""
     for image, digest in zip(done.images, done.digests, strict=True):
         called = done.name if len(done.images) == 1 else image.entry.reference
@@ -174,7 +174,7 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
         new = [each.layer for each in image.platforms if each.layer]
         verb = "Would write" if dry_run else "Wrote"
         size = _amount(sum(layer.size or 0 for layer in new))
-        messages.note(f"{verb}{place} ({digest}): {counted(len(new), 'layer')} more, {size}")
+        messages.note(f"{verb}{place} ({digest}): {counted(len(new), 'layer')} added, {size}")
         if image.dropped:
             messages.note(f"Dropped {counted(image.dropped, 'attestation')} of the old digest")
         messages.note("Existing signatures do not cover the new digest: sign the image again")

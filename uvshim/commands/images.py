@@ -136,7 +136,7 @@ def end(found: Iterable[Surveyed], messages: Messages) -> int:
     for answer in found:
         for one in answer.absent:
             name = f"`{printable(one.reference)}` for {one.platform or one.digest}"
-            messages.note(f"{name} was not examined: its files are not there")
+            messages.note(f"{name} was not examined: its files are missing")
     failed = [answer.error for answer in found if answer.error is not None]
     for error in failed:
         messages.error(error)

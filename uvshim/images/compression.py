@@ -71,7 +71,7 @@ def compressed(content: bytes, media_type: str) -> bytes:
         return cast("bytes", _zstd("its layers are compressed with zstd").compress(content))
     if media_type.endswith(".tar"):
         return content
-    message = f"its layers are of a kind that cannot be written: {media_type}"
+    message = f"uvshim cannot write layers of this kind: {media_type}"
     raise ImageError(message)
 
 

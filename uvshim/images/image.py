@@ -98,7 +98,7 @@ class Descriptor(NamedTuple):
         if not isinstance(name, str) or not name:
             return None
         if not name.isprintable():
-            message = f"the index has an impossible name: {shown(name)}"
+            message = f"the index has an invalid name: {shown(name)}"
             raise ImageError(message)
         return name
 

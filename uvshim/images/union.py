@@ -113,7 +113,7 @@ class _Application:
         elif entry.kind == HARD_LINK:
             target = self._linked(entry.target)
             if target is None:
-                message = f"{self._name} has a hard link to nothing: {shown(entry.target)}"
+                message = f"{self._name} has a hard link to a missing file: {shown(entry.target)}"
                 raise ImageError(message)
             directory.children[name] = target
         else:
@@ -161,7 +161,7 @@ class _Application:
         try:
             found = follow(path, self.root, step, self._steps.of)
         except LinksError:
-            message = f"{self._name} has something below a circle of links: {shown(path)}"
+            message = f"{self._name} has a path through a loop of links: {shown(path)}"
             raise ImageError(message) from None
         return found and (found[0], tuple(found[1]))
 

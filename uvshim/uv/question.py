@@ -211,7 +211,7 @@ def _variables(uv: str) -> dict[str, str]:
 def _no_place(error: OSError) -> str:
     """Return why uv could not run, as a clause."""
     where = f" (`{error.filename}`)" if error.filename else ""
-    return f"there is no place for its answer: {error.strerror}{where}"
+    return f"its answer cannot be stored: {error.strerror}{where}"
 
 
 def check_version(version: tuple[int, ...], uv: str) -> None:

@@ -337,7 +337,7 @@ def test_a_layer_that_the_config_does_not_name_is_an_error(tmp_path: Path, targe
     config = making.described(CONFIG, {"rootfs": rootfs})
     layers = [making.described(f"{OCI}.layer.v1.tar+gzip", gzipped(WRONG))]
     making.add(making.described(MANIFEST, {"config": config, "layers": layers}), "x")
-    with pytest.raises(ImageError, match=r"\(`diff_ids`\) is not what the layer is"):
+    with pytest.raises(ImageError, match=r"\(`diff_ids`\) is not the digest of the layer"):
         fix(f"oci:{making.path}:x", target.format(tmp_path))
     assert os.listdir(tmp_path) == ["from"]
 

@@ -191,7 +191,7 @@ def test_of_a_partial_archive_what_is_there_is_examined(
     assert done.returncode == 1
     assert f"oci-archive:{path}:1.0 /opt/app: broken" in done.stdout
     assert [line.split("` for ")[1] for line in done.stderr.splitlines()] == [
-        f"linux/{each} was not examined: its files are not there" for each in ("arm64", "s390x")
+        f"linux/{each} was not examined: its files are missing" for each in ("arm64", "s390x")
     ]
     listed = json.loads(run(uvshim, "check", "--format", "json", path).stdout)["images"]
     assert [(each["platform"], each["absent"]) for each in listed] == [
@@ -211,7 +211,7 @@ def test_of_a_partial_archive_what_is_there_is_examined(
     fixed = run(uvshim, "fix", path, "--output", f"oci:{tmp_path}/new:1")
     assert fixed.returncode == 0, fixed.stderr
     assert "linux/arm64 (sha256:" in fixed.stderr
-    assert "was left out: its files are not there" in fixed.stderr
+    assert "was skipped: its files are missing" in fixed.stderr
     assert run(uvshim, "check", f"oci:{tmp_path}/new:1").stderr == ""
 
 
@@ -279,7 +279,7 @@ def test_a_name_that_cannot_be_printed_is_an_error(run: Run, uvshim: Path, tmp_p
     for words in (("check",), ("check", "--format", "html"), ("fix", "--dry-run")):
         done = run(uvshim, *words, making.path)
         assert done.returncode == 2
-        assert "the index has an impossible name: '\\ud800'" in done.stderr
+        assert "the index has an invalid name: '\\ud800'" in done.stderr
 
 
 def test_a_colon_may_be_in_the_path_of_a_directory_of_skopeo(tmp_path: Path) -> None:

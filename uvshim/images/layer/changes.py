@@ -239,6 +239,6 @@ def _checked(name: str) -> str:
 
 def _short(path: str) -> str:
     if len(path) > _LONGEST_PATH or "\0" in path:
-        message = f"there is a path in it that no file can have: {shown(path)}"
+        message = f"it has an invalid path: {shown(path)}"
         raise ImageError(message)
     return path

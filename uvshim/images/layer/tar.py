@@ -248,7 +248,7 @@ class _Forward:
             pass
         found = f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}"
         if found != self._digest:
-            message = f"{self._digest} (`diff_ids`) is not what the layer is: that is {found}"
+            message = f"{self._digest} (`diff_ids`) is not the digest of the layer: that is {found}"
             raise ImageError(message)
 
     def _next_piece(self) -> bool:
