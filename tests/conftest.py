@@ -77,7 +77,7 @@ def only_uv(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-# What macOS has not got of what is called on Linux; Python executes this when it starts.
+# Removes the functions that macOS lacks; Python executes this when it starts.
 LIKE_MACOS = """
 import os, signal
 from importlib import import_module
@@ -261,7 +261,7 @@ def interpreters() -> list[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how much the tests of robustness have tried, and what could not be tried here."""
+    """Print how much the tests of robustness have tried, and what they could not try here."""
     tried: dict[str, int] = {}
     missing = set()
     for report in itertools.chain.from_iterable(terminalreporter.stats.values()):

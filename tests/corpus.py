@@ -46,7 +46,7 @@ for line in sys.stdin:
 
 
 class RealPkgResources:
-    """A pkg_resources in a Python of its own, asked over and over."""
+    """A pkg_resources in a separate Python, which answers many questions."""
 
     def __init__(self, python: str | Path = sys.executable, prelude: str = "") -> None:
         command = [str(python), "-I", "-W", "ignore", "-c", SERVICE.format(prelude=prelude)]
@@ -132,7 +132,7 @@ def _plain(path: str) -> str:
 
 
 class ZipTree:
-    """The tree that a zip file holds, read as it is asked for."""
+    """The tree of a zip file, read on demand."""
 
     def __init__(self, path: Path) -> None:
         self._root = zipfile.Path(path)

@@ -1,4 +1,4 @@
-"""A virtual environment that a test made, and what can be asked of it from outside."""
+"""A test's virtual environment, and questions to it from outside."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def tree(directory: Path) -> dict[str, tuple[str, bytes]]:
 
 
 def record_faults(dist_info: Path) -> list[str]:
-    """Return what is wrong with the RECORD of `dist_info`: nothing, if it is as it must be.
+    """Return the faults of the RECORD of `dist_info`.
 
     Every file it lists exists with the hash and size it says, once; every file in the dist-info
     directory is listed.

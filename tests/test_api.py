@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.places import Venv
 
 
-def test_renormalize_puts_right_what_is_new_since_a_snapshot(
+def test_renormalize_renames_what_is_new_since_a_snapshot(
     run: Run, uv: Path, venv: Venv, wheels: Path
 ) -> None:
     install = (uv, "pip", "install", "--no-index", "--find-links", wheels)
@@ -31,7 +31,7 @@ def test_renormalize_puts_right_what_is_new_since_a_snapshot(
     assert "xstatic_jquery_tablesorter-2.14.5.3.dist-info" in venv.dist_infos()
 
 
-def test_renormalize_without_a_snapshot_puts_right_all_of_a_directory(
+def test_renormalize_without_a_snapshot_renames_all_of_a_directory(
     run: Run, uv: Path, venv: Venv, wheels: Path
 ) -> None:
     wanted = ("--no-index", "--find-links", wheels, "simple", "plain_name")

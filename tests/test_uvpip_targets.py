@@ -1,4 +1,4 @@
-"""Where uv writes: whatever chooses the environment, `uvpip` finds what was installed there."""
+"""`uvpip` finds what uv has installed, however the environment was chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as they lie, in every form and from a registry: the same answer as of the unpacked root."""
+"""Images in every form and from a registry give the same answer as the unpacked root."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def test_in_the_image_of_the_recipe_everything_is_found(with_uvpip: Image) -> No
     assert done.stdout == "oslo.cache 3.10.2\n", done.stderr
 
 
-def test_with_plain_uv_the_gate_ends_the_build_and_says_why(builder: Builder) -> None:
+def test_with_plain_uv_the_check_stops_the_build_and_says_why(builder: Builder) -> None:
     done = builder.build(WITH_PLAIN_UV, "localhost/gated")
     assert done.returncode != 0
     said = done.stdout + done.stderr
@@ -242,7 +242,7 @@ def test_with_plain_uv_the_gate_ends_the_build_and_says_why(builder: Builder) ->
     assert builder.buildah("inspect", "--type", "image", "localhost/gated").returncode != 0
 
 
-def test_with_plain_uv_and_no_gate_the_image_is_broken(plain: Image) -> None:
+def test_with_plain_uv_and_no_check_the_image_is_broken(plain: Image) -> None:
     done = plain.ask()
     assert done.returncode != 0
     assert "DistributionNotFound: The 'oslo.cache' distribution was not found" in done.stderr
@@ -258,7 +258,7 @@ def test_the_image_is_as_large_as_with_plain_uv_and_holds_nothing_of_uvshim(
     assert with_uvpip.size() == plain.size()
 
 
-def test_an_image_that_was_built_already_is_diagnosed_and_mended_from_outside(
+def test_an_image_that_was_built_already_is_diagnosed_and_fixed_from_outside(
     builder: Builder, plain: Image, uvshim: Path
 ) -> None:
     image = builder.open("localhost/plain")
@@ -273,7 +273,7 @@ def test_an_image_that_was_built_already_is_diagnosed_and_mended_from_outside(
     assert image.ask().stdout == "oslo.cache 3.10.2\n"
 
 
-def test_an_image_that_cannot_be_built_again_is_mended_by_a_dockerfile_alone(
+def test_an_image_that_cannot_be_rebuilt_is_fixed_by_a_dockerfile_alone(
     builder: Builder, plain: Image
 ) -> None:
     done = builder.build(FIX, "localhost/fixed")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
 
 
-def test_run_cares_for_an_environment_that_the_command_creates(
+def test_run_renames_in_an_environment_that_the_command_creates(
     run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path, offline: dict[str, Any]
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(
@@ -38,7 +38,7 @@ def test_run_cares_for_an_environment_that_the_command_creates(
     assert "Renormalized" not in again.stderr
 
 
-def test_run_cares_for_the_environment_of_a_pip_whatever_uv_would_use(
+def test_run_renames_in_the_environment_of_a_pip_whatever_uv_would_use(
     run: Run,
     uvshim: Path,
     make_venv: MakeVenv,
@@ -54,7 +54,7 @@ def test_run_cares_for_the_environment_of_a_pip_whatever_uv_would_use(
     assert "zope.deferred-1.2.dist-info" in other.dist_infos()
 
 
-def test_run_cares_for_the_environment_that_is_named_and_for_no_other(
+def test_run_renames_in_the_environment_that_is_named_and_for_no_other(
     run: Run, uv: Path, uvshim: Path, make_venv: MakeVenv, wheels: Path
 ) -> None:
     named, other = make_venv("named"), make_venv("other")
@@ -67,7 +67,7 @@ def test_run_cares_for_the_environment_that_is_named_and_for_no_other(
     assert other.dist_infos()[-1] == "zope_deferred-1.2.dist-info"
 
 
-def test_run_touches_nothing_that_stood_there_before(run: Run, uvshim: Path, broken: Venv) -> None:
+def test_run_touches_no_older_directory(run: Run, uvshim: Path, broken: Venv) -> None:
     before = tree(broken.path)
     assert run(uvshim, "run", "--", "true").returncode == 0
     assert tree(broken.path) == before
@@ -136,7 +136,7 @@ LIBFAKETIME = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
 @pytest.mark.skipif(not LIBFAKETIME, reason="NOT TRIED: libfaketime is not installed")
-def test_run_cares_for_what_is_created_where_the_clock_of_the_disk_is_late(
+def test_run_renames_what_is_created_on_a_disk_with_a_late_clock(
     run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path, offline: dict[str, Any]
 ) -> None:
     make = f"{uv} venv -q -p {sys.executable} && {uv} pip install -q zope.deferred"
@@ -150,9 +150,7 @@ def test_run_cares_for_what_is_created_where_the_clock_of_the_disk_is_late(
     assert Venv(tmp_path / ".venv").dist_infos()[-1] == "zope.deferred-1.2.dist-info"
 
 
-def test_run_takes_what_pip_has_put_aside_for_no_distribution(
-    run: Run, uvshim: Path, venv: Venv
-) -> None:
+def test_run_ignores_directories_that_pip_is_removing(run: Run, uvshim: Path, venv: Venv) -> None:
     stash = venv.site_packages / "~cme.one-1.0.dist-info"
     done = run(uvshim, "run", "--env", venv.path, "--", "mkdir", stash)
     assert (done.returncode, done.stderr) == (0, "")
@@ -193,7 +191,7 @@ TOLD_TO_PYTHON = [PIP_CHOICES[0], PIP_CHOICES[1], PIP_CHOICES[9]]
     ],
     ids=str,
 )
-def test_run_cares_for_what_a_pip_installs_wherever_it_is_told_to(
+def test_run_renames_what_pip_installs_in_any_place(
     how: str,
     words: list[str],
     more: dict[str, Any],
@@ -294,7 +292,7 @@ def test_run_asks_a_pip_that_is_a_script_of_a_shell(
     assert found.is_relative_to(tmp_path / "t" if target else where)
 
 
-def test_run_tells_two_pythons_of_one_prefix_apart(
+def test_run_distinguishes_two_pythons_of_one_prefix(
     run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
 ) -> None:
     others = [each for each in interpreters() if each.name != f"python3.{sys.version_info.minor}"]
@@ -316,7 +314,7 @@ def test_run_tells_two_pythons_of_one_prefix_apart(
     assert found.name == "zope.deferred-1.2.dist-info"
 
 
-def test_run_cares_for_the_tools_that_uv_installs(
+def test_run_renames_in_the_tools_that_uv_installs(
     run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path, offline: dict[str, Any]
 ) -> None:
     build_wheel(wheels, "tool", entry_points="[console_scripts]\ntool = tool:main\n")
@@ -466,7 +464,7 @@ def test_run_says_so_if_uv_does_not_say_where_it_installs(
     assert "does not say" not in done.stderr
 
 
-# Commands that install nothing, and what they end with.
+# Commands that install nothing, and their exit codes.
 HARMLESS = [
     "uv --version",
     "uv",
@@ -535,7 +533,7 @@ def test_run_says_nothing_of_a_pip_that_installs_nothing(
 def test_a_uv_that_cannot_be_asked_stops_no_command(
     script: str | None, run: Run, uvshim: Path, tmp_path: Path
 ) -> None:
-    """A script stands for a uv that fails, one that is too old, and a file that is no program."""
+    """A uv that fails, a uv that is too old, and a file that is not a program."""
     uv = tmp_path / "uv"
     uv.write_text(f"#!/bin/sh\n{script}\n" if script else "\x7fELF")
     uv.chmod(0o755)

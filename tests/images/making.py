@@ -1,4 +1,4 @@
-"""Small images, made by the tests themselves with tarfile, in every format that is read."""
+"""Small images in every format, made with tarfile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that somebody made to do harm: a clear error or the right answer, in bounds."""
+"""Hostile images: a clear error or the right answer, with bounded resources."""
 
 from __future__ import annotations
 
@@ -222,8 +222,8 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
 }
 
 
-# Runs a command in bounds, and tells what it took at most: a process has to its account what the
-# one that started it holds, and that is little here.
+# Runs a command with limits, and prints its peak memory. A process starts with the peak of the
+# one that started it, which is small here.
 BOUNDED = """
 import os, resource, sys
 for kind, limit in ((resource.RLIMIT_AS, {space}), (resource.RLIMIT_CPU, {seconds})):
@@ -239,7 +239,7 @@ sys.exit(os.waitstatus_to_exitcode(status) & 255)
 def check(
     uvshim: Path, image: Path | str, tmp_path: Path, *more: str, memory: int = _MEMORY
 ) -> subprocess.CompletedProcess[str]:
-    """Run `uvshim check` in bounds, and make sure that it stays in them and ends as it should."""
+    """Run `uvshim check` with limits, and check them and its result."""
     bounded = BOUNDED.format(space=_SPACE, seconds=_SECONDS)
     peak = tmp_path / "peak"
     done = subprocess.run(
@@ -313,7 +313,7 @@ def test_an_image_of_many_layers_is_answered(uvshim: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("number", range(40))
 def test_an_image_with_flipped_bits_is_an_error_or_answered(number: int, tmp_path: Path) -> None:
-    """Damage that the digests do not show, because they were taken afterwards."""
+    """Damage that digests do not show, because they were computed afterwards."""
     import uvshim
 
     chance = random.Random(number)

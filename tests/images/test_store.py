@@ -1,4 +1,4 @@
-"""What is read of one layer serves every image that has it, and no other."""
+"""The contents of a layer are cached for every image that has it, and for no other."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _a_process_that_knows_nothing() -> Iterator[None]:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Grows by each layer that is really read."""
+    """A list of the layers that were really read."""
     seen: list[object] = []
     original = changes.read
 
@@ -91,7 +91,9 @@ def answer_about(image: Path, cache: Path | None = None) -> list[object]:
     return [(each.installation.facts, each.diagnosis) for each in answer.images[0].reports]
 
 
-def test_images_on_one_base_are_told_apart_in_any_order(tmp_path: Path, read: list[object]) -> None:
+def test_images_on_one_base_are_distinguished_in_any_order(
+    tmp_path: Path, read: list[object]
+) -> None:
     images = [layout(tmp_path / str(n), [tar(BASE), tar(own)]) for n, own in enumerate(OWN)]
     fresh = []
     for image in images:
@@ -122,9 +124,7 @@ def test_the_layers_that_the_next_image_needs_are_held_however_much_it_is(
     assert len(read) == 4 + 1 + 2
 
 
-def test_layers_without_a_digest_are_not_taken_for_each_other(
-    tmp_path: Path, read: list[object]
-) -> None:
+def test_layers_without_a_digest_are_not_mixed_up(tmp_path: Path, read: list[object]) -> None:
     for number in range(2):
         (tmp_path / f"{number}.tar").write_bytes(tar({**BASE, "x": str(number)}))
         answer_about(tmp_path / f"{number}.tar")

@@ -1,4 +1,4 @@
-"""Where the environment of a test lies: on the disk, in a layer of an overlay, on a small tmpfs."""
+"""Places for a test's environment: the disk, a layer of an overlay, a small tmpfs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Place(Protocol):
-    """Where environments lie that are equal to one that was prepared."""
+    """A place for copies of a prepared environment."""
 
     def fresh(self) -> Venv:
         """Return a new copy of the prepared environment."""

@@ -1,4 +1,4 @@
-"""Trees that are broken or made to do harm: nothing outside of what is concerned is touched."""
+"""Broken and hostile trees: nothing outside of the directory is touched."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def printable(text: str) -> bool:
 def is_survived(
     tools: Tools, venv: Venv, outside: Path, besides: tuple[str, ...] = ("a_b-", "a.b-", "A.B-")
 ) -> str:
-    """Assert that all commands leave alone what they should; return what `fix` said."""
+    """Assert that no command touches foreign files; return the output of `fix`."""
     directories = ("zope", "XStatic", "xstatic")  # these are renamed, as they should be
     before = state(venv.path, (*besides, *directories)), state(outside, ())
     whole = state(venv.path, ()), state(outside, ())
@@ -404,10 +404,10 @@ def test_hostile_directories_do_no_harm(
     tried("hostile inputs", 1)
 
 
-def test_an_empty_directory_where_the_new_name_goes_is_in_nobodys_way(
+def test_an_empty_directory_with_the_new_name_is_replaced(
     hostile: Venv, outside: Path, tools: Tools, tried: Callable[[str, int], None]
 ) -> None:
-    """uv leaves one behind in a target that was named by ``./``; nothing is lost with it."""
+    """uv leaves one in a target whose path has ``./``."""
     a_directory_with(hostile.site_packages)
     (hostile.site_packages / "a.b-1.0.dist-info").mkdir()
     count = len(list(hostile.site_packages.iterdir()))

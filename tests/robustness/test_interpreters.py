@@ -30,7 +30,7 @@ def minor(interpreter: Path) -> int:
 
 
 @pytest.mark.parametrize("interpreter", INTERPRETERS, ids=lambda path: str(path.name))
-def test_names_are_put_right_in_an_environment_of_any_python(
+def test_names_are_fixed_in_an_environment_of_any_python(
     interpreter: Path,
     make_venv: MakeVenv,
     tools: Tools,

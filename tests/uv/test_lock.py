@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / ".lock"
 
 
-def test_the_lock_is_held_inside_and_given_back_after_an_error(path: Path) -> None:
+def test_the_lock_is_held_inside_and_released_after_an_error(path: Path) -> None:
     def work() -> None:
         with uv_lock(str(path)):
             assert not is_free(path)
@@ -51,7 +51,7 @@ def test_a_lock_that_is_free_is_not_waited_for(path: Path) -> None:
 
 
 class Time:
-    """A clock that goes only while somebody sleeps, and the other uv that ends at `end`."""
+    """A clock that runs only during `sleep`, and another uv that ends at `end`."""
 
     def __init__(self, path: Path, end: float) -> None:
         self.now = 0.0
@@ -70,9 +70,7 @@ class Time:
 
 
 @pytest.mark.parametrize("end", [0.5, 0.9, 1.1, 300])
-def test_a_lock_held_elsewhere_is_waited_for_and_after_a_second_that_is_said_once(
-    path: Path, end: float
-) -> None:
+def test_the_wait_for_a_lock_is_reported_once_after_a_second(path: Path, end: float) -> None:
     time = Time(path, end)
     said: list[tuple[str, bool]] = []
 
@@ -111,7 +109,7 @@ def test_where_there_is_no_lock_file_nothing_is_held_and_none_made(
         assert os.listdir(tmp_path) == []
 
 
-def test_a_file_system_that_knows_no_locks_is_gone_on_without(
+def test_a_file_system_without_locks_is_used_without(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_file: int, _operation: int) -> None:

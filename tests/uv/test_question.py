@@ -1,4 +1,4 @@
-"""How uv says where it installs, and which uv is asked."""
+"""The question to uv where it installs, and which uv is asked."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_uv_that_says_only_afterwards_where_it_installs_is_enough(
     assert run(uv, "pip", "install", *offline, "XStatic-JQuery.TableSorter").returncode == 0
     installed = next(venv.site_packages.glob("xstatic*")).stat().st_ctime_ns
     while snapshot._time_of_disk(str(venv.site_packages), None) <= installed:
-        """So young that it could be new: a file system tells no finer time."""
+        """A directory as old as the resolution of the file system's times."""
     asked = tmp_path / "asked"
     answer = f'if [ -e "{asked}" ]; then exec {uv} "$@"; fi; touch "{asked}"; exit 1'
     program.write_text(SILENT_UV.format(answer=answer, uv=uv))
@@ -125,7 +125,7 @@ def test_the_question_leaves_nothing_behind(
     assert set(found_below(tmp_path, "*")) - set(before) <= {"tmp", ".venv/.lock"}
 
 
-def test_where_the_kernel_has_no_nameless_files_in_memory_uv_is_asked_all_the_same(
+def test_where_the_kernel_has_no_nameless_files_in_memory_uv_is_asked_nevertheless(
     run: Run, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
     if shutil.which("strace") is None:
@@ -155,7 +155,7 @@ sys.exit(main())
     [("no memory", ""), ("memory", '[tool.uv.pip]\nextra = ["more"]\n')],
     ids=["for any answer", "for a project"],
 )
-def test_where_there_is_no_place_for_the_question_uv_installs_and_that_is_said(
+def test_where_there_is_no_place_for_the_question_uv_installs_and_that_is_reported(
     memory: str, configuration: str, run: Run, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(

@@ -77,11 +77,11 @@ class Waiting:
         self.path.chmod(0o755)
 
     def has_begun(self) -> None:
-        """Return when it waits."""
+        """Wait until it waits for signals."""
         self._has_said("waits")
 
     def has_been_woken(self) -> None:
-        """Return when the first signal has reached it."""
+        """Wait until the first signal has reached it."""
         self._has_said("wakes")
 
     def received(self) -> list[int]:
@@ -200,7 +200,7 @@ def signals(status: str) -> tuple[set[int], set[int]]:
 
 @pytest.mark.parametrize("ignored", [[], ["HUP"], ["PIPE"], ["INT", "TERM"]], ids=str)
 @pytest.mark.parametrize("words", [["x"], ["list"]], ids=str)
-def test_uv_finds_every_signal_as_it_was_before_python(
+def test_uv_starts_with_the_original_signal_handling(
     words: list[str], ignored: list[str], run: Run, uvpip: Path, venv: Venv, tmp_path: Path
 ) -> None:
     """A script acts as uv, and prints which signals are blocked and ignored."""
@@ -214,7 +214,7 @@ def test_uv_finds_every_signal_as_it_was_before_python(
     assert signals(seen) == signals(plain)
 
 
-def test_where_the_end_of_children_is_ignored_uvpip_works_all_the_same(
+def test_where_the_end_of_children_is_ignored_uvpip_works_nevertheless(
     run: Run, uvpip: Path, venv: Venv, tmp_path: Path
 ) -> None:
     """`true` acts as a uv that has ended before uvpip waits for it."""
@@ -287,7 +287,7 @@ def test_a_signal_while_uv_is_asked_ends_the_command_and_nothing_is_begun(
     assert misnamed.exists()
 
 
-# Runs uvpip, and looks around for as long as it takes until a key has been pressed.
+# Runs uvpip, and waits until a key was pressed.
 SLOW_LOOK = """
 import signal, sys, time
 from uvshim import uvpip

@@ -235,7 +235,7 @@ def test_a_manifest_of_docker_gets_no_annotations(making: Making) -> None:
 
 
 def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that what is fixed and what is written are about the same images."""
+    """The fixed and the written images are the same."""
     making.add(image(making, WRONG), "old")
     reads = []
     original = layout.index_of

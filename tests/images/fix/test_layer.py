@@ -280,7 +280,7 @@ def test_all_directories_are_bounded_in_sum(
     ]
 
 
-def test_a_hard_link_becomes_a_file_wherever_its_content_lies(tmp_path: Path) -> None:
+def test_a_hard_link_becomes_a_file_wherever_its_content_is(tmp_path: Path) -> None:
     content = CACHE[f"{OLD}/METADATA"]
     cache = {"root/.cache/uv/blob": content, "root/.cache/licence": "L" * 3_000_000}
     linked = {

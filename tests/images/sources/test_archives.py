@@ -147,7 +147,7 @@ def test_other_archives_are_refused_with_what_would_work(
         assert said in done.stderr
 
 
-def test_of_two_names_of_one_image_that_which_was_asked_for_is_told(
+def test_of_two_names_of_one_image_the_requested_one_is_reported(
     run: Run, uvshim: Path, tmp_path: Path
 ) -> None:
     saved = docker_archive(tmp_path / "x.tar", [BROKEN], ["app:1", "app:2"])
@@ -255,7 +255,7 @@ DIFF_IDS = [[1, 2], ["md9:00"], ["zz"], ["shake_128:00"], [], None, {}, "sha256:
 
 @pytest.mark.parametrize("diff_ids", DIFF_IDS)
 @pytest.mark.parametrize("form", ["layout", "archive"])
-def test_diff_ids_that_are_none_are_an_error(
+def test_invalid_diff_ids_are_an_error(
     run: Run, uvshim: Path, tmp_path: Path, diff_ids: object, form: str
 ) -> None:
     path = tmp_path / "x"
