@@ -156,7 +156,7 @@ def test_a_subcommand_after_an_option_of_install_is_refused_with_the_right_order
     done = run(uvpip, *offline, subcommand, "zope deferred", UVSHIM_UV=str(recorder.path))
     assert done.returncode == 2
     right = f"--no-index -f {wheels} 'zope deferred'"
-    assert f"Write it first: `uvpip {subcommand} {right}`." in done.stderr
+    assert f"Write `{subcommand}` before the options: `uvpip {subcommand} {right}`." in done.stderr
     assert f"`uvpip install {right} {subcommand}`" in done.stderr
     assert recorder.calls() == []
     assert tree(venv.path) == before

@@ -24,9 +24,8 @@ _ENVIRONMENTS = (
     "a file system, such as a mounted image. Without it: the environment that `uv pip` would use."
 )
 _IMAGES = (
-    "IMAGE is a container image, named as skopeo does it (docker://…, oci:DIR:TAG, "
-    "docker-archive:FILE), or the path of an image layout, of an archive, or of a tar of a root "
-    "file system."
+    "IMAGE is a container image: a name that skopeo uses (docker://…, oci:DIR:TAG, "
+    "docker-archive:FILE), or the path of an OCI layout, an archive, or a root file system's tar."
 )
 
 
@@ -180,7 +179,7 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check.add_argument(
         "--strict",
         action="store_true",
-        help="also end with 1 if require() fails for another reason than a name (a requirement is "
+        help="also exit with 1 if require() fails for another reason than a name (a requirement is "
         "missing, or has a conflicting version), if only require() finds a name, or if an "
         "environment is empty",
     )
@@ -211,8 +210,8 @@ def _add_fix(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     images = _add_examined(
         fix,
         ("text", "json"),
-        f"{_IMAGES} It is not changed: the fixed image, with one more layer, is written to "
-        "--output, which is named in the same way.",
+        f"{_IMAGES} The fixed image has one more layer. It is written to "
+        "--output; the source is not changed.",
     )
     images.add_argument(
         "--output",
@@ -251,8 +250,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         commands,
         "run",
         "run a command, and rename what it installs",
-        "Example: uvshim run -- uv sync. Without --env, uv or pip is asked where the command "
-        "installs. For any other command it is the environment of the project, and the one that "
+        "Example: uvshim run -- uv sync. Without --env, uvshim asks uv or pip where the command "
+        "installs. For any other command it examines the project's environment, and the one that "
         "`uv pip` would use.",
     )
     run.add_argument("--env", metavar="ENV", help="the environment that the command installs into")

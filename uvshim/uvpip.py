@@ -152,7 +152,7 @@ def _right_order(misplaced: str, words: list[str]) -> str:
     if misplaced == "pip":
         return f"uvpip already is `uv pip`: write `uvpip {others}`"
     return (
-        f"`{misplaced}` comes after an option of `install`. Write it first: "
+        f"Write `{misplaced}` before the options: "
         f"`uvpip {misplaced} {others}`. For a project called {misplaced}: "
         f"`uvpip install {others} {misplaced}`"
     )
@@ -173,8 +173,7 @@ def _run_uv_alone() -> int:
         return UvNotFoundError.exit_code
 
 
-# Only some runs need these modules. Each import takes as long as a good
-# part of a run with nothing to do.
+# Only some runs need these modules. Each import takes a good part of a run with nothing to do.
 
 
 def _messages(arguments: Arguments) -> Messages:

@@ -147,7 +147,7 @@ def test_all_images_of_a_layout_get_tags_like_their_own(
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "no output": (["oci:{}:latest"], "`--output` names the place for the fixed one"),
+    "no output": (["oci:{}:latest"], "name a place for the fixed one with --output"),
     "an invalid output": (
         ["oci:{}:latest", "--output", "new"],
         "does not say what to write",

@@ -62,15 +62,15 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
 def _fix_images(
     words: list[str], names: list[str], options: argparse.Namespace, messages: Messages
 ) -> int:
-    """Fix images, or refuse environments beside them: only those are changed in place."""
+    """Fix images. Raise `UvshimError` if `words` also name environments, or nothing does."""
     from uvshim.commands import fix_image
 
     if words and not os.path.lexists(words[0]):
         message = f"`{printable(words[0])}` {targets.refusal(words[0])}"
         raise UvshimError(message)
     if words or not names:
-        what = f"`{printable(words[0])}` is not an image" if words else "none is named"
-        message = f"`--images` and `--output` are for images, and {what}"
+        what = f"`{printable(words[0])}` is not one" if words else "none is named"
+        message = f"`--images` and `--output` need images: {what}. Fix environments separately"
         raise UvshimError(message)
     return fix_image.main(names, options, messages)
 

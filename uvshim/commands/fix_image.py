@@ -93,8 +93,8 @@ def _outputs(names: list[str], options: argparse.Namespace) -> list[str | None]:
         if options.dry_run:
             return [None for _ in names]
         message = (
-            "An image is never changed: `--output` names the place for the fixed one. "
-            "Example: uvshim fix docker://registry/app:1 --output docker://registry/app:1-fixed"
+            "An image is not changed in place: name a place for the fixed one with --output. "
+            "Example: --output docker://registry/app:1-fixed"
         )
         raise UvshimError(message)
     outputs: list[str | None] = [_output(options.output, name) for name in names]

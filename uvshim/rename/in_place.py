@@ -59,7 +59,7 @@ def rename(plan: Plan) -> bool:
 
 
 def write(file: int, content: bytes, offset: int) -> None:
-    """Write `content` to the descriptor `file` in one call. Raise OSError if it writes a part."""
+    """Write `content` to the descriptor `file` in one call. Raise OSError if it is incomplete."""
     if os.pwrite(file, content, offset) != len(content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

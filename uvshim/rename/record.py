@@ -35,8 +35,8 @@ class Record:
 
     - `content`: its bytes, without an incomplete last row that a killed run has left;
     - `only`: its own directory, if all paths with ``.dist-info`` in them begin with it, and each
-      row is one line without quotes; else "". Then no row needs to be taken apart;
-    - `is_unfinished`: True if a killed run has left it.
+      row is one line without quotes; else "". If it is set, rows need not be parsed;
+    - `is_unfinished`: True if it lists `UNFINISHED`: a killed run has left it.
     """
 
     def __init__(self, content: bytes, own: str) -> None:
@@ -224,8 +224,8 @@ def split(path: str) -> tuple[str, str]:
     """Return the first component of the `path` in a row, and the rest.
 
     The path is normalized first: ``./x/../y`` begins with ``y``. "On Windows, directories
-    may be separated either by forward- or back-slashes": backslashes do where one comes before any
-    slash. After a slash, a backslash is a part of a name.
+    may be separated either by forward- or back-slashes": if a backslash comes first, it is a
+    separator. After a slash, it is a part of a name.
     """
     if "/" not in path.partition("\\")[0]:
         path = path.replace("\\", "/")
@@ -253,7 +253,7 @@ def _apart(row: bytes) -> tuple[str, str]:
 
 
 def _row(path: str, columns: str) -> bytes:
-    """Return the row of `path`, quoted if need be, and the `columns` after it."""
+    """Return a row with `path`, quoted if necessary, and `columns`."""
     if '"' in path or "," in path or "\r" in path or "\n" in path:
         path = '"' + path.replace('"', '""') + '"'
     return _bytes(path + columns)

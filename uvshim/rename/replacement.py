@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from uvshim.rename.plan import Plan
 
 # What a directory with the new name may be: the same one after a killed run, an
-# earlier installation of the same version, or files that an uninstall has left of one.
+# earlier installation of the same version, or files that an uninstall has left.
 _ITSELF = "itself"
 _EARLIER = "earlier"
 _REMAINDER = "remainder"
@@ -109,7 +109,7 @@ def _is_no_distribution(path: str) -> bool:
 
 
 def _beside(plan: Plan) -> str:
-    """Return which directory has the new name: "" (none), `_ITSELF` or `_EARLIER`.
+    """Return what has the new name: "" (nothing), `_ITSELF`, `_EARLIER` or `_REMAINDER`.
 
     Raise `ObstacleError` if it is anything else.
     """
@@ -220,9 +220,9 @@ def _check_rights(plan: Plan) -> None:
     written = [path, plan.path] if is_own else [plan.path]
     if plan.destination != plan.path:
         written.append(os.path.dirname(plan.path))
-    as_who_we_are = os.access in os.supports_effective_ids
+    effective = os.access in os.supports_effective_ids
     for each in written:
-        if not os.access(each, os.W_OK, effective_ids=as_who_we_are):
+        if not os.access(each, os.W_OK, effective_ids=effective):
             read_only = os.statvfs(each).f_flag & os.ST_RDONLY
             code = errno.EROFS if read_only else errno.EACCES
             raise OSError(code, os.strerror(code), each)

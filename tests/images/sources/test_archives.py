@@ -203,7 +203,7 @@ def test_of_a_partial_archive_what_is_there_is_examined(
     assert (only.returncode, only.stderr) == (1, "")
     for platform, said in (
         ("linux/arm64", "the files of linux/arm64 (sha256:"),
-        ("windows/amd64", "there is no container image for windows/amd64 in it"),
+        ("windows/amd64", "it has no container image for windows/amd64"),
     ):
         none = run(uvshim, "check", "--platform", platform, path)
         assert none.returncode == 2
@@ -242,7 +242,7 @@ def test_null_is_an_empty_list(tmp_path: Path) -> None:
     """As Go writes it, such as `umoci init`."""
     making = Making(tmp_path / "x")
     making.index({"schemaVersion": 2, "manifests": None})
-    with pytest.raises(ImageError, match="there is no container image in it"), opened(making.path):
+    with pytest.raises(ImageError, match="it has no container image"), opened(making.path):
         pass
     config = making.described(CONFIG, {"rootfs": {"diff_ids": None}})
     making.add(making.described(MANIFEST, {"config": config, "layers": None}), "empty")

@@ -36,7 +36,7 @@ def opened(reference: Reference, platform: str | None = None) -> Iterator[list[E
             raise ImageError(message)
         if not images:
             limit = f" for {platform}" if platform else ""
-            message = f"there is no container image{limit} in it"
+            message = f"it has no container image{limit}"
             raise ImageError(message)
         yield found
 
