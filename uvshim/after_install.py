@@ -123,7 +123,7 @@ def _has_new_python(environment: Environment) -> bool:
 
 
 def _has_no_other_setuptools(environment: Environment) -> bool:
-    """Return True if its Python can import no setuptools but one in its own directories.
+    """Return True if its Python can only import a setuptools in its own directories.
 
     This is the usual virtual environment: without system packages, and without a .pth file that
     names a directory. `search_path` finds out about all others, which takes 20 ms to import.

@@ -52,7 +52,7 @@ def main() -> int:
 
 def _run(arguments: Arguments) -> int:
     """Wrap an install, or become uv for anything else."""
-    binary = process.find_uv()  # first: it notices that a uv which we asked runs uvpip
+    binary = process.find_uv()  # first: it detects a uv that runs uvpip
     if arguments.misplaced:
         raise UvshimError(_right_order(arguments.misplaced, sys.argv[1:]))
     if config.disabled():
@@ -83,7 +83,7 @@ def _become_uv(binary: str, words: list[str], before: str = "") -> int:
 
 def _install(binary: str, arguments: Arguments) -> int:
     """Ask uv where it will write, look there, run uv, look again, and rename what is new."""
-    supervisor = _supervisor()  # first: what we start must end when we end
+    supervisor = _supervisor()  # first: our children must end when we end
     question = _question().Question([binary], arguments, supervisor)
     environments, snapshots = _looking()  # loaded while uv works on the answer
     answer = question.answer()

@@ -1,8 +1,8 @@
 """The rename of a dist-info directory from a lower layer of an overlay file system.
 
 There, `os.rename` fails with EXDEV (Linux, Documentation/filesystems/overlayfs.rst, "renaming
-directories"). So its files are linked into a new directory whose name is not a distribution's, that
-one is renamed, and the old one is removed. While both exist they are equal, and each RECORD lists
+directories"). So its files are linked into a new directory with another suffix, which is then
+renamed, and the old one is removed. While both exist they are equal, and each RECORD lists
 all files of both.
 """
 
@@ -50,7 +50,7 @@ def files_in(directory: str) -> list[str]:
 def is_contained(path: str, destination: str) -> bool:
     """Return True if each file below `path` is below `destination`, with the same content.
 
-    The RECORDs may differ: they do while a rename goes on.
+    Their RECORDs may differ, as they do during a rename.
     """
     return all(
         name == "RECORD" or _equal(os.path.join(path, name), os.path.join(destination, name))

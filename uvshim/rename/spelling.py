@@ -1,7 +1,7 @@
 """Which of two names a directory gets if pkg_resources finds a name in one spelling only.
 
 Before setuptools 62, a directory `zope.interface-7.0.dist-info` is not found as `zope-interface`,
-and the wheel's directory `zope_interface-7.0.dist-info` only as that. If an installed distribution
+and the wheel's `zope_interface-7.0.dist-info` only by that name. If an installed distribution
 requires `zope-interface`, the name in the wheel is right: plain uv meets that requirement. If none
 does, the dotted name is right.
 
