@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.places import Venv
 
 # The modules of a run with nothing to install. Adding one is a decision: `re`
-# takes half of uv's own time, `typing` and `subprocess` all of it.
+# takes half of uv's own time, `typing` and `subprocess` as much as uv.
 MODULES = {
     "__future__",
     "_signal",

@@ -166,7 +166,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         "Several images would be written to the same place",
     ),
     "no such tag": (["oci:{}:no", "--output", "oci:new:1"], "there is no image `no` in it"),
-    "an environment": ([".", "--output", "oci:new:1"], "`.` is not an image"),
+    "an environment": ([".", "--output", "oci:new:1"], "`.` is not one"),
     "nothing": (["--output", "oci:new:1"], "none is named"),
 }
 
