@@ -41,7 +41,7 @@ def main() -> int:
         return UvshimError.exit_code
     gc.disable()  # almost everything is needed until the end; a survey of images turns it on again
     process.open_standard_streams()
-    process.leave_throwaway_environment()
+    process.restore_environment()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     return _run_command(_parsed(sys.argv[1:]))
 

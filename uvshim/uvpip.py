@@ -42,7 +42,7 @@ def main() -> int:
         return _run_uv_alone()
     gc.disable()  # almost everything is needed until the end
     process.open_standard_streams()
-    process.leave_throwaway_environment()
+    process.restore_environment()
     arguments = Arguments(sys.argv[1:])
     try:
         return _run(arguments)

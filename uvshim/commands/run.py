@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,9 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     if config.disabled():
         process.replace(command)
     supervisor = Supervisor()
-    found = _targets(options.env, command, supervisor)
+    # The command may remove the working directory.
+    place = options.env and os.path.join(process.working_directory(), options.env)
+    found = _targets(place, command, supervisor)
     supervisor.end_if_interrupted()
     if found is None:
         supervisor.release()
@@ -56,14 +57,20 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     status = supervisor.wait(supervisor.start(command))
     # Nothing below may raise: what was installed would not be renamed.
     try:
-        _add_new(seen, _targets(options.env, command, supervisor), nothing)
+        found = _targets(place, command, supervisor) or found
+        _add_new(seen, found, nothing)
         changed = [each for each in seen.values() if each[1].is_outdated(each[0])]
         renamed = [
             after_install.rename_new(*each, exclude, supervisor, messages) for each in changed
         ]
-        if not (changed or status):
+        is_missing = place is not None and not seen
+        if is_missing:
+            messages.warning(
+                f"`{printable(options.env)}` is not an environment: nothing was renamed"
+            )
+        elif not (changed or status):
             _report_nothing(words[0], found, seen, messages)
-        complete = all(renamed)
+        complete = all(renamed) and not is_missing
     except Exception as error:  # noqa: BLE001
         messages.failure(error)
         complete = False
@@ -83,9 +90,12 @@ def _targets(option: str | None, command: list[str], supervisor: Supervisor) -> 
     """Return where `command` may install: the environment `option`, if one is named."""
     if option is None:
         return install_targets.of(command, supervisor)
-    found = []
-    with contextlib.suppress(EnvironmentUnknownError):  # the command may create it
+    try:
         found = [targets.with_lock(each, supervisor) for each in discovery.find(option)]
+    except EnvironmentUnknownError:
+        if os.path.isfile(option):
+            raise
+        found = []  # the command may create it
     return Targets(found)
 
 

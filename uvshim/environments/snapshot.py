@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from uvshim.environments.environment import Environment
 
-# Distinguishes a directory from an earlier one of the same name: inode, mtime, ctime.
+    Path = str | os.PathLike[str]
+
+# Identifies a directory among others that had its name: inode, mtime, ctime.
 State = tuple[int, int, int]
 
 # Times that are multiples of this, in nanoseconds, may be too coarse to compare (ext4 with small
@@ -26,8 +28,8 @@ class Snapshot:
 
     - `states`: the state of each, by its path (times in nanoseconds);
     - `setuptools`: the paths of its metadata directories;
-    - `places`: the mtime of each site-packages directory, by its path;
-    - `is_blind`: nothing could be listed, so everything that changes later counts as new.
+    - `places`: the mtime of each site-packages directory, by its path, 0 if it did not exist;
+    - `is_blind`: nothing could be listed, so what changes from this moment on counts as new.
     """
 
     def __init__(
@@ -46,16 +48,19 @@ class Snapshot:
         self._moment = _steady_clock()
 
     @classmethod
-    def take(cls, site_packages: Iterable[str]) -> Snapshot:
-        """List the directories `site_packages`. One that cannot be listed counts as empty.
+    def take(cls, site_packages: Path | Iterable[Path]) -> Snapshot:
+        """List the directories `site_packages`, or one. What cannot be listed counts as empty.
 
-        The paths in the snapshot are absolute.
+        The paths in the snapshot are absolute and contain no links.
         """
+        if isinstance(site_packages, (str, os.PathLike)):
+            site_packages = (site_packages,)
         states: dict[str, State] = {}
         setuptools = []
         places = {}
         for each in site_packages:
-            directory = os.path.abspath(each)
+            directory = os.path.realpath(each)
+            places[directory] = 0
             try:
                 places[directory] = os.stat(directory).st_mtime_ns
                 entries = os.scandir(directory)

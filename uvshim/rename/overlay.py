@@ -80,14 +80,19 @@ def own_as(status: os.stat_result, path: str) -> None:
 
 
 def _link_tree(source: str, target: str) -> None:
-    """Make the directory `target` with the files of the directory `source` in it."""
+    """Make the directory `target` with the files of the directory `source` in it.
+
+    Directories come last: pip leaves one in which nothing but other directories was listed.
+    """
     os.mkdir(target)
-    for name in os.listdir(source):
-        one, other = os.path.join(source, name), os.path.join(target, name)
-        if os.path.isdir(one) and not os.path.islink(one):
-            _link_tree(one, other)
+    with os.scandir(source) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.is_dir(follow_symlinks=False))
+    for entry in ordered:
+        other = os.path.join(target, entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            _link_tree(entry.path, other)
         else:
-            _link(one, other)
+            _link(entry.path, other)
     own_as(os.lstat(source), target)
     shutil.copystat(source, target)
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 # The subcommands of `uv pip`. Those that install are wrapped; the others replace the process.
 INSTALLING = frozenset({"install", "sync"})
-SUBCOMMANDS = INSTALLING | set("check compile debug freeze help list show tree uninstall".split())
+SUBCOMMANDS = INSTALLING | set(
+    "check compile debug freeze help list ls show tree uninstall".split()
+)
 
 # Every option of `uv pip install` and `uv pip sync` that takes a value, in any uv since 0.4.
 WITH_VALUE = frozenset(

@@ -20,6 +20,9 @@ IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 # uvpip would run the same uv again, this would never end.
 ASKED = "UVSHIM_ASKED"
 
+# What runs a script without a first line ``#!``, as for every other program (POSIX, `execvp`).
+_SHELL = "/bin/sh"
+
 # The directories of uv's cache that hold environments (each name ends in a format number).
 _CACHED_ENVIRONMENTS = ("archive-v", "builds-v", "environments-v")
 
@@ -58,7 +61,24 @@ def _text(number: int, mode: str) -> IO[str]:
     return open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
-def leave_throwaway_environment() -> None:
+def restore_environment() -> None:
+    """Remove from the environment variables what others have added for this program alone."""
+    _restore_locale()
+    _leave_throwaway_environment()
+
+
+def _restore_locale() -> None:
+    """Remove the LC_CTYPE that Python has set for itself (PEP 538), and would hand on to uv."""
+    if os.environ.get("LC_CTYPE") in {"C.UTF-8", "C.utf8", "UTF-8"}:
+        try:
+            with open("/proc/self/environ", "rb") as given:
+                if b"\0LC_CTYPE=" not in b"\0" + given.read():
+                    del os.environ["LC_CTYPE"]
+        except OSError:  # macOS, where such a locale is the usual one
+            return
+
+
+def _leave_throwaway_environment() -> None:
     """Remove the environment that uvx made for this program from PATH.
 
     uv would find it there and install into it. The environment of a project, which `uv run` also
@@ -184,7 +204,13 @@ def start(
                 (os.POSIX_SPAWN_DUP2, output, 1),
                 (os.POSIX_SPAWN_DUP2, output, 2),
             ]
-        pid = os.posix_spawn(command[0], command, environment, file_actions=streams, **signals)
+        try:
+            pid = os.posix_spawn(command[0], command, environment, file_actions=streams, **signals)
+        except OSError as error:
+            if error.errno != _errno().ENOEXEC:
+                raise
+            command = [_SHELL, *command]
+            pid = os.posix_spawn(_SHELL, command, environment, file_actions=streams, **signals)
     except OSError as error:
         raise _cannot_run(command[0], error) from error
     return Child(pid, output)
@@ -196,7 +222,12 @@ def replace(command: list[str]) -> NoReturn:
     for name in IGNORED_BY_PYTHON:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
-        os.execv(command[0], command)  # noqa: S606
+        try:
+            os.execv(command[0], command)  # noqa: S606
+        except OSError as error:
+            if error.errno != _errno().ENOEXEC:
+                raise
+            os.execv(_SHELL, [_SHELL, *command])  # noqa: S606
     except OSError as error:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # this process continues, and reports it
         raise _cannot_run(command[0], error) from error
@@ -224,6 +255,12 @@ def _nameless_file() -> int:
 
 
 # Only some runs need these modules.
+
+
+def _errno() -> ModuleType:
+    import errno
+
+    return errno
 
 
 def _signal() -> ModuleType:

@@ -10,6 +10,8 @@ from uvshim.uv.arguments import WITH_VALUE, Arguments
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from uvshim.uv.process import Child
     from uvshim.uv.supervisor import Supervisor
 
@@ -184,11 +186,10 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
     child = supervisor.start(words, _variables(uv[0]), keep_output=True)
     supervisor.wait_for_answer(child)
     log = child.output()
-    _, found, rest = log.rpartition("Checking for Python environment at")
-    if not found:
-        return Answer()
     said = _said(log)
-    named = _with_line_breaks(_ending(rest.removeprefix(":").removeprefix(" ")), said)
+    named = _with_line_breaks(said["Checking for Python environment at"][-1], said)
+    if not named:
+        return Answer()
     base = working_directory(arguments, _version(said["DEBUG uv "]))
     lock = log.partition(f"lock for `{named}` at `")[2].partition("`\n")[0]
     return Answer(root=os.path.join(base, named), lock=os.path.join(base, lock) if lock else None)
@@ -226,6 +227,7 @@ def check_version(version: tuple[int, ...], uv: str) -> None:
 # `3.12.1 environment at: ROOT`, or a path.
 _PHRASES = (
     "DEBUG uv ",
+    "Checking for Python environment at",
     "Checking for Python interpreter at path ",
     "Found `",
     "Using Python ",
@@ -237,8 +239,18 @@ _PHRASES = (
 
 
 def _said(log: str) -> dict[str, list[str]]:
-    """Return the text after each phrase in uv's `log`, in order; [""] if there is none."""
-    return {phrase: list(map(_ending, log.split(phrase)[1:])) or [""] for phrase in _PHRASES}
+    """Return how each phrase ends in uv's `log`, in order; one "" if it does not occur."""
+    return {phrase: list(_endings(log, phrase)) or [""] for phrase in _PHRASES}
+
+
+def _endings(log: str, phrase: str) -> Iterator[str]:
+    """Yield how `phrase` ends, wherever it is in `log` and not a part of a path."""
+    at = log.find(phrase)
+    while at >= 0:
+        before = log[log.rfind("\n", 0, at) + 1 : at]
+        if "/" not in before and "`" not in before:
+            yield _ending(log[at + len(phrase) :])
+        at = log.find(phrase, at + 1)
 
 
 def _ending(rest: str) -> str:
@@ -246,6 +258,7 @@ def _ending(rest: str) -> str:
 
     Newer releases write a path in backticks. Then it may contain newlines.
     """
+    rest = rest.removeprefix(":").removeprefix(" ")
     if rest.startswith("`"):
         return rest[1:].partition("`\n")[0]
     return rest.partition("\n")[0]
