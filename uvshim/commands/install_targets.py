@@ -63,8 +63,8 @@ try:
     general = main_parser.create_main_parser().parse_args(sys.argv[3:])[0]
     name, words = main_parser.parse_command(sys.argv[3:])
     if getattr(general, "python", None) and not again:
-        told["python"] = main_parser.identify_python_interpreter(general.python)
-        told["pip"] = os.path.dirname(os.path.dirname(pip.__file__))
+        reply["python"] = main_parser.identify_python_interpreter(general.python)
+        reply["pip"] = os.path.dirname(os.path.dirname(pip.__file__))
     elif name == "install":
         options = create_command(name).parse_args(words)[0]
         where = {"prefix": options.prefix_path, "root": options.root_path}
@@ -142,7 +142,7 @@ def _variables_of(env: list[str], supervisor: Supervisor) -> Iterator[None]:
     """Have the environment variables that the command `env` gives to a program, for a while."""
     own = dict(os.environ)
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    said = _said_by([*env, sys.executable, "-I", "-c", code], supervisor) if env else [""]
+    said = _output_lines([*env, sys.executable, "-I", "-c", code], supervisor) if env else [""]
     try:
         if said[-1]:
             os.environ.clear()
@@ -279,11 +279,11 @@ def _of_pip(
 
     `first` is the directory that is first on its path, "" for the working directory.
     """
-    told = _told_by_pip(python, ["", first], words, supervisor)
-    if told and "python" in told:
-        python = [told["python"] or ""]
-        told = _told_by_pip(python, ["again", told["pip"]], words, supervisor)
-    if told is None:  # a pip that cannot be asked
+    reply = _pip_places(python, ["", first], words, supervisor)
+    if reply and "python" in reply:
+        python = [reply["python"] or ""]
+        reply = _pip_places(python, ["again", reply["pip"]], words, supervisor)
+    if reply is None:  # a pip that cannot be asked
         return Targets(_of_interpreter(python[0], supervisor), is_known=False)
     if not reply["places"]:
         return None
@@ -294,11 +294,11 @@ def _of_pip(
     return Targets([Environment(path, os.path.join(path, ".lock"), reply["places"])])
 
 
-def _told_by_pip(
+def _pip_places(
     python: list[str], how: list[str], words: list[str], supervisor: Supervisor
 ) -> dict[str, Any] | None:
     """Return what `_ASK_PIP` prints, or None if that fails."""
-    said = _said_by([*python, "-c", _ASK_PIP, *how, *words], supervisor)
+    said = _output_lines([*python, "-c", _ASK_PIP, *how, *words], supervisor)
     try:
         reply: dict[str, Any] = json.loads(said[-1])
     except ValueError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Path = str | os.PathLike[str]
 
-# Identifies a directory among others that had its name: inode, mtime, ctime.
+# Distinguishes a directory from an earlier one of the same name: inode, mtime, ctime.
 State = tuple[int, int, int]
 
 # Times that are multiples of this, in nanoseconds, may be too coarse to compare (ext4 with small
@@ -29,7 +29,7 @@ class Snapshot:
     - `states`: the state of each, by its path (times in nanoseconds);
     - `setuptools`: the paths of its metadata directories;
     - `places`: the mtime of each site-packages directory, by its path, 0 if it did not exist;
-    - `is_blind`: nothing could be listed, so what changes from this moment on counts as new.
+    - `is_blind`: nothing could be listed, so everything that changes later counts as new.
     """
 
     def __init__(

@@ -239,7 +239,7 @@ _PHRASES = (
 
 
 def _said(log: str) -> dict[str, list[str]]:
-    """Return how each phrase ends in uv's `log`, in order; one "" if it does not occur."""
+    """Return the text after each phrase in uv's `log`, in order; [""] if there is none."""
     return {phrase: list(_endings(log, phrase)) or [""] for phrase in _PHRASES}
 
 
