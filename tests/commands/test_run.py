@@ -332,7 +332,7 @@ def test_run_finds_what_uv_runs(
     tmp_path: Path,
     offline: dict[str, Any],
 ) -> None:
-    """A script stands in for `uv tool run`, which would download a pip."""
+    """A script acts as `uv tool run`, which would download a pip."""
     venv = make_venv("made")
     venv.path.rename(tmp_path / ".venv")
     venv = Venv(tmp_path / ".venv")

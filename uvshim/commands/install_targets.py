@@ -139,7 +139,7 @@ def _of_words(runner: str, words: list[str], supervisor: Supervisor, prefix: str
 
 @contextlib.contextmanager
 def _variables_of(env: list[str], supervisor: Supervisor) -> Iterator[None]:
-    """Have the environment variables that the command `env` gives to a program, for a while."""
+    """Set the environment variables that `env` sets for a program, during the context."""
     own = dict(os.environ)
     code = "import json, os; print(json.dumps(dict(os.environ)))"
     said = _output_lines([*env, sys.executable, "-I", "-c", code], supervisor) if env else [""]

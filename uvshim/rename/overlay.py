@@ -82,7 +82,7 @@ def own_as(status: os.stat_result, path: str) -> None:
 def _link_tree(source: str, target: str) -> None:
     """Make the directory `target` with the files of the directory `source` in it.
 
-    Directories come last: pip leaves one in which nothing but other directories was listed.
+    Directories come last: pip leaves one in which only other directories were listed.
     """
     os.mkdir(target)
     with os.scandir(source) as entries:

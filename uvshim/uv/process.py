@@ -20,7 +20,7 @@ IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 # uvpip would run the same uv again, this would never end.
 ASKED = "UVSHIM_ASKED"
 
-# What runs a script without a first line ``#!``, as for every other program (POSIX, `execvp`).
+# Runs scripts without a first line ``#!`` (POSIX, `execvp`).
 _SHELL = "/bin/sh"
 
 # The directories of uv's cache that hold environments (each name ends in a format number).
@@ -62,19 +62,19 @@ def _text(number: int, mode: str) -> IO[str]:
 
 
 def restore_environment() -> None:
-    """Remove from the environment variables what others have added for this program alone."""
+    """Remove environment variables that others have set for this program alone."""
     _restore_locale()
     _leave_throwaway_environment()
 
 
 def _restore_locale() -> None:
-    """Remove the LC_CTYPE that Python has set for itself (PEP 538), and would hand on to uv."""
+    """Remove the LC_CTYPE that Python has set for itself (PEP 538), so that uv does not get it."""
     if os.environ.get("LC_CTYPE") in {"C.UTF-8", "C.utf8", "UTF-8"}:
         try:
             with open("/proc/self/environ", "rb") as given:
                 if b"\0LC_CTYPE=" not in b"\0" + given.read():
                     del os.environ["LC_CTYPE"]
-        except OSError:  # macOS, where such a locale is the usual one
+        except OSError:  # macOS, where such a locale is usual
             return
 
 

@@ -244,7 +244,7 @@ def _said(log: str) -> dict[str, list[str]]:
 
 
 def _endings(log: str, phrase: str) -> Iterator[str]:
-    """Yield how `phrase` ends, wherever it is in `log` and not a part of a path."""
+    """Yield the text after each `phrase` in `log` that is not a part of a path."""
     at = log.find(phrase)
     while at >= 0:
         before = log[log.rfind("\n", 0, at) + 1 : at]
