@@ -49,7 +49,7 @@ class Snapshot:
 
     @classmethod
     def take(cls, site_packages: Path | Iterable[Path]) -> Snapshot:
-        """List the directories `site_packages`. One that cannot be listed counts as empty.
+        """List one directory, or several. One that cannot be listed counts as empty.
 
         The paths in the snapshot are absolute and contain no links.
         """
