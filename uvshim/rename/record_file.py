@@ -87,7 +87,7 @@ def append(directory: str, rows: list[bytes]) -> None:
 
 
 def replace(directory: str, content: bytes, status: os.stat_result) -> None:
-    """Replace the RECORD in the dist-info `directory` (a path) by one with `content`, at once.
+    """Replace the RECORD in the dist-info `directory` (a path) by one with `content`, atomically.
 
     Mode, owner and times are those in `status`. Raise OSError, having changed nothing.
     """
