@@ -135,13 +135,14 @@ def rename(  # noqa: PLR0913
     renamed: dict[str, Renamed] = {}
     for path in paths:
         try:
-            wanted = _plan(disk, path, concerns, spellings, only_new=only_new)
+            wanted, is_usual = _plan(disk, path, concerns, spellings, only_new=only_new)
             if wanted is None:
                 continue
             if wanted.owner:
                 outcome.owned.append(LeftAlone(path, wanted.owner))
             elif wanted.wrong:
-                before, wanted = wanted, _carry_out(disk, wanted, dry_run=dry_run)
+                before = wanted
+                wanted = _carry_out(disk, wanted, is_usual=is_usual, dry_run=dry_run)
                 # A killed run may have left two directories of one distribution: count it once.
                 renamed[before.destination] = Renamed(
                     before.name, before.version, path, before.destination
@@ -163,34 +164,35 @@ def _plan(
     spellings: Spellings | None,
     *,
     only_new: bool,
-) -> Plan | None:
+) -> tuple[Plan | None, bool]:
     """Return the plan for the dist-info directory `path`, or None if it is not concerned.
 
-    Raise `names.MetadataError` if nothing is known about it.
+    Return also whether it is the usual case: nothing was left by a killed run, or by others, that
+    is in the way. Raise `names.MetadataError` if nothing is known about the directory.
     """
     fault = None
     try:
         wanted = plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)):
-            return None  # broken, but not in its name
+            return None, True  # broken, but not in its name
         fault = error
     else:
         if wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted)):
-            return wanted
+            return wanted, True
     from uvshim.rename import remains
 
     if fault and remains.is_leftover(path):
-        return None
+        return None, True
     if successor := remains.successor(path):
         wanted = plan.make(disk, successor, concerns, spellings=spellings)
-        return wanted and wanted.with_remnant(path)
+        return wanted and wanted.with_remnant(path), False
     if fault:
         raise fault
-    return wanted
+    return wanted, False
 
 
-def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> Plan:
+def _carry_out(disk: _Disk, wanted: Plan, *, is_usual: bool, dry_run: bool) -> Plan:
     """Carry out the plan `wanted`, and return the plan afterwards (unchanged in a dry run).
 
     Raise `plan.ObstacleError` or OSError if it is not possible; another call completes it.
@@ -201,7 +203,7 @@ def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> Plan:
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise plan.ObstacleError(message)
-    if dry_run or _is_taken(wanted):
+    if dry_run or not is_usual:
         from uvshim.rename import remains
 
         remains.make_way(wanted, dry_run=dry_run)
@@ -249,9 +251,10 @@ def _rename(wanted: Plan, record: Record) -> None:
 
 def _is_taken(wanted: Plan) -> bool:
     """Return True if there is something under the new name, or what a killed run has built."""
-    new = (wanted.destination, wanted.destination + plan.BUILDING)
-    return wanted.destination != wanted.path and any(  # `lexists` takes three times as long
-        os.access(each, os.F_OK, follow_symlinks=False) for each in new
+    new = wanted.destination
+    return new != wanted.path and (  # `lexists` takes three times as long
+        os.access(new, os.F_OK, follow_symlinks=False)
+        or os.access(new + plan.BUILDING, os.F_OK, follow_symlinks=False)
     )
 
 

@@ -44,8 +44,10 @@ class opened:  # noqa: N801  # used like a function, without the 3 ms that conte
 
     def __exit__(self, *_error: object) -> None:
         """Restore the times, and close the file."""
-        restore_times(self._file, self.status)
-        os.close(self._file)
+        try:
+            restore_times(self._file, self.status)
+        finally:
+            os.close(self._file)
 
     def append(self, rows: list[bytes]) -> None:
         """Append `rows` in one write. Raise OSError, having appended none of them.
