@@ -65,11 +65,12 @@ def rename_since(
     with lock:
         # Look now: under the lock no other uv has written half of a directory.
         now = Snapshot.of(environment)
-        paths = sorted(now.states) if before is None else before.new_in(environment, now)
+        new = None if before is None else before.new_in(environment, now)
         chosen = spellings(environment, now)
+        paths = set(environment.dist_infos if new is None else new)
         if chosen:  # what is new may require another name for what is not
-            paths = sorted({*paths, *chosen.due_back(environment.tree, now.states)})
-        return on_disk.rename(paths, may, spellings=chosen, only_new=True)
+            paths.update(chosen.due_back(environment.tree, now.states))
+        return on_disk.rename(sorted(paths), may, spellings=chosen, new=new)
 
 
 def suggest_first_fix(

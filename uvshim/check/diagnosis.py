@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,18 +26,22 @@ from uvshim.check.lookups import REQUIRE, Lookups
 from uvshim.environments import environment, interpreter
 from uvshim.environments.search_path import search_path
 from uvshim.rename import names, plan, record, setuptools
-from uvshim.rename.plan import NORMALIZED_NAME
+from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME
 from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from uvshim.check.distributions import Installed
     from uvshim.check.known_programs import AffectedProgram
-    from uvshim.check.required import Spelling
+    from uvshim.check.required import Spelled, Spelling
     from uvshim.check.working_set import WorkingSet
+    from uvshim.environments.environment import Environment
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
+
+# The owner of Debian's own directories.
+DPKG = "dpkg"
 
 # What can be wrong with a directory beside what `plan` names. No rename fixes it.
 GHOST = "ghost"
@@ -141,6 +146,8 @@ class Diagnosis(NamedTuple):
     """Names that are needed under a spelling by which they are not found: before setuptools 62."""
     lookups: tuple[Lookups, ...] = ()
     """The lookups of pkg_resources that fail, for each distribution in `site_packages`."""
+    by_spelling: bool = False
+    """Its pkg_resources finds each directory under one spelling only: it is older than 62."""
     programs: tuple[AffectedProgram, ...] = ()
     """What is known to use one of these lookups."""
 
@@ -185,7 +192,7 @@ class Diagnosis(NamedTuple):
 
 def diagnose(
     tree: Tree,
-    site_packages: Sequence[str] | None = None,
+    site_packages: Sequence[str | os.PathLike[str]] | None = None,
     *,
     python: str | None = None,
     platform: str | None = None,
@@ -201,45 +208,52 @@ def diagnose(
 
     Raises nothing, whatever is in the tree.
     """
-    places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
-    model = _Model(tree, places, python, platform)
-    return model.consequences(_diagnosis(tree, places, model, excluded), excluded)
+    if site_packages is None:
+        site_packages = site_packages_in(tree)
+    model = _Model(tree, [os.fspath(each) for each in site_packages], python, platform)
+    return model.consequences(_diagnosis(model, excluded), excluded)
 
 
-def diagnose_directories(
-    tree: Tree,
-    site_packages: Sequence[str] | None = None,
+def diagnose_environment(
+    found: Environment,
     *,
-    excluded: Callable[[str], bool] = lambda _: False,
-    known: Mapping[str, Plan] | None = None,
-) -> Diagnosis:
-    """Examine only the dist-info directories, as `diagnose` does.
-
-    This skips the lookups of pkg_resources, which take most of the time: there is nothing
-    `unresolvable` then, and there are no `failures` and no `lookups`. Directories whose plan is
-    `known` by their path are not read again, unless names depend on how others spell them.
-    """
-    places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
-    return _diagnosis(tree, places, _Model(tree, places), excluded, known)
-
-
-def _diagnosis(
-    tree: Tree,
-    places: tuple[str, ...],
-    model: _Model,
+    platform: str | None,
     excluded: Callable[[str], bool],
-    known: Mapping[str, Plan] | None = None,
+    spelled: Spelled | None,
 ) -> Diagnosis:
+    """Examine `found`, as `diagnose` does, with the directories that it inherits.
+
+    A problem there that an earlier directory hides is none. `spelled` is what decides names if
+    other environments import from its directories.
+    """
+    model = _Model(found.tree, found.visible, platform=platform)
+    model.inherited = found.inherited
+    if spelled is not None:
+        model.spelled = functools.partial(spelled.in_tree, found.tree)
+    diagnosis = _diagnosis(model, excluded)
+    diagnosis = diagnosis._replace(
+        findings=tuple(
+            one._replace(owner=DPKG) if found.is_of_dpkg(one.path) else one
+            for one in diagnosis.findings
+        )
+    )
+    return model.consequences(diagnosis, excluded)
+
+
+def _diagnosis(model: _Model, excluded: Callable[[str], bool]) -> Diagnosis:
     """Return what the directories themselves show."""
     unreadable: list[Unreadable] = []
     findings: list[Finding] = []
     left_out: list[Finding] = []
     renames: dict[str, str] = {}
-    spellings = model.required
-    # What is known may depend on requirements that were not installed then.
-    known = {} if spellings and spellings.required else known or {}
+    present: set[str] = set()
+    tree, places = model.tree, model.places
     for place in places:
-        for one in _directories(tree, place, spellings, known):
+        spellings = model.spelled(place)
+        for one in _directories(tree, place, spellings):
+            wanted = one.plan.directory if one.plan else posixpath.basename(one.path)
+            if place in model.inherited and names.key_of(names.split(wanted)[0]) in present:
+                continue
             if one.plan is None:
                 if one.fault:
                     unreadable.append(Unreadable(one.path, one.fault))
@@ -248,12 +262,17 @@ def _diagnosis(
             else:
                 findings += _findings(tree, one, one.plan)
                 renames[one.path] = one.plan.directory
+        present.update(
+            names.key_of(name.removesuffix(".egg-info").partition("-")[0])
+            for name in metadata_in(tree, place)
+        )
     installed = sum(1 for place in places for _ in metadata_in(tree, place))
     return Diagnosis(
         site_packages=places,
         distributions=installed - len(unreadable),
         setuptools=model.setuptools,
         affected=model.pkg_resources.needs_dots,
+        by_spelling=not model.pkg_resources.finds_every_spelling,
         findings=tuple(sorted(findings, key=lambda one: one.path)),
         unresolvable=(),
         entry_points=(),
@@ -279,31 +298,29 @@ class _Directory(NamedTuple):
     """There is another directory of the same distribution beside it."""
 
 
-def _directories(
-    tree: Tree, place: str, spellings: Spellings | None, known: Mapping[str, Plan]
-) -> list[_Directory]:
+def _directories(tree: Tree, place: str, spellings: Spellings | None) -> list[_Directory]:
     """Return the dist-info directories in `place`."""
-    directories = []
-    projects: Counter[str] = Counter()
+    plans: dict[str, Plan] = {}
+    faults: dict[str, str] = {}
     for own in environment.dist_infos(tree.names(place)):
-        path, fault = f"{place}/{own}", ""
-        one = known.get(path)
+        path = f"{place}/{own}"
         try:
-            one = one or plan.make(tree, path, spellings=spellings)
+            if one := plan.make(tree, path, spellings=spellings):
+                plans[path] = one
         except names.MetadataError as error:
-            fault = str(error)
-        project = names.normalized(one.name if one else names.split(own)[0])
-        if one or plan.is_beyond_doubt(own):
-            projects[project] += 1
-        directories.append((own, one, fault, project))
-    return [
-        _Directory(
-            f"{place}/{own}",
-            one,
-            "" if plan.is_beyond_doubt(own) and projects[project] == 1 else fault,
-            has_twin=projects[project] > 1,
-        )
-        for own, one, fault, project in directories
+            faults[path] = str(error)
+    twins = plan.duplicates(tree, plans.values())
+    sure = {
+        path: names.normalized(names.split(posixpath.basename(path))[0])
+        for path in faults
+        if plan.is_beyond_doubt(posixpath.basename(path))
+    }
+    projects = Counter([*sure.values(), *(names.normalized(one.name) for one in plans.values())])
+    twins.update(path for path, one in plans.items() if names.normalized(one.name) in sure.values())
+    faults.update((path, "") for path, project in sure.items() if projects[project] == 1)
+    directories = [_Directory(path, one, "", path in twins) for path, one in plans.items()]
+    return directories + [
+        _Directory(path, None, fault, has_twin=False) for path, fault in faults.items()
     ]
 
 
@@ -311,11 +328,14 @@ def _findings(tree: Tree, directory: _Directory, wanted: Plan) -> Iterator[Findi
     """Yield what is wrong with `directory`, by the plan `wanted` for it and what is beside it.
 
     A directory whose code is gone is nothing but that. Of two directories of one distribution only
-    one can keep its name, so nothing is said about the names.
+    one can keep its name, so nothing is said about the names: but if one is not valid, no tool can
+    remove it.
     """
     kinds = (DUPLICATE,) if directory.has_twin else wanted.wrong
     if (kinds or "." in wanted.name) and _is_ghost(tree, wanted):
         kinds = (GHOST,)
+    if MISNAMED in wanted.wrong and MISNAMED not in kinds:
+        kinds = (MISNAMED, *kinds)
     about = (wanted.name, wanted.version, wanted.path, wanted.directory, wanted.owner)
     for kind in kinds:
         yield Finding(kind, *about)
@@ -368,10 +388,12 @@ class _Model:
         platform: str | None = None,
     ) -> None:
         """Find its release; `python` is the version of its Python, if that is known."""
-        self._tree = tree
-        self._places = places
+        self.tree = tree
+        self.places = tuple(places)
         self._python = python
         self._platform = platform
+        self.inherited: Collection[str] = ()
+        self.spelled: Callable[[str], Spellings | None] = lambda _place: self.required
         self.setuptools, self.pkg_resources = setuptools.imported_from(
             tree, search_path(tree, places)
         )
@@ -380,14 +402,14 @@ class _Model:
     def _working_set(self) -> WorkingSet:
         from uvshim.check.working_set import WorkingSet
 
-        python = self._python or interpreter.version_of(self._tree, self._places)
+        python = self._python or interpreter.version_of(self.tree, self.places)
         return WorkingSet.in_environment(
-            self._tree, self._places, self.pkg_resources, python, self._platform
+            self.tree, self.places, self.pkg_resources, python, self._platform
         )
 
     @functools.cached_property
     def _projects(self) -> dict[str, Installed]:
-        return by_project_name(self._tree, self._working_set.entries)
+        return by_project_name(self.tree, self._working_set.entries)
 
     @functools.cached_property
     def required(self) -> Spellings | None:
@@ -417,7 +439,7 @@ class _Model:
                 unresolvable.append(self._unresolvable(name, version, missing, excluded))
             elif error is not None:
                 failures.append(Failure(name, version, error, reason))
-            if posixpath.dirname(project.metadata) in self._places and not excluded(name):
+            if posixpath.dirname(project.metadata) in self.places and not excluded(name):
                 failing = lookups_of.failing(
                     self._working_set, project, self._spelled, requires=error is None
                 )
@@ -473,18 +495,18 @@ class _Model:
         A script counts only if its file imports pkg_resources: those of uv and pip do not.
         """
         directory = self._projects[name].metadata
-        content = self._tree.read(f"{directory}/entry_points.txt", METADATA_LIMIT) or b""
+        content = self.tree.read(f"{directory}/entry_points.txt", METADATA_LIMIT) or b""
         for group, entry in entry_points.listed(content.decode("utf-8", "replace")):
             if group not in SCRIPTS or self._asks_pkg_resources(directory, entry):
                 yield group, entry
 
     def _asks_pkg_resources(self, directory: str, script: str) -> bool:
         """Return True if the file of `script`, which RECORD in `directory` lists, imports it."""
-        content = self._tree.read(f"{directory}/RECORD", _FILE_LIMIT) or b""
+        content = self.tree.read(f"{directory}/RECORD", _FILE_LIMIT) or b""
         place = posixpath.dirname(directory)
         with contextlib.suppress(record.RecordError):
             for path, _, _ in record.elements(content):
                 if posixpath.basename(path) in {script, f"{script}-script.py"}:
-                    code = self._tree.read(_inside(place, path), METADATA_LIMIT) or b""
+                    code = self.tree.read(_inside(place, path), METADATA_LIMIT) or b""
                     return b"pkg_resources" in code
         return False

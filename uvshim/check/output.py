@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST, SCRIPTS, Unresolvable
 from uvshim.check.distributions import parsed_version
+from uvshim.environments import interpreter
+from uvshim.environments.search_path import CONFIGURATION, has_interpreter
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable, quoted
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from uvshim.check.diagnosis import Diagnosis, Failure, Finding
     from uvshim.check.report import Report
     from uvshim.check.verify import Difference
+    from uvshim.environments.tree import SearchableTree
 
 SCHEMA = 1
 
@@ -304,26 +307,41 @@ def left_out(report: Report) -> Iterator[str]:
 
 def _remedies(report: Report, style: Style) -> Iterator[str]:
     """Yield how to prevent the problems, then the commands that fix them, `fix` first."""
-    found, fixable = report.installation, _fixable(report)
-    if report.image is None and any(each.kind == NORMALIZED_NAME for each in fixable):
-        yield f"  {style.label(CYAN, 'hint')} install with `uvpip` instead of `uv pip install`"
-    directories = {os.path.dirname(each.path) for each in fixable}
-    inherited = sorted(directories.intersection(found.inherited))
-    own = [found.path] if directories - set(inherited) else []
-    commands = [f"uvshim fix {quoted(report.outside(path))}" for path in own + inherited]
-    if report.image is not None:
-        commands = list(_fix_of_image(report.image)) if directories else []
-    for command in commands + reinstalls(report):
-        yield f"  {style.label(CYAN, 'hint')} {command}"
+    hint = f"  {style.label(CYAN, 'hint')}"
+    if report.image is None and any(each.kind == NORMALIZED_NAME for each in fixable(report)):
+        yield f"{hint} install with `uvpip` instead of `uv pip install`"
+    for command in fixes(report) + reinstalls(report):
+        yield f"{hint} {command}"
 
 
-def _fixable(report: Report) -> list[Finding]:
+def fixable(report: Report) -> list[Finding]:
     """Return the findings that `fix` fixes, and that matter here."""
     found = report.diagnosis
     # From setuptools 75.8.2 on, a normalized name breaks only what does not ask by `require`.
     counts = found.programs or (report.gate.strict and found.by_require_only)
     concerned = found.findings if counts else found.wrong
     return [each for each in concerned if each.kind in _FIXABLE and not each.owner]
+
+
+def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
+    """Return the commands with which `fix` fixes what it can; only what is inherited, if wanted.
+
+    Below a root, links are followed by who knows the root. Where a directory is found under one
+    spelling only, its name depends on all that import from it.
+    """
+    found, root = report.installation, report.installation.tree.root
+    directories = {os.path.dirname(each.path) for each in fixable(report)}
+    inherited = sorted(directories.intersection(found.inherited))
+    if not inherited if inherited_only else not directories:
+        return []
+    if report.image is not None:
+        return [] if inherited_only else list(_fix_of_image(report.image))
+    if root is not None:
+        return [] if inherited_only else [f"uvshim fix {quoted(root)}"]
+    if inherited and report.diagnosis.by_spelling:
+        return [f"uvshim fix {' '.join(map(quoted, [found.path, *inherited]))}"]
+    own = [found.path] if directories - set(inherited) and not inherited_only else []
+    return [f"uvshim fix {quoted(path)}" for path in own + inherited]
 
 
 def _fix_of_image(image: str) -> Iterator[str]:
@@ -355,20 +373,57 @@ def reinstalls(report: Report) -> list[str]:
     its files, or a newer pkg_resources is needed. For an image, run them inside it.
     """
     found = report.diagnosis
-    versions: dict[str, list[str]] = {}
+    versions: dict[tuple[str, str], list[str]] = {}
     for finding in found.findings:
-        if finding.kind in {DUPLICATE, GHOST}:
-            versions.setdefault(finding.name, []).append(finding.version)
+        if finding.kind in {DUPLICATE, GHOST} and not finding.owner:
+            place = os.path.dirname(finding.path)
+            versions.setdefault((place, finding.name), []).append(finding.version)
     for each in report.differences or ():
-        versions.setdefault(each.name, []).append(each.version)
-    command = f"uvpip install {report.installation.option} {quoted(report.installation.path)}"
-    newer = [f"{command} 'setuptools>=62,<82'"] if found.spellings else []
-    if any(each.misspelled for each in found.hidden):
-        newer = [f"{command} 'setuptools>=75.8.2,<82'"]
-    return newer + [
-        f"{command} --no-deps --reinstall " + quoted(f"{name}=={max(given, key=_age)}")
-        for name, given in versions.items()
+        versions.setdefault((os.path.dirname(each.path), each.name), []).append(each.version)
+    commands = []
+    if needed := _setuptools_needed(found):
+        commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
+    return commands + [
+        f"{_install_into(report, place)} --no-deps --reinstall "
+        + quoted(f"{name}=={max(given, key=_age)}")
+        for (place, name), given in versions.items()
     ]
+
+
+def _setuptools_needed(found: Diagnosis) -> str:
+    """Return the releases of setuptools with which a spelling is found that no rename helps."""
+    if any(each.misspelled for each in found.hidden):
+        return "setuptools>=75.8.2,<82"
+    return "setuptools>=62,<82" if found.spellings else ""
+
+
+def _install_into(report: Report, directory: str) -> str:
+    """Return the beginning of a command that installs into the site-packages `directory`."""
+    tree = report.installation.tree
+    root, library = interpreter.root_of(directory), interpreter.library(directory)
+    version = (library or "").removeprefix("python")
+    if tree.root is not None:  # its interpreter may be for another machine, its links may lead here
+        target = tree.on_disk(directory) or report.outside(directory)
+        series = interpreter.series(directory)
+        where = f"--target {quoted(target)}" + (f" --python-version {series}" if series else "")
+    elif library is None and not directory.endswith("/lib/python3/dist-packages"):
+        where = f"--target {quoted(directory)}"
+    elif report.image is not None or tree.is_file(f"{root}/{CONFIGURATION}"):
+        where = f"--python {quoted(root)}"
+    elif has_interpreter(tree, root):
+        where = f"--python {quoted(_interpreter(tree, root, library))}"
+        if tree.is_file(f"{root}/lib/{library}/EXTERNALLY-MANAGED"):
+            where += " --break-system-packages"
+    else:
+        where = f"--prefix {quoted(root)}" + (f" --python {version}" if version else "")
+    return f"uvpip install {where}"
+
+
+def _interpreter(tree: SearchableTree, root: str, library: str | None) -> str:
+    """Return the Python below `root` that has the `library`: `root` itself if that names it."""
+    program = f"{root}/bin/{library}"
+    is_usual = tree.real(f"{root}/bin/python3") in {tree.real(program), None}
+    return root if library is None or is_usual or not tree.is_file(program) else program
 
 
 def _age(version: str) -> Version:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
-from uvshim.check.diagnosis import diagnose
+from uvshim.check.diagnosis import diagnose_environment
 from uvshim.errors import ImageError
 
 if TYPE_CHECKING:
     from uvshim.check.diagnosis import Diagnosis
+    from uvshim.check.required import Spelled
     from uvshim.check.verify import Difference
     from uvshim.environments.environment import Environment
 
@@ -82,14 +83,22 @@ class Report(NamedTuple):
         return path if root is None else os.path.join(root, path.lstrip("/"))
 
 
-def examine(installation: Environment, gate: Gate, platform: str | None = None) -> Report:
+def examine(
+    installation: Environment,
+    gate: Gate,
+    platform: str | None = None,
+    *,
+    spelled: Spelled | None = None,
+) -> Report:
     """Return the report on `installation`, which is in an image of that `platform`, or in none.
+
+    `spelled` is what decides names if other environments import from its directories.
 
     Raises `ImageError` if its files are to be verified and its tree cannot read all of
     them, and OSError if one of them cannot be read.
     """
-    diagnosis = diagnose(
-        installation.tree, installation.visible, platform=platform, excluded=gate.excludes
+    diagnosis = diagnose_environment(
+        installation, platform=platform, excluded=gate.excludes, spelled=spelled
     )
     differences = _verified(installation) if gate.verify else None
     return Report(installation, diagnosis, gate, differences=differences)

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from uvshim import config
-from uvshim.check import report
+from uvshim.check import report, required
 from uvshim.check.output import as_json, as_text
 from uvshim.commands import targets
 from uvshim.messages import Style
@@ -77,9 +77,11 @@ def _exit_code(reports: list[Report]) -> int:
 
 def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:
     """Return the report on each environment that `words` name."""
+    environments = targets.environments(words, messages)
+    spelled = required.Spelled(environments) if len(environments) > 1 else None
     reports = []
-    for found in targets.environments(words, messages):
+    for found in environments:
         for directory in found.on_disk:
             os.listdir(directory)  # what cannot be looked at is not an environment without faults
-        reports.append(report.examine(found, gate))
+        reports.append(report.examine(found, gate, spelled=spelled))
     return reports

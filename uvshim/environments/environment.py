@@ -108,9 +108,7 @@ class Environment:
         Debian's dist-packages outside of /usr/local belongs to dpkg. Renaming there takes a person
         who names that very directory.
         """
-        return [
-            path for path in self.site_packages if path == self.path or not path.endswith(_OF_DPKG)
-        ]
+        return [path for path in self.site_packages if not self.is_of_dpkg(f"{path}/x")]
 
     @property
     def on_disk(self) -> list[str]:
@@ -121,6 +119,15 @@ class Environment:
         if self._tree is not None:
             own = [path for each in own if (path := self._tree.on_disk(each))]
         return existing(own, os.path.isdir, os.path.realpath)
+
+    @property
+    def dist_infos(self) -> list[str]:
+        """The paths of the dist-info directories that are `on_disk`. Raise OSError."""
+        return [
+            os.path.join(directory, name)
+            for directory in self.on_disk
+            for name in dist_infos(os.listdir(directory))
+        ]
 
     @property
     def visible(self) -> tuple[str, ...]:
@@ -146,15 +153,6 @@ class Environment:
         return sum(is_dist_info(name) or name.endswith(".egg-info") for name in names)
 
     @property
-    def option(self) -> str:
-        """The option of `uv pip` that takes its path."""
-        if self.path in self.site_packages:
-            return "--target"
-        virtual = self.tree.is_file(os.path.join(self.path, "pyvenv.cfg"))
-        locked_itself = self.lock == os.path.join(self.path, ".lock")
-        return "--prefix" if locked_itself and not virtual else "--python"
-
-    @property
     def facts(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """The `path`, `site_packages` and `visible` directories: all but the lock and the tree."""
         return self.path, self.site_packages, self.visible
@@ -170,9 +168,10 @@ class Environment:
         path, site_packages, visible = self.facts
         return Environment(path, self.lock, site_packages, visible=visible, tree=tree)
 
-    def belongs_to_system(self, path: str) -> bool:
-        """Return True if the dist-info directory `path` is outside what is renamed here."""
-        return os.path.dirname(path) not in self.own
+    def is_of_dpkg(self, path: str) -> bool:
+        """Return True if the dist-info directory `path` is in a directory that belongs to dpkg."""
+        directory = os.path.dirname(path)
+        return directory != self.path and directory.endswith(_OF_DPKG)
 
 
 def _names(directory: str) -> list[str]:

@@ -21,7 +21,7 @@ from uvshim.rename import in_place, names, plan
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from uvshim.environments.tree import SearchableTree
     from uvshim.rename.plan import Plan
@@ -67,7 +67,7 @@ class Outcome(_Facts):
     """What was done with the directories in which something was wrong.
 
     - `owned`: those that a package manager owns, whose name is the reason;
-    - `known`: the plan for each directory as it is now, by its path.
+    - `plans`: what was carried out, or would be.
     """
 
     def __init__(
@@ -78,7 +78,15 @@ class Outcome(_Facts):
         self.left_alone = left_alone
         self.seconds = seconds
         self.owned: list[LeftAlone] = []
-        self.known: dict[str, Plan] = {}
+        self.plans: list[Plan] = []
+
+    def add(self, more: Outcome) -> None:
+        """Add what was done elsewhere."""
+        self.renamed += more.renamed
+        self.left_alone += more.left_alone
+        self.seconds += more.seconds
+        self.owned += more.owned
+        self.plans += more.plans
 
 
 class _Disk:
@@ -137,40 +145,61 @@ def rename(  # noqa: PLR0913
     *,
     tree: SearchableTree | None = None,
     spellings: Spellings | None = None,
-    only_new: bool = False,
+    new: Collection[str] | None = None,
     dry_run: bool = False,
 ) -> Outcome:
     """Rename the dist-info directories `paths`, as `plan.make` says of each.
 
-    If a `tree` has a root on this machine, links are followed inside that. `concerns`, `spellings`
-    and `only_new` are passed to `plan.make`. With `dry_run`, nothing is changed, and
-    the outcome is what it would be. The caller holds uv's lock on the environment.
+    If a `tree` has a root on this machine, links are followed inside that. `concerns` and
+    `spellings` are passed to `plan.make`. `new` are those of which a snapshot proves that they are
+    new: an earlier installation makes way for them. Without it, directories of which a project has
+    two are not renamed, unless no tool can read their names. With `dry_run`, nothing is changed,
+    and the outcome is what it would be. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
     disk = _Rooted(tree) if tree is not None and tree.root else _DISK
     outcome = Outcome([], [])
+    planned: dict[str, Plan] = {}
     renamed: dict[str, Renamed] = {}
-    for path in paths:
-        try:
-            wanted = _plan(disk, path, concerns, spellings, only_new=only_new)
-            if wanted is None:
-                continue
-            if wanted.owner:
-                outcome.owned.append(LeftAlone(path, wanted.owner))
-            elif wanted.wrong:
-                before, wanted = wanted, _carry_out(disk, wanted, dry_run=dry_run)
-                # A killed run may have left one distribution in two directories. It counts once.
-                renamed[before.destination] = Renamed(
-                    before.name, before.version, path, before.destination
-                )
-            outcome.known[wanted.path] = wanted
-        except plan.ObstacleError as reason:
-            outcome.left_alone.append(LeftAlone(path, str(reason)))
-        except (OSError, ImportError) as error:  # a module that only the unusual case needs
-            outcome.left_alone.append(LeftAlone(path, _clause(error)))
+
+    def make(path: str) -> None:
+        if wanted := _plan(disk, path, concerns, spellings, only_new=new is not None):
+            planned[path] = wanted
+
+    def carry_out(path: str) -> None:
+        wanted = planned[path]
+        if wanted.owner:
+            outcome.owned.append(LeftAlone(path, wanted.owner))
+        elif wanted.wrong and (path not in twins or plan.MISNAMED in wanted.wrong):
+            if wanted.destination in renamed:  # what a killed run has left is another by now
+                make(path)
+                wanted = planned[path]
+            is_new = new is not None and path in new and wanted.destination not in new
+            _carry_out(disk, wanted, is_new=is_new, dry_run=dry_run)
+            outcome.plans.append(wanted)
+            # A killed run may have left one distribution in two directories. It counts once.
+            renamed[wanted.destination] = Renamed(
+                wanted.name, wanted.version, path, wanted.destination
+            )
+
+    _each(paths, make, outcome)
+    twins = plan.duplicates(disk, planned.values()) if new is None else set()
+    _each(list(planned), carry_out, outcome)
     outcome.renamed = list(renamed.values())
     outcome.seconds = time.monotonic() - begin
     return outcome
+
+
+def _each(paths: Iterable[str], act: Callable[[str], None], outcome: Outcome) -> None:
+    """Call `act` with each of `paths`, and tell `outcome` those for which it fails, and why."""
+    for path in paths:
+        try:
+            act(path)
+        except plan.ObstacleError as reason:  # noqa: PERF203
+            outcome.left_alone.append(LeftAlone(path, str(reason)))
+        # ImportError: of a module that only the unusual case needs.
+        except (OSError, ImportError) as error:
+            outcome.left_alone.append(LeftAlone(path, _clause(error)))
 
 
 def _plan(
@@ -207,8 +236,8 @@ def _plan(
     return wanted
 
 
-def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> Plan:
-    """Do what `wanted` says, and return what is to be done then: nothing, but after a dry run.
+def _carry_out(disk: _Disk, wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
+    """Do what `wanted` says. An earlier installation makes way for a directory that `is_new`.
 
     Raise `plan.ObstacleError` or OSError if it is not possible.
     """
@@ -231,8 +260,7 @@ def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> Plan:
     if dry_run or not is_free or not in_place.rename(wanted):
         from uvshim.rename import replacement
 
-        replacement.rename(wanted, dry_run=dry_run)
-    return wanted if dry_run else wanted.afterwards()
+        replacement.rename(wanted, is_new=is_new, dry_run=dry_run)
 
 
 def _exists(path: str) -> bool:

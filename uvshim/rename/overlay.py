@@ -32,12 +32,6 @@ def move(path: str, destination: str) -> None:
     remove(path)
 
 
-def discard(destination: str) -> None:
-    """Remove what a killed `move` to `destination` has built. Raise OSError."""
-    if os.path.lexists(destination + BUILDING):
-        shutil.rmtree(destination + BUILDING)
-
-
 def files_in(directory: str) -> list[str]:
     """Return the paths of all files below `directory`, relative to it."""
     return [

@@ -6,6 +6,7 @@ them out. Everything is read through a `Tree`, and nothing is changed.
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 
 from uvshim.environments.snapshot import may_be_dotted
@@ -14,7 +15,7 @@ from uvshim.rename.record import Record, RecordError
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from uvshim.environments.tree import Tree
     from uvshim.rename.spelling import Spellings
@@ -31,7 +32,13 @@ BUILDING = ".uvshim"
 ORIGINAL = "ORIGINAL.uvshim"
 
 # Package managers that list the files they own by path. They write their name to INSTALLER.
-_OWNERS = frozenset({"conda", "conda-pypi", "debian", "dpkg", "rpm"})
+_OWNERS = {
+    "conda": "conda",
+    "conda-pypi": "conda",
+    "debian": "dpkg",
+    "dpkg": "dpkg",
+    "rpm": "rpm",
+}
 
 # The row of INSTALLER as uv writes it. It saves a look at that file, but is proof only of what is
 # new: conda's packages are built with uv or pip, and have INSTALLER overwritten later.
@@ -93,10 +100,6 @@ class Plan:
         """Return the content of RECORD after the rename. There must be no obstacle."""
         return self.record.renamed(self.aliases, self.directory) if self.record else b""
 
-    def afterwards(self) -> Plan:
-        """Return the plan for the directory after the rename: nothing is wrong any more."""
-        return Plan(self.name, self.destination, self.directory, self.record, self.aliases)
-
 
 def make(
     tree: Tree,
@@ -145,6 +148,41 @@ def make(
     if plan.wrong and not (only_new and plan.record and plan.record.lists(_INSTALLED_BY_UV)):
         plan.owner = _owner(tree, path)
     return plan
+
+
+def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
+    """Return the paths of those of `plans` whose project has another directory beside them.
+
+    Which of two is found depends on their names, so neither may be renamed. What a killed run has
+    left is something else: the RECORD of one lists the files of the other.
+    """
+    alike: dict[tuple[str, str], list[Plan]] = {}
+    for each in plans:
+        key = posixpath.dirname(each.path), names.normalized(each.name)
+        alike.setdefault(key, []).append(each)
+    eggs: dict[str, set[str]] = {}
+    found: set[str] = set()
+    for (place, project), those in alike.items():
+        is_twice = any(not _is_continued(*pair) for pair in itertools.combinations(those, 2))
+        if not is_twice and any(NORMALIZED_NAME in each.wrong for each in those):
+            if place not in eggs:
+                eggs[place] = {
+                    names.normalized(name.partition("-")[0].removesuffix(".egg-info"))
+                    for name in tree.names(place)
+                    if name.endswith(".egg-info")
+                }
+            is_twice = project in eggs[place]
+        if is_twice:
+            found.update(each.path for each in those)
+    return found
+
+
+def _is_continued(one: Plan, other: Plan) -> bool:
+    """Return True if one directory is what a killed run has left of the other."""
+    both = {one.own, other.own}
+    return any(
+        each.record is not None and both <= each.record.directories() for each in (one, other)
+    )
 
 
 def is_beyond_doubt(directory: str) -> bool:
@@ -204,4 +242,4 @@ def _owner(tree: Tree, directory: str) -> str:
     """Return the package manager that owns the dist-info `directory`, or ""."""
     installer = tree.read(f"{directory}/INSTALLER", 64) or b""
     word = installer.decode("ascii", "replace").strip().lower()
-    return word if word in _OWNERS else ""
+    return _OWNERS.get(word, "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import stat
 
 from uvshim.environments import files
@@ -31,12 +32,13 @@ _EARLIER = "earlier"
 _REMAINDER = "remainder"
 
 
-def rename(plan: Plan, *, dry_run: bool) -> None:
+def rename(plan: Plan, *, is_new: bool, dry_run: bool) -> None:
     """Do what `plan` says, or with `dry_run` look whether that is possible.
 
-    Raise `ObstacleError` if it is not, and OSError if a step fails; another call completes it.
+    An earlier installation makes way for what `is_new`, as a snapshot proves. Raise `ObstacleError`
+    if it is not possible, and OSError if a step fails; another call completes it.
     """
-    beside = _beside(plan)
+    beside = _beside(plan, is_new=is_new)
     if dry_run:
         _check_rights(plan)
         return
@@ -108,8 +110,8 @@ def _is_no_distribution(path: str) -> bool:
     )
 
 
-def _beside(plan: Plan) -> str:
-    """Return what has the new name already: "", `_ITSELF` or `_EARLIER`.
+def _beside(plan: Plan, *, is_new: bool) -> str:
+    """Return what has the new name already: "", `_ITSELF`, `_EARLIER` or `_REMAINDER`.
 
     Raise `ObstacleError` if it is anything else.
     """
@@ -122,7 +124,7 @@ def _beside(plan: Plan) -> str:
         return ""
     if _is_remnant(plan.path, plan.destination):
         return _ITSELF
-    if stat.S_ISDIR(there.st_mode) and (_is_later(plan) or _has_made_way(plan)):
+    if stat.S_ISDIR(there.st_mode) and ((is_new and _is_of_same_project(plan)) or _lists_all(plan)):
         return _EARLIER
     if _is_no_distribution(plan.destination) and not _have_common_names(plan):
         return _REMAINDER
@@ -143,44 +145,51 @@ def _is_remnant(path: str, destination: str) -> bool:
     return bool(listed) and overlay.is_contained(path, destination)
 
 
-def _is_later(plan: Plan) -> bool:
-    """Return True if the directory is a later installation of what has its name.
+def _is_of_same_project(plan: Plan) -> bool:
+    """Return True if METADATA of what has the new name names the same project.
 
     uv does not uninstall the earlier one if the target was named by ``./`` or ``..``; it would have
     overwritten that one if both had the same name.
     """
     try:
         metadata = files.read(f"{plan.destination}/METADATA", names.HEADER_LIMIT) or b""
-        written, before = (
-            os.lstat(f"{path}/RECORD").st_mtime_ns for path in (plan.path, plan.destination)
-        )
-        return written > before and names.parse_metadata(metadata)[0] == plan.name
+        return names.parse_metadata(metadata)[0] == plan.name
     except (names.MetadataError, OSError):
         return False
 
 
-def _has_made_way(plan: Plan) -> bool:
-    """Return True if a killed run has removed the RECORD of the earlier installation already.
+def _lists_all(plan: Plan) -> bool:
+    """Return True if RECORD lists all files of what has the new name, and not the reverse.
 
-    Then the RECORD of the later one lists all that is left of it.
+    So it is if a run was killed while an earlier installation made way.
     """
-    listed = plan.record.files(plan.directory) if plan.record else set()
-    is_listed = listed.issuperset(overlay.files_in(plan.destination))
-    return is_listed and not os.path.lexists(f"{plan.destination}/RECORD")
+    if plan.record is None or not plan.record.is_unfinished:
+        return False
+    with contextlib.suppress(RecordError, OSError):  # a killed run has removed it
+        if plan.own in read(plan.destination).directories():
+            return False
+    return plan.record.files(plan.directory).issuperset(overlay.files_in(plan.destination))
 
 
 def _make_way(plan: Plan) -> None:
     """Remove the earlier installation that has the new name.
 
-    Before that, the RECORD of the later one lists its files, under both names they may have.
+    Before that, the RECORD of the later one lists its files, those of its directory under both
+    names they may have. The others stay where they are, so that RECORD lists them from now on.
     """
-    overlay.discard(plan.destination)
-    moved = plan.destination + BUILDING
+    moved = _free_building(plan)
     listed = read(plan.path)
     found = overlay.files_in(plan.destination)
+    taken: list[bytes] = []
+    with contextlib.suppress(RecordError):  # a killed run has removed it
+        site_packages = os.path.dirname(plan.path)
+        others = read(plan.destination).others(listed).items()
+        taken = [row for path, row in others if os.path.lexists(os.path.join(site_packages, path))]
+        plan.record = Record(read(plan.path).content + b"".join(taken), plan.own)
     for directory in (plan.directory, os.path.basename(moved)):
         missing = sorted(set(found) - listed.files(directory))
-        append(plan.path, [listed.row(f"{directory}/{name}") for name in missing])
+        taken += [listed.row(f"{directory}/{name}") for name in missing]
+    append(plan.path, taken)
     try:
         os.rename(plan.destination, moved)
     except OSError as error:
@@ -201,15 +210,37 @@ def _take_along(plan: Plan) -> None:
 
 def _move(plan: Plan) -> None:
     """Give the directory its name."""
-    overlay.discard(plan.destination)
+    _discard(plan)
     try:
         os.rename(plan.path, plan.destination)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        building = os.path.basename(plan.destination) + BUILDING
+        building = os.path.basename(_free_building(plan))
         append(plan.path, read(plan.path).added({plan.own}, building))
         overlay.move(plan.path, plan.destination)
+
+
+def _discard(plan: Plan) -> None:
+    """Remove what a killed run has left beside the new name: nothing but what RECORD lists."""
+    building = plan.destination + BUILDING
+    listed = read(plan.path).files(os.path.basename(building))
+    is_directory = os.path.isdir(building) and not os.path.islink(building)
+    if is_directory and listed and listed.issuperset(overlay.files_in(building)):
+        shutil.rmtree(building)
+
+
+def _free_building(plan: Plan) -> str:
+    """Return the path beside the new name that is needed for a while.
+
+    Raise `ObstacleError` if something else has it.
+    """
+    _discard(plan)
+    building = plan.destination + BUILDING
+    if os.path.lexists(building):
+        message = f"`{os.path.basename(building)}` is in the way"
+        raise ObstacleError(message)
+    return building
 
 
 def _check_rights(plan: Plan) -> None:
