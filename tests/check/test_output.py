@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 from typing import Any
+
+import pytest
 
 from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Finding, Unreadable, Unresolvable
 from uvshim.check.known_programs import AffectedProgram
 from uvshim.check.lookups import Lookups
 from uvshim.check.output import as_json, as_text
 from uvshim.check.report import Gate, Report
+from uvshim.check.required import Spelling
+from uvshim.check.verify import Difference
 from uvshim.environments.environment import Environment
 from uvshim.environments.tree import DiskTree
+from uvshim.images.page import as_html
 from uvshim.messages import Style
 
 ROOT = "/opt/app"
@@ -283,6 +289,42 @@ def test_nothing_foreign_drives_the_terminal() -> None:
     )
     lines = text(one).split("\n")
     assert [line for line in lines if not line.isprintable() and "hint" not in line] == []
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        report(),
+        report(distributions=0, setuptools=None, affected=False),
+        report(NORMALIZED, GHOST, INHERITED),
+        report(
+            NORMALIZED,
+            STALE,
+            affected=False,
+            setuptools="81.0.0",
+            gate=Gate((("UVSHIM_EXCLUDE", ["a.*"]),), strict=True),
+            excluded=(MISNAMED,),
+            unresolvable=(
+                Unresolvable("user", "1", ("a.b",), (), misspelled=("a.b",)),
+                Unresolvable("c", "1", ("d",), ("d",)),
+            ),
+            entry_points=(EntryPoint("<group>", "name", "user"),),
+            failures=(Failure("f", "1", "VersionConflict", "g 1.0 is installed"),),
+            unreadable=(Unreadable(f"{SITE}/a-1.dist-info", "it has no METADATA"),),
+            spellings=(Spelling("a.b", "a-b", found=False, by=("user",)),),
+            lookups=(Lookups("a.b", "1", ("by_key",)),),
+            programs=(AffectedProgram("p", "1", "project_name", "cannot load", ("a.b",)),),
+        )._replace(
+            differences=(Difference("x", "1", f"{SITE}/x-1.dist-info", ("gone",), ("changed",)),),
+        ),
+        report(GHOST, installation=Environment(ROOT, None, [SITE], tree=DiskTree("/tmp"))),
+    ],
+)
+def test_the_page_says_all_that_the_text_says(one: Report) -> None:
+    page = html.unescape(as_html((), [one]))
+    lines = text(one, everything=True).splitlines()
+    assert [line for line in lines if line.strip().removeprefix("hint: ") not in page] == []
+    assert ("hint: " in page) == any("hint: " in line for line in lines)
 
 
 def test_colours_are_there_only_where_they_are_wanted() -> None:

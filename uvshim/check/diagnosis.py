@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from uvshim.check import entry_points, known_programs, required
 from uvshim.check import lookups as lookups_of
 from uvshim.check.distributions import (
+    FILE_NOT_FOUND,
     METADATA_LIMIT,
     NOT_FOUND,
+    Installed,
     by_project_name,
     metadata_in,
 )
@@ -32,7 +34,6 @@ from uvshim.rename.spelling import Spellings
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from uvshim.check.distributions import Installed
     from uvshim.check.known_programs import AffectedProgram
     from uvshim.check.required import Spelled, Spelling
     from uvshim.check.working_set import WorkingSet
@@ -206,8 +207,11 @@ def diagnose(
     (`interpreter.version_of` says how). `platform` is that of an image, as in ``linux/arm64``.
     Problems of directories whose project name is `excluded` are reported separately.
 
-    Raises nothing, whatever is in the tree.
+    Raises nothing, whatever is in the tree, but ValueError for a `platform` of another form.
     """
+    if platform is not None and not interpreter.is_platform(platform):
+        message = f"platform must be OS/ARCHITECTURE, as in linux/arm64, not {platform!r}"
+        raise ValueError(message)
     if site_packages is None:
         site_packages = site_packages_in(tree)
     model = _Model(tree, [os.fspath(each) for each in site_packages], python, platform)
@@ -432,13 +436,19 @@ class _Model:
         if not self.pkg_resources.exists:
             return diagnosis
         unresolvable, failures, lookups = [], [], []
-        for project in self._projects.values():
-            name, version, _ = project
+        unreadable = {one.path for one in diagnosis.unreadable}
+        undescribed = [one for one in self._undescribed() if one.metadata not in unreadable]
+        for project in (*self._projects.values(), *undescribed):
+            name, version, path = project
             error, missing, reason, _ = self._working_set.require(name)
             if error == NOT_FOUND:
                 unresolvable.append(self._unresolvable(name, version, missing, excluded))
             elif error is not None:
+                if error == FILE_NOT_FOUND and (fault := self._fault(path)):
+                    error, reason = fault
                 failures.append(Failure(name, version, error, reason))
+            if project in undescribed:
+                continue
             if posixpath.dirname(project.metadata) in self.places and not excluded(name):
                 failing = lookups_of.failing(
                     self._working_set, project, self._spelled, requires=error is None
@@ -462,6 +472,29 @@ class _Model:
             ),
         )
 
+    def _undescribed(self) -> Iterator[Installed]:
+        """Yield the dist-info directories whose METADATA does not tell what they are."""
+        described = {one.metadata for one in self._projects.values()}
+        for one in self._working_set.active.values():
+            place, own = posixpath.split(one.metadata)
+            is_own = place in self.places and own.endswith(names.SUFFIX)
+            if is_own and one.metadata not in described:
+                try:
+                    names.parse_metadata(
+                        self.tree.read(f"{one.metadata}/METADATA", names.HEADER_LIMIT) or b""
+                    )
+                except names.MetadataError:
+                    yield Installed(one.project_name, names.split(own)[1], one.metadata)
+
+    def _fault(self, path: str) -> tuple[str, str] | None:
+        """Return the exception and the reason if the directory `path` has no METADATA to read."""
+        try:
+            plan.make(self.tree, path)
+        except names.MetadataError as error:
+            is_denied = str(error).startswith("permission")
+            return ("PermissionError" if is_denied else FILE_NOT_FOUND), str(error)
+        return None
+
     def _unresolvable(
         self,
         name: str,
@@ -484,7 +517,7 @@ class _Model:
     def _spelled(self) -> dict[str, set[str]]:
         """The keys by which each installed name is found if its directory is right."""
         spelled: dict[str, set[str]] = {}
-        for name in self._projects:
+        for name in (*self._projects, *(one.name for one in self._undescribed())):
             plain = names.normalized(name)
             spelled.setdefault(plain, set()).update({plain, names.key_of(name)})
         return spelled

@@ -94,7 +94,19 @@ def as_text(report: Report, style: Style, *, everything: bool) -> str:
 
     Long lists are cut, unless `everything` is true.
     """
-    sections = (
+    hint = style.label(CYAN, "hint")
+    lines = [
+        heading(report, style),
+        *(line for each in sections(report, style) for line in _cut(each, everything=everything)),
+        *(f"  {line}" for line in notes(report, style)),
+        *(f"  {hint} {line}" for line in remedies(report)),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def sections(report: Report, style: Style) -> list[Section]:
+    """Return what is to be said of the environment: each kind of fact under a title."""
+    found = (
         _findings(report.diagnosis, style),
         _hidden(report.diagnosis, style),
         _entry_points(report.diagnosis, style),
@@ -105,16 +117,11 @@ def as_text(report: Report, style: Style, *, everything: bool) -> str:
         _unreadable(report),
         _differences(report, style),
     )
-    lines = [
-        _heading(report, style),
-        *(line for each in sections for line in _cut(each, everything=everything)),
-        *_notes(report, style),
-        *_remedies(report, style),
-    ]
-    return "".join(f"{line}\n" for line in lines)
+    return [(title, lines) for title, lines in found if lines]
 
 
-def _heading(report: Report, style: Style) -> str:
+def heading(report: Report, style: Style) -> str:
+    """Return the line about the whole environment."""
     found = report.diagnosis
     path = printable(report.called)
     color, word = (RED, "broken") if report.broken else (GREEN, "ok")
@@ -129,10 +136,10 @@ def _heading(report: Report, style: Style) -> str:
 
 
 # A section is its title and its lines; nothing where there is nothing to say.
-_Section = tuple[str, list[str]]
+Section = tuple[str, list[str]]
 
 
-def _findings(found: Diagnosis, style: Style) -> _Section:
+def _findings(found: Diagnosis, style: Style) -> Section:
     lines = [
         f"{style.paint(YELLOW, finding.kind)} {_named(finding, style)}: "
         f"{printable(os.path.basename(finding.path))}{_arrow(finding)}"
@@ -149,7 +156,7 @@ def _arrow(finding: Finding) -> str:
     return f" → {finding.expected}" if is_due else ""
 
 
-def _hidden(found: Diagnosis, style: Style) -> _Section:
+def _hidden(found: Diagnosis, style: Style) -> Section:
     lines = [
         f"{_named(each, style)} needs {', '.join(map(printable, each.missing))}"
         if set(each.missing) != {each.name}
@@ -159,7 +166,7 @@ def _hidden(found: Diagnosis, style: Style) -> _Section:
     return f"pkg_resources.require() fails for {counted(len(lines), 'distribution')}", lines
 
 
-def _entry_points(found: Diagnosis, style: Style) -> _Section:
+def _entry_points(found: Diagnosis, style: Style) -> Section:
     names = {each.name for each in found.hidden}
     groups: dict[str, list[str]] = {}
     for entry in found.entry_points:
@@ -177,7 +184,7 @@ def _importance(group: str) -> tuple[bool, str]:
     return group in SCRIPTS, group
 
 
-def _programs(found: Diagnosis, style: Style) -> _Section:
+def _programs(found: Diagnosis, style: Style) -> Section:
     lines = [
         f"{style.paint(BOLD, printable(each.name))}=={printable(each.version)} "
         f"{each.consequence} {_listed(each.affects)}"
@@ -186,7 +193,7 @@ def _programs(found: Diagnosis, style: Style) -> _Section:
     return f"{counted(len(lines), 'installed program')} known to fail because of a name", lines
 
 
-def _by_require_only(found: Diagnosis, style: Style) -> _Section:
+def _by_require_only(found: Diagnosis, style: Style) -> Section:
     alike: dict[tuple[str, ...], list[str]] = {}
     for each in found.by_require_only:
         alike.setdefault(each.failing, []).append(each.name)
@@ -198,7 +205,7 @@ def _by_require_only(found: Diagnosis, style: Style) -> _Section:
     return f"pkg_resources finds {number} by require() only (see --strict)", lines
 
 
-def _spellings(found: Diagnosis, style: Style) -> _Section:
+def _spellings(found: Diagnosis, style: Style) -> Section:
     lines = [
         f"{style.paint(BOLD, printable(each.name))} is {'' if each.found else 'not '}found as "
         f"{printable(each.spelling)}, which is how {_listed(each.by)} "
@@ -217,7 +224,7 @@ def _listed(names: Sequence[str]) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _refused(found: Diagnosis, style: Style) -> _Section:
+def _refused(found: Diagnosis, style: Style) -> Section:
     lines = [f"{_named(each, style)} {printable(_refusal(each))}" for each in found.refused]
     number = counted(len(lines), "distribution")
     return f"pkg_resources.require() fails for {number} for other reasons (see --strict)", lines
@@ -230,7 +237,7 @@ def _refusal(each: Unresolvable | Failure) -> str:
     return f"{each.error}: {each.reason}" if each.reason else each.error
 
 
-def _unreadable(report: Report) -> _Section:
+def _unreadable(report: Report) -> Section:
     lines = [
         f"{printable(report.outside(each.path))}: {printable(each.reason)}"
         for each in report.diagnosis.unreadable
@@ -238,7 +245,7 @@ def _unreadable(report: Report) -> _Section:
     return "dist-info directories that cannot be read", lines
 
 
-def _differences(report: Report, style: Style) -> _Section:
+def _differences(report: Report, style: Style) -> Section:
     differing = report.differences or ()
     lines = [
         f"{_named(each, style)}: {style.paint(YELLOW, what)} {printable(path)}".rstrip()
@@ -254,11 +261,9 @@ def _differences(report: Report, style: Style) -> _Section:
     return f"{counted(len(differing), 'distribution')} with files that differ from RECORD", lines
 
 
-def _cut(section: _Section, *, everything: bool) -> Iterator[str]:
+def _cut(section: Section, *, everything: bool) -> Iterator[str]:
     """Yield the lines of a `section`, indented; if there are many, the first ones and a count."""
     title, lines = section
-    if not lines:
-        return
     yield f"  {title}"
     shown = lines if everything or len(lines) <= _SHOWN + 1 else lines[:_SHOWN]
     for line in shown:
@@ -267,16 +272,17 @@ def _cut(section: _Section, *, everything: bool) -> Iterator[str]:
         yield f"    … and {len(lines) - len(shown)} more (-v shows all)"
 
 
-def _notes(report: Report, style: Style) -> Iterator[str]:
+def notes(report: Report, style: Style) -> Iterator[str]:
+    """Yield what is worth knowing beside the sections."""
     found = report.diagnosis
     if found.harmless and not (found.lookups or found.programs):
         names = counted(found.harmless, "normalized name")
         verb = "is" if found.harmless == 1 else "are"
-        yield style.paint(DIM, f"  {names} {verb} harmless here: there is no pkg_resources")
+        yield style.paint(DIM, f"{names} {verb} harmless here: there is no pkg_resources")
     if report.differences == ():
-        yield style.paint(DIM, "  All files are as RECORD lists them")
+        yield style.paint(DIM, "All files are as RECORD lists them")
     for line in (*_misspelled(found), *left_out(report)):
-        yield f"  {style.paint(YELLOW, line)}"
+        yield style.paint(YELLOW, line)
 
 
 def _misspelled(found: Diagnosis) -> Iterator[str]:
@@ -305,13 +311,12 @@ def left_out(report: Report) -> Iterator[str]:
         yield f"{number} with a problem {verb} excluded by {source}"
 
 
-def _remedies(report: Report, style: Style) -> Iterator[str]:
+def remedies(report: Report) -> Iterator[str]:
     """Yield how to prevent the problems, then the commands that fix them, `fix` first."""
-    hint = f"  {style.label(CYAN, 'hint')}"
     if report.image is None and any(each.kind == NORMALIZED_NAME for each in fixable(report)):
-        yield f"{hint} install with `uvpip` instead of `uv pip install`"
-    for command in fixes(report) + reinstalls(report):
-        yield f"{hint} {command}"
+        yield "install with `uvpip` instead of `uv pip install`"
+    yield from fixes(report)
+    yield from reinstalls(report)
 
 
 def fixable(report: Report) -> list[Finding]:

@@ -123,8 +123,7 @@ def make(
     if metadata and len(metadata) == _USUAL_HEADER and b"\n\n" not in metadata:
         metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
     if metadata is None:
-        message = "it has no METADATA" if tree.is_directory(path) else "it is not a directory"
-        raise names.MetadataError(message)
+        raise names.MetadataError(_absence(tree, path))
     name, version = names.parse_metadata(metadata)
     if not concerns(name) or (only_new and "." not in name and names.is_well_formed(own)):
         return None
@@ -148,6 +147,15 @@ def make(
     if plan.wrong and not (only_new and plan.record and plan.record.lists(_INSTALLED_BY_UV)):
         plan.owner = _owner(tree, path)
     return plan
+
+
+def _absence(tree: Tree, path: str) -> str:
+    """Return why the directory `path` has no METADATA, as a clause."""
+    if not tree.is_directory(path):
+        return "it is not a directory"
+    denies: Callable[[str], bool] | None = getattr(tree, "denies", None)  # only a disk does
+    is_denied = denies is not None and denies(f"{path}/METADATA")
+    return "permission denied (METADATA)" if is_denied else "it has no METADATA"
 
 
 def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:

@@ -10,7 +10,7 @@ from uvshim.rename.names import SUFFIX
 from uvshim.rename.plan import ORIGINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from uvshim.environments.tree import SearchableTree
     from uvshim.rename.plan import Plan
@@ -52,6 +52,11 @@ class PlannedTree:
             if rest == ORIGINAL and one.original:
                 return os.fsencode(one.original)
         return self._tree.read(self._before(path), limit)
+
+    def denies(self, path: str) -> bool:
+        """Return True if nobody may read the file `path`, or look whether there is one."""
+        denies: Callable[[str], bool] | None = getattr(self._tree, "denies", None)
+        return denies is not None and denies(self._before(path))
 
     def directories(self, directory: str) -> tuple[str, ...]:
         """See `SearchableTree.directories`."""
