@@ -147,6 +147,8 @@ class Diagnosis(NamedTuple):
     """Names that are needed under a spelling by which they are not found: before setuptools 62."""
     lookups: tuple[Lookups, ...] = ()
     """The lookups of pkg_resources that fail, for each distribution in `site_packages`."""
+    checks_requirements: bool = True
+    """There is a pkg_resources: what its `require` fails for is known."""
     by_spelling: bool = False
     """Its pkg_resources finds each directory under one spelling only: it is older than 62."""
     programs: tuple[AffectedProgram, ...] = ()
@@ -276,6 +278,7 @@ def _diagnosis(model: _Model, excluded: Callable[[str], bool]) -> Diagnosis:
         distributions=installed - len(unreadable),
         setuptools=model.setuptools,
         affected=model.pkg_resources.needs_dots,
+        checks_requirements=model.pkg_resources.exists,
         by_spelling=not model.pkg_resources.finds_every_spelling,
         findings=tuple(sorted(findings, key=lambda one: one.path)),
         unresolvable=(),

@@ -279,6 +279,8 @@ def notes(report: Report, style: Style) -> Iterator[str]:
         names = counted(found.harmless, "normalized name")
         verb = "is" if found.harmless == 1 else "are"
         yield style.paint(DIM, f"{names} {verb} harmless here: there is no pkg_resources")
+    if report.gate.strict and not found.checks_requirements:
+        yield "Requirements were not checked: there is no pkg_resources. `uv pip check` checks them"
     if report.differences == ():
         yield style.paint(DIM, "All files are as RECORD lists them")
     for line in (*_misspelled(found), *left_out(report)):

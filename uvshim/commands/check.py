@@ -67,7 +67,7 @@ def _texts(reports: list[Report], options: argparse.Namespace) -> Iterator[str]:
     """Yield the text about each environment; with -q only if something is wrong."""
     style = Style(options.color, sys.stdout)
     for each in reports:
-        if each.broken or each.diagnosis.refused or not options.quiet:
+        if each.broken or not options.quiet:
             yield as_text(each, style, everything=options.verbose > 0)
 
 

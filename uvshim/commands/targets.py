@@ -100,7 +100,7 @@ def refusal(word: str) -> str:
     """Return what `word`, which is not an environment, is instead, and what would work."""
     if not os.path.lexists(word):
         return _absence(word)
-    if os.path.isfile(word):
+    if not os.path.isdir(word):
         if word.endswith(".whl"):
             return "is a wheel. Install it, then name the environment"
         return "is a file, but neither a Python interpreter nor an image archive"

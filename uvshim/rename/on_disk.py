@@ -174,6 +174,9 @@ def rename(  # noqa: PLR0913
             if wanted.destination in renamed:  # what a killed run has left is another by now
                 make(path)
                 wanted = planned[path]
+            if path in twins and wanted.destination in renamed:
+                message = f"`{wanted.directory}` exists already"
+                raise plan.ObstacleError(message)
             is_new = new is not None and path in new and wanted.destination not in new
             _carry_out(disk, wanted, is_new=is_new, dry_run=dry_run)
             outcome.plans.append(wanted)
@@ -182,15 +185,17 @@ def rename(  # noqa: PLR0913
                 wanted.name, wanted.version, path, wanted.destination
             )
 
-    _each(paths, make, outcome)
+    _each(paths, make, outcome, planned)
     twins = plan.duplicates(disk, planned.values()) if new is None else set()
-    _each(list(planned), carry_out, outcome)
+    _each(list(planned), carry_out, outcome, planned)
     outcome.renamed = list(renamed.values())
     outcome.seconds = time.monotonic() - begin
     return outcome
 
 
-def _each(paths: Iterable[str], act: Callable[[str], None], outcome: Outcome) -> None:
+def _each(
+    paths: Iterable[str], act: Callable[[str], None], outcome: Outcome, planned: dict[str, Plan]
+) -> None:
     """Call `act` with each of `paths`, and tell `outcome` those for which it fails, and why."""
     for path in paths:
         try:
@@ -199,7 +204,9 @@ def _each(paths: Iterable[str], act: Callable[[str], None], outcome: Outcome) ->
             outcome.left_alone.append(LeftAlone(path, str(reason)))
         # ImportError: of a module that only the unusual case needs.
         except (OSError, ImportError) as error:
-            outcome.left_alone.append(LeftAlone(path, _clause(error)))
+            is_renamed = path in planned and not os.path.lexists(path)
+            where = planned[path].destination if is_renamed else path
+            outcome.left_alone.append(LeftAlone(where, _clause(error)))
 
 
 def _plan(

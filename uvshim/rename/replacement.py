@@ -319,6 +319,7 @@ def replace(directory: str, content: bytes, before: str | None = None) -> None:
                 content = content[os.write(file, content) :]
             overlay.own_as(status, unfinished)
             os.fchmod(file, stat.S_IMODE(status.st_mode))  # after a chown, which removes bits
+            _copy_attributes(before or path, file)
             restore_times(file, status)
         finally:
             os.close(file)
@@ -327,3 +328,10 @@ def replace(directory: str, content: bytes, before: str | None = None) -> None:
         with contextlib.suppress(OSError):
             os.unlink(unfinished)
         raise
+
+
+def _copy_attributes(source: str, target: int) -> None:
+    """Give the descriptor `target` the extended attributes of the file `source`, if possible."""
+    with contextlib.suppress(OSError, AttributeError):  # macOS has no such calls
+        for name in os.listxattr(source):
+            os.setxattr(target, name, os.getxattr(source, name))
