@@ -142,3 +142,31 @@ def test_a_hint_for_an_inherited_directory_names_all_that_decide_its_spelling(
         run(uvshim, "fix", *words)
         assert (base / NAME).is_dir()
         assert list(base.glob("XStatic_JQuery.TableSorter-*.dist-info"))
+
+
+def test_all_environments_of_a_root_decide_the_spelling(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    site, below = "lib/python3.11/site-packages", tmp_path / "root/base"
+    for path, text in {
+        "etc/os-release": "",
+        "usr/x": "",
+        "base/bin/python3.11": "",
+        "base/lib/python3.11/os.py": "",
+        f"base/{site}/{NAME}/METADATA": "Name: zope.deferred\nVersion: 1.2\n",
+        f"base/{site}/{NAME}/RECORD": f"{NAME}/METADATA,,\n{NAME}/RECORD,,\n",
+        "env/pyvenv.cfg": "home = /base/bin\ninclude-system-site-packages = true\n",
+        f"env/{site}/setuptools-59.6.0.dist-info/METADATA": "Name: setuptools\nVersion: 59.6.0\n",
+        f"env/{site}/user-1.0.dist-info/METADATA": (
+            "Name: user\nVersion: 1.0\nRequires-Dist: zope-deferred\n"
+        ),
+    }.items():
+        file = tmp_path / "root" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    for command, code in (("check", 1), ("fix", 3), ("check", 1)):
+        done = run(uvshim, command, tmp_path / "root")
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "user==1.0" not in done.stdout
+        assert " ~ " not in done.stderr
+    assert (below / site / NAME).is_dir()

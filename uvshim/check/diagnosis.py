@@ -530,6 +530,8 @@ class _Model:
 
         A script counts only if its file imports pkg_resources: those of uv and pip do not.
         """
+        if name not in self._projects:
+            return
         directory = self._projects[name].metadata
         content = self.tree.read(f"{directory}/entry_points.txt", METADATA_LIMIT) or b""
         for group, entry in entry_points.listed(content.decode("utf-8", "replace")):

@@ -170,7 +170,7 @@ def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResou
         first = first or version
         source = f"{entry}/pkg_resources/__init__.py"
         # A slimmed image may have a setuptools without it.
-        has_none = tree.is_directory(f"{entry}/setuptools") and not tree.is_file(source)
+        has_none = tree.is_file(f"{entry}/setuptools/__init__.py") and not tree.is_file(source)
         if version and not has_none and (found := PkgResources.of_version(version)).exists:
             return version, found
         if tree.is_file(source):
