@@ -682,6 +682,7 @@ def test_what_require_fails_for_without_a_metadata_that_tells_its_name(
     name = "METADATA" if content else "WHEEL"
     found = examine({f"foo-1.0.dist-info/{name}": content or ""}, AFFECTED)
     assert (found.findings, found.unreadable, found.broken) == ((), (), False)
+    assert [each.path for each in found.invalid] == [f"{SITE}/foo-1.0.dist-info"]
     (refused,) = found.refused
     assert (refused.name, refused.version) == ("foo", "1.0")
     assert getattr(refused, "error", None) == error

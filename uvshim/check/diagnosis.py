@@ -141,6 +141,8 @@ class Diagnosis(NamedTuple):
     entry_points: tuple[EntryPoint, ...]
     failures: tuple[Failure, ...]
     unreadable: tuple[Unreadable, ...]
+    invalid: tuple[Unreadable, ...] = ()
+    """Others without a METADATA that tells what they are. Their names are right all the same."""
     excluded: tuple[Finding, ...] = ()
     """What would be among `findings` if the names of its distributions were not excluded."""
     spellings: tuple[Spelling, ...] = ()
@@ -229,8 +231,8 @@ def diagnose_environment(
 ) -> Diagnosis:
     """Examine `found`, as `diagnose` does, with the directories that it inherits.
 
-    A problem there that an earlier directory hides is none. `spelled` is what decides names if
-    other environments import from its directories.
+    A problem there does not count if an earlier directory hides it. `spelled` is what decides names
+    if other environments import from its directories.
     """
     model = _Model(found.tree, found.visible, platform=platform)
     model.inherited = found.inherited
@@ -253,6 +255,7 @@ def _diagnosis(model: _Model, excluded: Callable[[str], bool]) -> Diagnosis:
     left_out: list[Finding] = []
     renames: dict[str, str] = {}
     present: set[str] = set()
+    invalid: list[Unreadable] = []
     tree, places = model.tree, model.places
     for place in places:
         spellings = model.spelled(place)
@@ -261,8 +264,7 @@ def _diagnosis(model: _Model, excluded: Callable[[str], bool]) -> Diagnosis:
             if place in model.inherited and names.key_of(names.split(wanted)[0]) in present:
                 continue
             if one.plan is None:
-                if one.fault:
-                    unreadable.append(Unreadable(one.path, one.fault))
+                (invalid if one.is_sure else unreadable).append(Unreadable(one.path, one.fault))
             elif excluded(one.plan.name):
                 left_out += _findings(tree, one, one.plan)
             else:
@@ -285,6 +287,7 @@ def _diagnosis(model: _Model, excluded: Callable[[str], bool]) -> Diagnosis:
         entry_points=(),
         failures=(),
         unreadable=tuple(unreadable),
+        invalid=tuple(invalid),
         excluded=tuple(sorted(left_out, key=lambda one: one.path)),
         spellings=model.unfound(renames),
     )
@@ -300,9 +303,11 @@ class _Directory(NamedTuple):
     plan: Plan | None
     """The plan for it; None if it cannot be read."""
     fault: str
-    """Why it cannot be read, if that matters."""
-    has_twin: bool
+    """Why it cannot be read."""
+    has_twin: bool = False
     """There is another directory of the same distribution beside it."""
+    is_sure: bool = False
+    """It cannot be read, but its name is right all the same."""
 
 
 def _directories(tree: Tree, place: str, spellings: Spellings | None) -> list[_Directory]:
@@ -324,10 +329,10 @@ def _directories(tree: Tree, place: str, spellings: Spellings | None) -> list[_D
     }
     projects = Counter([*sure.values(), *(names.normalized(one.name) for one in plans.values())])
     twins.update(path for path, one in plans.items() if names.normalized(one.name) in sure.values())
-    faults.update((path, "") for path, project in sure.items() if projects[project] == 1)
     directories = [_Directory(path, one, "", path in twins) for path, one in plans.items()]
     return directories + [
-        _Directory(path, None, fault, has_twin=False) for path, fault in faults.items()
+        _Directory(path, None, fault, is_sure=path in sure and projects[sure[path]] == 1)
+        for path, fault in faults.items()
     ]
 
 

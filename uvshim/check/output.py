@@ -73,6 +73,7 @@ def environment_as_json(report: Report) -> dict[str, Any]:
         "unreadable": [
             {**one._asdict(), "path": report.outside(one.path)} for one in found.unreadable
         ],
+        "invalid": [{**one._asdict(), "path": report.outside(one.path)} for one in found.invalid],
         "differences": None
         if report.differences is None
         else [{**one._asdict(), "path": report.outside(one.path)} for one in report.differences],
@@ -115,6 +116,7 @@ def sections(report: Report, style: Style) -> list[Section]:
         _spellings(report.diagnosis, style),
         _refused(report.diagnosis, style),
         _unreadable(report),
+        _invalid(report),
         _differences(report, style),
     )
     return [(title, lines) for title, lines in found if lines]
@@ -243,6 +245,14 @@ def _unreadable(report: Report) -> Section:
         for each in report.diagnosis.unreadable
     ]
     return "dist-info directories that cannot be read", lines
+
+
+def _invalid(report: Report) -> Section:
+    lines = [
+        f"{printable(report.outside(each.path))}: {printable(each.reason)}"
+        for each in report.diagnosis.invalid
+    ]
+    return "dist-info directories without a valid METADATA (see --strict)", lines
 
 
 def _differences(report: Report, style: Style) -> Section:

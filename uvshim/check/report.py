@@ -27,7 +27,7 @@ class Gate(NamedTuple):
     """The names that do not count."""
     strict: bool = False
     """These count too: what require() refuses for other reasons than names, names that only
-    require() finds, and an environment that is empty."""
+    require() finds, directories without a valid METADATA, and an environment that is empty."""
     verify: bool = False
     """Files that differ from RECORD count too."""
 
@@ -63,7 +63,7 @@ class Report(NamedTuple):
         """Whether a build should stop here."""
         found = self.diagnosis
         is_empty = self.empty and self.image is None  # an image may have empty directories
-        strictly = found.refused or found.by_require_only or is_empty
+        strictly = found.refused or found.by_require_only or found.invalid or is_empty
         return found.broken or bool(self.differences) or (self.gate.strict and bool(strictly))
 
     @property
