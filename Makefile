@@ -35,10 +35,8 @@ $(VENV)/ready: pyproject.toml
 		--dest .cache/wheels setuptools==75.8.0
 	touch $@
 
-# The kill tests run alone: beside other tests one of them fails now and then, cause unknown.
 test: $(VENV)/ready
-	$(PYTEST) -m 'not index' -n auto --dist worksteal --ignore tests/robustness/test_killed.py
-	$(PYTEST) -m 'not index' tests/robustness/test_killed.py
+	$(PYTEST) -m 'not index' -n auto --dist worksteal
 
 acceptance: $(VENV)/ready
 	$(PYTEST) -m 'index and not image' -n auto --dist worksteal

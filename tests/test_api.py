@@ -31,6 +31,26 @@ def test_renormalize_puts_right_what_is_new_since_a_snapshot(
     assert "xstatic_jquery_tablesorter-2.14.5.3.dist-info" in venv.dist_infos()
 
 
+@pytest.mark.parametrize("spelling", ["a string", "a path", "through a link"])
+def test_a_snapshot_is_of_a_directory_however_it_is_named(
+    spelling: str, run: Run, uv: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    install = (uv, "pip", "install", "--no-index", "--find-links", wheels)
+    assert run(*install, "xstatic-jquery.tablesorter").returncode == 0
+    (tmp_path / "link").symlink_to(venv.path)
+    linked = tmp_path / "link" / venv.site_packages.relative_to(venv.path)
+    named: dict[str, str | Path] = {"a string": str(venv.site_packages), "through a link": linked}
+    before = uvshim.Snapshot.take(named.get(spelling, venv.site_packages))
+    assert run(*install, "zope.deferred").returncode == 0
+    renamed = uvshim.renormalize(venv.site_packages, before).renamed
+    assert [each.name for each in renamed] == ["zope.deferred"]
+
+
+def test_a_snapshot_of_another_directory_is_refused(venv: Venv, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not one of"):
+        uvshim.renormalize(venv.site_packages, uvshim.Snapshot.take([str(tmp_path)]))
+
+
 def test_renormalize_without_a_snapshot_puts_right_all_of_a_directory(
     run: Run, uv: Path, venv: Venv, wheels: Path
 ) -> None:

@@ -40,7 +40,7 @@ def test_a_virtual_environment_with_system_site_packages_gets_it_and_the_system_
 
 
 @pytest.mark.parametrize(
-    "name", ["with spaces", "Umgebung-ü-ñ-中", "a'quote\"and $HOME;", "new\nline"]
+    "name", ["with spaces", "Umgebung-ü-ñ-中", "a'quote\"and $HOME;", "Using Python 3", "new\nline"]
 )
 def test_the_path_of_an_environment_may_hold_anything(
     name: str,

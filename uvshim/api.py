@@ -21,7 +21,11 @@ def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = 
     exists: in a virtual environment that uv has made or used, and in a target. The `left_alone` of
     the outcome are those that could not be renamed.
 
-    Raise `EnvironmentUnknownError` if there is no such directory.
+    Raise `EnvironmentUnknownError` if there is no such directory, ValueError if `since` is a
+    snapshot of other directories.
     """
     found = discovery.of_site_packages(os.fspath(site_packages))
+    if since and not since.places.keys() >= set(map(os.path.realpath, found.on_disk)):
+        message = f"the snapshot is not one of `{os.fspath(site_packages)}`"
+        raise ValueError(message)
     return after_install.rename_since(found, since, lambda _name: True, uv_lock(found.lock))

@@ -326,6 +326,20 @@ def test_it_goes_on_to_a_newer_python(run: Run, uvshim: Path, pythons: Pythons) 
     assert started(run(uvshim, "--version", PATH=old))[-1] == "old"
 
 
+def test_it_skips_a_python_without_its_standard_library(
+    run: Run, uvshim: Path, pythons: Pythons, tmp_path: Path
+) -> None:
+    """As Debian's python3-minimal is."""
+    copy_installation(tmp_path / "minimal")
+    for each in (tmp_path / "minimal").rglob("shutil*.py*"):
+        each.unlink()
+    minimal = tmp_path / "minimal" / "bin"
+    assert started(run(uvshim, "--version", PATH=f"{minimal}:{pythons('new')}")) == ["new"]
+    failed = run(uvshim, "--version", PATH=f"{minimal}:/nowhere")
+    assert failed.returncode == 2
+    assert "without its standard library" in failed.stderr
+
+
 def test_it_asks_uv_where_path_has_no_python(
     run: Run, uv: Path, uvshim: Path, only_uv: Path, tmp_path: Path
 ) -> None:
@@ -419,6 +433,7 @@ def test_what_pythonpath_has_does_not_replace_modules_where_python_is_named(
 def test_uv_gets_the_variables_that_it_would_get_without_it(
     run: Run, uvpip: Path, pythons: Pythons, tmp_path: Path, hostile: dict[str, Any]
 ) -> None:
+    hostile |= dict.fromkeys(("accept", "directory", "file", "old", "python", "wanted"), "mine")
     uv = tmp_path / "uv"
     uv.write_text("#!/bin/sh\nexec env\n")
     uv.chmod(0o755)

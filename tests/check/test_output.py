@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Finding, Unreadable, Unresolvable
-from uvshim.check.known_programs import AffectedProgram
-from uvshim.check.lookups import Lookups
+from uvshim.check.lookups import AffectedProgram, Lookups
 from uvshim.check.output import as_json, as_text
 from uvshim.check.report import Gate, Report
 from uvshim.check.required import Spelling

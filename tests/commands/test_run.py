@@ -73,6 +73,18 @@ def test_run_touches_nothing_that_stood_there_before(run: Run, uvshim: Path, bro
     assert tree(broken.path) == before
 
 
+def test_run_ends_well_if_the_command_removes_the_working_directory(
+    run: Run, uvshim: Path, make_venv: MakeVenv, tmp_path: Path
+) -> None:
+    make_venv("gone/v")
+    for env in ([], ["--env", "v"]):
+        (tmp_path / "gone").mkdir(exist_ok=True)
+        command = ("sh", "-c", "rm -rf ../gone")
+        done = run(uvshim, "run", *env, "--", *command, cwd=tmp_path / "gone")
+        assert (done.returncode, done.stderr) == (0, "")
+        make_venv("gone/v")
+
+
 def test_run_ends_as_the_command_does(run: Run, uvshim: Path, venv: Venv) -> None:
     assert run(uvshim, "run", "--", "sh", "-c", "exit 7").returncode == 7
     for number in (9, 15):
@@ -252,6 +264,96 @@ def test_run_finds_a_pip_behind_another_program(
     done = run(uvshim, "run", "--", *before, *pip, "-f", wheels, "zope.deferred")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "zope.deferred-1.2.dist-info").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("variable", "command"),
+    [
+        ("VIRTUAL_ENV=other", "uv pip install"),
+        ("UV_PYTHON=other", "uv pip install"),
+        ("PIP_TARGET=other/lib", "pip install"),
+    ],
+)
+@pytest.mark.parametrize("before", ["", "nice -n 1 "])
+def test_run_asks_with_the_variables_that_env_sets(
+    before: str,
+    variable: str,
+    command: str,
+    run: Run,
+    uvshim: Path,
+    uv: Path,
+    make_venv: MakeVenv,
+    with_pip: Path,
+    wheels: Path,
+    tmp_path: Path,
+) -> None:
+    make_venv("other").path.rename(tmp_path / "other")
+    words = f"{before}env -u PIP_TARGET {variable} {command} -q --no-index zope.deferred".split()
+    path = os.pathsep.join([str(with_pip / "bin"), str(uv.parent), os.environ["PATH"]])
+    more: dict[str, Any] = {"PATH": path, "UV_FIND_LINKS": str(wheels), "PIP_FIND_LINKS": wheels}
+    done = run(uvshim, "run", "--", *words, **more)
+    assert done.returncode == 0, done.stderr
+    (found,) = (tmp_path / "other").rglob("*deferred-*.dist-info")
+    assert found.name == "zope.deferred-1.2.dist-info"
+
+
+def test_run_imports_nothing_from_the_working_directory(
+    run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
+) -> None:
+    for name in ("json", "sysconfig", "logging"):
+        (tmp_path / f"{name}.py").write_text(f"open('{tmp_path}/imported', 'w')\n")
+    pip: list[str | Path] = [with_pip / "bin" / "pip3", "install", "-q", "--no-index", "-tt"]
+    done = run(uvshim, "run", "--", *pip, "-f", wheels, "zope.deferred")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "zope.deferred-1.2.dist-info").is_dir()
+    assert not (tmp_path / "imported").exists()
+
+
+@pytest.mark.parametrize("runner", ["uv run --no-project", "uv tool run", "uv run"])
+@pytest.mark.parametrize("command", ["uv pip install", "pip3 install", "python3 -m pip install"])
+def test_run_finds_what_uv_runs(
+    runner: str,
+    command: str,
+    run: Run,
+    uvshim: Path,
+    uv: Path,
+    make_venv: MakeVenv,
+    install_pip: Callable[[Path], None],
+    wheels: Path,
+    tmp_path: Path,
+    offline: dict[str, Any],
+) -> None:
+    """A script stands in for `uv tool run`, which would download a pip."""
+    venv = make_venv("made")
+    venv.path.rename(tmp_path / ".venv")
+    venv = Venv(tmp_path / ".venv")
+    install_pip(venv.python)
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "demo"\nversion = "0"\n')
+    words = [*runner.split(), *command.split(), "-q", "--no-index", "--target", "t"]
+    if runner == "uv tool run":
+        (tmp_path / "uv").write_text(
+            f'#!/bin/sh\nif [ "$1 $2" = "tool run" ]; then shift 2; exec "$@"; fi\nexec {uv} "$@"\n'
+        )
+        (tmp_path / "uv").chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), str(uv.parent), os.environ["PATH"]])
+    if runner != "uv run --no-project":
+        path = os.pathsep.join([str(tmp_path / ".venv" / "bin"), path])
+    done = run(uvshim, "run", "--", *words, "-f", wheels, "zope.deferred", PATH=path, **offline)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "zope.deferred-1.2.dist-info").is_dir()
+
+
+@pytest.mark.parametrize("named", [".vnev", "empty", "notes.txt"])
+def test_run_fails_if_the_environment_that_is_named_is_none(
+    named: str, run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").touch()
+    command = (uv, "pip", "install", "-q", "--no-index", "-f", wheels, "zope.deferred")
+    done = run(uvshim, "run", "--env", named, "--", *command)
+    assert done.returncode == (2 if named == "notes.txt" else 3), done.stderr
+    assert f"{named}` is not an environment" in done.stderr
+    assert bool(venv.dist_infos()) == (named != "notes.txt")
 
 
 def test_run_follows_pips_option_python(

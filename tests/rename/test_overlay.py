@@ -11,7 +11,7 @@ import pytest
 
 from tests.places import dist_infos, record_faults, tree
 from tests.rename.test_on_disk import distribution, renamed
-from uvshim.rename import plan, replacement
+from uvshim.rename import plan, record_file
 from uvshim.rename.on_disk import LeftAlone, Outcome
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_files_that_cannot_be_linked_are_copied(
 
 def half_moved(old: Path, site: Path) -> Path:
     """Return a directory of the new name beside the old one, as it is in the middle of a move."""
-    replacement.append(str(old), replacement.read(str(old)).added({OLD}, NEW))
+    record_file.append(str(old), record_file.read(str(old)).added({OLD}, NEW))
     return shutil.copytree(old, site / NEW)
 
 
@@ -113,8 +113,8 @@ def test_killed_while_it_takes_the_old_directory_away_it_leaves_nothing_that_is_
 ) -> None:
     """As `fix` comes to them: the new directory is put right first, and then the old one goes."""
     new = half_moved(old, tmp_path)
-    building = replacement.read(str(new)).added({NEW}, NEW + plan.BUILDING)
-    replacement.append(str(new), building)
+    building = record_file.read(str(new)).added({NEW}, NEW + plan.BUILDING)
+    record_file.append(str(new), building)
     replaced: list[str] = []
     replace = os.replace
 
@@ -128,7 +128,7 @@ def test_killed_while_it_takes_the_old_directory_away_it_leaves_nothing_that_is_
     with pytest.raises(KilledError):
         renamed(new, old)
     assert dist_infos(tmp_path) == [NEW]
-    listed = set(replacement.read(str(new)).paths())
+    listed = set(record_file.read(str(new)).paths())
     assert {f"{NEW}/{each.name}" for each in new.iterdir() if each.is_file()} <= listed
 
 
@@ -153,8 +153,8 @@ def test_what_a_killed_run_has_built_is_built_anew_or_taken_away(
     building = tmp_path / (NEW + plan.BUILDING)
     building.mkdir()
     (building / "METADATA").write_text("half of i")
-    listed = replacement.read(str(old))
-    replacement.append(str(old), listed.added({OLD}, building.name))
+    listed = record_file.read(str(old))
+    record_file.append(str(old), listed.added({OLD}, building.name))
     assert len(renamed(old).renamed) == 1
     assert sorted(os.listdir(tmp_path)) == [NEW, "code.py"]
     assert record_faults(tmp_path / NEW) == []

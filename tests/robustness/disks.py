@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
 from tests.places import Venv
 from tests.robustness.invariants import clone
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Place(Protocol):
@@ -49,6 +47,10 @@ class Overlay:
         mount("tmpfs", self._memory, "size=200m")
         self._lower = self._memory / "lower"
         subprocess.run(["cp", "-a", prepared, self._lower], check=True)
+        for inside in filter(Path.is_dir, list(self._lower.rglob("*.dist-info/*"))):
+            # The newest name is the first that a tmpfs lists: the order that is hardest to get
+            # right, as pip leaves a directory in which it has removed nothing but directories.
+            inside.rename(inside.with_name("renamed")).rename(inside)
 
     def fresh(self) -> Venv:
         return Venv(self._mounted("here", None))

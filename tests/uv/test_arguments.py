@@ -81,6 +81,7 @@ def test_a_value_may_be_empty() -> None:
         ),
         ("--cache-dir sync sync", "sync", "--cache-dir sync sync"),
         ("help", "help", "help"),
+        ("ls", "ls", "ls"),
         ("-- list", "install", "install -- list"),
         ("-q -- list", "install", "install -q -- list"),
         ("--upgrade", "install", "install --upgrade"),

@@ -145,6 +145,12 @@ def test_of_a_program_whose_output_is_not_kept_nothing_is_told() -> None:
     assert (end(child), child.output()) == (0, "")
 
 
+def test_a_locale_that_python_set_for_itself_is_not_handed_on(run: Run, uvshim: Path) -> None:
+    for more in ([], ["LC_CTYPE=C.UTF-8"], ["LC_ALL=C.UTF-8", "LC_CTYPE=C.UTF-8"]):
+        done = run("env", "-i", *more, uvshim, "run", "--", "/usr/bin/env")
+        assert done.stdout.split() == sorted(more), done.stderr
+
+
 def test_what_cannot_be_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no program")
     (tmp_path / "text").chmod(0o755)

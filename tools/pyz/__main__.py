@@ -4,8 +4,11 @@ import os
 import sys
 
 called = os.path.basename(sys.argv[0])
-if sys.version_info < (3, 10):
-    old = "%s is Python %d.%d" % ((sys.executable,) + tuple(sys.version_info[:2]))
+library = os.path.dirname(os.__file__)  # that of Debian's python3-minimal lacks half
+if sys.version_info < (3, 10) or not os.path.exists(os.path.join(library, "shutil.py")):
+    old = "%s is Python %d.%d" % (sys.executable, sys.version_info[0], sys.version_info[1])
+    if sys.version_info >= (3, 10):
+        old += " without its standard library"
     if sys.flags.no_site:  # start.sh did not ask for the version: let it find another Python
         os.environ["_UVSHIM_OLD_PYTHON"] = old
         os.execv("/bin/sh", ["sh"] + sys.argv)

@@ -14,16 +14,9 @@ import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import entry_points, known_programs, required
 from uvshim.check import lookups as lookups_of
-from uvshim.check.distributions import (
-    FILE_NOT_FOUND,
-    METADATA_LIMIT,
-    NOT_FOUND,
-    Installed,
-    by_project_name,
-    metadata_in,
-)
+from uvshim.check import required
+from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND, RequireError
 from uvshim.check.lookups import REQUIRE, Lookups
 from uvshim.environments import environment, interpreter
 from uvshim.environments.search_path import search_path
@@ -32,9 +25,9 @@ from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME
 from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from uvshim.check.known_programs import AffectedProgram
+    from uvshim.check.lookups import AffectedProgram
     from uvshim.check.required import Spelled, Spelling
     from uvshim.check.working_set import WorkingSet
     from uvshim.environments.environment import Environment
@@ -50,9 +43,6 @@ DUPLICATE = "duplicate"
 
 # The groups whose entry points are scripts.
 SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
-
-# What is read at most of a file that has no header to stop at. The longest real RECORD has a tenth.
-_FILE_LIMIT = 64 * 1024 * 1024
 
 
 class Finding(NamedTuple):
@@ -136,11 +126,11 @@ class Diagnosis(NamedTuple):
     affected: bool
     """Its pkg_resources does not find a distribution with dots under its normalized name."""
     findings: tuple[Finding, ...]
-    unresolvable: tuple[Unresolvable, ...]
+    unresolvable: tuple[Unresolvable, ...] = ()
     """All for which `require` ends in DistributionNotFound; none without a pkg_resources."""
-    entry_points: tuple[EntryPoint, ...]
-    failures: tuple[Failure, ...]
-    unreadable: tuple[Unreadable, ...]
+    entry_points: tuple[EntryPoint, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
     invalid: tuple[Unreadable, ...] = ()
     """Others without a METADATA that tells what they are. Their names are right all the same."""
     excluded: tuple[Finding, ...] = ()
@@ -159,19 +149,11 @@ class Diagnosis(NamedTuple):
     @property
     def wrong(self) -> list[Finding]:
         """The findings that break something here."""
-        return [one for one in self.findings if self.matters(one)]
+        return list(filter(self.matters, self.findings))
 
     def matters(self, finding: Finding) -> bool:
-        """Return True if `finding` breaks something here.
-
-        A normalized name breaks nothing where no pkg_resources fails to find it.
-        """
+        """Return True if `finding` breaks something: its name does only if pkg_resources fails."""
         return self.affected or finding.kind != NORMALIZED_NAME
-
-    @property
-    def harmless(self) -> int:
-        """How many normalized names there are that break nothing."""
-        return len(self.findings) - len(self.wrong)
 
     @property
     def by_require_only(self) -> list[Lookups]:
@@ -214,12 +196,10 @@ def diagnose(
     Raises nothing, whatever is in the tree, but ValueError for a `platform` of another form.
     """
     if platform is not None and not interpreter.is_platform(platform):
-        message = f"platform must be OS/ARCHITECTURE, as in linux/arm64, not {platform!r}"
-        raise ValueError(message)
-    if site_packages is None:
-        site_packages = site_packages_in(tree)
-    model = _Model(tree, [os.fspath(each) for each in site_packages], python, platform)
-    return model.consequences(_diagnosis(model, excluded), excluded)
+        raise ValueError(f"platform must be OS/ARCHITECTURE, as in linux/arm64, not {platform!r}")
+    places = None if site_packages is None else [os.fspath(each) for each in site_packages]
+    model = _Model(tree, places, excluded, python, platform)
+    return model.with_lookups(model.directories())
 
 
 def diagnose_environment(
@@ -234,147 +214,16 @@ def diagnose_environment(
     A problem there does not count if an earlier directory hides it. `spelled` is what decides names
     if other environments import from its directories.
     """
-    model = _Model(found.tree, found.visible, platform=platform)
+    model = _Model(found.tree, found.visible, excluded, platform=platform)
     model.inherited = found.inherited
     if spelled is not None:
         model.spelled = functools.partial(spelled.in_tree, found.tree)
-    diagnosis = _diagnosis(model, excluded)
-    diagnosis = diagnosis._replace(
-        findings=tuple(
-            one._replace(owner=DPKG) if found.is_of_dpkg(one.path) else one
-            for one in diagnosis.findings
-        )
+    diagnosis = model.directories()
+    findings = (
+        one._replace(owner=DPKG) if found.is_of_dpkg(one.path) else one
+        for one in diagnosis.findings
     )
-    return model.consequences(diagnosis, excluded)
-
-
-def _diagnosis(model: _Model, excluded: Callable[[str], bool]) -> Diagnosis:
-    """Return what the directories themselves show."""
-    unreadable: list[Unreadable] = []
-    findings: list[Finding] = []
-    left_out: list[Finding] = []
-    renames: dict[str, str] = {}
-    present: set[str] = set()
-    invalid: list[Unreadable] = []
-    tree, places = model.tree, model.places
-    for place in places:
-        spellings = model.spelled(place)
-        for one in _directories(tree, place, spellings):
-            wanted = one.plan.directory if one.plan else posixpath.basename(one.path)
-            if place in model.inherited and names.key_of(names.split(wanted)[0]) in present:
-                continue
-            if one.plan is None:
-                (invalid if one.is_sure else unreadable).append(Unreadable(one.path, one.fault))
-            elif excluded(one.plan.name):
-                left_out += _findings(tree, one, one.plan)
-            else:
-                findings += _findings(tree, one, one.plan)
-                renames[one.path] = one.plan.directory
-        present.update(
-            names.key_of(name.removesuffix(".egg-info").partition("-")[0])
-            for name in metadata_in(tree, place)
-        )
-    installed = sum(1 for place in places for _ in metadata_in(tree, place))
-    return Diagnosis(
-        site_packages=places,
-        distributions=installed - len(unreadable),
-        setuptools=model.setuptools,
-        affected=model.pkg_resources.needs_dots,
-        checks_requirements=model.pkg_resources.exists,
-        by_spelling=not model.pkg_resources.finds_every_spelling,
-        findings=tuple(sorted(findings, key=lambda one: one.path)),
-        unresolvable=(),
-        entry_points=(),
-        failures=(),
-        unreadable=tuple(unreadable),
-        invalid=tuple(invalid),
-        excluded=tuple(sorted(left_out, key=lambda one: one.path)),
-        spellings=model.unfound(renames),
-    )
-
-
-# --- one directory --------------------------------------------------------------------------------
-
-
-class _Directory(NamedTuple):
-    """One dist-info directory."""
-
-    path: str
-    plan: Plan | None
-    """The plan for it; None if it cannot be read."""
-    fault: str
-    """Why it cannot be read."""
-    has_twin: bool = False
-    """There is another directory of the same distribution beside it."""
-    is_sure: bool = False
-    """It cannot be read, but its name is right all the same."""
-
-
-def _directories(tree: Tree, place: str, spellings: Spellings | None) -> list[_Directory]:
-    """Return the dist-info directories in `place`."""
-    plans: dict[str, Plan] = {}
-    faults: dict[str, str] = {}
-    for own in environment.dist_infos(tree.names(place)):
-        path = f"{place}/{own}"
-        try:
-            if one := plan.make(tree, path, spellings=spellings):
-                plans[path] = one
-        except names.MetadataError as error:
-            faults[path] = str(error)
-    twins = plan.duplicates(tree, plans.values())
-    sure = {
-        path: names.normalized(names.split(posixpath.basename(path))[0])
-        for path in faults
-        if plan.is_beyond_doubt(posixpath.basename(path))
-    }
-    projects = Counter([*sure.values(), *(names.normalized(one.name) for one in plans.values())])
-    twins.update(path for path, one in plans.items() if names.normalized(one.name) in sure.values())
-    directories = [_Directory(path, one, "", path in twins) for path, one in plans.items()]
-    return directories + [
-        _Directory(path, None, fault, is_sure=path in sure and projects[sure[path]] == 1)
-        for path, fault in faults.items()
-    ]
-
-
-def _findings(tree: Tree, directory: _Directory, wanted: Plan) -> Iterator[Finding]:
-    """Yield what is wrong with `directory`, by the plan `wanted` for it and what is beside it.
-
-    A directory whose code is gone is nothing but that. Of two directories of one distribution only
-    one can keep its name, so nothing is said about the names: but if one is not valid, no tool can
-    remove it.
-    """
-    kinds = (DUPLICATE,) if directory.has_twin else wanted.wrong
-    if (kinds or "." in wanted.name) and _is_ghost(tree, wanted):
-        kinds = (GHOST,)
-    if MISNAMED in wanted.wrong and MISNAMED not in kinds:
-        kinds = (MISNAMED, *kinds)
-    about = (wanted.name, wanted.version, wanted.path, wanted.directory, wanted.owner)
-    for kind in kinds:
-        yield Finding(kind, *about)
-
-
-def _is_ghost(tree: Tree, wanted: Plan) -> bool:
-    """Return True if RECORD lists code and no file of it exists."""
-    place = posixpath.dirname(wanted.path)
-    lists_code = False
-    seen: set[str] = set()
-    for path in wanted.record.paths() if wanted.record else ():
-        if path in seen:
-            continue
-        seen.add(path)
-        if not record.split(path)[0].endswith(names.SUFFIX):
-            lists_code = True
-            if tree.is_file(_inside(place, path)):
-                return False
-    return lists_code
-
-
-def _inside(place: str, path: str) -> str:
-    """Return where a RECORD in `place` has the file `path`."""
-    return posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))
-
-
-# --- the environment ------------------------------------------------------------------------------
+    return model.with_lookups(diagnosis._replace(findings=tuple(findings)))
 
 
 def site_packages_in(tree: Tree) -> list[str]:
@@ -386,82 +235,168 @@ def site_packages_in(tree: Tree) -> list[str]:
     ) or ["."]
 
 
-# --- the consequences -----------------------------------------------------------------------------
-
-
 class _Model:
-    """The pkg_resources of an environment. It looks at distributions once they are needed."""
+    """An environment and its pkg_resources, which looks at distributions once they are needed."""
 
     def __init__(
         self,
         tree: Tree,
-        places: Sequence[str],
+        site_packages: Sequence[str] | None,
+        excluded: Callable[[str], bool],
         python: str | None = None,
         platform: str | None = None,
     ) -> None:
-        """Find its release; `python` is the version of its Python, if that is known."""
-        self.tree = tree
-        self.places = tuple(places)
+        """Find its release of setuptools. The arguments are those of `diagnose`."""
+        self._tree = tree
+        self._places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
+        self._excluded = excluded
         self._python = python
         self._platform = platform
         self.inherited: Collection[str] = ()
-        self.spelled: Callable[[str], Spellings | None] = lambda _place: self.required
-        self.setuptools, self.pkg_resources = setuptools.imported_from(
-            tree, search_path(tree, places)
+        self.spelled: Callable[[str], Spellings | None] = lambda _place: self._own_spellings
+        self._setuptools, self._pkg_resources = setuptools.imported_from(
+            tree, search_path(tree, self._places)
         )
 
     @functools.cached_property
     def _working_set(self) -> WorkingSet:
         from uvshim.check.working_set import WorkingSet
 
-        python = self._python or interpreter.version_of(self.tree, self.places)
         return WorkingSet.in_environment(
-            self.tree, self.places, self.pkg_resources, python, self._platform
+            self._tree, self._places, self._pkg_resources, self._python, self._platform
         )
 
     @functools.cached_property
-    def _projects(self) -> dict[str, Installed]:
-        return by_project_name(self.tree, self._working_set.entries)
-
-    @functools.cached_property
-    def required(self) -> Spellings | None:
+    def _own_spellings(self) -> Spellings | None:
         """The spellings that decide names, None if spelling does not matter."""
-        if self.pkg_resources.finds_every_spelling:
+        if self._pkg_resources.finds_every_spelling:
             return None
         return Spellings(required.keys_in(self._working_set))
 
-    def unfound(self, renames: Mapping[str, str]) -> tuple[Spelling, ...]:
-        """Return how names are spelled that are needed as they are not found.
+    def directories(self) -> Diagnosis:
+        """Return what the directories themselves show."""
+        findings: list[Finding] = []
+        excluded: list[Finding] = []
+        unreadable: list[Unreadable] = []
+        invalid: list[Unreadable] = []
+        renames: dict[str, str] = {}
+        present: set[str] = set()
+        distributions = 0
+        for place in self._places:
+            for path, one, fault, has_twin in self._planned(place):
+                wanted = one.directory if one else posixpath.basename(path)
+                if place in self.inherited and names.key_of(names.split(wanted)[0]) in present:
+                    continue
+                if one is None:
+                    is_sure = plan.is_beyond_doubt(wanted) and not has_twin
+                    (invalid if is_sure else unreadable).append(Unreadable(path, fault))
+                    continue
+                about = (one.name, one.version, path, one.directory, one.owner)
+                found = [Finding(kind, *about) for kind in self._kinds(one, has_twin=has_twin)]
+                if self._excluded(one.name):
+                    excluded += found
+                else:
+                    findings += found
+                    renames[path] = one.directory
+            listed = [
+                each
+                for each in self._tree.names(place)
+                if environment.is_dist_info(each) or each.endswith(".egg-info")
+            ]
+            distributions += len(listed)
+            present.update(
+                names.key_of(each.removesuffix(".egg-info").partition("-")[0]) for each in listed
+            )
+        is_by_spelling = not self._pkg_resources.finds_every_spelling
+        unfound = required.unfound(self._working_set, renames) if is_by_spelling else ()
+        return Diagnosis(
+            site_packages=self._places,
+            distributions=distributions - len(unreadable),
+            setuptools=self._setuptools,
+            affected=self._pkg_resources.needs_dots,
+            by_spelling=is_by_spelling,
+            checks_requirements=self._pkg_resources.exists,
+            findings=tuple(sorted(findings, key=lambda one: one.path)),
+            unreadable=tuple(unreadable),
+            invalid=tuple(invalid),
+            excluded=tuple(sorted(excluded, key=lambda one: one.path)),
+            spellings=tuple(unfound),
+        )
 
-        `renames` are the names that the directories should have, by their paths.
+    def _kinds(self, one: Plan, *, has_twin: bool) -> tuple[str, ...]:
+        """Return what is wrong with the directory of the plan `one`.
+
+        A directory whose code is gone is nothing but that. Of two directories of one distribution
+        only one can keep its name, so nothing is said about the names: but if one is not valid, no
+        tool can remove it.
         """
-        if self.pkg_resources.finds_every_spelling:
-            return ()
-        return tuple(required.unfound(self._working_set, self._projects, renames))
+        kinds = (DUPLICATE,) if has_twin else one.wrong
+        if (kinds or "." in one.name) and _is_ghost(self._tree, one):
+            kinds = (GHOST,)
+        return (MISNAMED, *kinds) if MISNAMED in one.wrong and MISNAMED not in kinds else kinds
 
-    def consequences(self, diagnosis: Diagnosis, excluded: Callable[[str], bool]) -> Diagnosis:
+    def _planned(self, place: str) -> Iterator[tuple[str, Plan | None, str, bool]]:
+        """Yield the path of each dist-info directory in `place`, its plan, its fault and twins.
+
+        The plan is None if the directory cannot be read; the fault says why. The last is True if
+        there is a twin, another directory of the same distribution.
+        """
+        spellings = self.spelled(place)
+        plans: dict[str, Plan] = {}
+        faults: dict[str, str] = {}
+        for own in environment.dist_infos(self._tree.names(place)):
+            try:
+                if one := plan.make(self._tree, f"{place}/{own}", spellings=spellings):
+                    plans[f"{place}/{own}"] = one
+            except names.MetadataError as error:  # noqa: PERF203
+                faults[f"{place}/{own}"] = str(error)
+        twins = plan.duplicates(self._tree, plans.values())
+        sure = {
+            path: names.normalized(names.split(posixpath.basename(path))[0])
+            for path in faults
+            if plan.is_beyond_doubt(posixpath.basename(path))
+        }
+        projects = Counter(
+            [*sure.values(), *(names.normalized(one.name) for one in plans.values())]
+        )
+        twins.update(path for path, project in sure.items() if projects[project] > 1)
+        for path, one in plans.items():
+            yield path, one, "", path in twins or names.normalized(one.name) in sure.values()
+        for path, fault in faults.items():
+            yield path, None, fault, path in twins
+
+    def with_lookups(self, diagnosis: Diagnosis) -> Diagnosis:
         """Return `diagnosis` with the lookups that fail, for every distribution."""
-        if not self.pkg_resources.exists:
+        if not self._pkg_resources.exists:
             return diagnosis
         unresolvable, failures, lookups = [], [], []
-        unreadable = {one.path for one in diagnosis.unreadable}
-        undescribed = [one for one in self._undescribed() if one.metadata not in unreadable]
-        for project in (*self._projects.values(), *undescribed):
-            name, version, path = project
-            error, missing, reason, _ = self._working_set.require(name)
+        invalid = {one.path: one.reason for one in diagnosis.invalid}
+        for name, version, path in self._undescribed(invalid):
+            error, missing, reason = self._working_set.require(name)
             if error == NOT_FOUND:
-                unresolvable.append(self._unresolvable(name, version, missing, excluded))
+                unresolvable.append(self._unresolvable(name, version, missing))
             elif error is not None:
-                if error == FILE_NOT_FOUND and (fault := self._fault(path)):
-                    error, reason = fault
+                if error == "FileNotFoundError":
+                    reason = invalid[path]
+                    error = "PermissionError" if reason.startswith("permission") else error
                 failures.append(Failure(name, version, error, reason))
-            if project in undescribed:
-                continue
-            if posixpath.dirname(project.metadata) in self.places and not excluded(name):
+        for name, project in self._working_set.installed.items():
+            version = (project.described or ("", ""))[1]
+            error, missing, reason = self._working_set.require(name)
+            if error == NOT_FOUND:
+                unresolvable.append(self._unresolvable(name, version, missing))
+            elif error is not None:
+                failures.append(Failure(name, version, error, reason))
+            if posixpath.dirname(project.metadata) in self._places and not self._excluded(name):
                 failing = lookups_of.failing(
-                    self._working_set, project, self._spelled, requires=error is None
+                    self._working_set, name, self._spelled, requires=error is None
                 )
                 lookups += [Lookups(name, version, failing)] if failing else []
+        programs = lookups_of.affected(
+            self._working_set.installed.values(),
+            lookups,
+            lambda name: {group for group, _ in self._entry_points(name)},
+        )
         return diagnosis._replace(
             unresolvable=tuple(unresolvable),
             entry_points=tuple(
@@ -471,61 +406,35 @@ class _Model:
             ),
             failures=tuple(failures),
             lookups=tuple(lookups),
-            programs=tuple(
-                known_programs.affected(
-                    self._projects.values(),
-                    lookups,
-                    lambda name: {group for group, _ in self._entry_points(name)},
-                )
-            ),
+            programs=tuple(programs),
         )
 
-    def _undescribed(self) -> Iterator[Installed]:
-        """Yield the dist-info directories whose METADATA does not tell what they are."""
-        described = {one.metadata for one in self._projects.values()}
+    def _undescribed(self, paths: Collection[str]) -> Iterator[tuple[str, str, str]]:
+        """Yield the names, versions and paths of active distributions that are among `paths`."""
         for one in self._working_set.active.values():
-            place, own = posixpath.split(one.metadata)
-            is_own = place in self.places and own.endswith(names.SUFFIX)
-            if is_own and one.metadata not in described:
-                try:
-                    names.parse_metadata(
-                        self.tree.read(f"{one.metadata}/METADATA", names.HEADER_LIMIT) or b""
-                    )
-                except names.MetadataError:
-                    yield Installed(one.project_name, names.split(own)[1], one.metadata)
+            if one.metadata in paths:
+                version = names.split(posixpath.basename(one.metadata))[1]
+                yield one.project_name, version, one.metadata
 
-    def _fault(self, path: str) -> tuple[str, str] | None:
-        """Return the exception and the reason if the directory `path` has no METADATA to read."""
-        try:
-            plan.make(self.tree, path)
-        except names.MetadataError as error:
-            is_denied = str(error).startswith("permission")
-            return ("PermissionError" if is_denied else FILE_NOT_FOUND), str(error)
-        return None
-
-    def _unresolvable(
-        self,
-        name: str,
-        version: str,
-        missing: tuple[str, ...],
-        excluded: Callable[[str], bool],
-    ) -> Unresolvable:
-        absent, meant, misspelled = [], [], []
+    def _unresolvable(self, name: str, version: str, missing: tuple[str, ...]) -> Unresolvable:
+        absent, excluded, misspelled = [], [], []
         for one in missing:
-            same = self._spelled.get(names.normalized(one))
-            if same is None:
+            keys = self._spelled.get(names.normalized(one))
+            if keys is None:
                 absent.append(one)
-            elif excluded(one):
-                meant.append(one)
-            elif self.pkg_resources.finds_every_spelling and names.key_of(one) not in same:
+            elif self._excluded(one):
+                excluded.append(one)
+            elif self._pkg_resources.finds_every_spelling and names.key_of(one) not in keys:
                 misspelled.append(one)
-        return Unresolvable(name, version, missing, tuple(absent), tuple(meant), tuple(misspelled))
+        return Unresolvable(
+            name, version, missing, tuple(absent), tuple(excluded), tuple(misspelled)
+        )
 
     @functools.cached_property
     def _spelled(self) -> dict[str, set[str]]:
         """The keys by which each installed name is found if its directory is right."""
         spelled: dict[str, set[str]] = {}
-        for name in (*self._projects, *(one.name for one in self._undescribed())):
+        for name in self._working_set.installed:
             plain = names.normalized(name)
             spelled.setdefault(plain, set()).update({plain, names.key_of(name)})
         return spelled
@@ -535,21 +444,37 @@ class _Model:
 
         A script counts only if its file imports pkg_resources: those of uv and pip do not.
         """
-        if name not in self._projects:
+        project = self._working_set.installed.get(name)
+        if project is None:
             return
-        directory = self._projects[name].metadata
-        content = self.tree.read(f"{directory}/entry_points.txt", METADATA_LIMIT) or b""
-        for group, entry in entry_points.listed(content.decode("utf-8", "replace")):
-            if group not in SCRIPTS or self._asks_pkg_resources(directory, entry):
-                yield group, entry
+        with contextlib.suppress(RequireError):  # pkg_resources cannot read them
+            for group, entries in project.entry_points().items():
+                for entry in entries:
+                    if group not in SCRIPTS or self._asks_pkg_resources(project.metadata, entry):
+                        yield group, entry
 
     def _asks_pkg_resources(self, directory: str, script: str) -> bool:
         """Return True if the file of `script`, which RECORD in `directory` lists, imports it."""
-        content = self.tree.read(f"{directory}/RECORD", _FILE_LIMIT) or b""
-        place = posixpath.dirname(directory)
+        content = self._tree.read(f"{directory}/RECORD", plan.RECORD_LIMIT) or b""
         with contextlib.suppress(record.RecordError):
             for path, _, _ in record.elements(content):
                 if posixpath.basename(path) in {script, f"{script}-script.py"}:
-                    code = self.tree.read(_inside(place, path), METADATA_LIMIT) or b""
-                    return b"pkg_resources" in code
+                    file = _inside(posixpath.dirname(directory), path)
+                    return b"pkg_resources" in (self._tree.read(file, METADATA_LIMIT) or b"")
         return False
+
+
+def _is_ghost(tree: Tree, wanted: Plan) -> bool:
+    """Return True if RECORD lists code and no file of it exists."""
+    missing: set[str] = set()
+    for path in wanted.record.paths() if wanted.record else ():
+        if path not in missing and not record.split(path)[0].endswith(names.SUFFIX):
+            if tree.is_file(_inside(posixpath.dirname(wanted.path), path)):
+                return False
+            missing.add(path)
+    return bool(missing)
+
+
+def _inside(place: str, path: str) -> str:
+    """Return where a RECORD in `place` has the file `path`."""
+    return posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))

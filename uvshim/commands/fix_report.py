@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from uvshim.messages import Messages
     from uvshim.rename.on_disk import Outcome
 
+# What no rename fixes, by its kind.
+_REST = {GHOST: "belongs to {}, but its code is gone", DUPLICATE: "duplicates {}"}
+
 
 class Fixed(NamedTuple):
     """What was done in one environment, and the report on it afterwards."""
@@ -27,19 +30,13 @@ class Fixed(NamedTuple):
     @property
     def rest(self) -> list[tuple[Finding, str]]:
         """The findings that no rename here fixes, and why: a clause that follows the path."""
-        found = []
         inherited = self.report.installation.inherited
-        for finding in self.report.diagnosis.wrong:
-            if finding.owner:
-                continue
-            if finding.kind == GHOST:
-                found.append((finding, f"belongs to {finding.name}, but its code is gone"))
-            elif finding.kind == DUPLICATE:
-                found.append((finding, f"duplicates {finding.name}"))
+        wrong = [each for each in self.report.diagnosis.wrong if not each.owner]
+        found = [(each, _REST[each.kind].format(each.name)) for each in wrong if each.kind in _REST]
         return found + [
-            (finding, "is inherited from another environment")
-            for finding in fixable(self.report)
-            if os.path.dirname(finding.path) in inherited
+            (each, "is inherited from another environment")
+            for each in fixable(self.report)
+            if os.path.dirname(each.path) in inherited
         ]
 
     @property

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.commands import targets
@@ -25,7 +26,7 @@ from uvshim.uv.arguments import (
 from uvshim.uv.question import Answer, Question
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from uvshim.uv.supervisor import Supervisor
 
@@ -33,17 +34,24 @@ _PYTHONS = frozenset({"python", "pypy", "graalpy"})
 _PYTHON_WITH_VALUE = frozenset({"-W", "-X", "-c", "-m", "--check-hash-based-pycs"})
 
 # Run by an interpreter: where it is installed, where it installs, and its user's site-packages.
-_WHERE = (
-    "import site, sys, sysconfig as s; print(sys.prefix, s.get_path('purelib'), "
-    "s.get_path('platlib'), site.ENABLE_USER_SITE and site.getusersitepackages() or '', sep='\\n')"
-)
+# Nothing is imported from the working directory, which would be first on its path.
+_WHERE = """\
+import sys
+sys.path = [each for each in sys.path if each]
+import site, sysconfig
+user = site.ENABLE_USER_SITE and site.getusersitepackages() or ""
+print(sys.prefix, sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), user, sep="\\n")
+"""
 
 # Run by the interpreter of a pip: lets pip parse its own command line, configuration and variables,
-# and prints where it installs. The first argument is a directory to import pip from, or "".
+# and prints where it installs. The first argument is "again" if pip was asked in another Python;
+# the second is the directory that is first on the path of that pip, "" for the working directory.
 _ASK_PIP = """\
-import json, os, sys
-if sys.argv[1]:
-    sys.path.insert(0, sys.argv[1])
+import sys
+again, first = sys.argv[1:3]
+if first:
+    sys.path = [first] + [each for each in sys.path if each]
+import json, os
 os.environ["_PIP_RUNNING_IN_SUBPROCESS"] = "1"  # or pip would run itself in the Python of --python
 import pip
 from pip._internal.cli import main_parser
@@ -52,9 +60,9 @@ from pip._internal.commands.install import decide_user_install
 from pip._internal.locations import get_scheme
 told = {"places": []}
 try:
-    general = main_parser.create_main_parser().parse_args(sys.argv[2:])[0]
-    name, words = main_parser.parse_command(sys.argv[2:])
-    if getattr(general, "python", None) and not sys.argv[1]:
+    general = main_parser.create_main_parser().parse_args(sys.argv[3:])[0]
+    name, words = main_parser.parse_command(sys.argv[3:])
+    if getattr(general, "python", None) and not again:
         told["python"] = main_parser.identify_python_interpreter(general.python)
         told["pip"] = os.path.dirname(os.path.dirname(pip.__file__))
     elif name == "install":
@@ -105,19 +113,44 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
         return _of_uv([program], words, supervisor)
     if _is_pip(program):
         if python := _interpreter_of(program) or _executable_of(program, supervisor):
-            return _of_pip([python], words, supervisor)
+            return _of_pip([python], words, supervisor, os.path.dirname(program))
         return _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
-    return Targets([*_of_words(words, supervisor), *_of_any(program, supervisor)])
+    found = _of_words(program, words, supervisor).environments
+    return Targets([*found, *_of_any(program, supervisor)])
 
 
-def _of_words(words: list[str], supervisor: Supervisor) -> list[Environment]:
-    """Return the places of a uv, pip or Python that a program runs with `words`, as `env` does."""
+def _of_words(runner: str, words: list[str], supervisor: Supervisor, prefix: str = "") -> Targets:
+    """Return the places of a uv, pip or Python that `runner` runs with `words`, as `nice` does.
+
+    Its programs are looked for in the environment `prefix` first, and then on PATH.
+    """
     for at, word in enumerate(words):
-        is_asked = _is_pip(word) or _is_python(word) or os.path.basename(word) == "uv"
-        if is_asked and (program := process.on_path(word)):
-            found = of([program, *words[at + 1 :]], supervisor)
-            return found.environments if found else []
-    return []
+        name = os.path.basename(word)
+        if not (_is_pip(word) or _is_python(word) or name in {"env", "uv"}):
+            continue
+        is_env = os.path.basename(runner) == "env"
+        with _variables_of([runner, *words[:at]] if is_env else [], supervisor):
+            program = process.on_path(os.path.join(prefix, "bin", word)) if prefix else None
+            if program := program or process.on_path(word):
+                return of([program, *words[at + 1 :]], supervisor) or Targets([])
+        return Targets([], is_known=False)
+    return Targets([])
+
+
+@contextlib.contextmanager
+def _variables_of(env: list[str], supervisor: Supervisor) -> Iterator[None]:
+    """Have the environment variables that the command `env` gives to a program, for a while."""
+    own = dict(os.environ)
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    said = _said_by([*env, sys.executable, "-I", "-c", code], supervisor) if env else [""]
+    try:
+        if said[-1]:
+            os.environ.clear()
+            os.environ.update(json.loads(said[-1]))
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(own)
 
 
 def _is_python(program: str) -> bool:
@@ -149,20 +182,22 @@ def _uv() -> list[str]:
         return []
 
 
-def _pip_answer(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Answer:
-    """Return where `uv pip install` installs. A uv that cannot be asked stops no command."""
+def _answer(ask: Callable[[], Answer]) -> Answer:
+    """Return what uv answers. A uv that cannot be asked stops no command."""
     try:
-        return Question(uv, arguments, supervisor).answer()
-    except UvshimError:
+        return ask()
+    except (UvshimError, OSError):
         return Answer()
+
+
+def _pip_answer(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Answer:
+    """Return where `uv pip install` installs."""
+    return _answer(lambda: Question(uv, arguments, supervisor).answer())
 
 
 def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
-    """Return likewise where `uv sync` installs."""
-    try:
-        return question.of_project(uv, choosing, supervisor)
-    except (UvshimError, OSError):
-        return Answer()
+    """Return where `uv sync` installs."""
+    return _answer(lambda: question.of_project(uv, choosing, supervisor))
 
 
 def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
@@ -185,6 +220,9 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
     if subcommand == "pip":
         return _of_uv_pip(uv, [*before, *rest], supervisor)
     choosing = Arguments(before).choosing_project
+    if subcommand == "tool" and rest[:1] == ["run"]:
+        found = _of_words(uv[0], rest[1:], supervisor).environments
+        return Targets([*found, *_of_any(uv[0], supervisor)])
     if subcommand == "tool":
         return Targets(list(_of_tools([*uv, *choosing, "tool", "dir"], supervisor)))
     usage = "\n".join(_said_by([*uv, subcommand, "--help"], supervisor)) if subcommand else ""
@@ -206,7 +244,9 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
         answers.append(_pip_answer(uv, Arguments([]), supervisor))
     if command and is_script:
         answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
-    return Targets(_existing(answers, supervisor), is_known=is_known)
+    found = _existing(answers, supervisor)
+    inner = _of_words(uv[0], command, supervisor, found[0].path if found else "")
+    return Targets([*found, *inner.environments], is_known=is_known and inner.is_known)
 
 
 def _with_value(usage: str) -> frozenset[str]:
@@ -234,12 +274,17 @@ def _of_tools(command: list[str], supervisor: Supervisor) -> Iterator[Environmen
                 yield Environment(path, os.path.join(directory, ".lock"))
 
 
-def _of_pip(python: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:
-    """Return the places of the pip that the command `python` runs with `words`."""
-    told = _told_by_pip(python, "", words, supervisor)
+def _of_pip(
+    python: list[str], words: list[str], supervisor: Supervisor, first: str = ""
+) -> Targets | None:
+    """Return the places of the pip that the command `python` runs with `words`.
+
+    `first` is the directory that is first on its path, "" for the working directory.
+    """
+    told = _told_by_pip(python, ["", first], words, supervisor)
     if told and "python" in told:
         python = [told["python"] or ""]
-        told = _told_by_pip(python, told["pip"], words, supervisor)
+        told = _told_by_pip(python, ["again", told["pip"]], words, supervisor)
     if told is None:  # a pip that cannot be asked
         return Targets(_of_interpreter(python[0], supervisor), is_known=False)
     if not told["places"]:
@@ -252,10 +297,10 @@ def _of_pip(python: list[str], words: list[str], supervisor: Supervisor) -> Targ
 
 
 def _told_by_pip(
-    python: list[str], directory: str, words: list[str], supervisor: Supervisor
+    python: list[str], how: list[str], words: list[str], supervisor: Supervisor
 ) -> dict[str, Any] | None:
     """Return what `_ASK_PIP` prints, or None if that fails."""
-    said = _said_by([*python, "-c", _ASK_PIP, directory, *words], supervisor)
+    said = _said_by([*python, "-c", _ASK_PIP, *how, *words], supervisor)
     try:
         told: dict[str, Any] = json.loads(said[-1])
     except ValueError:

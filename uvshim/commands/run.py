@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -36,13 +35,14 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     """Run a command, and rename what it installs."""
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if not words:
-        message = "There is no command to run. Example: uvshim run -- uv sync"
-        raise UvshimError(message)
+        raise UvshimError("There is no command to run. Example: uvshim run -- uv sync")
     command = [_program(words[0]), *words[1:]]
     if config.disabled():
         process.replace(command)
     supervisor = Supervisor()
-    found = _targets(options.env, command, supervisor)
+    # The command may remove the working directory.
+    place = options.env and os.path.join(process.working_directory(), options.env)
+    found = _targets(place, command, supervisor)
     supervisor.end_if_interrupted()
     if found is None:
         supervisor.release()
@@ -56,14 +56,20 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     status = supervisor.wait(supervisor.start(command))
     # From here on nothing may raise: what was installed would stay unrenamed.
     try:
-        _add_new(seen, _targets(options.env, command, supervisor), nothing)
+        found = _targets(place, command, supervisor) or found
+        _add_new(seen, found, nothing)
         changed = [each for each in seen.values() if each[1].is_outdated(each[0])]
         renamed = [
             after_install.rename_new(*each, exclude, supervisor, messages) for each in changed
         ]
-        if not (changed or status):
+        is_missing = place is not None and not seen
+        if is_missing:
+            messages.warning(
+                f"`{printable(options.env)}` is not an environment: nothing was renamed"
+            )
+        elif not (changed or status):
             _report_nothing(words[0], found, seen, messages)
-        complete = all(renamed)
+        complete = all(renamed) and not is_missing
     except Exception as error:  # noqa: BLE001
         messages.failure(error)
         complete = False
@@ -74,18 +80,21 @@ def _program(word: str) -> str:
     """Return the path of the program that `word` names, as a shell finds it."""
     if found := process.on_path(word):
         return found
-    message = f"`{printable(word)}` is not a program that can be run"
-    exists = os.path.dirname(word) and os.path.exists(word)
-    raise CannotRunError(message) if exists else UvNotFoundError(message)
+    is_missing = not os.path.dirname(word) or not os.path.exists(word)
+    error = UvNotFoundError if is_missing else CannotRunError
+    raise error(f"`{printable(word)}` is not a program that can be run")
 
 
 def _targets(option: str | None, command: list[str], supervisor: Supervisor) -> Targets | None:
     """Return where `command` may install. That is where `option` says, if there is one."""
     if option is None:
         return install_targets.of(command, supervisor)
-    found = []
-    with contextlib.suppress(EnvironmentUnknownError):  # the command may create it
+    try:
         found = [targets.with_lock(each, supervisor) for each in discovery.find(option)]
+    except EnvironmentUnknownError:
+        if os.path.isfile(option):
+            raise
+        found = []  # the command may create it
     return Targets(found)
 
 

@@ -128,7 +128,7 @@ class ImageTree:
         return None if content is None else content[:limit]
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
-        """Return the digest and the length of a file; see `HashedTree.digest`.
+        """Return the digest and the length of a file; see `SearchableTree.digest`.
 
         The first call reads all layers again. Raise `ImageError`.
         """

@@ -32,6 +32,7 @@ class PlannedTree:
         """See `Tree.names`."""
         plans = self._in(directory)
         before = {each.own for each in plans.values()}
+        before.update(posixpath.basename(each.remnant) for each in plans.values() if each.remnant)
         listed = self._tree.names(self._before(directory))
         return tuple({*(name for name in listed if name not in before), *plans})
 
@@ -57,6 +58,10 @@ class PlannedTree:
         """Return True if nobody may read the file `path`, or look whether there is one."""
         denies: Callable[[str], bool] | None = getattr(self._tree, "denies", None)
         return denies is not None and denies(self._before(path))
+
+    def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
+        """See `SearchableTree.digest`."""
+        return self._tree.digest(self._before(path), algorithm)
 
     def directories(self, directory: str) -> tuple[str, ...]:
         """See `SearchableTree.directories`."""

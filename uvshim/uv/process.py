@@ -58,7 +58,24 @@ def _text(number: int, mode: str) -> IO[str]:
     return open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
-def leave_throwaway_environment() -> None:
+def restore_environment() -> None:
+    """Remove from the environment variables what others have added for this program alone."""
+    _restore_locale()
+    _leave_throwaway_environment()
+
+
+def _restore_locale() -> None:
+    """Remove the LC_CTYPE that Python has set for itself (PEP 538), and would hand on to uv."""
+    if os.environ.get("LC_CTYPE") in {"C.UTF-8", "C.utf8", "UTF-8"}:
+        try:
+            with open("/proc/self/environ", "rb") as given:
+                if b"\0LC_CTYPE=" not in b"\0" + given.read():
+                    del os.environ["LC_CTYPE"]
+        except OSError:  # macOS, where such a locale is the usual one
+            return
+
+
+def _leave_throwaway_environment() -> None:
     """Remove the environment that uvx made for this program from PATH.
 
     uv would find it there and install into it. The environment of a project, which `uv run` also
