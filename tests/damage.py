@@ -38,13 +38,14 @@ def spoil_without_record(venv: Venv) -> None:
             info.rename(info.parent / info.name.replace(old, new))
 
 
-def follow_hints(run: Run, uvshim: Path, venv: Venv, variables: dict[str, Any]) -> None:
+def follow_hints(run: Run, uvshim: Path, place: Venv | Path, variables: dict[str, Any]) -> None:
     """Run every command that check prints, as a person would paste it into a shell."""
-    lines = run(uvshim, "check", venv.path).stdout.splitlines()
+    path = place if isinstance(place, os.PathLike) else place.path
+    lines = run(uvshim, "check", path).stdout.splitlines()
     hints = [line.partition("hint: ")[2] for line in lines if "hint: " in line]
     commands = [hint for hint in hints if hint.startswith("uv")]  # the others are advice
     assert commands
-    path = f"{uvshim.parent}{os.pathsep}{os.environ['PATH']}"
+    search = f"{uvshim.parent}{os.pathsep}{os.environ['PATH']}"
     for command in commands:
-        done = run("/bin/sh", "-c", command, PATH=path, **variables)
+        done = run("/bin/sh", "-c", command, PATH=search, **variables)
         assert done.returncode in {0, 3}, done.stderr

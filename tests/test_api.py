@@ -75,6 +75,27 @@ def test_diagnose_reads_a_tree(run: Run, uv: Path, venv: Venv, wheels: Path) -> 
     ]
 
 
+def test_renormalize_leaves_what_conda_owns_unless_a_snapshot_proves_that_it_is_new(
+    run: Run, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    """Packages of conda are built with uv: their RECORD looks like its own."""
+    wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
+    assert run(uv, "pip", "install", *wanted).returncode == 0
+    (info,) = venv.site_packages.glob("zope_deferred-*.dist-info")
+    (info / "INSTALLER").unlink()
+    (info / "INSTALLER").write_text("conda\n")
+    outcome = uvshim.renormalize(venv.site_packages)
+    assert [each.name for each in outcome.renamed] == ["XStatic-JQuery.TableSorter"]
+    assert [(each.path, each.reason) for each in outcome.owned] == [(str(info), "conda")]
+
+
+def test_diagnose_takes_paths_and_says_what_a_platform_is(venv: Venv) -> None:
+    assert uvshim.diagnose(uvshim.DiskTree(), [venv.site_packages]).findings == ()
+    for platform in ("linux", "linux/", "a/b/c/d"):
+        with pytest.raises(ValueError, match="OS/ARCHITECTURE"):
+            uvshim.diagnose(uvshim.DiskTree(), [venv.site_packages], platform=platform)
+
+
 def test_everything_that_is_offered_is_there_and_nothing_else() -> None:
     assert all(getattr(uvshim, name) is not None for name in dir(uvshim))
     typed = re.findall(r"import \w+ as (\w+)", Path(uvshim.__file__).read_text())

@@ -197,7 +197,7 @@ BUG = """
 import sys
 from uvshim import __main__
 from uvshim.environments import snapshot
-def fail(*_, take=snapshot.Snapshot.take):
+def fail(*_, take=snapshot.Snapshot.take, **_named):
     {when}
     raise RuntimeError("it cannot be")
 snapshot.Snapshot.take = fail

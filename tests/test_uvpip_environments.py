@@ -174,7 +174,7 @@ def test_uvshim_in_its_own_environment_works_even_while_it_is_replaced_or_remove
 def test_what_uvshim_runs_may_remove_it_where_the_spelling_of_names_counts_too(
     run: Run, uv: Path, venv: Venv, wheels: Path
 ) -> None:
-    build_wheel(wheels, "setuptools", "59.6.0")
+    build_wheel(wheels, "setuptools", "59.6.0", files={"pkg_resources/__init__.py": ""})
     offline = ("--no-index", "--find-links", wheels)
     assert run(uv, "pip", "install", *offline, "uvshim", "setuptools").returncode == 0
     shutil.copytree(Path(packaging.__file__).parent, venv.site_packages / "packaging")

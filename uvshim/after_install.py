@@ -65,11 +65,12 @@ def rename_since(
     with lock:
         # List under the lock: no other uv is writing a directory now.
         now = Snapshot.of(environment)
-        paths = sorted(now.states) if before is None else now.new_since(before, environment.lock)
+        new = None if before is None else now.new_since(before, environment.lock)
         chosen = spellings(environment, now)
-        if chosen:  # a new distribution may require the original name of an older one
-            paths = sorted({*paths, *chosen.due_back(environment.tree, now.states)})
-        return on_disk.rename(paths, may, spellings=chosen, only_new=True)
+        paths = set(environment.dist_infos if new is None else new)
+        if chosen:  # what is new may require another name for what is not
+            paths.update(chosen.due_back(environment.tree, now.states))
+        return on_disk.rename(sorted(paths), may, spellings=chosen, new=new)
 
 
 def spellings(environment: Environment, now: Snapshot) -> Spellings | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import posixpath
 import sys
 from types import SimpleNamespace
@@ -695,3 +697,56 @@ def test_site_packages_are_found_in_the_usual_places() -> None:
     ]
     assert site_packages_in(MemoryTree({"Lib/site-packages/x": ""})) == ["Lib/site-packages"]
     assert site_packages_in(MemoryTree({"pbr-1.dist-info/METADATA": ""})) == ["."]
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        (None, "FileNotFoundError"),
+        ("Name: foo bar\nRequires-Dist: nonexist\n", None),
+        ("Name: foo\nName: foo\nRequires-Dist: nonexist\n", None),
+    ],
+)
+def test_what_require_fails_for_without_a_metadata_that_tells_its_name(
+    content: str | None, error: str | None
+) -> None:
+    """It breaks nothing by its name, but counts with --strict."""
+    name = "METADATA" if content else "WHEEL"
+    found = examine({f"foo-1.0.dist-info/{name}": content or ""}, AFFECTED)
+    assert (found.findings, found.unreadable, found.broken) == ((), (), False)
+    assert [each.path for each in found.invalid] == [f"{SITE}/foo-1.0.dist-info"]
+    (refused,) = found.refused
+    assert (refused.name, refused.version) == ("foo", "1.0")
+    assert getattr(refused, "error", None) == error
+
+
+@pytest.mark.parametrize("denied", ["", "METADATA"])
+def test_what_may_not_be_read_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, denied: str
+) -> None:
+    stem = "foo-1.0.dist-info"
+    write({**installed("foo-1.0", "foo"), **installed("a_b-1.0", "a.b"), **AFFECTED}, tmp_path)
+    really = os.open
+
+    def refuse(path: str, *flags: int) -> int:
+        if f"{stem}/{denied}" in str(path) or "a_b-1.0.dist-info/METADATA" in str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return really(path, *flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    found = diagnose(DiskTree(), [tmp_path])
+    (unreadable,) = found.unreadable
+    assert unreadable.reason == "permission denied (METADATA)"
+    (failure,) = found.failures
+    assert (failure.name, failure.error) == ("foo", "PermissionError")
+
+
+def test_a_setuptools_without_its_pkg_resources_has_none() -> None:
+    files = {**installed("a_b-1.0", "a.b"), **AFFECTED, "setuptools/__init__.py": ""}
+    assert examine(files).affected is False
+    assert examine({**files, "pkg_resources/__init__.py": ""}).affected is True
+
+
+def test_of_two_metadata_directories_of_setuptools_the_newest_counts() -> None:
+    left = {"setuptools-9.0.dist-info/METADATA": metadata("setuptools", "9.0")}
+    assert examine(FIXED, AFFECTED, left).setuptools == "80.9.0"

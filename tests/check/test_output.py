@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 from typing import Any
+
+import pytest
 
 from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Finding, Unreadable, Unresolvable
 from uvshim.check.lookups import AffectedProgram, Lookups
 from uvshim.check.output import as_json, as_text
 from uvshim.check.report import Gate, Report
+from uvshim.check.required import Spelling
+from uvshim.check.verify import Difference
 from uvshim.environments.environment import Environment
 from uvshim.environments.tree import DiskTree
+from uvshim.images.page import as_html
 from uvshim.messages import Style
 
 ROOT = "/opt/app"
@@ -202,7 +208,7 @@ def test_where_no_rename_helps_the_report_says_why_and_what_does() -> None:
         "  pkg_resources.require() fails for 1 distribution",
         "    user==1 needs acme.core",
         f"  {why}",
-        "  hint: uvpip install --prefix /opt/app 'setuptools>=75.8.2,<82'",
+        "  hint: uvpip install --prefix /opt/app --python 3.11 'setuptools>=75.8.2,<82'",
     ]
 
 
@@ -251,14 +257,15 @@ def test_a_ghost_and_a_duplicate_are_for_an_installer_the_newest_version_of_each
     ]
     hints = [line for line in text(report(GHOST, *duplicates)).splitlines() if "hint" in line]
     assert hints == [
-        "  hint: uvpip install --prefix /opt/app --no-deps --reinstall g==1.0",
-        "  hint: uvpip install --prefix /opt/app --no-deps --reinstall d.e==1.10",
+        "  hint: uvpip install --prefix /opt/app --python 3.11 --no-deps --reinstall g==1.0",
+        "  hint: uvpip install --prefix /opt/app --python 3.11 --no-deps --reinstall d.e==1.10",
     ]
-    target = Environment(SITE, None, [SITE])
+    ghost = finding("ghost", "g", "g-1.0.dist-info", "g-1.0.dist-info", site="/opt/target")
+    target = Environment("/opt/target", None, ["/opt/target"])
     (hint,) = [
-        line for line in text(report(GHOST, installation=target)).splitlines() if "hint" in line
+        line for line in text(report(ghost, installation=target)).splitlines() if "hint" in line
     ]
-    assert hint == f"  hint: uvpip install --target {SITE} --no-deps --reinstall g==1.0"
+    assert hint == "  hint: uvpip install --target /opt/target --no-deps --reinstall g==1.0"
 
 
 def test_a_command_can_be_pasted_whatever_the_path_is() -> None:
@@ -281,6 +288,42 @@ def test_nothing_foreign_drives_the_terminal() -> None:
     )
     lines = text(one).split("\n")
     assert [line for line in lines if not line.isprintable() and "hint" not in line] == []
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        report(),
+        report(distributions=0, setuptools=None, affected=False),
+        report(NORMALIZED, GHOST, INHERITED),
+        report(
+            NORMALIZED,
+            STALE,
+            affected=False,
+            setuptools="81.0.0",
+            gate=Gate((("UVSHIM_EXCLUDE", ["a.*"]),), strict=True),
+            excluded=(MISNAMED,),
+            unresolvable=(
+                Unresolvable("user", "1", ("a.b",), (), misspelled=("a.b",)),
+                Unresolvable("c", "1", ("d",), ("d",)),
+            ),
+            entry_points=(EntryPoint("<group>", "name", "user"),),
+            failures=(Failure("f", "1", "VersionConflict", "g 1.0 is installed"),),
+            unreadable=(Unreadable(f"{SITE}/a-1.dist-info", "it has no METADATA"),),
+            spellings=(Spelling("a.b", "a-b", found=False, by=("user",)),),
+            lookups=(Lookups("a.b", "1", ("by_key",)),),
+            programs=(AffectedProgram("p", "1", "project_name", "cannot load", ("a.b",)),),
+        )._replace(
+            differences=(Difference("x", "1", f"{SITE}/x-1.dist-info", ("gone",), ("changed",)),),
+        ),
+        report(GHOST, installation=Environment(ROOT, None, [SITE], tree=DiskTree("/tmp"))),
+    ],
+)
+def test_the_page_says_all_that_the_text_says(one: Report) -> None:
+    page = html.unescape(as_html((), [one]))
+    lines = text(one, everything=True).splitlines()
+    assert [line for line in lines if line.strip().removeprefix("hint: ") not in page] == []
+    assert ("hint: " in page) == any("hint: " in line for line in lines)
 
 
 def test_colours_are_there_only_where_they_are_wanted() -> None:
@@ -344,5 +387,5 @@ def test_the_paths_of_a_mounted_image_are_those_of_this_machine(tmp_path: Any) -
     assert environment["site_packages"] == [f"{tmp_path}{SITE}"]
     assert environment["findings"][0]["path"] == f"{tmp_path}{NORMALIZED.path}"
     assert text(report(NORMALIZED, installation=installation)).endswith(
-        f"hint: uvshim fix {tmp_path}{ROOT}\n"
+        f"hint: uvshim fix {tmp_path}\n"
     )

@@ -228,6 +228,7 @@ def test_the_html_page_needs_nothing_from_elsewhere(
         assert word not in page.replace("docker://", "")
     assert "`nowhere` does not exist" in page
     assert "mine, yours" in page
+    assert "zope.interface==1.0 itself" in page
 
 
 def test_text_from_an_image_is_escaped_in_html(run: Run, uvshim: Path, tmp_path: Path) -> None:

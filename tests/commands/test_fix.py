@@ -152,9 +152,16 @@ def test_inherited_distributions_are_fixed_in_their_own_environment(
     assert run(uv, "pip", "install", "--reinstall", "--python", python, *wanted).returncode == 0
     above = make_venv("above", "--system-site-packages", python=python)
     assert run(uvshim, "check", above.path).returncode == 1
-    assert run(uvshim, "fix", above.path).returncode == 0
+    fixed = run(uvshim, "fix", above.path)
+    assert fixed.returncode == 3
+    assert "is inherited from another environment" in fixed.stderr
+    said = json.loads(run(uvshim, "fix", "--format", "json", above.path).stdout)
+    assert said["environments"][0]["complete"] is False
+    (command,) = said["environments"][0]["commands"]
+    assert f"hint: {command}\n" in fixed.stderr
     follow_hints(run, uvshim, above, {})
     assert run(uvshim, "check", above.path).returncode == 0
+    assert run(uvshim, "fix", above.path).returncode == 0
 
 
 def test_fix_says_which_environment_each_block_belongs_to(

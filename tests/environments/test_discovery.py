@@ -111,8 +111,6 @@ def test_inherited_distributions_are_seen_and_not_fixed(tmp_path: Path, value: s
     assert found.inherited == (f"{base}/{SITE}",)
     assert found.visible == (f"{root}/{SITE}", f"{base}/{SITE}")
     assert found.on_disk == [f"{root}/{SITE}"]
-    assert found.belongs_to_system(f"{base}/{SITE}/six-1.0.dist-info")
-    assert not found.belongs_to_system(f"{root}/{SITE}/six-1.0.dist-info")
     virtual(root, settings.replace(value, "false"))
     assert discovery.find(str(root))[0].inherited == ()
 
@@ -126,9 +124,11 @@ def test_directories_of_dpkg_are_seen_last_and_fixed_only_if_named(
     (found,) = discovery.find(f"{usr}/bin/python3.11")
     assert found.site_packages == (f"{usr}/{local}", f"{usr}/{dpkg}")
     assert found.on_disk == [f"{usr}/{local}"]
-    assert found.belongs_to_system(f"{usr}/{dpkg}/six-1.0.dist-info")
+    assert found.is_of_dpkg(f"{usr}/{dpkg}/six-1.0.dist-info")
+    assert not found.is_of_dpkg(f"{usr}/{local}/six-1.0.dist-info")
     (named,) = discovery.find(f"{usr}/{dpkg}")
     assert named.on_disk == [f"{usr}/{dpkg}"]
+    assert not named.is_of_dpkg(f"{usr}/{dpkg}/six-1.0.dist-info")
 
 
 def test_a_directory_that_two_names_lead_to_counts_once(tmp_path: Path) -> None:
@@ -250,17 +250,13 @@ def test_a_virtual_environment_with_etc_and_usr_is_not_the_root_of_a_file_system
     assert found.lock == str(root / ".lock")
 
 
-def test_a_prefix_has_the_lock_that_uv_takes_and_is_named_by_its_own_option(tmp_path: Path) -> None:
+def test_a_prefix_has_the_lock_that_uv_takes(tmp_path: Path) -> None:
     prefix = made(tmp_path / "prefix", [SITE], [".lock"])
     (found,) = discovery.find(str(prefix))
-    assert (found.lock, found.option) == (str(prefix / ".lock"), "--prefix")
+    assert found.lock == str(prefix / ".lock")
     made(prefix, files=["bin/python3.11"])
     (found,) = discovery.find(str(prefix))
-    assert (found.lock, found.option) == (None, "--python")
-    (found,) = discovery.find(str(virtual(tmp_path / "venv")))
-    assert found.option == "--python"
-    (found,) = discovery.find(str(prefix / SITE))
-    assert found.option == "--target"
+    assert found.lock is None
 
 
 def test_a_site_packages_directory_of_an_environment_sees_what_that_inherits(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 from pkg_resources import Distribution, safe_name
 
 from uvshim.check import distributions
@@ -51,7 +51,18 @@ VERSIONS = st.from_regex(
         ("oslo.cache-info", "oslo.cache", "3.10.2", "oslo.cache-3.10.2"),
         ("oslo.cache-", "oslo.cache", "3.10.2", "oslo.cache-3.10.2"),
         ("oslo.cache", "oslo.cache", "3.10.2", "oslo.cache-3.10.2"),
-        ("oslo.cache-info", "oslo.cache", "3.10.2-1", "oslo.cache-3.10.2_1"),
+        ("oslo.cache-info", "oslo.cache", "3.10.2-1", "oslo.cache-3.10.2.post1"),
+        # Whatever packaging reads is a version; a ``-`` is not written.
+        ("foo-1.0-1", "foo", "1.0-1", "foo-1.0-1"),
+        ("foo_bar-1.0-1", "foo.bar", "1.0-1", "foo.bar-1.0.post1"),
+        ("foo_bar-1.0_1", "foo.bar", "1.0-1", "foo.bar-1.0.post1"),
+        ("foo-v1.5", "foo", "v1.5", "foo-v1.5"),
+        ("foo_bar-v1.5", "foo.bar", "v1.5", "foo.bar-v1.5"),
+        ("a-1-2", "a-1", "2", "a_1-2"),
+        # There is no better name.
+        ("foo-0.0.0-dirty", "foo", "0.0.0-dirty", "foo-0.0.0-dirty"),
+        ("foo.bar-0.0.0_dirty", "foo.bar", "0.0.0-dirty", "foo.bar-0.0.0_dirty"),
+        ("foo-r123", "foo", "r123", "foo-r123"),
         (
             "XStatic-JQuery.TableSorter-2.1",
             "XStatic-JQuery.TableSorter",
@@ -78,6 +89,8 @@ def test_a_directory_is_called_by_the_dotted_name_and_its_own_version(
         ("oslo.cache-info", "oslo.cache", "../../etc"),
         ("oslo.cache-info", "oslo.cache", "1.0/2"),
         ("oslo.cache-info", "oslo.cache", "unknown"),
+        ("oslo_cache-unknown", "oslo.cache", "unknown"),
+        ("oslo_cache-1.0-5-gabc", "oslo.cache", "1.0-5-gabc"),
         ("oslo.cache-info", "oslo.cache", "1.0\n"),
         ("a_b-1.0", "a" + "." * 240 + "b", "1.0"),
     ],
@@ -253,8 +266,24 @@ def test_names_are_spelled_as_pkg_resources_spells_them(name: str) -> None:
     assert names.dotted(name) == re.sub(r"[^A-Za-z0-9.]+", "_", name)
     valid = re.fullmatch(r"[A-Z0-9]|[A-Z0-9][A-Z0-9._-]*[A-Z0-9]", name, re.ASCII | re.IGNORECASE)
     assert names.is_project_name(name) == (name.isascii() and valid is not None)
-    version = re.fullmatch(r"[0-9][A-Z0-9.!+_]*", name, re.ASCII | re.IGNORECASE)
-    assert names.is_version(name) == (name.isascii() and version is not None)
+    assert not names.is_version(f"{name}/1.0")
+
+
+@given(st.text("0123456789abcdehlopqrstvw.-_+!", max_size=12))
+@example("1.0.dev0.post1")
+@example("1.0a1.rc2")
+@example("1..0")
+@example("1.")
+@example("1.0a")
+@example("\u0663.0")
+@example("1.0\n")
+def test_a_version_is_what_packaging_reads(version: str) -> None:
+    try:
+        Version(version)
+        is_one = version.isascii() and version.isprintable() and " " not in version
+    except InvalidVersion:
+        is_one = False
+    assert names.is_version(version) == is_one
 
 
 @given(NAMES)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.places import dist_infos, record_faults, tree
-from uvshim.environments.tree import DiskTree
 from uvshim.rename import plan
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed, rename
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DIGEST = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"  # of nothing
 
@@ -41,7 +43,7 @@ def renamed(*paths: Path, dry_run: bool = False) -> Outcome:
 def compared(outcome: Outcome) -> Outcome:
     """Return `outcome` without what differs between two runs that do the same."""
     outcome.seconds = 0.0
-    outcome.known = {}
+    outcome.plans = []
     return outcome
 
 
@@ -119,33 +121,7 @@ def test_what_is_right_or_has_no_dot_is_not_touched(
     assert {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")} == before
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
-def test_the_plans_at_the_end_are_those_of_a_new_diagnosis(
-    tmp_path: Path, *, dry_run: bool
-) -> None:
-    distribution(tmp_path, "a_b-1.0", "a.b")
-    distribution(tmp_path, "c.d-1.0", "c.d", listed_as="c_d-1.0")
-    distribution(tmp_path, "plain-1.0", "plain")
-    (distribution(tmp_path, "left.alone-1.0", "left.alone") / "RECORD").unlink()
-    (distribution(tmp_path, "damaged-1.0", "damaged") / "METADATA").unlink()
-    paths = [str(path) for path in tmp_path.glob("*.dist-info")]
-    known = rename(paths, lambda _name: True, dry_run=dry_run).known
-
-    assert {Path(path).name for path in known} == {
-        f"{'a_b' if dry_run else 'a.b'}-1.0.dist-info",
-        "c.d-1.0.dist-info",
-        "left.alone-1.0.dist-info",
-        "plain-1.0.dist-info",
-    }
-    for path, one in known.items():
-        found = plan.make(DiskTree(), path)
-        assert found is not None
-        assert (one.name, one.path, one.directory, one.wrong) == (
-            *(found.name, found.path, found.directory, found.wrong),
-        )
-
-
-def test_directories_that_are_not_concerned_are_not_touched(tmp_path: Path) -> None:
+def test_what_is_of_no_concern_is_not_touched(tmp_path: Path) -> None:
     path = distribution(tmp_path, "a_b-1.0", "a.b")
     asked = []
 
@@ -213,23 +189,86 @@ def test_files_of_a_directory_with_the_new_name_are_not_overwritten(tmp_path: Pa
 @pytest.mark.parametrize("killed", [False, True])
 def test_an_earlier_installation_of_the_same_version_is_removed(
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     killed: bool,  # noqa: FBT001
 ) -> None:
+    """What only the earlier one had is listed from now on: an uninstall removes it."""
+    really = os.rename
+
+    def interrupted(source: str, target: str) -> None:
+        really(source, target)
+        raise KeyboardInterrupt
+
     old = distribution(tmp_path, "a.b-1.0", "a.b")
     (old / "more").touch()
     new = distribution(tmp_path, "a_b-1.0", "a.b")
-    os.utime(new / "RECORD", ns=(0, os.lstat(old / "RECORD").st_mtime_ns + 1))
-    if killed:  # after step 1
-        old.rename(f"{old}.uvshim")
-    outcome = renamed(new)
+    (tmp_path / "only_old.py").touch()
+    with (old / "RECORD").open("a") as record:
+        record.write(f"only_old.py,{DIGEST},0\nno_more.py,,\n")
+    if killed:  # when it was put aside
+        monkeypatch.setattr(os, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            rename([str(new)], lambda _name: True, new={str(new)})
+        monkeypatch.undo()
+        assert not old.exists()
+        outcome = renamed(new)
+    else:
+        outcome = compared(rename([str(new)], lambda _name: True, new={str(new)}))
     assert outcome.left_alone == []
     assert [each.path for each in outcome.renamed] == [str(old)]
     assert [each for each in os.listdir(tmp_path) if "-1.0" in each] == ["a.b-1.0.dist-info"]
-    assert record_faults(old) == []
+    assert [fault for fault in record_faults(old) if "/more " not in fault] == []
+    assert f"only_old.py,{DIGEST},0\n" in (old / "RECORD").read_text()
     assert not (old / "more").exists()
 
 
-def test_an_empty_directory_with_the_right_name_is_ignored(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("other", ["a.b-1.0.dist-info", "a.b-2.0.dist-info", "a.b-2.0.egg-info"])
+def test_neither_of_two_directories_of_a_project_is_renamed(
+    tmp_path: Path,
+    other: str,
+    dry_run: bool,  # noqa: FBT001
+) -> None:
+    """Which of them is found depends on their names."""
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    two = distribution(tmp_path, "x", "a.b", "2.0").rename(tmp_path / other)
+    os.utime(one / "RECORD", ns=(0, os.lstat(two / "RECORD").st_mtime_ns + 1))
+    before = tree(tmp_path)
+    paths = [each for each in (one, two) if each.suffix == ".dist-info"]
+    assert renamed(*paths, dry_run=dry_run) == Outcome([], [])
+    assert tree(tmp_path) == before
+
+
+def test_of_two_directories_the_one_that_no_tool_can_read_is_renamed(tmp_path: Path) -> None:
+    one = distribution(tmp_path, "a_b-2.0", "a.b", "2.0")
+    two = distribution(tmp_path, "a.b-info", "a.b", "1.0")
+    assert [each.path for each in renamed(one, two).renamed] == [
+        str(tmp_path / "a.b-1.0.dist-info")
+    ]
+    assert one.is_dir()
+
+
+@pytest.mark.parametrize("kind", ["a link", "a dangling link", "a file", "a directory", "empty"])
+def test_what_is_not_ours_is_neither_in_the_way_nor_removed(tmp_path: Path, kind: str) -> None:
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    foreign = tmp_path / "a.b-1.0.dist-info.uvshim"
+    if kind.endswith("link"):
+        foreign.symlink_to(tmp_path if kind == "a link" else "nowhere")
+    elif kind == "a file":
+        foreign.touch()
+    else:
+        foreign.mkdir()
+        if kind != "empty":
+            (foreign / "mine").touch()
+    before = {each: each.lstat().st_ctime_ns for each in (foreign, foreign / "mine")[:1]}
+    for dry_run in (True, False):
+        assert len(renamed(one, dry_run=dry_run).renamed) == 1
+    assert record_faults(tmp_path / "a.b-1.0.dist-info") == []
+    assert {each: each.lstat().st_ctime_ns for each in before} == before
+    assert (foreign / "mine").exists() == (kind == "a directory")
+
+
+def test_an_empty_directory_with_the_right_name_is_in_nobodys_way(tmp_path: Path) -> None:
     empty = tmp_path / "a.b-1.0.dist-info"
     empty.mkdir()
     assert renamed(empty) == Outcome([], [])

@@ -108,12 +108,6 @@ def test_a_right_directory_needs_no_other_rows(tmp_path: Path) -> None:
     assert wanted.new_record() == wanted.record.content
 
 
-def test_after_the_rename_nothing_is_wrong(tmp_path: Path) -> None:
-    after = planned(tmp_path, "a_b-1.0", A_B).afterwards()
-    assert (after.path, after.directory) == (f"/{SITE}/{RIGHT}", RIGHT)
-    assert (after.wrong, after.obstacle, after.owner) == ((), "", "")
-
-
 def test_a_record_that_lists_an_unfinished_one_is_what_a_killed_run_has_left(
     tmp_path: Path,
 ) -> None:
@@ -123,11 +117,22 @@ def test_a_record_that_lists_an_unfinished_one_is_what_a_killed_run_has_left(
     assert wanted.new_record() == f"{RIGHT}/RECORD,,\n".encode()
 
 
-@pytest.mark.parametrize("installer", ["conda", "conda-pypi", "rpm", "dpkg", "debian"])
-def test_what_another_package_manager_owns_is_reported(tmp_path: Path, installer: str) -> None:
+@pytest.mark.parametrize(
+    ("installer", "owner"),
+    [
+        ("conda", "conda"),
+        ("conda-pypi", "conda"),
+        ("rpm", "rpm"),
+        ("dpkg", "dpkg"),
+        ("debian", "dpkg"),
+    ],
+)
+def test_what_another_package_manager_owns_is_said(
+    tmp_path: Path, installer: str, owner: str
+) -> None:
     owned = {f"{OWN}/INSTALLER": f"{installer}\n"}
-    assert planned(tmp_path, "a_b-1.0", A_B, owned).owner == installer
-    assert planned(tmp_path, "a_b-1.0", A_B, owned, {f"{OWN}/RECORD": ""}).owner == installer
+    assert planned(tmp_path, "a_b-1.0", A_B, owned).owner == owner
+    assert planned(tmp_path, "a_b-1.0", A_B, owned, {f"{OWN}/RECORD": ""}).owner == owner
 
 
 def test_of_what_uv_has_just_installed_the_owner_is_not_looked_for(

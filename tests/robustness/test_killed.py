@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -280,19 +281,33 @@ def test_what_is_killed_again_while_it_completes_loses_nothing(
     tried("kills of a run that completes a killed one", 10)
 
 
+AGAIN = """
+import os, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+import uvshim
+before = uvshim.Snapshot.take(sys.argv[2:3])
+subprocess.run(["mv", *sys.argv[3:]], check=True)
+sys.exit(bool(uvshim.renormalize(sys.argv[2], before).left_alone))
+"""
+
+
 @pytest.fixture
 def installed_twice(installed: Venv, tools: Tools) -> Venv:
-    """That environment with one distribution fixed, and then installed once more beside itself."""
-    again = installed.path / "again"
-    shutil.copytree(installed.site_packages / NORMALIZED[0], again)
+    """That environment with one distribution fixed, and once more outside of site-packages."""
+    shutil.copytree(installed.site_packages / NORMALIZED[0], installed.path / "again")
     assert tools.fix(installed).returncode == 0
-    earlier = installed.site_packages / DOTTED[0]
-    later = again.rename(installed.site_packages / NORMALIZED[0]) / "RECORD"
-    os.utime(later, (later.stat().st_atime, (earlier / "RECORD").stat().st_mtime + 10))
     return installed
 
 
-def test_killed_while_an_earlier_installation_is_removed_nothing_is_lost(
+def install_again(tools: Tools, venv: Venv, directory: Path, inject: str | None = None) -> Traced:
+    """Install it beside itself, and rename what a snapshot proves to be new."""
+    site = venv.site_packages
+    words = (tools.uvpip.parent, site, venv.path / "again", site / NORMALIZED[0])
+    command: list[str | Path] = [sys.executable, "-c", AGAIN, *words]
+    return trace(command, tools.variables, directory, inject=inject)
+
+
+def test_killed_while_an_earlier_installation_makes_way_nothing_is_lost(
     strace: None,
     anywhere: Callable[[Venv], Place],
     installed_twice: Venv,
@@ -301,7 +316,33 @@ def test_killed_while_an_earlier_installation_is_removed_nothing_is_lost(
     empty: set[str],
     tried: Callable[[str, int], None],
 ) -> None:
+    """Before the first change, nothing but the snapshot tells which one is new: `fix` names both."""
     place = anywhere(installed_twice)
-    count = killed_everywhere(place, fix, tools, tmp_path, empty, installations=2)
-    assert count >= 12
-    tried("kill points where an earlier installation makes way", count)
+    venv = place.fresh()
+    whole = install_again(tools, venv, tmp_path)
+    assert whole.status == 0, whole.output
+    is_right(venv, DOTTED)
+    found = points(whole, venv.site_packages)
+    venv = place.fresh()
+    shutil.move(venv.path / "again", venv.site_packages / NORMALIZED[0])
+    untouched = checksum(venv.site_packages)
+    begun = 0
+    for point in found:
+        print("killed before", point.name, point.number)
+        venv = place.fresh()
+        killed_before(point, install_again, tools, tmp_path, venv)
+        if checksum(venv.site_packages) != untouched:
+            begun += 1
+            all_is_well(place, tools, venv, empty, installations=2)
+            continue
+        assert begun == 0
+        are_found(tools, venv)
+        assert tools.fix(venv).returncode == 3
+        assert checksum(venv.site_packages) == untouched
+        for uninstall in (tools.uninstall, tools.uninstall_by_pip):
+            copy = place.copy()
+            for _ in range(1 if uninstall == tools.uninstall else 2):
+                assert uninstall(copy, NAMES).returncode == 0
+            assert set(remains(copy, empty)) == set()
+    assert begun >= 10
+    tried("kill points where an earlier installation makes way", begun)

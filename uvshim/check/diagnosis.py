@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,22 +18,26 @@ from uvshim.check import lookups as lookups_of
 from uvshim.check import required
 from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND, RequireError
 from uvshim.check.lookups import REQUIRE, Lookups
-from uvshim.environments import environment
+from uvshim.environments import environment, interpreter
 from uvshim.environments.search_path import search_path
 from uvshim.rename import names, plan, record, setuptools
-from uvshim.rename.plan import NORMALIZED_NAME
+from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME
 from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from uvshim.check.lookups import AffectedProgram
-    from uvshim.check.required import Spelling
+    from uvshim.check.required import Spelled, Spelling
     from uvshim.check.working_set import WorkingSet
+    from uvshim.environments.environment import Environment
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
 
-# Problems of a directory that no rename fixes; `plan` has the others.
+# The owner of Debian's own directories.
+DPKG = "dpkg"
+
+# What can be wrong with a directory beside what `plan` names. No rename fixes it.
 GHOST = "ghost"
 DUPLICATE = "duplicate"
 
@@ -126,12 +131,18 @@ class Diagnosis(NamedTuple):
     entry_points: tuple[EntryPoint, ...] = ()
     failures: tuple[Failure, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
+    invalid: tuple[Unreadable, ...] = ()
+    """Others without a METADATA that tells what they are. Their names are right all the same."""
     excluded: tuple[Finding, ...] = ()
     """Like `findings`, for excluded names."""
     spellings: tuple[Spelling, ...] = ()
     """Before setuptools 62: names that are required in a spelling that is not found."""
     lookups: tuple[Lookups, ...] = ()
     """The lookups of pkg_resources that fail, for each distribution in `site_packages`."""
+    checks_requirements: bool = True
+    """There is a pkg_resources: what its `require` fails for is known."""
+    by_spelling: bool = False
+    """Its pkg_resources finds each directory under one spelling only: it is older than 62."""
     programs: tuple[AffectedProgram, ...] = ()
     """Installed programs that are known to use one of these lookups."""
 
@@ -168,7 +179,7 @@ class Diagnosis(NamedTuple):
 
 def diagnose(
     tree: Tree,
-    site_packages: Sequence[str] | None = None,
+    site_packages: Sequence[str | os.PathLike[str]] | None = None,
     *,
     python: str | None = None,
     platform: str | None = None,
@@ -182,26 +193,37 @@ def diagnose(
     (`interpreter.version_of` says how). `platform` is that of an image, as in ``linux/arm64``.
     Problems of directories whose project name is `excluded` are reported separately.
 
-    Raise nothing, whatever is in the tree.
+    Raises nothing, whatever is in the tree, but ValueError for a `platform` of another form.
     """
-    model = _Model(tree, site_packages, excluded, python, platform)
+    if platform is not None and not interpreter.is_platform(platform):
+        raise ValueError(f"platform must be OS/ARCHITECTURE, as in linux/arm64, not {platform!r}")
+    places = None if site_packages is None else [os.fspath(each) for each in site_packages]
+    model = _Model(tree, places, excluded, python, platform)
     return model.with_lookups(model.directories())
 
 
-def diagnose_directories(
-    tree: Tree,
-    site_packages: Sequence[str],
+def diagnose_environment(
+    found: Environment,
     *,
+    platform: str | None,
     excluded: Callable[[str], bool],
-    known: Mapping[str, Plan],
+    spelled: Spelled | None,
 ) -> Diagnosis:
-    """Examine only the dist-info directories, as `diagnose` does.
+    """Examine `found`, as `diagnose` does, with the directories that it inherits.
 
-    This skips the lookups of pkg_resources, which take most of the time: the result has nothing
-    `unresolvable`, no `failures` and no `lookups`. Directories whose plan is
-    `known` by their path are not read again, unless names depend on how others spell them.
+    A problem there does not count if an earlier directory hides it. `spelled` is what decides names
+    if other environments import from its directories.
     """
-    return _Model(tree, site_packages, excluded).directories(known)
+    model = _Model(found.tree, found.visible, excluded, platform=platform)
+    model.inherited = found.inherited
+    if spelled is not None:
+        model.spelled = functools.partial(spelled.in_tree, found.tree)
+    diagnosis = model.directories()
+    findings = (
+        one._replace(owner=DPKG) if found.is_of_dpkg(one.path) else one
+        for one in diagnosis.findings
+    )
+    return model.with_lookups(diagnosis._replace(findings=tuple(findings)))
 
 
 def site_packages_in(tree: Tree) -> list[str]:
@@ -230,6 +252,8 @@ class _Model:
         self._excluded = excluded
         self._python = python
         self._platform = platform
+        self.inherited: Collection[str] = ()
+        self.spelled: Callable[[str], Spellings | None] = lambda _place: self._own_spellings
         self._setuptools, self._pkg_resources = setuptools.imported_from(
             tree, search_path(tree, self._places)
         )
@@ -242,78 +266,120 @@ class _Model:
             self._tree, self._places, self._pkg_resources, self._python, self._platform
         )
 
-    def directories(self, known: Mapping[str, Plan] | None = None) -> Diagnosis:
+    @functools.cached_property
+    def _own_spellings(self) -> Spellings | None:
+        """The spellings that decide names, None if spelling does not matter."""
+        if self._pkg_resources.finds_every_spelling:
+            return None
+        return Spellings(required.keys_in(self._working_set))
+
+    def directories(self) -> Diagnosis:
         """Return what the directories themselves show."""
-        spellings = None
-        if not self._pkg_resources.finds_every_spelling:
-            spellings = Spellings(required.keys_in(self._working_set))
-        if spellings and spellings.required:
-            known = None  # it may depend on requirements that were not installed then
         findings: list[Finding] = []
         excluded: list[Finding] = []
         unreadable: list[Unreadable] = []
+        invalid: list[Unreadable] = []
         renames: dict[str, str] = {}
+        present: set[str] = set()
+        distributions = 0
         for place in self._places:
-            for path, one, fault, has_twin in self._planned(place, spellings, known or {}):
-                if one is None:
-                    unreadable += [Unreadable(path, fault)] if fault else []
+            for path, one, fault, has_twin in self._planned(place):
+                wanted = one.directory if one else posixpath.basename(path)
+                if place in self.inherited and names.key_of(names.split(wanted)[0]) in present:
                     continue
-                kinds = (DUPLICATE,) if has_twin else one.wrong
-                if (kinds or "." in one.name) and _is_ghost(self._tree, one):
-                    kinds = (GHOST,)
+                if one is None:
+                    is_sure = plan.is_beyond_doubt(wanted) and not has_twin
+                    (invalid if is_sure else unreadable).append(Unreadable(path, fault))
+                    continue
                 about = (one.name, one.version, path, one.directory, one.owner)
-                found = [Finding(kind, *about) for kind in kinds]
+                found = [Finding(kind, *about) for kind in self._kinds(one, has_twin=has_twin)]
                 if self._excluded(one.name):
                     excluded += found
                 else:
                     findings += found
                     renames[path] = one.directory
-        unfound = required.unfound(self._working_set, renames) if spellings else ()
-        listed = [name for place in self._places for name in self._tree.names(place)]
-        installed = sum(
-            environment.is_dist_info(each) or each.endswith(".egg-info") for each in listed
-        )
+            listed = [
+                each
+                for each in self._tree.names(place)
+                if environment.is_dist_info(each) or each.endswith(".egg-info")
+            ]
+            distributions += len(listed)
+            present.update(
+                names.key_of(each.removesuffix(".egg-info").partition("-")[0]) for each in listed
+            )
+        is_by_spelling = not self._pkg_resources.finds_every_spelling
+        unfound = required.unfound(self._working_set, renames) if is_by_spelling else ()
         return Diagnosis(
             site_packages=self._places,
-            distributions=installed - len(unreadable),
+            distributions=distributions - len(unreadable),
             setuptools=self._setuptools,
             affected=self._pkg_resources.needs_dots,
+            by_spelling=is_by_spelling,
+            checks_requirements=self._pkg_resources.exists,
             findings=tuple(sorted(findings, key=lambda one: one.path)),
             unreadable=tuple(unreadable),
+            invalid=tuple(invalid),
             excluded=tuple(sorted(excluded, key=lambda one: one.path)),
             spellings=tuple(unfound),
         )
 
-    def _planned(
-        self, place: str, spellings: Spellings | None, known: Mapping[str, Plan]
-    ) -> Iterator[tuple[str, Plan | None, str, bool]]:
+    def _kinds(self, one: Plan, *, has_twin: bool) -> tuple[str, ...]:
+        """Return what is wrong with the directory of the plan `one`.
+
+        A directory whose code is gone is nothing but that. Of two directories of one distribution
+        only one can keep its name, so nothing is said about the names: but if one is not valid, no
+        tool can remove it.
+        """
+        kinds = (DUPLICATE,) if has_twin else one.wrong
+        if (kinds or "." in one.name) and _is_ghost(self._tree, one):
+            kinds = (GHOST,)
+        return (MISNAMED, *kinds) if MISNAMED in one.wrong and MISNAMED not in kinds else kinds
+
+    def _planned(self, place: str) -> Iterator[tuple[str, Plan | None, str, bool]]:
         """Yield the path of each dist-info directory in `place`, its plan, its fault and twins.
 
-        The plan is None if the directory cannot be read; the fault says why, if that matters. The
-        last is True if there is a twin, another directory of the same distribution.
+        The plan is None if the directory cannot be read; the fault says why. The last is True if
+        there is a twin, another directory of the same distribution.
         """
-        directories = []
-        projects: Counter[str] = Counter()
+        spellings = self.spelled(place)
+        plans: dict[str, Plan] = {}
+        faults: dict[str, str] = {}
         for own in environment.dist_infos(self._tree.names(place)):
-            path, fault = f"{place}/{own}", ""
-            one = known.get(path)
             try:
-                one = one or plan.make(self._tree, path, spellings=spellings)
-            except names.MetadataError as error:
-                fault = str(error)
-            project = names.normalized(one.name if one else names.split(own)[0])
-            is_sure = plan.is_beyond_doubt(own)
-            projects[project] += bool(one or is_sure)
-            directories.append((path, one, fault, project, is_sure))
-        for path, one, fault, project, is_sure in directories:
-            has_twin = projects[project] > 1
-            yield path, one, "" if is_sure and not has_twin else fault, has_twin
+                if one := plan.make(self._tree, f"{place}/{own}", spellings=spellings):
+                    plans[f"{place}/{own}"] = one
+            except names.MetadataError as error:  # noqa: PERF203
+                faults[f"{place}/{own}"] = str(error)
+        twins = plan.duplicates(self._tree, plans.values())
+        sure = {
+            path: names.normalized(names.split(posixpath.basename(path))[0])
+            for path in faults
+            if plan.is_beyond_doubt(posixpath.basename(path))
+        }
+        projects = Counter(
+            [*sure.values(), *(names.normalized(one.name) for one in plans.values())]
+        )
+        twins.update(path for path, project in sure.items() if projects[project] > 1)
+        for path, one in plans.items():
+            yield path, one, "", path in twins or names.normalized(one.name) in sure.values()
+        for path, fault in faults.items():
+            yield path, None, fault, path in twins
 
     def with_lookups(self, diagnosis: Diagnosis) -> Diagnosis:
         """Return `diagnosis` with the lookups that fail, for every distribution."""
         if not self._pkg_resources.exists:
             return diagnosis
         unresolvable, failures, lookups = [], [], []
+        invalid = {one.path: one.reason for one in diagnosis.invalid}
+        for name, version, path in self._undescribed(invalid):
+            error, missing, reason = self._working_set.require(name)
+            if error == NOT_FOUND:
+                unresolvable.append(self._unresolvable(name, version, missing))
+            elif error is not None:
+                if error == "FileNotFoundError":
+                    reason = invalid[path]
+                    error = "PermissionError" if reason.startswith("permission") else error
+                failures.append(Failure(name, version, error, reason))
         for name, project in self._working_set.installed.items():
             version = (project.described or ("", ""))[1]
             error, missing, reason = self._working_set.require(name)
@@ -343,6 +409,13 @@ class _Model:
             programs=tuple(programs),
         )
 
+    def _undescribed(self, paths: Collection[str]) -> Iterator[tuple[str, str, str]]:
+        """Yield the names, versions and paths of active distributions that are among `paths`."""
+        for one in self._working_set.active.values():
+            if one.metadata in paths:
+                version = names.split(posixpath.basename(one.metadata))[1]
+                yield one.project_name, version, one.metadata
+
     def _unresolvable(self, name: str, version: str, missing: tuple[str, ...]) -> Unresolvable:
         absent, excluded, misspelled = [], [], []
         for one in missing:
@@ -371,7 +444,9 @@ class _Model:
 
         A script counts only if its file imports pkg_resources: those of uv and pip do not.
         """
-        project = self._working_set.installed[name]
+        project = self._working_set.installed.get(name)
+        if project is None:
+            return
         with contextlib.suppress(RequireError):  # pkg_resources cannot read them
             for group, entries in project.entry_points().items():
                 for entry in entries:

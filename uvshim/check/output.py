@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST, SCRIPTS, Unresolvable
 from uvshim.check.distributions import precedence
+from uvshim.environments import interpreter
+from uvshim.environments.search_path import CONFIGURATION, has_interpreter
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable, quoted
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from uvshim.check.lookups import AffectedProgram
     from uvshim.check.report import Report
     from uvshim.check.verify import Difference
+    from uvshim.environments.tree import SearchableTree
 
     _Distribution = Finding | Unresolvable | Failure | Difference | AffectedProgram
 
@@ -71,6 +74,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "entry_points": plain(found.entry_points),
         "failures": plain(found.failures),
         "unreadable": plain(found.unreadable),
+        "invalid": plain(found.invalid),
         "differences": None if report.differences is None else plain(report.differences),
         "spellings": plain(found.spellings),
         "empty": report.empty,
@@ -90,21 +94,28 @@ def as_text(report: Report, style: Style, *, everything: bool) -> str:
 
     Long lists are cut, unless `everything` is true.
     """
-    sections = [
-        *_about_directories(report.diagnosis, style),
-        *_about_lookups(report.diagnosis, style),
-        *_about_files(report, style),
-    ]
+    hint = style.label(CYAN, "hint")
     lines = [
-        _heading(report, style),
-        *(line for each in sections for line in _cut(*each, everything=everything)),
-        *_notes(report, style),
-        *_remedies(report, style),
+        heading(report, style),
+        *(line for each in sections(report, style) for line in _cut(*each, everything=everything)),
+        *(f"  {line}" for line in notes(report, style)),
+        *(f"  {hint} {line}" for line in remedies(report)),
     ]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _heading(report: Report, style: Style) -> str:
+def sections(report: Report, style: Style) -> list[_Section]:
+    """Return what is to be said of the environment: each kind of fact under a title."""
+    found = (
+        *_about_directories(report.diagnosis, style),
+        *_about_lookups(report.diagnosis, style),
+        *_about_files(report, style),
+    )
+    return [(title, lines) for title, lines in found if lines]
+
+
+def heading(report: Report, style: Style) -> str:
+    """Return the line about the whole environment."""
     found = report.diagnosis
     path = printable(report.called)
     color, word = (RED, "broken") if report.broken else (GREEN, "ok")
@@ -179,11 +190,20 @@ def _about_lookups(found: Diagnosis, style: Style) -> Iterator[_Section]:
 
 def _about_files(report: Report, style: Style) -> Iterator[_Section]:
     """Yield what cannot be read, and what differs from RECORD."""
-    lines = [
-        f"{printable(report.outside(each.path))}: {printable(each.reason)}"
-        for each in report.diagnosis.unreadable
-    ]
-    yield "dist-info directories that cannot be read", lines
+    for title, directories in (
+        ("dist-info directories that cannot be read", report.diagnosis.unreadable),
+        (
+            "dist-info directories without a valid METADATA (see --strict)",
+            report.diagnosis.invalid,
+        ),
+    ):
+        yield (
+            title,
+            [
+                f"{printable(report.outside(each.path))}: {printable(each.reason)}"
+                for each in directories
+            ],
+        )
     differing = report.differences or ()
     lines = [
         f"{_named(each, style)}: {style.paint(YELLOW, what)} {printable(path)}".rstrip()
@@ -224,8 +244,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _cut(title: str, lines: list[str], *, everything: bool) -> Iterator[str]:
     """Yield the `lines` of a section, indented; if there are many, the first ones and a count."""
-    if not lines:
-        return
     yield f"  {title}"
     shown = lines if everything or len(lines) <= _SHOWN + 1 else lines[:_SHOWN]
     for line in shown:
@@ -234,16 +252,19 @@ def _cut(title: str, lines: list[str], *, everything: bool) -> Iterator[str]:
         yield f"    … and {len(lines) - len(shown)} more (-v shows all)"
 
 
-def _notes(report: Report, style: Style) -> Iterator[str]:
+def notes(report: Report, style: Style) -> Iterator[str]:
+    """Yield what is worth knowing beside the sections."""
     found = report.diagnosis
     harmless = len(found.findings) - len(found.wrong)
     if harmless and not (found.lookups or found.programs):
         names, verb = counted(harmless, "normalized name"), "is" if harmless == 1 else "are"
-        yield style.paint(DIM, f"  {names} {verb} harmless here: there is no pkg_resources")
+        yield style.paint(DIM, f"{names} {verb} harmless here: there is no pkg_resources")
+    if report.gate.strict and not found.checks_requirements:
+        yield "Requirements were not checked: there is no pkg_resources. `uv pip check` checks them"
     if report.differences == ():
-        yield style.paint(DIM, "  All files are as RECORD lists them")
+        yield style.paint(DIM, "All files are as RECORD lists them")
     for line in (*_misspelled(found), *left_out(report)):
-        yield f"  {style.paint(YELLOW, line)}"
+        yield style.paint(YELLOW, line)
 
 
 def _misspelled(found: Diagnosis) -> Iterator[str]:
@@ -272,28 +293,42 @@ def left_out(report: Report) -> Iterator[str]:
         yield f"{number} with a problem {verb} excluded by {source}"
 
 
-def _remedies(report: Report, style: Style) -> Iterator[str]:
+def remedies(report: Report) -> Iterator[str]:
     """Yield how to prevent the problems, then the commands that fix them, `fix` first."""
-    found, fixable = report.installation, _fixable(report)
-    if report.image is None and any(each.kind == NORMALIZED_NAME for each in fixable):
-        yield f"  {style.label(CYAN, 'hint')} install with `uvpip` instead of `uv pip install`"
-    directories = {os.path.dirname(each.path) for each in fixable}
-    inherited = sorted(directories.intersection(found.inherited))
-    own = [found.path] if directories - set(inherited) else []
-    commands = [f"uvshim fix {quoted(report.outside(path))}" for path in own + inherited]
-    if report.image is not None:
-        commands = list(_fix_of_image(report.image)) if directories else []
-    for command in commands + reinstalls(report):
-        yield f"  {style.label(CYAN, 'hint')} {command}"
+    if report.image is None and any(each.kind == NORMALIZED_NAME for each in fixable(report)):
+        yield "install with `uvpip` instead of `uv pip install`"
+    yield from fixes(report)
+    yield from reinstalls(report)
 
 
-def _fixable(report: Report) -> list[Finding]:
+def fixable(report: Report) -> list[Finding]:
     """Return the findings that `fix` fixes, and that matter here."""
     found = report.diagnosis
     # From setuptools 75.8.2 on, a normalized name breaks only other lookups than `require`.
     counts = found.programs or (report.gate.strict and found.by_require_only)
     concerned = found.findings if counts else found.wrong
     return [each for each in concerned if each.kind in _FIXABLE and not each.owner]
+
+
+def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
+    """Return the commands with which `fix` fixes what it can; only what is inherited, if wanted.
+
+    Below a root, links are followed by who knows the root. Where a directory is found under one
+    spelling only, its name depends on all that import from it.
+    """
+    found, root = report.installation, report.installation.tree.root
+    directories = {os.path.dirname(each.path) for each in fixable(report)}
+    inherited = sorted(directories.intersection(found.inherited))
+    if not inherited if inherited_only else not directories:
+        return []
+    if report.image is not None:
+        return [] if inherited_only else list(_fix_of_image(report.image))
+    if root is not None:
+        return [] if inherited_only else [f"uvshim fix {quoted(root)}"]
+    if inherited and report.diagnosis.by_spelling:
+        return [f"uvshim fix {' '.join(map(quoted, [found.path, *inherited]))}"]
+    own = [found.path] if directories - set(inherited) and not inherited_only else []
+    return [f"uvshim fix {quoted(path)}" for path in own + inherited]
 
 
 def _fix_of_image(image: str) -> Iterator[str]:
@@ -325,20 +360,57 @@ def reinstalls(report: Report) -> list[str]:
     its files, or a newer pkg_resources is needed. For an image, run them inside it.
     """
     found = report.diagnosis
-    versions: dict[str, list[str]] = {}
+    versions: dict[tuple[str, str], list[str]] = {}
     for finding in found.findings:
-        if finding.kind in {DUPLICATE, GHOST}:
-            versions.setdefault(finding.name, []).append(finding.version)
+        if finding.kind in {DUPLICATE, GHOST} and not finding.owner:
+            place = os.path.dirname(finding.path)
+            versions.setdefault((place, finding.name), []).append(finding.version)
     for each in report.differences or ():
-        versions.setdefault(each.name, []).append(each.version)
-    command = f"uvpip install {report.installation.option} {quoted(report.installation.path)}"
-    newer = [f"{command} 'setuptools>=62,<82'"] if found.spellings else []
-    if any(each.misspelled for each in found.hidden):
-        newer = [f"{command} 'setuptools>=75.8.2,<82'"]
-    return newer + [
-        f"{command} --no-deps --reinstall " + quoted(f"{name}=={max(given, key=precedence)}")
-        for name, given in versions.items()
+        versions.setdefault((os.path.dirname(each.path), each.name), []).append(each.version)
+    commands = []
+    if needed := _setuptools_needed(found):
+        commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
+    return commands + [
+        f"{_install_into(report, place)} --no-deps --reinstall "
+        + quoted(f"{name}=={max(given, key=precedence)}")
+        for (place, name), given in versions.items()
     ]
+
+
+def _setuptools_needed(found: Diagnosis) -> str:
+    """Return the releases of setuptools with which a spelling is found that no rename helps."""
+    if any(each.misspelled for each in found.hidden):
+        return "setuptools>=75.8.2,<82"
+    return "setuptools>=62,<82" if found.spellings else ""
+
+
+def _install_into(report: Report, directory: str) -> str:
+    """Return the beginning of a command that installs into the site-packages `directory`."""
+    tree = report.installation.tree
+    root, library = interpreter.root_of(directory), interpreter.library(directory)
+    version = (library or "").removeprefix("python")
+    if tree.root is not None:  # its interpreter may be for another machine, its links may lead here
+        target = tree.on_disk(directory) or report.outside(directory)
+        series = interpreter.series(directory)
+        where = f"--target {quoted(target)}" + (f" --python-version {series}" if series else "")
+    elif library is None and not directory.endswith("/lib/python3/dist-packages"):
+        where = f"--target {quoted(directory)}"
+    elif report.image is not None or tree.is_file(f"{root}/{CONFIGURATION}"):
+        where = f"--python {quoted(root)}"
+    elif has_interpreter(tree, root):
+        where = f"--python {quoted(_interpreter(tree, root, library))}"
+        if tree.is_file(f"{root}/lib/{library}/EXTERNALLY-MANAGED"):
+            where += " --break-system-packages"
+    else:
+        where = f"--prefix {quoted(root)}" + (f" --python {version}" if version else "")
+    return f"uvpip install {where}"
+
+
+def _interpreter(tree: SearchableTree, root: str, library: str | None) -> str:
+    """Return the Python below `root` that has the `library`: `root` itself if that names it."""
+    program = f"{root}/bin/{library}"
+    is_usual = tree.real(f"{root}/bin/python3") in {tree.real(program), None}
+    return root if library is None or is_usual or not tree.is_file(program) else program
 
 
 def _named(each: _Distribution, style: Style) -> str:

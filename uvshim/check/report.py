@@ -6,12 +6,13 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
-from uvshim.check.diagnosis import diagnose
+from uvshim.check.diagnosis import diagnose_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from uvshim.check.diagnosis import Diagnosis
+    from uvshim.check.required import Spelled
     from uvshim.check.verify import Difference
     from uvshim.environments.environment import Environment
 
@@ -22,8 +23,8 @@ class Gate(NamedTuple):
     exclusions: Sequence[tuple[str, list[str]]] = ()
     """Patterns of names that do not count, each list with its source (`config.exclusions`)."""
     strict: bool = False
-    """Also count what require() refuses for other reasons than names, names that only
-    require() finds, and empty environments."""
+    """These count too: what require() refuses for other reasons than names, names that only
+    require() finds, directories without a valid METADATA, and an environment that is empty."""
     verify: bool = False
     """Also count files that differ from RECORD."""
 
@@ -58,7 +59,7 @@ class Report(NamedTuple):
         """Whether a build should stop here."""
         found = self.diagnosis
         is_empty = self.empty and self.image is None  # an image may have empty directories
-        strictly = found.refused or found.by_require_only or is_empty
+        strictly = found.refused or found.by_require_only or found.invalid or is_empty
         return found.broken or bool(self.differences) or (self.gate.strict and bool(strictly))
 
     @property
@@ -78,13 +79,21 @@ class Report(NamedTuple):
         return path if root is None else os.path.join(root, path.lstrip("/"))
 
 
-def examine(installation: Environment, gate: Gate, platform: str | None = None) -> Report:
-    """Return the report on `installation`; `platform` is that of its image, None on a disk.
+def examine(
+    installation: Environment,
+    gate: Gate,
+    platform: str | None = None,
+    *,
+    spelled: Spelled | None = None,
+) -> Report:
+    """Return the report on `installation`, which is in an image of that `platform`, or in none.
 
-    Raise OSError if its files are to be verified and one of them cannot be read.
+    `spelled` is what decides names if other environments import from its directories.
+
+    Raises OSError if its files are to be verified and one of them cannot be read.
     """
-    diagnosis = diagnose(
-        installation.tree, installation.visible, platform=platform, excluded=gate.excludes
+    diagnosis = diagnose_environment(
+        installation, platform=platform, excluded=gate.excludes, spelled=spelled
     )
     differences = None
     if gate.verify:

@@ -5,18 +5,21 @@ That matters where pkg_resources finds a name under one spelling only: see `rena
 
 from __future__ import annotations
 
+import functools
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.distributions import RequireError
 from uvshim.rename import names, spelling
+from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from uvshim.check.working_set import WorkingSet
-    from uvshim.environments.tree import Tree
+    from uvshim.environments.environment import Environment
+    from uvshim.environments.tree import SearchableTree, Tree
     from uvshim.rename.setuptools import PkgResources
-    from uvshim.rename.spelling import Spellings
 
 
 class Spelling(NamedTuple):
@@ -29,6 +32,42 @@ class Spelling(NamedTuple):
     found: bool
     by: tuple[str, ...]
     """The names of the distributions that use this spelling."""
+
+
+class Spelled:
+    """What decides the names in each site-packages directory of some environments.
+
+    A directory may have one name only, so all that import from it have a say.
+    """
+
+    def __init__(self, environments: Iterable[Environment]) -> None:
+        """Look at `environments` once it is needed."""
+        self._environments = tuple(environments)
+
+    @functools.cached_property
+    def _by_directory(self) -> dict[str, Spellings]:
+        found: dict[str, Spellings] = {}
+        for one in self._environments:
+            if own := spellings(one.tree, one.visible):
+                for directory in one.visible:
+                    real = _identity(one.tree, directory)
+                    others = found[real].required if real in found else ()
+                    found[real] = Spellings({*own.required, *others})
+        return found
+
+    def at(self, real: str) -> Spellings | None:
+        """Return what decides in the directory `real`, a path without links; None if nothing."""
+        return self._by_directory.get(real)
+
+    def in_tree(self, tree: SearchableTree, directory: str) -> Spellings | None:
+        """Do the same for a `directory` in a `tree`."""
+        return self.at(_identity(tree, directory))
+
+
+def _identity(tree: SearchableTree, path: str) -> str:
+    """Return what two paths of one directory share: its path on this machine, or in an image."""
+    on_disk = tree.on_disk(path)
+    return os.path.realpath(on_disk) if on_disk else tree.real(path) or path
 
 
 def spellings(tree: Tree, site_packages: Sequence[str]) -> Spellings | None:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from uvshim import config
-from uvshim.check import report
+from uvshim.check import report, required
 from uvshim.check.output import as_json, as_text
 from uvshim.commands import targets
 from uvshim.messages import Style
@@ -66,7 +66,7 @@ def _texts(reports: list[Report], options: argparse.Namespace) -> Iterator[str]:
     """Yield the text about each environment; with -q only if something is wrong."""
     style = Style(options.color, sys.stdout)
     for each in reports:
-        if each.broken or each.diagnosis.refused or not options.quiet:
+        if each.broken or not options.quiet:
             yield as_text(each, style, everything=options.verbose > 0)
 
 
@@ -76,9 +76,11 @@ def _exit_code(reports: list[Report]) -> int:
 
 def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:
     """Return the report on each environment that `words` name."""
+    environments = targets.environments(words, messages)
+    spelled = required.Spelled(environments) if len(environments) > 1 else None
     reports = []
-    for found in targets.environments(words, messages):
+    for found in environments:
         for directory in found.on_disk:
-            os.listdir(directory)  # an unreadable environment is not an ok one
-        reports.append(report.examine(found, gate))
+            os.listdir(directory)  # what cannot be looked at is not an environment without faults
+        reports.append(report.examine(found, gate, spelled=spelled))
     return reports

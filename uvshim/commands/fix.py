@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from uvshim import config
 from uvshim.check import required
-from uvshim.check.diagnosis import diagnose_directories
 from uvshim.check.output import SCHEMA
-from uvshim.check.report import Gate, Report
+from uvshim.check.report import Gate, examine
 from uvshim.commands import targets
 from uvshim.commands.fix_report import Fixed, as_json, say
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import NOT_RENAMED, UvshimError
 from uvshim.messages import printable
 from uvshim.rename import on_disk
+from uvshim.rename.on_disk import Outcome
+from uvshim.rename.planned import PlannedTree
 from uvshim.uv import process
 from uvshim.uv.lock import LockInterruptedError, uv_lock
 from uvshim.uv.supervisor import Supervisor
@@ -36,22 +37,40 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         return _fix_images(words, names, options, messages)
     environments = targets.environments(words, messages)
     gate = Gate(config.exclusions(process.working_directory()))
+    spelled = required.Spelled(environments)
     supervisor = Supervisor()
+    changed: list[tuple[Environment, Outcome]] = []
     done: list[Fixed] = []
     interrupted = False
+
+    def locked(found: Environment) -> uv_lock:
+        path = None if options.dry_run or interrupted else found.lock
+        return uv_lock(path, supervisor.interrupted, messages.waiting)
+
     try:
         for each in environments:
             found = targets.with_lock(each, supervisor)
             supervisor.end_if_interrupted()
-            path = None if options.dry_run else found.lock
-            # Hold the lock to the end: a directory that uv is writing would look like a ghost.
-            with uv_lock(path, supervisor.interrupted, messages.waiting):
-                done.append(_fix(found, gate, dry_run=options.dry_run))
-            if options.format == "text":
-                say(done[-1], messages, dry_run=options.dry_run, among_others=len(environments) > 1)
+            with locked(found):
+                changed.append((found, _rename(found, gate, spelled, dry_run=options.dry_run)))
     except LockInterruptedError:
-        messages.warning("Interrupted while another uv had the lock")
         interrupted = True
+    plans = [plan for _, outcome in changed for plan in outcome.plans] if options.dry_run else []
+    for found, outcome in changed:  # what one inherits from another is fixed by now
+        seen = found.in_tree(PlannedTree(found.tree, plans)) if plans else found
+        others = spelled if len(environments) > 1 else None
+        try:
+            # Look under the lock: a directory that uv is writing would look like a ghost.
+            with locked(found):
+                report = examine(seen, gate, spelled=others)
+        except LockInterruptedError:
+            interrupted = True
+            report = examine(seen, gate, spelled=others)
+        done.append(Fixed(outcome, report))
+        if options.format == "text":
+            say(done[-1], messages, dry_run=options.dry_run, among_others=len(environments) > 1)
+    if interrupted:
+        messages.warning("Interrupted while another uv had the lock")
     if options.format == "json":
         sys.stdout.write(_as_json(done, dry_run=options.dry_run))
         sys.stdout.flush()
@@ -73,28 +92,19 @@ def _fix_images(
     return fix_image.main(names, options, messages)
 
 
-def _fix(found: Environment, gate: Gate, *, dry_run: bool) -> Fixed:
-    """Rename the directories with wrong names in `found`, and examine it again."""
-    paths = [
-        os.path.join(directory, name)
-        for directory in found.on_disk
-        for name in dist_infos(os.listdir(directory))
-    ]
-    outcome = on_disk.rename(
-        paths,
-        lambda name: not gate.excludes(name),
-        tree=found.tree,
-        spellings=required.spellings(found.tree, found.visible),
-        dry_run=dry_run,
-    )
-    # Plans are known by paths on this machine, which only a tree without a root has.
-    diagnosis = diagnose_directories(
-        found.tree,
-        found.site_packages,
-        excluded=gate.excludes,
-        known=outcome.known if found.tree.root is None else {},
-    )
-    return Fixed(outcome, Report(found, diagnosis, gate))
+def _rename(found: Environment, gate: Gate, spelled: required.Spelled, *, dry_run: bool) -> Outcome:
+    """Rename the directories with wrong names in `found`."""
+    whole = Outcome([], [])
+    for directory in found.on_disk:
+        outcome = on_disk.rename(
+            [os.path.join(directory, name) for name in dist_infos(os.listdir(directory))],
+            lambda name: not gate.excludes(name),
+            tree=found.tree,
+            spellings=spelled.at(os.path.realpath(directory)),
+            dry_run=dry_run,
+        )
+        whole.add(outcome)
+    return whole
 
 
 def _as_json(done: Iterable[Fixed], *, dry_run: bool) -> str:

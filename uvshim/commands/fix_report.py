@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST
-from uvshim.check.output import left_out, reinstalls
+from uvshim.check.output import fixable, fixes, left_out, reinstalls
 from uvshim.messages import counted, printable
+from uvshim.rename.names import normalized
 from uvshim.rename.on_disk import LeftAlone
 
 if TYPE_CHECKING:
@@ -28,22 +29,53 @@ class Fixed(NamedTuple):
 
     @property
     def rest(self) -> list[tuple[Finding, str]]:
-        """The findings that no rename fixes, with the reason: a clause that follows the path."""
-        wrong = self.report.diagnosis.wrong
-        return [(each, _REST[each.kind].format(each.name)) for each in wrong if each.kind in _REST]
+        """The findings that no rename here fixes, and why: a clause that follows the path."""
+        inherited = self.report.installation.inherited
+        wrong = [each for each in self.report.diagnosis.wrong if not each.owner]
+        found = [(each, _REST[each.kind].format(each.name)) for each in wrong if each.kind in _REST]
+        return found + [
+            (each, "is inherited from another environment")
+            for each in fixable(self.report)
+            if os.path.dirname(each.path) in inherited
+        ]
+
+    @property
+    def left_alone(self) -> list[LeftAlone]:
+        """What could not be renamed, and what cannot be read; with the reason."""
+        outside = self.report.outside
+        unreadable = {outside(one.path): one.reason for one in self.report.diagnosis.unreadable}
+        known = {one.path for one in self.outcome.left_alone}
+        more = [LeftAlone(*one) for one in unreadable.items() if one[0] not in known]
+        return self.outcome.left_alone + more
 
     @property
     def owned(self) -> list[LeftAlone]:
-        """The directories that another package manager owns; its name is the reason."""
-        is_foreign = self.report.installation.belongs_to_system
-        wrong = [each for each in self.report.diagnosis.wrong if each.kind not in _REST]
-        system = [LeftAlone(each.path, "dpkg") for each in wrong if is_foreign(each.path)]
-        return [*self.outcome.owned, *system]
+        """What is left to the package manager that owns it; its name is the reason."""
+        found = {one.path: one for one in self.outcome.owned}
+        for finding in self.report.diagnosis.wrong:
+            if finding.owner:
+                path = self.report.outside(finding.path)
+                found.setdefault(path, LeftAlone(path, finding.owner))
+        return list(found.values())
+
+    @property
+    def unresolvable(self) -> list[str]:
+        """The names that are still not found, if no other package manager is responsible."""
+        found = self.report.diagnosis
+        owned = {normalized(finding.name) for finding in found.wrong if finding.owner}
+        missing = {name for each in found.hidden for name in each.hidden}
+        missing.update(name for each in found.programs for name in each.affects)
+        return sorted(name for name in missing if normalized(name) not in owned)
 
     @property
     def complete(self) -> bool:
-        """Whether everything is fixed, or after a dry run can be fixed."""
-        return not self.outcome.left_alone and not self.rest
+        """Whether nothing is wrong any more; after a dry run, whether everything can be fixed."""
+        return not (self.left_alone or self.rest or self.unresolvable)
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands that help with the rest."""
+        return fixes(self.report, inherited_only=True) + reinstalls(self.report)
 
 
 def say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) -> None:
@@ -55,8 +87,13 @@ def say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) 
     elif among_others:
         messages.note(f"In `{path}`:")
     messages.outcome(outcome, "Would renormalize" if dry_run else "Renormalized")
+    for left in fixed.left_alone[len(outcome.left_alone) :]:
+        messages.warning(f"`{printable(left.path)}` was left alone: {printable(left.reason)}")
     for finding, clause in fixed.rest:
         messages.warning(f"`{printable(report.outside(finding.path))}` {printable(clause)}")
+    if fixed.unresolvable and not (fixed.left_alone or fixed.rest):
+        names = ", ".join(map(printable, fixed.unresolvable))
+        messages.warning(f"pkg_resources still does not find {names}: see `uvshim check`")
     for owner in sorted({each.reason for each in fixed.owned}):
         paths = [each.path for each in fixed.owned if each.reason == owner]
         names = ", ".join(printable(os.path.basename(path)) for path in paths)
@@ -64,7 +101,7 @@ def say(fixed: Fixed, messages: Messages, *, dry_run: bool, among_others: bool) 
         messages.note(f"Left {directories} unchanged that {owner} owns: {names}")
     for line in left_out(report):
         messages.note(line)
-    for command in reinstalls(report):
+    for command in fixed.commands:
         messages.hint(command)
 
 
@@ -75,11 +112,12 @@ def as_json(fixed: Fixed) -> dict[str, Any]:
         "path": report.outside(report.installation.path),
         "complete": fixed.complete,
         "renamed": [vars(each) for each in fixed.outcome.renamed],
-        "left_alone": [vars(each) for each in fixed.outcome.left_alone],
+        "left_alone": [vars(each) for each in fixed.left_alone],
         "owned": [{"path": each.path, "owner": each.reason} for each in fixed.owned],
         "rest": [
             {**finding._asdict(), "path": report.outside(finding.path), "reason": clause}
             for finding, clause in fixed.rest
         ],
-        "commands": reinstalls(report),
+        "unresolvable": fixed.unresolvable,
+        "commands": fixed.commands,
     }

@@ -170,7 +170,7 @@ def _row(image: DiagnosedImage) -> tuple[str, ...]:
         str(len(image.reports)),
         str(sum(each.broken for each in image.reports)),
         str(sum(len(each.diagnosis.hidden) for each in image.reports)),
-        str(sum(len(names) for _, names in page.lost(image))),
+        str(page.lost(image)),
     )
 
 

@@ -97,7 +97,7 @@ def refusal(word: str) -> str:
     """Return the error for `word`, which is not an environment: what it is, and what works."""
     if not os.path.lexists(word):
         return _absence(word)
-    if os.path.isfile(word):
+    if not os.path.isdir(word):
         if word.endswith(".whl"):
             return "is a wheel. Install it, then name the environment"
         return "is a file, but neither a Python interpreter nor an image archive"

@@ -105,9 +105,7 @@ class Environment:
         Debian's dist-packages outside of /usr/local belongs to dpkg. It counts only if a person
         names that directory.
         """
-        return [
-            path for path in self.site_packages if path == self.path or not path.endswith(_OF_DPKG)
-        ]
+        return [path for path in self.site_packages if not self.is_of_dpkg(f"{path}/x")]
 
     @property
     def on_disk(self) -> list[str]:
@@ -118,6 +116,15 @@ class Environment:
         if self._tree is not None:
             own = [path for each in own if (path := self._tree.on_disk(each))]
         return existing(own, os.path.isdir, os.path.realpath)
+
+    @property
+    def dist_infos(self) -> list[str]:
+        """The paths of the dist-info directories that are `on_disk`. Raise OSError."""
+        return [
+            os.path.join(directory, name)
+            for directory in self.on_disk
+            for name in dist_infos(os.listdir(directory))
+        ]
 
     @property
     def visible(self) -> tuple[str, ...]:
@@ -137,15 +144,6 @@ class Environment:
         return tuple(path for path in self.visible if path not in self.site_packages)
 
     @property
-    def option(self) -> str:
-        """The option of `uv pip` for its path."""
-        if self.path in self.site_packages:
-            return "--target"
-        virtual = self.tree.is_file(os.path.join(self.path, "pyvenv.cfg"))
-        locked_itself = self.lock == os.path.join(self.path, ".lock")
-        return "--prefix" if locked_itself and not virtual else "--python"
-
-    @property
     def facts(self) -> tuple[str, str | None, tuple[str, ...], tuple[str, ...]]:
         """All but the tree: `path`, `lock`, `site_packages` and `visible`."""
         return self.path, self.lock, self.site_packages, self.visible
@@ -161,9 +159,10 @@ class Environment:
         path, lock, site_packages, visible = self.facts
         return Environment(path, lock, site_packages, visible=visible, tree=tree)
 
-    def belongs_to_system(self, path: str) -> bool:
-        """Return True if the dist-info directory `path` is not one that is renamed here."""
-        return os.path.dirname(path) not in self.own
+    def is_of_dpkg(self, path: str) -> bool:
+        """Return True if the dist-info directory `path` is in a directory that belongs to dpkg."""
+        directory = os.path.dirname(path)
+        return directory != self.path and directory.endswith(_OF_DPKG)
 
 
 def _names(directory: str) -> list[str]:

@@ -155,6 +155,12 @@ def markers(
     }
 
 
+def is_platform(text: str) -> bool:
+    """Return True if `text` has the form OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT."""
+    parts = text.split("/")
+    return 2 <= len(parts) <= 3 and all(parts)  # noqa: PLR2004
+
+
 def _named(platform: str) -> dict[str, str]:
     """Return the variables that follow from the `platform` of an image (OCI image index)."""
     system, architecture, *variant = platform.split("/")

@@ -150,6 +150,16 @@ class DiskTree:
         except (OSError, ValueError):
             return None
 
+    def denies(self, path: str) -> bool:
+        """Return True if nobody may read the file `path`, or look whether there is one."""
+        try:
+            files.read(self.on_disk(path) or path, 0)
+        except PermissionError:
+            return True
+        except (OSError, ValueError):
+            return False
+        return False
+
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
         """See `SearchableTree.digest`. Raise OSError if the file cannot be read."""
         import base64

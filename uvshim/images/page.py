@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from typing import TYPE_CHECKING
 
 from uvshim import __version__
+from uvshim.check import output
 from uvshim.errors import UvshimError
-from uvshim.messages import counted, printable
+from uvshim.messages import Style, counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from uvshim.check.report import Report
     from uvshim.images.survey import DiagnosedImage, Surveyed
-
-_SCRIPTS = ("console_scripts", "gui_scripts")
 
 
 def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) -> str:
@@ -31,7 +32,15 @@ def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) ->
 
     template = resources.files("uvshim.images").joinpath("page.html.j2").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters.update(printable=lambda text: printable(text or ""), lost=lost)
+    plain = Style("never", sys.stdout)
+    environment.filters.update(
+        printable=lambda text: printable(text or ""),
+        lost=lost,
+        heading=functools.partial(output.heading, style=plain),
+        sections=functools.partial(output.sections, style=plain),
+        notes=functools.partial(output.notes, style=plain),
+        remedies=output.remedies,
+    )
     images = [image for answer in answers for image in answer.images]
     counts = [
         f"{sum(one.broken for one in found)} of {counted(len(found), noun)} broken"
@@ -48,15 +57,13 @@ def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) ->
     )
 
 
-def lost(image: DiagnosedImage) -> list[tuple[str, list[str]]]:
-    """Return the entry points of `image` that a plugin loader may miss, by group, scripts last."""
-    groups: dict[str, set[str]] = {}
-    for report in image.reports:
-        hidden = {one.name for one in report.diagnosis.hidden}
-        for entry in report.diagnosis.entry_points:
-            if entry.distribution in hidden:
-                groups.setdefault(entry.group, set()).add(entry.name)
-    return [
-        (group, sorted(names))
-        for group, names in sorted(groups.items(), key=lambda item: (item[0] in _SCRIPTS, item[0]))
-    ]
+def lost(image: DiagnosedImage) -> int:
+    """Return how many entry points of `image` a plugin loader may miss."""
+    return len(
+        {
+            (entry.group, entry.name)
+            for report in image.reports
+            for entry in report.diagnosis.entry_points
+            if entry.distribution in {one.name for one in report.diagnosis.hidden}
+        }
+    )

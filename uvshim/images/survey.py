@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import report
+from uvshim.check import report, required
 from uvshim.check.report import Gate, Report
 from uvshim.environments import discovery
 from uvshim.errors import ImageError
@@ -241,12 +241,12 @@ def _store(directory: str | None, threads: int) -> Store:
 
 def _examined(image: Image, store: Store, gate: Gate) -> DiagnosedImage:
     """Return the diagnosis of `image`. Raise `ImageError`."""
-    found = discovery.in_image(store.tree(image))
+    found = list(discovery.in_image(store.tree(image)))
+    spelled = required.Spelled(found)
     platform = str(image.platform) if image.platform else None
     about = (image.reference, image.digest, platform)
-    return DiagnosedImage(
-        *about, tuple(_detached(report.examine(each, gate, platform), about) for each in found)
-    )
+    reports = (report.examine(each, gate, platform, spelled=spelled) for each in found)
+    return DiagnosedImage(*about, tuple(_detached(each, about) for each in reports))
 
 
 def _detached(one: Report, about: tuple[str, str | None, str | None]) -> Report:

@@ -35,10 +35,33 @@ def is_project_name(name: str) -> bool:
 def is_version(version: str) -> bool:
     """Return True if `version` can be the version part of a dist-info directory's name.
 
-    This is narrower than PEP 440 (a digit first, only the separators ``.!+_``), so that it
-    never contains a path.
+    It can if it conforms to PEP 440: uv reads no other. So it never contains a path.
     """
-    return version[:1].isdigit() and _is_alphanumeric(version, ".+!_")
+    return _is_plain(version) or _rewritten(version) is not None
+
+
+def _is_plain(version: str) -> bool:
+    """Return True if `version` has only the parts that most have: N.N, aN, bN, rcN, .postN, .devN.
+
+    To know that takes no import.
+    """
+    for mark in (".dev", ".post", "rc", "b", "a"):
+        before, found, number = version.rpartition(mark)
+        if found:
+            if not number.isdigit():
+                return False
+            version = before
+    return version.isascii() and all(map(str.isdigit, version.split(".")))
+
+
+def _rewritten(version: str) -> str | None:
+    """Return `version` in the form that PEP 440 calls normalized; None if it does not conform."""
+    from packaging.version import Version
+
+    try:
+        return str(Version(version)) if version.isascii() and version.isprintable() else None
+    except ValueError:  # InvalidVersion, or a number with thousands of digits
+        return None
 
 
 def split(directory: str) -> tuple[str, str]:
@@ -142,7 +165,8 @@ def expected(directory: str, name: str, version: str) -> str:
 
     A directory keeps its name if that has the form NAME-VERSION, and pkg_resources finds it or
     `name` has no dot. The version stays as the directory's name has it: the wheel's. If that is not
-    a version, `version` is used, the one in METADATA.
+    a version, `version` is used, the one in METADATA. If that is the same and none either, there is
+    no better name.
 
     Raise `MetadataError` if the directory belongs to another name, or there is no version.
     """
@@ -151,13 +175,19 @@ def expected(directory: str, name: str, version: str) -> str:
         message = f"its METADATA is that of another distribution: {shown(name)}"
         raise MetadataError(message)
     stem, version_part = split(directory)
-    if is_version(version_part) and ("." not in name or key_of(stem) == key_of(name)):
+    is_found = key_of(stem) == key_of(name)
+    is_own = is_found or ("." not in name and normalized(stem) == normalized(name))
+    if is_own and is_version(version_part):
         return directory
     if not is_version(found):
-        found = version.replace("-", "_")
-        if not is_version(found):
+        if is_found and version and found.replace("_", "-") == version.replace("_", "-"):
+            return directory
+        if not is_version(version):
             message = "neither its name nor its METADATA has a valid version"
             raise MetadataError(message)
+        found = version if _is_plain(version) else _rewritten(version) or version
+    elif "-" in found:
+        found = _rewritten(found) or found
     wanted = f"{dotted(name)}-{found}{SUFFIX}"
     if len(wanted) > LONGEST:
         message = "the name that it should have is too long for a directory"

@@ -23,7 +23,7 @@ from uvshim.rename import names, plan, record_file
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from uvshim.environments.tree import SearchableTree
     from uvshim.rename.plan import Plan
@@ -70,7 +70,7 @@ class Outcome(_Facts):
     """What was done with wrong directories.
 
     - `owned`: those that a package manager owns, whose name is the reason;
-    - `known`: the plan for each directory as it is now, by its path.
+    - `plans`: what was carried out, or would be.
     """
 
     def __init__(
@@ -81,7 +81,15 @@ class Outcome(_Facts):
         self.left_alone = left_alone
         self.seconds = seconds
         self.owned: list[LeftAlone] = []
-        self.known: dict[str, Plan] = {}
+        self.plans: list[Plan] = []
+
+    def add(self, more: Outcome) -> None:
+        """Add what was done elsewhere."""
+        self.renamed += more.renamed
+        self.left_alone += more.left_alone
+        self.seconds += more.seconds
+        self.owned += more.owned
+        self.plans += more.plans
 
 
 class _Disk:
@@ -120,41 +128,68 @@ def rename(  # noqa: PLR0913
     *,
     tree: SearchableTree | None = None,
     spellings: Spellings | None = None,
-    only_new: bool = False,
+    new: Collection[str] | None = None,
     dry_run: bool = False,
 ) -> Outcome:
     """Rename the dist-info directories `paths`, as `plan.make` says of each.
 
-    Links are followed inside the root of `tree`, if it has one. `concerns`, `spellings`
-    and `only_new` are passed to `plan.make`. With `dry_run`, nothing is changed, and
-    the outcome is what it would be. The caller holds uv's lock on the environment.
+    If a `tree` has a root on this machine, links are followed inside that. `concerns` and
+    `spellings` are passed to `plan.make`. `new` are those of which a snapshot proves that they are
+    new: an earlier installation makes way for them. Without it, directories of which a project has
+    two are not renamed, unless no tool can read their names. With `dry_run`, nothing is changed,
+    and the outcome is what it would be. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
     disk = _Disk(tree)
     outcome = Outcome([], [])
+    planned: dict[str, Plan] = {}
     renamed: dict[str, Renamed] = {}
-    for path in paths:
-        try:
-            wanted, is_usual = _plan(disk, path, concerns, spellings, only_new=only_new)
-            if wanted is None:
-                continue
-            if wanted.owner:
-                outcome.owned.append(LeftAlone(path, wanted.owner))
-            elif wanted.wrong:
-                before = wanted
-                wanted = _carry_out(disk, wanted, is_usual=is_usual, dry_run=dry_run)
-                # A killed run may have left two directories of one distribution: count it once.
-                renamed[before.destination] = Renamed(
-                    before.name, before.version, path, before.destination
-                )
-            outcome.known[wanted.path] = wanted
-        except (plan.ObstacleError, names.MetadataError) as reason:
-            outcome.left_alone.append(LeftAlone(path, str(reason)))
-        except (OSError, ImportError) as error:  # a module that only the unusual case needs
-            outcome.left_alone.append(LeftAlone(path, _clause(error)))
+
+    def make(path: str) -> None:
+        if wanted := _plan(disk, path, concerns, spellings, only_new=new is not None):
+            planned[path] = wanted
+
+    def carry_out(path: str) -> None:
+        wanted = planned[path]
+        if wanted.owner:
+            outcome.owned.append(LeftAlone(path, wanted.owner))
+        elif wanted.wrong and (wanted.path not in twins or plan.MISNAMED in wanted.wrong):
+            if wanted.path in twins and wanted.destination in renamed:
+                message = f"`{wanted.directory}` exists already"
+                raise plan.ObstacleError(message)
+            if wanted.destination in renamed:  # what a killed run has left is another by now
+                make(path)
+                wanted = planned[path]
+            is_new = new is not None and path in new and wanted.destination not in new
+            _carry_out(disk, wanted, is_new=is_new, dry_run=dry_run)
+            outcome.plans.append(wanted)
+            # A killed run may have left one distribution in two directories. It counts once.
+            renamed[wanted.destination] = Renamed(
+                wanted.name, wanted.version, path, wanted.destination
+            )
+
+    _each(paths, make, outcome, planned)
+    twins = plan.duplicates(disk, planned.values()) if new is None else set()
+    _each(list(planned), carry_out, outcome, planned)
     outcome.renamed = list(renamed.values())
     outcome.seconds = time.monotonic() - begin
     return outcome
+
+
+def _each(
+    paths: Iterable[str], act: Callable[[str], None], outcome: Outcome, planned: dict[str, Plan]
+) -> None:
+    """Call `act` with each of `paths`, and tell `outcome` those for which it fails, and why."""
+    for path in paths:
+        try:
+            act(path)
+        except (plan.ObstacleError, names.MetadataError) as reason:  # noqa: PERF203
+            outcome.left_alone.append(LeftAlone(path, str(reason)))
+        # ImportError: of a module that only the unusual case needs.
+        except (OSError, ImportError) as error:
+            is_renamed = path in planned and not os.path.lexists(path)
+            where = planned[path].destination if is_renamed else path
+            outcome.left_alone.append(LeftAlone(where, _clause(error)))
 
 
 def _plan(
@@ -192,8 +227,8 @@ def _plan(
     return wanted, False
 
 
-def _carry_out(disk: _Disk, wanted: Plan, *, is_usual: bool, dry_run: bool) -> Plan:
-    """Carry out the plan `wanted`, and return the plan afterwards (unchanged in a dry run).
+def _carry_out(disk: _Disk, wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
+    """Do what `wanted` says. An earlier installation makes way for a directory that `is_new`.
 
     Raise `plan.ObstacleError` or OSError if it is not possible; another call completes it.
     """
@@ -206,9 +241,10 @@ def _carry_out(disk: _Disk, wanted: Plan, *, is_usual: bool, dry_run: bool) -> P
     if dry_run or not is_usual:
         from uvshim.rename import remains
 
-        remains.make_way(wanted, dry_run=dry_run)
+        remains.make_way(wanted, is_new=is_new, dry_run=dry_run)
+        record = wanted.record or record  # with what the earlier one listed
     if dry_run:
-        return wanted
+        return
     if wanted.remnant:
         from uvshim.rename import overlay
 
@@ -221,7 +257,6 @@ def _carry_out(disk: _Disk, wanted: Plan, *, is_usual: bool, dry_run: bool) -> P
 
         spelling.keep_original(wanted)
     _rename(wanted, record)
-    return wanted.afterwards()
 
 
 def _rename(wanted: Plan, record: Record) -> None:

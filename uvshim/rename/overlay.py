@@ -13,7 +13,7 @@ import os
 import shutil
 
 from uvshim.rename import record_file
-from uvshim.rename.plan import BUILDING
+from uvshim.rename.plan import BUILDING, ObstacleError
 from uvshim.rename.record_file import own_as
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -31,8 +31,7 @@ def move(plan: Plan) -> None:
     Its RECORD, which lists its files under both names, also lists those they have while the new
     directory is built. Raise OSError; another `move` completes what this one has begun.
     """
-    discard(plan.destination)
-    building = plan.destination + BUILDING
+    building = free(plan)
     listed = record_file.read(plan.path)
     record_file.append(plan.path, listed.added({plan.own}, os.path.basename(building)))
     _link_tree(plan.path, building)
@@ -40,10 +39,29 @@ def move(plan: Plan) -> None:
     remove(plan.path)
 
 
-def discard(destination: str) -> None:
-    """Remove what a killed `move` to `destination` has built. Raise OSError."""
-    if os.path.lexists(destination + BUILDING):
-        shutil.rmtree(destination + BUILDING)
+def discard(plan: Plan) -> None:
+    """Remove what a killed run has built beside the new name: nothing but what RECORD lists.
+
+    Raise OSError.
+    """
+    building = plan.destination + BUILDING
+    if os.path.isdir(building) and not os.path.islink(building):
+        listed = record_file.read(plan.path).files(os.path.basename(building))
+        if listed and listed.issuperset(files_in(building)):
+            shutil.rmtree(building)
+
+
+def free(plan: Plan) -> str:
+    """Return the path beside the new name that is needed for a while.
+
+    Raise `ObstacleError` if something else has it.
+    """
+    discard(plan)
+    building = plan.destination + BUILDING
+    if os.path.lexists(building):
+        message = f"`{os.path.basename(building)}` is in the way"
+        raise ObstacleError(message)
+    return building
 
 
 def files_in(directory: str) -> list[str]:

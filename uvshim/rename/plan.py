@@ -6,6 +6,7 @@ them out. Everything is read through a `Tree`, and nothing is changed.
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 
 from uvshim.environments.snapshot import may_be_dotted
@@ -14,7 +15,7 @@ from uvshim.rename.record import Record, RecordError
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from uvshim.environments.tree import Tree
     from uvshim.rename.spelling import Spellings
@@ -31,7 +32,13 @@ BUILDING = ".uvshim"
 ORIGINAL = "ORIGINAL.uvshim"
 
 # Package managers that list the files they own by path. They write their name to INSTALLER.
-_OWNERS = frozenset({"conda", "conda-pypi", "debian", "dpkg", "rpm"})
+_OWNERS = {
+    "conda": "conda",
+    "conda-pypi": "conda",
+    "debian": "dpkg",
+    "dpkg": "dpkg",
+    "rpm": "rpm",
+}
 
 # The row of INSTALLER as uv writes it. If RECORD has it, INSTALLER need not be read, but only in
 # new directories: conda builds packages with uv or pip, and overwrites INSTALLER later.
@@ -95,12 +102,6 @@ class Plan:
         self.wrong = self.wrong or (STALE_RECORD,)
         return self
 
-    def afterwards(self) -> Plan:
-        """Return the plan for the directory after the rename: nothing is wrong."""
-        after = Plan(self.name, self.destination, self.directory)
-        after.record, after.aliases = self.record, self.aliases
-        return after
-
 
 def make(
     tree: Tree,
@@ -124,8 +125,7 @@ def make(
     if metadata and len(metadata) == _USUAL_HEADER and b"\n\n" not in metadata:
         metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
     if metadata is None:
-        message = "it has no METADATA" if tree.is_directory(path) else "it is not a directory"
-        raise names.MetadataError(message)
+        raise names.MetadataError(_absence(tree, path))
     name, version = names.parse_metadata(metadata)
     if not concerns(name) or (only_new and "." not in name and names.is_well_formed(own)):
         return None
@@ -149,8 +149,52 @@ def make(
     by_uv = only_new and plan.record and own.encode() + _INSTALLED_BY_UV in plan.record.content
     if plan.wrong and not by_uv:
         installer = (tree.read(f"{path}/INSTALLER", 64) or b"").decode("ascii", "replace")
-        plan.owner = installer.strip().lower() if installer.strip().lower() in _OWNERS else ""
+        plan.owner = _OWNERS.get(installer.strip().lower(), "")
     return plan
+
+
+def _absence(tree: Tree, path: str) -> str:
+    """Return why the directory `path` has no METADATA, as a clause."""
+    if not tree.is_directory(path):
+        return "it is not a directory"
+    denies: Callable[[str], bool] | None = getattr(tree, "denies", None)  # only a disk does
+    is_denied = denies is not None and denies(f"{path}/METADATA")
+    return "permission denied (METADATA)" if is_denied else "it has no METADATA"
+
+
+def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
+    """Return the paths of those of `plans` whose project has another directory beside them.
+
+    Which of two is found depends on their names, so neither may be renamed. What a killed run has
+    left is something else: the RECORD of one lists the files of the other.
+    """
+    alike: dict[tuple[str, str], list[Plan]] = {}
+    for each in plans:
+        key = posixpath.dirname(each.path), names.normalized(each.name)
+        alike.setdefault(key, []).append(each)
+    eggs: dict[str, set[str]] = {}
+    found: set[str] = set()
+    for (place, project), those in alike.items():
+        is_twice = any(not _is_continued(*pair) for pair in itertools.combinations(those, 2))
+        if not is_twice and any(NORMALIZED_NAME in each.wrong for each in those):
+            if place not in eggs:
+                eggs[place] = {
+                    names.normalized(name.partition("-")[0].removesuffix(".egg-info"))
+                    for name in tree.names(place)
+                    if name.endswith(".egg-info")
+                }
+            is_twice = project in eggs[place]
+        if is_twice:
+            found.update(each.path for each in those)
+    return found
+
+
+def _is_continued(one: Plan, other: Plan) -> bool:
+    """Return True if one directory is what a killed run has left of the other."""
+    both = {one.own, other.own}
+    return one.path == other.path or any(
+        each.record is not None and both <= each.record.directories() for each in (one, other)
+    )
 
 
 def is_beyond_doubt(directory: str) -> bool:

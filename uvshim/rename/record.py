@@ -120,6 +120,19 @@ class Record:
         rows = [_row(f"{directory}/{rest}", columns) for rest, columns in missing.items()]
         return rows if UNFINISHED in listed else [*rows, unfinished]
 
+    def others(self, than: Record) -> dict[str, bytes]:
+        """Return the rows for files that `than` does not list, by their paths.
+
+        Those in dist-info directories are left out.
+        """
+        listed = set(than.paths())
+        line_end = "\r\n" if than.content.endswith(b"\r\n") else "\n"
+        return {
+            path: _row(path, f",{hash_},{size}{line_end}")
+            for path, hash_, size in elements(self.content)
+            if path not in listed and ".dist-info" not in split(path)[0]
+        }
+
     def row(self, path: str) -> bytes:
         """Return a row without a hash that lists `path`, with the line end of the others."""
         return _row(path, ",," + self._end)

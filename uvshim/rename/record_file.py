@@ -96,6 +96,7 @@ def replace(directory: str, content: bytes, status: os.stat_result) -> None:
     unfinished = os.path.join(directory, UNFINISHED)
     try:
         create(unfinished, content, status)
+        _copy_attributes(os.path.join(directory, "RECORD"), unfinished)
         os.replace(unfinished, os.path.join(directory, "RECORD"))
     except OSError:
         if os.path.lexists(unfinished):
@@ -119,6 +120,15 @@ def create(path: str, content: bytes, status: os.stat_result) -> None:
         restore_times(file, status)
     finally:
         os.close(file)
+
+
+def _copy_attributes(source: str, target: str) -> None:
+    """Give the file `target` the extended attributes of the file `source`, if possible."""
+    try:
+        for name in os.listxattr(source):
+            os.setxattr(target, name, os.getxattr(source, name))
+    except (OSError, AttributeError):  # macOS has no such calls
+        return
 
 
 def own_as(status: os.stat_result, path: str) -> None:

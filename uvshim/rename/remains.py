@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 
 from uvshim.rename import names, overlay, record_file
-from uvshim.rename.plan import BUILDING, ObstacleError
-from uvshim.rename.record import RecordError
+from uvshim.rename.plan import ObstacleError
+from uvshim.rename.record import Record, RecordError
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
@@ -42,23 +43,24 @@ def is_leftover(path: str) -> bool:
     return any(os.path.lexists(f"{other}/METADATA") for other in _others(path))
 
 
-def make_way(plan: Plan, *, dry_run: bool) -> None:
+def make_way(plan: Plan, *, is_new: bool, dry_run: bool) -> None:
     """Remove what has the name that the directory of the `plan` should have.
 
-    With `dry_run` look only whether that is possible, and the rename as well. Raise `ObstacleError`
-    if it is not, and OSError if a step fails; another call completes it.
+    An earlier installation makes way only for what `is_new`, as a snapshot proves. With `dry_run`
+    look only whether that is possible, and the rename as well. Raise `ObstacleError` if it is not,
+    and OSError if a step fails; another call completes it.
     """
     if dry_run:
         _check_rights(plan)
     else:
-        overlay.discard(plan.destination)
+        overlay.discard(plan)
     try:
         there = os.lstat(plan.destination)
     except FileNotFoundError:
         return
     if os.path.samestat(there, os.lstat(plan.path)):  # on a disk that ignores case
         return
-    is_earlier = stat.S_ISDIR(there.st_mode) and _is_earlier(plan)
+    is_earlier = stat.S_ISDIR(there.st_mode) and _is_earlier(plan, is_new=is_new)
     left = os.listdir(plan.destination) if _is_no_distribution(plan.destination) else None
     if not is_earlier and (left is None or not {*left}.isdisjoint(os.listdir(plan.path))):
         message = f"`{plan.directory}` exists already"
@@ -98,32 +100,39 @@ def _is_no_distribution(path: str) -> bool:
     )
 
 
-def _is_earlier(plan: Plan) -> bool:
+def _is_earlier(plan: Plan, *, is_new: bool) -> bool:
     """Return True if an earlier installation of the same version has the new name.
 
     uv does not uninstall it if the target was named by ``./`` or ``..``; it would have overwritten
-    it if both had the same name. If a killed run has removed its RECORD already, the RECORD of the
-    later one lists all that is left of it.
+    it if both had the same name. If a run was killed while it made way, the RECORD of the later one
+    lists all that is left of it.
     """
-    earlier, later = f"{plan.destination}/RECORD", f"{plan.path}/RECORD"
-    if not os.path.lexists(earlier):
-        listed = plan.record.files(plan.directory) if plan.record else set()
-        return listed.issuperset(overlay.files_in(plan.destination))
-    is_later = os.lstat(later).st_mtime_ns > os.lstat(earlier).st_mtime_ns
-    return is_later and os.path.lexists(f"{plan.destination}/METADATA")
+    if is_new and os.path.lexists(f"{plan.destination}/METADATA"):
+        return True
+    listed = plan.record.files(plan.directory) if plan.record else set()
+    try:
+        earlier = record_file.read(plan.destination).directories()
+    except (RecordError, OSError):  # a killed run has removed it
+        earlier = set()
+    is_complete = listed.issuperset(overlay.files_in(plan.destination))
+    return bool(listed) and is_complete and plan.own not in earlier
 
 
 def _remove_earlier(plan: Plan) -> None:
     """Remove the earlier installation that has the new name.
 
-    Meanwhile, the RECORD of the later one lists its files, under both names they may have.
+    Meanwhile, the RECORD of the later one lists its files, under both names they may have. Those
+    outside of its directory stay where they are, and listed.
     """
-    moved = plan.destination + BUILDING
+    moved = overlay.free(plan)
     listed = record_file.read(plan.path)
     found = overlay.files_in(plan.destination)
+    taken = _only_in(plan, listed)
+    plan.record = Record(listed.content + b"".join(taken), plan.own)
     with record_file.opened(plan.path) as file:
         file.append(
-            [
+            taken
+            + [
                 listed.row(f"{directory}/{name}")
                 for directory in (plan.directory, os.path.basename(moved))
                 for name in sorted(set(found) - listed.files(directory))
@@ -131,12 +140,23 @@ def _remove_earlier(plan: Plan) -> None:
         )
         try:
             os.rename(plan.destination, moved)
-            overlay.discard(plan.destination)
+            shutil.rmtree(moved)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             overlay.remove(plan.destination)
-        file.cut()
+        if not taken:
+            file.cut()
+
+
+def _only_in(plan: Plan, listed: Record) -> list[bytes]:
+    """Return the rows for files that the earlier installation has, and that are not `listed`."""
+    try:
+        others = record_file.read(plan.destination).others(listed).items()
+    except RecordError:  # a killed run has removed it
+        return []
+    site_packages = os.path.dirname(plan.path)
+    return [row for path, row in others if os.path.lexists(os.path.join(site_packages, path))]
 
 
 def _check_rights(plan: Plan) -> None:

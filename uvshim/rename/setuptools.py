@@ -110,14 +110,7 @@ class PkgResources:
 
         A version that does not begin with a number is treated as one without a pkg_resources.
         """
-        numbers = []
-        for part in version.split("."):
-            if not (part.isascii() and part.isdigit()):
-                digits = part[: len(part) - len(part.lstrip("0123456789"))]
-                numbers += [int(digits)] if digits else []
-                break
-            numbers.append(int(part[:9]))
-        return cls(tuple(numbers) or None)
+        return cls(_numbers(version) or None)
 
     @classmethod
     def of_source(cls, code: bytes) -> PkgResources:
@@ -144,9 +137,11 @@ def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResou
     for entry in path:
         version = _setuptools_in(tree, entry)
         first = first or version
-        if version and (found := PkgResources.of_version(version)).exists:
-            return version, found
         source = f"{entry}/pkg_resources/__init__.py"
+        # A slimmed image may have a setuptools without it.
+        has_none = tree.is_file(f"{entry}/setuptools/__init__.py") and not tree.is_file(source)
+        if version and not has_none and (found := PkgResources.of_version(version)).exists:
+            return version, found
         if tree.is_file(source):
             return first, PkgResources.of_source(tree.read(source, _FILE_LIMIT) or b"")
     return first, PkgResources(None)
@@ -155,15 +150,28 @@ def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResou
 def _setuptools_in(tree: Tree, entry: str) -> str | None:
     """Return the version of the setuptools in `entry`, a directory or an egg; None if it has none.
 
-    It is in the name of the metadata directory, as in ``setuptools-59.6.0-py3.10.egg``.
+    It is in the name of the metadata directory, as in ``setuptools-59.6.0-py3.10.egg``. Of several
+    it is the newest: pip leaves the older ones in a target.
     """
     is_egg = entry.lower().endswith(".egg")
+    found = []
     for name in [os.path.basename(entry)] if is_egg else sorted(tree.names(entry)):
         stem, suffix = os.path.splitext(name)
         project, _, version = stem.partition("-")
         if project.lower() == "setuptools" and (is_egg or suffix in {".dist-info", ".egg-info"}):
-            return version.partition("-")[0]
-    return None
+            found.append(version.partition("-")[0])
+    return max(found, key=_numbers, default=None)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers that `version` begins with."""
+    numbers = []
+    for part in version.split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        numbers += [int(digits[:9])] if digits else []
+        if digits != part:
+            break
+    return tuple(numbers)
 
 
 def missed_names(before: Snapshot, now: Snapshot) -> Iterator[str]:

@@ -18,8 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import required
-from uvshim.check.diagnosis import diagnose
-from uvshim.check.report import Report
+from uvshim.check.report import examine
 from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
@@ -35,7 +34,7 @@ from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from uvshim.check.report import Gate
+    from uvshim.check.report import Gate, Report
     from uvshim.environments.environment import Environment
     from uvshim.images.blob import Blob
     from uvshim.images.image import Image
@@ -86,7 +85,8 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     below = tree.of(image.layers, [read[one] for one in image.layers], platform=image.platform)
     building = _Building(below, kept, moment)
     environments = list(discovery.in_image(below))
-    outcomes = [building.rename(found, gate) for found in environments]
+    spelled = required.Spelled(environments)
+    outcomes = [building.rename(found, gate, spelled) for found in environments]
     content = b""
     united = below
     if any(outcome.renamed for outcome in outcomes):
@@ -95,30 +95,16 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     seconds = time.monotonic() - begin
     for outcome in outcomes:
         outcome.seconds = seconds
-    reports = [_report(found.in_tree(united), gate, image) for found in environments]
+    spelled = required.Spelled(found.in_tree(united) for found in environments)
+    reports = [_report(found.in_tree(united), gate, image, spelled) for found in environments]
     return content, list(zip(outcomes, reports, strict=True))
 
 
-def _report(found: Environment, gate: Gate, image: Image) -> Report:
+def _report(found: Environment, gate: Gate, image: Image, spelled: required.Spelled) -> Report:
     """Return the report on `found` as `uvshim fix` makes it."""
-    diagnosis = diagnose(found.tree, found.site_packages, excluded=gate.excludes)
     platform = str(image.platform) if image.platform else None
-    return Report(found, diagnosis, gate, image.reference, image.digest, platform)
-
-
-class _RenamedTree:
-    """A tree with some renamed directories, which are empty."""
-
-    def __init__(self, below: ImageTree, directory: str) -> None:
-        self._directory = directory
-        self._names = below.names
-        self.present = set(below.names(directory))
-        self.is_directory = below.is_directory
-        self.is_file = below.is_file
-        self.read = below.read
-
-    def names(self, directory: str) -> tuple[str, ...]:
-        return tuple(self.present) if directory == self._directory else self._names(directory)
+    report = examine(found, gate, platform, spelled=spelled)
+    return report._replace(image=image.reference, digest=image.digest, platform=platform)
 
 
 class _Building:
@@ -134,16 +120,15 @@ class _Building:
         self._copies: dict[str, Node] = {}
         self._contents: dict[str, bytes] = {}
 
-    def rename(self, found: Environment, gate: Gate) -> Outcome:
-        """Add the renames in the environment `found`, each directory once."""
+    def rename(self, found: Environment, gate: Gate, spelled: required.Spelled) -> Outcome:
+        """Add what the plans for the environment `found` change, each directory once."""
         outcome = Outcome([], [])
         renamed: dict[str, Renamed] = {}
-        spellings = required.spellings(found.tree, found.visible)
         for directory in found.own:
             if (real := self._tree.real(directory)) in self._seen:
                 continue
             self._seen.add(real)
-            for each in self._plans(directory, gate, spellings):
+            for each in self._plans(directory, gate, spelled.in_tree(found.tree, directory)):
                 if isinstance(each, LeftAlone):
                     outcome.left_alone.append(each)
                     continue
@@ -160,16 +145,16 @@ class _Building:
     def _plans(
         self, directory: str, gate: Gate, spellings: Spellings | None
     ) -> Iterator[Plan | LeftAlone]:
-        """Yield the plans for `directory`, or why one cannot be carried out.
-
-        As on a disk, each plan is made after earlier ones are carried out.
-        """
-        current = _RenamedTree(self._tree, directory)
-        for own in dist_infos(current.present):
+        """Yield what is to be done in `directory`, or why it cannot be done."""
+        plans = []
+        present = set(self._tree.names(directory))
+        for own in dist_infos(present):
             path = posixpath.join(directory, own)
             try:
-                wanted = plan.make(
-                    current, path, lambda name: not gate.excludes(name), spellings=spellings
+                plans.append(
+                    plan.make(
+                        self._tree, path, lambda name: not gate.excludes(name), spellings=spellings
+                    )
                 )
             except names.MetadataError as error:
                 # As on a disk: uv leaves an empty directory with a dotted name behind.
@@ -178,17 +163,20 @@ class _Building:
                 is_empty_leftover = is_empty and "." in names.split(own)[0]
                 if not (plan.is_beyond_doubt(own) or is_empty_leftover):
                     yield LeftAlone(path, str(error))
-                continue
-            if wanted is None or not wanted.wrong:
+        readable = [one for one in plans if one is not None]
+        twins = plan.duplicates(self._tree, readable)
+        for wanted in readable:
+            is_due = wanted.path not in twins or plan.MISNAMED in wanted.wrong
+            if not (wanted.wrong and is_due):
                 continue
             if wanted.owner:
                 yield wanted
                 continue
-            if obstacle := wanted.obstacle or self._obstacle(wanted, current.present):
-                yield LeftAlone(path, obstacle)
+            if obstacle := wanted.obstacle or self._obstacle(wanted, present):
+                yield LeftAlone(wanted.path, obstacle)
                 continue
-            current.present.discard(own)
-            current.present.add(wanted.directory)
+            present.discard(wanted.own)
+            present.add(wanted.directory)
             yield wanted
 
     def _obstacle(self, wanted: Plan, present: set[str]) -> str:
@@ -225,7 +213,8 @@ class _Building:
             self._copies.update(_below(above[wanted.own], target))
             # A killed run on a disk has left it.
             self._copies.pop(f"{target}/{record.UNFINISHED}", None)
-            if (building := wanted.directory + plan.BUILDING) in above:
+            building = wanted.directory + plan.BUILDING
+            if building in above and wanted.record and building in wanted.record.directories():
                 self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + building))
         listed = self._tree.file(f"{wanted.path}/RECORD")
         assert listed is not None  # noqa: S101  # otherwise it is an obstacle
