@@ -68,7 +68,7 @@ def rename_since(
         new = None if before is None else now.new_since(before, environment.lock)
         chosen = spellings(environment, now)
         paths = set(environment.dist_infos if new is None else new)
-        if chosen:  # what is new may require another name for what is not
+        if chosen:  # a new distribution may require the original name of an older one
             paths.update(chosen.due_back(environment.tree, now.states))
         return on_disk.rename(sorted(paths), may, spellings=chosen, new=new)
 

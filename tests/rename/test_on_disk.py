@@ -121,7 +121,7 @@ def test_what_is_right_or_has_no_dot_is_not_touched(
     assert {each: os.lstat(each).st_ctime_ns for each in tmp_path.rglob("*")} == before
 
 
-def test_what_is_of_no_concern_is_not_touched(tmp_path: Path) -> None:
+def test_directories_that_are_not_concerned_are_not_touched(tmp_path: Path) -> None:
     path = distribution(tmp_path, "a_b-1.0", "a.b")
     asked = []
 
@@ -268,7 +268,7 @@ def test_what_is_not_ours_is_neither_in_the_way_nor_removed(tmp_path: Path, kind
     assert (foreign / "mine").exists() == (kind == "a directory")
 
 
-def test_an_empty_directory_with_the_right_name_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_an_empty_directory_with_the_right_name_is_ignored(tmp_path: Path) -> None:
     empty = tmp_path / "a.b-1.0.dist-info"
     empty.mkdir()
     assert renamed(empty) == Outcome([], [])

@@ -127,7 +127,7 @@ def test_a_record_that_lists_an_unfinished_one_is_what_a_killed_run_has_left(
         ("debian", "dpkg"),
     ],
 )
-def test_what_another_package_manager_owns_is_said(
+def test_what_another_package_manager_owns_is_reported(
     tmp_path: Path, installer: str, owner: str
 ) -> None:
     owned = {f"{OWN}/INSTALLER": f"{installer}\n"}

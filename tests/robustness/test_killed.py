@@ -307,7 +307,7 @@ def install_again(tools: Tools, venv: Venv, directory: Path, inject: str | None 
     return trace(command, tools.variables, directory, inject=inject)
 
 
-def test_killed_while_an_earlier_installation_makes_way_nothing_is_lost(
+def test_killed_while_an_earlier_installation_is_removed_nothing_is_lost(
     strace: None,
     anywhere: Callable[[Venv], Place],
     installed_twice: Venv,

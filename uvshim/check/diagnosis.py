@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # The owner of Debian's own directories.
 DPKG = "dpkg"
 
-# What can be wrong with a directory beside what `plan` names. No rename fixes it.
+# Problems of a directory that no rename fixes; `plan` has the others.
 GHOST = "ghost"
 DUPLICATE = "duplicate"
 
@@ -193,7 +193,7 @@ def diagnose(
     (`interpreter.version_of` says how). `platform` is that of an image, as in ``linux/arm64``.
     Problems of directories whose project name is `excluded` are reported separately.
 
-    Raises nothing, whatever is in the tree, but ValueError for a `platform` of another form.
+    Raise nothing, whatever is in the tree, but ValueError for a `platform` of another form.
     """
     if platform is not None and not interpreter.is_platform(platform):
         raise ValueError(f"platform must be OS/ARCHITECTURE, as in linux/arm64, not {platform!r}")

@@ -23,7 +23,7 @@ class Gate(NamedTuple):
     exclusions: Sequence[tuple[str, list[str]]] = ()
     """Patterns of names that do not count, each list with its source (`config.exclusions`)."""
     strict: bool = False
-    """These count too: what require() refuses for other reasons than names, names that only
+    """Also count what require() refuses for other reasons than names, names that only
     require() finds, directories without a valid METADATA, and an environment that is empty."""
     verify: bool = False
     """Also count files that differ from RECORD."""
@@ -86,11 +86,11 @@ def examine(
     *,
     spelled: Spelled | None = None,
 ) -> Report:
-    """Return the report on `installation`, which is in an image of that `platform`, or in none.
+    """Return the report on `installation`; `platform` is that of its image, None on a disk.
 
     `spelled` is what decides names if other environments import from its directories.
 
-    Raises OSError if its files are to be verified and one of them cannot be read.
+    Raise OSError if its files are to be verified and one of them cannot be read.
     """
     diagnosis = diagnose_environment(
         installation, platform=platform, excluded=gate.excludes, spelled=spelled

@@ -50,7 +50,7 @@ class Fixed(NamedTuple):
 
     @property
     def owned(self) -> list[LeftAlone]:
-        """What is left to the package manager that owns it; its name is the reason."""
+        """The directories that another package manager owns; its name is the reason."""
         found = {one.path: one for one in self.outcome.owned}
         for finding in self.report.diagnosis.wrong:
             if finding.owner:
@@ -69,7 +69,7 @@ class Fixed(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is wrong any more; after a dry run, whether everything can be fixed."""
+        """Whether everything is fixed, or after a dry run can be fixed."""
         return not (self.left_alone or self.rest or self.unresolvable)
 
     @property

@@ -163,7 +163,7 @@ def rename(  # noqa: PLR0913
             is_new = new is not None and path in new and wanted.destination not in new
             _carry_out(disk, wanted, is_new=is_new, dry_run=dry_run)
             outcome.plans.append(wanted)
-            # A killed run may have left one distribution in two directories. It counts once.
+            # A killed run may have left two directories of one distribution: count it once.
             renamed[wanted.destination] = Renamed(
                 wanted.name, wanted.version, path, wanted.destination
             )
@@ -199,32 +199,31 @@ def _plan(
     spellings: Spellings | None,
     *,
     only_new: bool,
-) -> tuple[Plan | None, bool]:
+) -> Plan | None:
     """Return the plan for the dist-info directory `path`, or None if it is not concerned.
 
-    Return also whether it is the usual case: nothing was left by a killed run, or by others, that
-    is in the way. Raise `names.MetadataError` if nothing is known about the directory.
+    Raise `names.MetadataError` if nothing is known about it.
     """
     fault = None
     try:
         wanted = plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)):
-            return None, True  # broken, but not in its name
+            return None  # broken, but not in its name
         fault = error
     else:
         if wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted)):
-            return wanted, True
+            return wanted
     from uvshim.rename import remains
 
     if fault and remains.is_leftover(path):
-        return None, True
+        return None
     if successor := remains.successor(path):
         wanted = plan.make(disk, successor, concerns, spellings=spellings)
-        return wanted and wanted.with_remnant(path), False
+        return wanted and wanted.with_remnant(path)
     if fault:
         raise fault
-    return wanted, False
+    return wanted
 
 
 def _carry_out(disk: _Disk, wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
@@ -238,7 +237,7 @@ def _carry_out(disk: _Disk, wanted: Plan, *, is_new: bool, dry_run: bool) -> Non
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise plan.ObstacleError(message)
-    if dry_run or not is_usual:
+    if dry_run or _is_taken(wanted):
         from uvshim.rename import remains
 
         remains.make_way(wanted, is_new=is_new, dry_run=dry_run)
@@ -286,10 +285,9 @@ def _rename(wanted: Plan, record: Record) -> None:
 
 def _is_taken(wanted: Plan) -> bool:
     """Return True if there is something under the new name, or what a killed run has built."""
-    new = wanted.destination
-    return new != wanted.path and (  # `lexists` takes three times as long
-        os.access(new, os.F_OK, follow_symlinks=False)
-        or os.access(new + plan.BUILDING, os.F_OK, follow_symlinks=False)
+    new = (wanted.destination, wanted.destination + plan.BUILDING)
+    return wanted.destination != wanted.path and any(  # `lexists` takes three times as long
+        os.access(each, os.F_OK, follow_symlinks=False) for each in new
     )
 
 

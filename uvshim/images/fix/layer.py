@@ -121,7 +121,7 @@ class _Building:
         self._contents: dict[str, bytes] = {}
 
     def rename(self, found: Environment, gate: Gate, spelled: required.Spelled) -> Outcome:
-        """Add what the plans for the environment `found` change, each directory once."""
+        """Add the renames in the environment `found`, each directory once."""
         outcome = Outcome([], [])
         renamed: dict[str, Renamed] = {}
         for directory in found.own:
