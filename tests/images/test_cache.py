@@ -12,6 +12,7 @@ import pytest
 from tests.images.making import tar
 from uvshim.errors import ImageError
 from uvshim.images import blob
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 from uvshim.images.store import _FORM, _MARK, Cache
 
@@ -51,7 +52,7 @@ def states(directory: Path) -> dict[str, float]:
 
 
 def test_an_entry_comes_back(tmp_path: Path) -> None:
-    found = changes.read(blob.in_memory(tar({"a/": "", "a/x.pth": "1"})))
+    found = changes.read(blob.in_memory(tar({"a/": "", "a/x.pth": "1"})), Budget())
     cache = Cache(str(tmp_path / "new"))
     assert cache.load(found.identity) is None
     cache.save(found)
@@ -62,7 +63,7 @@ def test_an_entry_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
 def test_what_is_no_regular_file_is_no_entry(tmp_path: Path, kind: str) -> None:
-    found = changes.read(blob.in_memory(tar({"a": ""})))
+    found = changes.read(blob.in_memory(tar({"a": ""})), Budget())
     cache = Cache(str(tmp_path / "new"))
     cache.save(found)
     path = tmp_path / "new" / _FORM / found.identity.replace(":", "-")
@@ -115,7 +116,7 @@ def test_what_was_not_used_for_a_month_is_deleted(ours: Path) -> None:
 
 
 def test_what_is_used_stays(ours: Path) -> None:
-    found = changes.read(blob.in_memory(tar({"a": ""})))
+    found = changes.read(blob.in_memory(tar({"a": ""})), Budget())
     Cache(str(ours)).save(found)
     aged(ours / _FORM / found.identity.replace(":", "-"), 31)
     aged(ours / "CACHEDIR.TAG", 0)

@@ -20,6 +20,7 @@ from tests.images.making import (
 from tests.images.opening import opened
 from uvshim.errors import ImageError
 from uvshim.images import reference
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def images(text: str | Path) -> list[Image]:
     """Return the images that `text` names, after their layers were read."""
     with opened(text) as found:
         for image in found:
-            assert [changes.read(layer).groups for layer in image.layers]
+            assert [changes.read(layer, Budget()).groups for layer in image.layers]
         return found
 
 

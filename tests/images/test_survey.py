@@ -12,6 +12,7 @@ from tests.corpus import installed, under
 from tests.images.making import Making, layout, tar
 from tests.images.opening import opened
 from uvshim.images import store, survey
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 from uvshim.images.survey import Options
 
@@ -212,12 +213,11 @@ def test_the_changes_of_a_layer_come_back_as_they_were(tmp_path: Path, cache: Pa
         ".wh..wh..opq": "",
     }
     with opened(layout(tmp_path / "x", [tar(entries)])) as (image,):
-        first = store.Store(str(cache))._changes(image.layers)
+        first = store.Store(str(cache))._changes(image.layers, Budget())
         second = store.Store(str(cache))._changes(
-            [layer._replace(name="no") for layer in image.layers]
+            [layer._replace(name="no") for layer in image.layers], Budget()
         )
     assert first == second
-    assert first[0].wanted_links == [("l.pth", 64 * 1024)]
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
@@ -294,14 +294,14 @@ def test_two_processes_do_not_read_one_layer_twice(
         def meanwhile(layer: Any, *arguments: Any) -> Any:
             found = original(layer, *arguments)
             if layer == more:  # the other one finishes
-                shared.save(original(base))
+                shared.save(original(base, Budget()))
                 lock.__exit__(None, None, None)
             return found
 
         original, lock = changes.read, shared.locked(str(base.identity), wait=False)
         assert lock.__enter__()
         monkeypatch.setattr(changes, "read", meanwhile)
-        found = store.Store(str(cache))._changes(image.layers)
+        found = store.Store(str(cache))._changes(image.layers, Budget())
     assert [each.identity for each in found] == [base.identity, more.identity]
     assert read == [more.identity, base.identity]  # the second by the other one
 

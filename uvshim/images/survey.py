@@ -14,8 +14,7 @@ from uvshim.environments import discovery
 from uvshim.errors import ImageError
 from uvshim.images import archive, ending, reference, sources
 from uvshim.images.store import Store, usual_directory
-from uvshim.images.tree import ImageTree
-from uvshim.images.union import Directory
+from uvshim.images.tree import NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -106,7 +105,10 @@ def survey(
 
 
 def _named(images: Iterable[str | os.PathLike[str]]) -> list[Reference]:
-    """Return the references to `images`; anything else counts as a path."""
+    """Return the references to `images`; anything else counts as a path. Raise TypeError."""
+    if isinstance(images, (str, bytes, os.PathLike)):
+        message = f"images must be a list of names, not the name {images!r}"
+        raise TypeError(message)
     texts = [os.fspath(each) for each in images]
     return [reference.parse(text) or reference.Reference(text, "", text, None) for text in texts]
 
@@ -218,7 +220,14 @@ def answer(named: Reference, options: Options) -> Surveyed:
         store = _store(kept, options.threads)
         with sources.opened(named, options.platform) as entries:
             images = [image for entry in entries for image in entry.images]
-            found = tuple(_examined(image, store, options.gate) for image in images)
+            known: dict[tuple[object, ...], DiagnosedImage] = {}
+            for image in images:  # one image may have many names
+                key = (image.digest, image.layers)
+                if key not in known:
+                    known[key] = _examined(image, store, options.gate)
+            found = tuple(
+                _called(known[image.digest, image.layers], image.reference) for image in images
+            )
             absent = tuple(_absent(one) for entry in entries for one in entry.lacking)
     except ImageError as error:
         return Surveyed(text, (), _of(text, str(error)))
@@ -241,22 +250,26 @@ def _store(directory: str | None, threads: int) -> Store:
 
 def _examined(image: Image, store: Store, gate: Gate) -> DiagnosedImage:
     """Return the diagnosis of `image`. Raise `ImageError`."""
-    found = discovery.in_image(store.tree(image))
+    tree = store.tree(image)
     platform = str(image.platform) if image.platform else None
     about = (image.reference, image.digest, platform)
-    return DiagnosedImage(
-        *about, tuple(_detached(report.examine(each, gate, platform), about) for each in found)
+    found = tree.complete(
+        lambda: [report.examine(each, gate, platform) for each in discovery.in_image(tree)]
     )
+    return DiagnosedImage(*about, tuple(_detached(each, about) for each in found))
+
+
+def _called(one: DiagnosedImage, reference: str) -> DiagnosedImage:
+    """Return the diagnosis `one`, of an image that is also called `reference`."""
+    reports = tuple(each._replace(image=reference) for each in one.reports)
+    return one._replace(reference=reference, reports=reports)
 
 
 def _detached(one: Report, about: tuple[str, str | None, str | None]) -> Report:
     """Return the report `one` without the tree, which is too large to cross processes."""
     reference, digest, platform = about
-    installed = one.installation.in_tree(_NOWHERE)
+    installed = one.installation.in_tree(NOWHERE)
     return one._replace(installation=installed, image=reference, digest=digest, platform=platform)
-
-
-_NOWHERE = ImageTree(Directory({}, None, 0))
 
 
 def _absent(entry: Entry) -> Absent:

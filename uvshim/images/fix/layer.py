@@ -23,11 +23,13 @@ from uvshim.check.report import Report
 from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
-from uvshim.images import blob, tree
+from uvshim.images import blob
+from uvshim.images.budget import size
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import FILE, LINK
 from uvshim.images.layer.header import Header
-from uvshim.images.union import Directory
+from uvshim.images.tree import NOWHERE, ImageTree
+from uvshim.images.union import Directory, unite
 from uvshim.rename import names, plan, record
 from uvshim.rename.names import shown
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     from uvshim.check.report import Gate
     from uvshim.environments.environment import Environment
     from uvshim.images.blob import Blob
+    from uvshim.images.budget import Budget
     from uvshim.images.image import Image
-    from uvshim.images.tree import ImageTree
     from uvshim.images.union import Node
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
@@ -49,11 +51,15 @@ if TYPE_CHECKING:
 
 _WHITEOUT = ".wh."
 
-# How much of a file, and of all files, in dist-info directories is kept in memory. What is longer
-# is read again if it is needed, up to the most that the files of one directory may have.
+# How much of a file, and of all entries, is kept in memory while layers are read. What is longer is
+# read again if it is needed, up to the most that the files of one directory may have.
 _KEPT = 1024 * 1024
-_MOST_KEPT = 64 * 1024 * 1024
+_MOST_KEPT = 32 * 1024 * 1024
 _LIMIT = 64 * 1024 * 1024
+
+# What is the least that an entry takes in a new layer, and its header in memory.
+_BLOCK = tarfile.BLOCKSIZE
+_HEADER = 2 * _BLOCK
 
 # What an extended header says of one entry only: a copy has another name and length (pax,
 # "pax Extended Header"; GNU tar, "Storing Sparse Files"). Attributes of overlayfs hide lower
@@ -75,35 +81,47 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     seconds since 1970, is the time of what has none, such as a whiteout. Raise `ImageError`.
     """
     begin = time.monotonic()
-    kept = _Entries()
+    budget = image.budget.of_image()
+    kept = _Entries(budget)
     layers = list(dict.fromkeys(image.layers))
     for one in layers[:1]:
         one.touch()  # skopeo is started by this thread, which signals reach
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         read = dict(
-            zip(layers, executor.map(lambda one: changes.read(one, kept), layers), strict=True)
+            zip(
+                layers,
+                executor.map(lambda one: changes.read(one, budget, kept), layers),
+                strict=True,
+            )
         )
-    below = tree.of(image.layers, [read[one] for one in image.layers], platform=image.platform)
-    building = _Building(below, kept, moment)
-    environments = list(discovery.in_image(below))
-    outcomes = [building.rename(found, gate) for found in environments]
+    root = unite((read[one] for one in image.layers), budget)
+    below = ImageTree(root, budget, image.layers, image.platform)
+
+    def plans() -> tuple[_Building, list[Environment], list[Outcome]]:
+        building = _Building(below, kept, moment)
+        found = list(discovery.in_image(below))
+        return building, found, [building.rename(each, gate) for each in found]
+
+    building, environments, outcomes = below.complete(plans)
     content = b""
     united = below
     if any(outcome.renamed for outcome in outcomes):
         content = building.content(image)
-        united = below.with_layer(changes.read(blob.in_memory(content)))
+        united = below.with_layer(blob.in_memory(content))
     seconds = time.monotonic() - begin
     for outcome in outcomes:
         outcome.seconds = seconds
-    reports = [_report(found.in_tree(united), gate, image) for found in environments]
+    reports = united.complete(
+        lambda: [_report(found.in_tree(united), gate, image) for found in environments]
+    )
     return content, list(zip(outcomes, reports, strict=True))
 
 
 def _report(found: Environment, gate: Gate, image: Image) -> Report:
-    """Return the report on `found` as `uvshim fix` makes it."""
+    """Return the report on `found` as `uvshim fix` makes it, without the tree: that is large."""
     diagnosis = diagnose(found.tree, found.site_packages, excluded=gate.excludes)
     platform = str(image.platform) if image.platform else None
-    return Report(found, diagnosis, gate, image.reference, image.digest, platform)
+    return Report(found.in_tree(NOWHERE), diagnosis, gate, image.reference, image.digest, platform)
 
 
 class _RenamedTree:
@@ -201,8 +219,11 @@ class _Building:
         content = self._tree.read(f"{wanted.path}/RECORD", _LIMIT)
         if listed is None or content is None or len(content) < listed.size:
             return "its RECORD is too long"
-        below = _below(self._tree.node(wanted.path), "")
-        length = sum(node.size for _, node in below if not isinstance(node, Directory))
+        below = _below(self._children(posixpath.dirname(wanted.path))[wanted.own], "")
+        length = sum(
+            _BLOCK + len(name) + (0 if isinstance(node, Directory) else node.size)
+            for name, node in below
+        )
         if length > _LIMIT:
             return f"its files have more than {_LIMIT >> 20} MiB"
         self._length += length
@@ -284,8 +305,9 @@ class _Entries:
     A renamed directory needs all of its files, and every header field. It is a `changes.Keeper`.
     """
 
-    def __init__(self) -> None:
-        """Keep nothing yet."""
+    def __init__(self, budget: Budget) -> None:
+        """Keep nothing yet; `budget` pays for what is read again."""
+        self._budget = budget
         self._kept: dict[Key, _Entry] = {}
         self._length = 0
 
@@ -296,8 +318,10 @@ class _Entries:
     def add(self, key: Key, path: str, header: tarfile.TarInfo, content: bytes) -> None:
         """Keep the entry `key` if it is a directory, or may be in a dist-info directory."""
         if header.isdir() or names.SUFFIX in path:
-            self._length += len(content)
-            self._kept[key] = _Entry(header, content)
+            length = _HEADER + len(content) + size(*header.pax_headers.values())
+            if length <= _HEADER + _KEPT and self._length + length < _MOST_KEPT:
+                self._length += length
+                self._kept[key] = _Entry(header, content)
 
     def fetch(self, wanted: Iterable[Key], layers: Iterable[Blob]) -> None:
         """Read again from `layers` what is `wanted` and was not kept. Raise `ImageError`."""
@@ -309,7 +333,7 @@ class _Entries:
         for layer in layers:
             identity = layer.identity or ""
             if limits := lacking.pop(identity, None):
-                for number, header, content in changes.entries(layer, limits):
+                for number, header, content in changes.entries(layer, limits, self._budget):
                     self._kept[identity, number] = _Entry(header, content)
 
     def get(self, key: Key) -> _Entry:
@@ -329,13 +353,14 @@ class _Entries:
         return _Entry(header, content)
 
 
-def _below(node: Node | None, name: str) -> Iterator[tuple[str, Node]]:
+def _below(node: Node, name: str) -> Iterator[tuple[str, Node]]:
     """Yield `node`, which is called `name`, and all that is in it, with their paths."""
-    if node is not None:
+    waiting = [(name, node)]
+    while waiting:
+        name, node = waiting.pop()
         yield name, node
-    if isinstance(node, Directory):
-        for own, child in node.children.items():
-            yield from _below(child, f"{name}/{own}")
+        if isinstance(node, Directory):
+            waiting.extend((f"{name}/{own}", child) for own, child in node.children.items())
 
 
 def _key(node: Node) -> Key | None:
