@@ -186,10 +186,15 @@ def _spooled(
             temporary.write(piece)
             temporary.flush()
         except OSError as error:
-            message = f"{tempfile.gettempdir()} (set TMPDIR) cannot be written: {error.strerror}"
-            raise ImageError(message) from None
+            raise unwritable(error) from None
         piece = stream.read(_PIECE)
     return temporary
+
+
+def unwritable(error: OSError) -> ImageError:
+    """Return the error for temporary files that cannot be written."""
+    place = tempfile.gettempdir()
+    return ImageError(f"{place} (set TMPDIR) cannot be written: {error.strerror or error}")
 
 
 def _close(file: IO[bytes]) -> None:

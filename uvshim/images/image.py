@@ -267,7 +267,11 @@ def diff_ids(config: Json, layers: int) -> list[str]:
 
 
 def platform_of(config: Json) -> Platform | None:
-    """Return the platform that a config, or `platform` in an index, names."""
+    """Return the platform that a config, or `platform` in an index, names; None if it is unknown.
+
+    Without a system it is Linux, as for Docker.
+    """
     parts = [config.get(key) for key in ("os", "architecture", "variant")]
     texts = [part if isinstance(part, str) and part.isprintable() else "" for part in parts]
-    return Platform(*texts) if any(texts) else None
+    system, architecture, variant = texts
+    return Platform(system or "linux", architecture, variant) if architecture else None

@@ -175,6 +175,9 @@ class Cache:
             raise ImageError(message)
         self._directory = directory
         self._layers = os.path.join(directory, _FORM)
+        if os.path.islink(self._layers):
+            message = f"`{self._layers}` is a link, and uvshim follows none there. Remove it"
+            raise ImageError(message)
         _prune(directory, names)
 
     def load(self, identity: str) -> Changes | None:
@@ -272,6 +275,8 @@ def _prune(directory: str, names: list[str]) -> None:
         os.utime(mark)
         for form in filter(_FORMS.fullmatch, names):
             place = os.path.join(directory, form)
+            if os.path.islink(place):  # to files that uvshim has not written
+                continue
             for name in filter(_ENTRIES.fullmatch, os.listdir(place)):
                 with contextlib.suppress(OSError):
                     path = os.path.join(place, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import report
@@ -17,7 +16,7 @@ from uvshim.images.store import Store, usual_directory
 from uvshim.images.tree import NOWHERE
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
     from uvshim.images.image import Entry, Image
@@ -119,7 +118,7 @@ def _from(
     """Yield the answers about all that is `named`, as `executor` gives them."""
     from concurrent.futures import as_completed
 
-    futures = {executor.submit(answer, one.absolute(), options): one for one in named}
+    futures = {_submitted(executor, answer, one.absolute(), options): one for one in named}
     for future in as_completed(futures):
         yield _outcome(futures[future], future)
 
@@ -152,7 +151,7 @@ def in_processes(
 ) -> Generator[Surveyed, None, None]:
     """Yield the answers of `survey`, from `jobs` processes; of one image, from so many threads.
 
-    If a process dies, such as for lack of memory, its images are tried again, each alone.
+    If a process dies, such as for lack of memory, what was examined then is tried again, alone.
     """
     named = _named(images)
     here = [one for one in named if jobs == 1 or len(named) == 1 or archive.is_stream(one.path)]
@@ -161,24 +160,59 @@ def in_processes(
     others = [one for one in named if one not in here]
     if not others:
         return
-    from concurrent.futures import as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    again = []
     with contextlib.ExitStack() as stack:
         if options.cache is None:  # the processes share what they read
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
-            options = options._replace(cache=directory)
-        with _pool(min(jobs, len(others))) as executor:
-            futures = {executor.submit(_cleanly, one, options): one for one in others}
-            for future in as_completed(futures):
-                if isinstance(future.exception(), (BrokenProcessPool, SystemExit)):
-                    again.append(futures[future])
-                else:
-                    yield future.result()
-        for one in again:
+            options = options._replace(cache=stack.enter_context(ending.directory()))
+        suspects: list[Reference] = []
+        while others:
+            yield from _until_one_dies(others, suspects, jobs, options)
+        for one in suspects:
             with _pool(1) as executor:
-                yield _outcome(one, executor.submit(_cleanly, one, options))
+                yield _outcome(one, _submitted(executor, _cleanly, one, options))
+
+
+def _until_one_dies(
+    waiting: list[Reference], suspects: list[Reference], jobs: int, options: Options
+) -> Iterator[Surveyed]:
+    """Yield the answers about those `waiting`, which are removed, from `jobs` processes.
+
+    If one of these dies, add what was examined at that moment to `suspects`, and return.
+    """
+    from concurrent.futures import FIRST_COMPLETED, wait
+    from concurrent.futures.process import BrokenProcessPool
+
+    with _pool(min(jobs, len(waiting))) as executor:
+        running: dict[Future[Surveyed], Reference] = {}
+        while waiting or running:
+            while waiting and len(running) < 2 * jobs:
+                one = waiting.pop(0)
+                running[_submitted(executor, _cleanly, one, options)] = one
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            broken = [
+                each
+                for each in done
+                if isinstance(each.exception(), (BrokenProcessPool, SystemExit))
+            ]
+            for future in done.difference(broken):
+                del running[future]
+                yield future.result()
+            if broken:
+                suspects.extend(running.values())
+                return
+
+
+def _submitted(
+    executor: Executor, function: Callable[..., Surveyed], *arguments: object
+) -> Future[Surveyed]:
+    """Return the future result of `function`, also if `executor` does not work any more."""
+    from concurrent.futures import Future
+
+    try:
+        return executor.submit(function, *arguments)
+    except RuntimeError as error:
+        future: Future[Surveyed] = Future()
+        future.set_exception(error)
+        return future
 
 
 @contextlib.contextmanager

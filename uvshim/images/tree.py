@@ -64,7 +64,8 @@ class ImageTree:
         self._room = _PLACES
         self._contents: Contents = {}
         self._missed: dict[str, dict[int, int]] = {}
-        self._digests: dict[str, Contents] = {}
+        self._digests: dict[tuple[str, str, int], bytes] = {}
+        self._unhashed: dict[tuple[str, str], set[int]] = {}
 
     def with_layer(self, layer: Blob) -> ImageTree:
         """Return the tree with one more `layer`. Raise `ImageError`."""
@@ -81,15 +82,25 @@ class ImageTree:
         """
         for _ in range(_MOST_ROUNDS):
             found = examine()
-            missed, self._missed = self._missed, {}
-            if not missed:
+            if not self._missed and not self._unhashed:
                 return found
-            for layer in dict.fromkeys(self._layers):
-                if limits := missed.pop(layer.identity or "", {}):
-                    for number, _, content in changes.entries(layer, limits, self._budget):
-                        self._contents[layer.identity or "", number] = content
+            self._read_again()
         message = "its files lead to others, and these to others again, too often"
         raise ImageError(message)
+
+    def _read_again(self) -> None:
+        """Get what was asked for and is not known. Raise `ImageError`."""
+        missed, self._missed = self._missed, {}
+        unhashed, self._unhashed = self._unhashed, {}
+        for layer in dict.fromkeys(self._layers):
+            name = layer.identity or ""
+            if limits := missed.get(name):
+                for number, _, content in changes.entries(layer, limits, self._budget):
+                    self._contents[name, number] = content
+            for (algorithm, other), numbers in unhashed.items():
+                if other == name:
+                    found = changes.digests(layer, numbers, algorithm, self._budget)
+                    self._digests.update(((algorithm, name, one), value) for one, value in found)
 
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in `directory`; see `Tree.names`."""
@@ -129,7 +140,8 @@ class ImageTree:
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
         """Return the digest and the length of a file; see `HashedTree.digest`.
 
-        The first call reads all layers again. Raise `ImageError`.
+        What was not asked for before has no digest until the layers were read again, which
+        `complete` does.
         """
         if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
             message = f"there is no hash algorithm called {algorithm}"
@@ -137,28 +149,11 @@ class ImageTree:
         found = self.file(path)
         if found is None:
             return None
-        if algorithm not in self._digests:
-            self._digests[algorithm] = self._all_digests(algorithm)
-        value = self._digests[algorithm].get(found[:2], b"")
+        value = self._digests.get((algorithm, *found[:2]))
+        if value is None:
+            self._unhashed.setdefault((algorithm, found.layer), set()).add(found.number)
+            value = b""
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode(), found.size
-
-    def _all_digests(self, algorithm: str) -> Contents:
-        """Return the digest of every file that is in the image."""
-        numbers: dict[str, set[int]] = {}
-        waiting = [self._directory]
-        while waiting:
-            for node in waiting.pop().children.values():
-                if isinstance(node, Directory):
-                    waiting.append(node)
-                elif node.kind == FILE:
-                    numbers.setdefault(node.layer, set()).add(node.number)
-        return {
-            (layer.identity or "", number): value
-            for layer in dict.fromkeys(self._layers)
-            for number, value in changes.digests(
-                layer, numbers.get(layer.identity or "", ()), algorithm, self._budget
-            )
-        }
 
     def real(self, path: str) -> str | None:
         """Return `path` without links; see `SearchableTree.real`."""

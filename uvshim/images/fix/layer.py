@@ -27,7 +27,7 @@ from uvshim.images import blob
 from uvshim.images.budget import size
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import FILE, LINK
-from uvshim.images.layer.header import Header
+from uvshim.images.layer.header import Header, Info
 from uvshim.images.tree import NOWHERE, ImageTree
 from uvshim.images.union import Directory, unite
 from uvshim.rename import names, plan, record
@@ -226,9 +226,9 @@ class _Building:
         )
         if length > _LIMIT:
             return f"its files have more than {_LIMIT >> 20} MiB"
-        self._length += length
-        if self._length > _LONGEST_LAYER:
+        if self._length + length > _LONGEST_LAYER:
             return f"the new layer would have more than {_LONGEST_LAYER >> 20} MiB"
+        self._length += length
         return ""
 
     def _children(self, directory: str) -> dict[str, Node]:
@@ -342,7 +342,7 @@ class _Entries:
         header = before
         if isinstance(before, Header):  # which was read no further than for its name and size
             try:
-                header = tarfile.TarInfo.frombuf(before.block, "utf-8", "surrogateescape")
+                header = Info.frombuf(before.block, "utf-8", "surrogateescape")
             except tarfile.HeaderError as error:
                 message = f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
                 raise ImageError(message) from None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uvshim.errors import ImageError
 from uvshim.images.budget import ENTRY, size
 from uvshim.images.layer import tar
+from uvshim.images.layer.header import Info
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
@@ -197,9 +198,7 @@ def entries(
     `limits` has the numbers of these, each with the most bytes of content; `budget` pays for them.
     The layer is read and verified again. Raise `ImageError`.
     """
-    import tarfile
-
-    with tar.LayerTar(layer, budget, kind=tarfile.TarInfo) as archive:
+    with tar.LayerTar(layer, budget, kind=Info) as archive:
         for number, header in archive:
             if number in limits:
                 content = archive.content(header, limits[number]) if header.isreg() else b""

@@ -25,10 +25,22 @@ if TYPE_CHECKING:
 
 # What a tar may spend on one header: names, extended attributes, the map of a sparse file.
 _HEADER_LIMIT = 1024 * 1024
-_MOST_GLOBAL_HEADERS = 64
 
 _PIECE = 128 * 1024
 _BLOCK = tarfile.BLOCKSIZE
+
+
+class _TarFile(tarfile.TarFile):
+    """A tar without its global headers: container engines ignore them."""
+
+    @property
+    def pax_headers(self) -> dict[str, str]:
+        """What applies to all entries: nothing."""
+        return {}
+
+    @pax_headers.setter
+    def pax_headers(self, _: object) -> None:
+        pass
 
 
 class Tar:
@@ -51,7 +63,7 @@ class Tar:
         Raise `ImageError` for a wrong digest, and for what cannot be read.
         """
         try:
-            self._archive = tarfile.TarFile(
+            self._archive = _TarFile(
                 fileobj=cast("IO[bytes]", self._stream),
                 tarinfo=self._kind,
                 encoding="utf-8",
@@ -95,7 +107,7 @@ class Tar:
     def _plain(self) -> Header | None:
         """Return the next header if it is a plain one, as nearly all are; None for tarfile."""
         archive = self._archive
-        if archive.pax_headers or not self._quick:
+        if not self._quick:
             return None
         end = archive.offset + _BLOCK
         header = Header.plain(self._stream.ahead(archive.offset, _BLOCK))
@@ -131,9 +143,6 @@ class Tar:
             self._fail(error)
         if header is None and stream.latest.strip(b"\0"):  # for tarfile, this is the end
             self._fail("one of its headers is damaged")
-        held = self._archive.pax_headers
-        if len(held) > _MOST_GLOBAL_HEADERS or sum(map(len, held.values())) > _HEADER_LIMIT:
-            self._fail("it has too many global headers")
         if header is not None:
             self._end = header.offset_data + header.size
         return header

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from uvshim.images.blob import Place
-    from uvshim.images.image import Json
+    from uvshim.images.image import Json, Platform
 
 INDEX = "index.json"
 
@@ -79,6 +79,9 @@ class SkopeoFolder(Folder):
         """Return the descriptor of the manifest or the index that was copied."""
         content = Blob(Folder(self.path), "manifest.json", None, None).document()
         raw = image.loaded_object(content, "manifest.json", Budget())
+        if "fsLayers" in raw:
+            message = "its manifest is of schema 1. Convert it: skopeo copy --format oci"
+            raise ImageError(message)
         kinds = INDEX_TYPES if "manifests" in raw else MANIFEST_TYPES
         given = raw.get("mediaType")
         kind = given if isinstance(given, str) else kinds[0]
@@ -213,6 +216,8 @@ class _Reading:
             before = self._count
             found = self._new(descriptor, depth, is_image=not attests, named=named)
             self._known[key] = found, self._count - before
+        if found.image is not None and _is_finer(descriptor.platform, found.image.platform):
+            found = found._replace(image=found.image._replace(platform=descriptor.platform))
         return found._replace(descriptor=descriptor)
 
     def _list(self, count: int, index: Descriptor) -> None:
@@ -271,6 +276,11 @@ class _Reading:
         platform = image.platform_of(config)
         found = Image("", descriptor.digest, platform, config, layers, self._budget)
         return Entry(descriptor, raw, found, blobs=blobs)
+
+
+def _is_finer(listed: Platform | None, own: Platform | None) -> bool:
+    """Return True if the platform that an index has `listed` says more than the config's."""
+    return listed is not None and (own is None or (not own.variant and listed.matches(str(own))))
 
 
 def _blob(place: Place, descriptor: Descriptor) -> Blob:
