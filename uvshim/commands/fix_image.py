@@ -109,10 +109,10 @@ def _outputs(names: list[str], options: argparse.Namespace) -> list[str | None]:
 
 def _output(pattern: str, name: str) -> str:
     """Return where the image called `name` goes, by the `pattern` that a person gave."""
-    name, _, digest = name.partition("@sha256:")
     repository, _, tag = name.rpartition(":")
     if "/" in tag or reference.parse(repository) is None:
-        repository, tag = name, digest or "latest"
+        repository, tag = name, "latest"
+    repository = repository.removesuffix("@sha256")
     return pattern.replace("{repository}", repository).replace("{tag}", tag)
 
 
@@ -149,11 +149,11 @@ def _fixed(name: str, output: str | None, gate: Gate, options: argparse.Namespac
         digests = [image.digest for image in images]
         if target is None:
             return _Done(name, None, images, digests, absent)
-        completed = names.completed(target, images)
+        target = names.completed(target, images)
         if not options.dry_run:
-            other = write.write(completed, images, implied=completed != target)
+            other = write.write(target, images)
             digests = [other] if other is not None else digests
-    return _Done(name, completed.text, images, digests, absent)
+    return _Done(name, target.text, images, digests, absent)
 
 
 # --- the report -----------------------------------------------------------------------------------

@@ -266,7 +266,7 @@ def test_many_files_are_bounded_in_sum(tmp_path: Path, monkeypatch: pytest.Monke
 def test_all_directories_are_bounded_in_sum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layer, "_LONGEST_LAYER", 10_000)
+    monkeypatch.setattr(layer, "_LONGEST_LAYER", 15_000)
     names = ("a.b", "c.d", "e.f")
     infos = {name: under(SITE, installed(f"{name.replace('.', '_')}-1.0", name)) for name in names}
     files: dict[str, Any] = {}
@@ -318,7 +318,12 @@ def test_a_record_too_long_to_be_kept_leaves_its_directory_alone(
     rows = str(CACHE[f"{OLD}/RECORD"])
     monkeypatch.setitem(changes._METADATA_FILES, "RECORD", len(rows))
     monkeypatch.setattr(layer, "_KEPT", 1)
-    _, result = fixed(tmp_path, [tar({**CACHE, f"{OLD}/RECORD": f"{rows}z,,\n"})])
+    tars = [tar({**CACHE, f"{OLD}/RECORD": f"{rows}z,,\n"})]
+    _, result = fixed(tmp_path / "again", tars)  # it is read again
+    ((outcome, _),) = result.platforms[0].environments
+    assert (len(outcome.renamed), outcome.left_alone) == (1, [])
+    monkeypatch.setattr(layer, "_LIMIT", len(rows))
+    _, result = fixed(tmp_path / "long", tars)
     ((outcome, _),) = result.platforms[0].environments
     assert [each.reason for each in outcome.left_alone] == ["its RECORD is too long"]
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 import tarfile
+import tempfile
 from typing import IO, TYPE_CHECKING, cast
 
 from uvshim.errors import ImageError
-from uvshim.images import archive, ending
 from uvshim.images.blob import Folder, in_memory
 from uvshim.images.budget import Budget
 from uvshim.images.fix import names
@@ -26,10 +27,10 @@ from uvshim.rename.names import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from uvshim.images.blob import Blob, Verified
+    from uvshim.images.blob import Blob
     from uvshim.images.fix.image import FixedImage
     from uvshim.images.fix.names import Named
-    from uvshim.images.image import Descriptor, Json
+    from uvshim.images.image import Json
     from uvshim.images.reference import Reference
 
 _LAYOUT_FILE = "oci-layout"
@@ -38,19 +39,14 @@ _LAYOUT_FILE = "oci-layout"
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _NO_IMAGES: Json = {"schemaVersion": 2, "manifests": []}
 
-# Where an index with several platforms can be written.
-_FOR_ALL_PLATFORMS = frozenset({"docker", DIR})
-
-# What is being written has such a name; a killed run leaves it, and the next one removes it.
+# What is being written has such a name; a killed run leaves it, and the next one overwrites it.
 _UNFINISHED = ".uvshim-unfinished"
 
 _PIECE = 1024 * 1024
 
 
-def write(target: Reference, images: Sequence[FixedImage], *, implied: bool) -> str | None:
+def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
     """Write `images` to `target`; return the digest if it is another one there.
-
-    A tag that is `implied` never replaces another image.
 
     Raise `ImageError`; then nothing has changed.
     """
@@ -64,7 +60,7 @@ def write(target: Reference, images: Sequence[FixedImage], *, implied: bool) -> 
         raise ImageError(message)
     try:
         if target.transport == OCI:
-            _to_layout(os.path.abspath(target.path), named, implied=implied or target.tag is None)
+            _to_layout(os.path.abspath(target.path), named)
         elif target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
             _to_archive(os.path.realpath(target.path), named)
         else:
@@ -93,7 +89,7 @@ def _locked(directory: str) -> Iterator[None]:
         os.close(descriptor)  # which releases the lock
 
 
-def _to_layout(path: str, images: Sequence[Named], *, implied: bool) -> None:
+def _to_layout(path: str, images: Sequence[Named]) -> None:
     """Add `images` to the layout at `path`, which is created if it is missing."""
     with contextlib.ExitStack() as undo:
         _make_directory(path, undo)
@@ -105,39 +101,14 @@ def _to_layout(path: str, images: Sequence[Named], *, implied: bool) -> None:
                     changes.callback(_remove, os.unlink, os.path.join(path, name))
             raw, listed = layout.index_of(Folder(path), Budget())
             for one in images:
-                _check_replaced(path, one, listed, implied=implied)
-            for one in images:
                 for blob in one.image.blobs.values():
                     _add_blob(path, blob, changes)
             new = [names.descriptor(each, full=False) for each in images]
             tags = {each.tag for each in images} - {None}
-            same = {json.dumps(each, sort_keys=True) for each in new}
-            old = [each.raw for each in listed if each.tag not in tags]
-            old = [each for each in old if json.dumps(each, sort_keys=True) not in same]
+            old = [one.raw for one in listed if one.tag not in tags and one.raw not in new]
             _replace(path, layout.INDEX, _dumped({**raw, "manifests": old + new}))
             changes.pop_all()
         undo.pop_all()
-
-
-def _check_replaced(
-    path: str, named: Named, listed: Sequence[Descriptor], *, implied: bool
-) -> None:
-    """Raise `ImageError` if the tag of `named` is that of an image that must not lose it."""
-    before = {each.digest for each in listed if each.tag == named.tag is not None}
-    before.discard(named.image.digest)
-    source = named.image.entry.descriptor
-    if not before:
-        return
-    if len(before) > 1:
-        what = "are several images that are called so"
-    elif source is not None and source.digest in before:
-        what = "is the image that is fixed, which is never changed"
-    elif implied:
-        what = "is another image"
-    else:
-        return
-    message = f"`{OCI}:{path}:{named.tag}` {what}. Name another tag"
-    raise ImageError(message)
 
 
 def _make_directory(path: str, undo: contextlib.ExitStack) -> None:
@@ -156,27 +127,16 @@ def _remove(how: Callable[[str], None], path: str) -> None:
 
 
 def _add_blob(path: str, blob: Blob, undo: contextlib.ExitStack) -> None:
-    """Add `blob` to the layout at `path`, unless it is there, undamaged."""
-    name = layout.path_of(blob.digest or "")
-    final = os.path.join(path, name)
-    if os.path.lexists(final):
-        if isinstance(blob.place, Folder) and os.path.realpath(blob.place.path) == path:
-            return  # it was read from there
-        with contextlib.suppress(ImageError), contextlib.closing(_there(path, blob)) as file:
-            file.finish()
-            return
-    else:
-        _make_directory(os.path.dirname(final), undo)
-        undo.callback(_remove, os.unlink, final)
+    """Add `blob` to the layout at `path`, unless it is there."""
+    final = os.path.join(path, layout.path_of(blob.digest or ""))
+    if os.path.isfile(final) and os.path.getsize(final) == blob.size:
+        return
+    _make_directory(os.path.dirname(final), undo)
     unfinished = os.path.join(path, _UNFINISHED)
-    with _new_file(unfinished) as new:
-        _copy(blob, new)
+    with _new_file(unfinished) as file:
+        _copy(blob, file)
+    undo.callback(_remove, os.unlink, final)
     os.replace(unfinished, final)
-
-
-def _there(path: str, blob: Blob) -> Verified:
-    """Return a reader of what the layout at `path` has in place of `blob`. Raise `ImageError`."""
-    return blob._replace(place=Folder(path), name=layout.path_of(blob.digest or "")).open()
 
 
 def _replace(path: str, name: str, content: bytes) -> None:
@@ -219,31 +179,21 @@ def _to_archive(path: str, images: Sequence[Named]) -> None:
 
     So `docker load` and readers of ``oci-archive:`` find the same images.
     """
-    with (
-        _beside(path) as unfinished,
-        _new_file(unfinished) as file,
-        tarfile.open(fileobj=file, mode="w") as new,
-    ):
-        blobs = {digest: blob for one in images for digest, blob in one.image.blobs.items()}
-        for digest, blob in blobs.items():
-            _add_member(new, layout.path_of(digest), blob)
-        listed = [names.descriptor(each, full=True) for each in images]
-        documents = {
-            _LAYOUT_FILE: _LAYOUT,
-            layout.INDEX: {**_NO_IMAGES, "manifests": listed},
-            docker.LISTING: [_listed(each) for each in images],
-        }
-        for name, document in documents.items():
-            _add_member(new, name, in_memory(_dumped(document)))
-
-
-@contextlib.contextmanager
-def _beside(path: str) -> Iterator[str]:
-    """Yield a path for something new that is called `path` in the end, if nothing else is then."""
-    parent, name = os.path.split(path)
-    with ending.directory(parent, name + _UNFINISHED) as folder:
-        unfinished = os.path.join(folder, name)
-        yield unfinished
+    unfinished = path + _UNFINISHED
+    with _locked(os.path.dirname(path)), contextlib.ExitStack() as stack:
+        stack.callback(_remove, os.unlink, unfinished)
+        with _new_file(unfinished) as file, tarfile.open(fileobj=file, mode="w") as archive:
+            blobs = {digest: blob for one in images for digest, blob in one.image.blobs.items()}
+            for digest, blob in blobs.items():
+                _add_member(archive, layout.path_of(digest), blob)
+            listed = [names.descriptor(each, full=True) for each in images]
+            documents = {
+                _LAYOUT_FILE: _LAYOUT,
+                layout.INDEX: {**_NO_IMAGES, "manifests": listed},
+                docker.LISTING: [_listed(each) for each in images],
+            }
+            for name, document in documents.items():
+                _add_member(archive, name, in_memory(_dumped(document)))
         if os.path.lexists(path):
             raise FileExistsError(None, "it exists now", path)
         os.rename(unfinished, path)
@@ -268,12 +218,12 @@ def _listed(named: Named) -> Json:
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
-def _add_member(new: tarfile.TarFile, name: str, blob: Blob) -> None:
+def _add_member(archive: tarfile.TarFile, name: str, blob: Blob) -> None:
     header = tarfile.TarInfo(name)
     header.size = blob.size or 0
     header.mode = 0o644
     with contextlib.closing(blob.open()) as file:
-        new.addfile(header, cast("IO[bytes]", file))
+        archive.addfile(header, cast("IO[bytes]", file))
         file.finish()
 
 
@@ -285,39 +235,36 @@ def _through_skopeo(target: Reference, fixed: FixedImage) -> str:
 
     It is copied from a directory of the transport `dir:`, which keeps manifests of either kind.
     """
-    top = fixed.digest
-    if target.transport not in _FOR_ALL_PLATFORMS and top != fixed.platforms[0].digest:
-        if len(fixed.platforms) > 1:
-            message = f"`{target.text}` can hold one platform only: choose it with --platform"
-            raise ImageError(message)
-        top = fixed.platforms[0].digest
-    with ending.directory() as folder:
+    with tempfile.TemporaryDirectory(prefix="uvshim-") as folder:
         place = os.path.join(folder, "image")
-        try:
-            _write_directory(place, fixed, top)
-        except OSError as error:
-            raise archive.unwritable(error) from None
+        os.mkdir(place)
+        for digest, blob in fixed.blobs.items():
+            name = digest.partition(":")[2]
+            if digest in fixed.manifests:
+                name = "manifest.json" if digest == fixed.digest else f"{name}.manifest.json"
+            with open(os.path.join(place, name), "xb") as file:
+                _copy(blob, file)
+        with open(os.path.join(place, "version"), "x", encoding="utf-8") as text:
+            text.write("Directory Transport Version: 1.1\n")
         told = os.path.join(folder, "digest")
         failing = f"skopeo cannot write `{target.text}`"
-        size = sum(blob.size or 0 for blob in fixed.blobs.values())
-        options = (f"--command-timeout={skopeo.PATIENCE + size // skopeo.SLOWEST}s",)
-        if target.transport == DIR:
-            with _beside(os.path.abspath(target.path)) as name:
-                skopeo.copy(f"dir:{place}", f"dir:{name}", failing, None, "--digestfile", told)
-        else:
-            skopeo.copy(f"dir:{place}", target.text, failing, None, "--digestfile", told, *options)
+        with _new_directory(target) as name:
+            skopeo.copy(f"dir:{place}", name, failing, None, "--digestfile", told)
         with open(told, encoding="utf-8") as text:
             return text.read().strip()
 
 
-def _write_directory(place: str, fixed: FixedImage, top: str) -> None:
-    """Write `fixed` as skopeo's transport `dir:` does, with the manifest `top`. Raise OSError."""
-    os.mkdir(place)
-    for digest, blob in fixed.blobs.items():
-        name = digest.partition(":")[2]
-        if digest in fixed.manifests:
-            name = "manifest.json" if digest == top else f"{name}.manifest.json"
-        with open(os.path.join(place, name), "xb") as file:
-            _copy(blob, file)
-    with open(os.path.join(place, "version"), "x", encoding="utf-8") as text:
-        text.write("Directory Transport Version: 1.1\n")
+@contextlib.contextmanager
+def _new_directory(target: Reference) -> Iterator[str]:
+    """Yield what skopeo is to write for `target`: a directory gets its name in the end."""
+    if target.transport != DIR:
+        yield target.text
+        return
+    path = os.path.abspath(target.path)
+    unfinished = path + _UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed run
+    try:
+        yield f"dir:{unfinished}"
+        os.rename(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -169,7 +169,7 @@ def read(layer: Blob, budget: Budget, keeper: Keeper | None = None) -> Changes:
                 more = keeper.limit(directory) if keeper is not None else 0
                 if limit or more:
                     content = archive.content(header, max(limit, more))
-                    due += len(content)
+                    due += 2 * len(content)  # it will be parsed
                 entries.append((name, Entry(identity, number, header.size, content)))
             else:
                 kind, target = _kind(header)

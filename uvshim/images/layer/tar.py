@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from uvshim.images.blob import Blob
+    from uvshim.images.blob import Blob, Verified
     from uvshim.images.budget import Budget
 
 # What a tar may spend on one header: names, extended attributes, the map of a sparse file.
@@ -163,9 +163,8 @@ class LayerTar(Tar):
         If `strict`, its diff_id is verified in addition to its digest.
         """
         self._blob = layer.open()
-        self._budget = budget
-        self._paid = 0
         name = called(layer.identity)
+        self._pay = _payer(self._blob, budget, name)
         digest = layer.diff_id if strict or layer.digest is None else None
         try:
             file = decompressed(self._blob, name)
@@ -198,13 +197,20 @@ class LayerTar(Tar):
             self._fail(error)
         return digest.digest()
 
-    def _pay(self, length: int) -> None:
-        """Pay for so many bytes that were decompressed."""
-        paid, self._paid = self._paid, self._blob.count
-        self._budget.expand(length, self._paid - paid, self.name)
-
     def _verify(self) -> None:
         self._blob.finish()
+
+
+def _payer(blob: Verified, budget: Budget, name: str) -> Callable[[int], None]:
+    """Return the function that lets `budget` pay for bytes that were decompressed from `blob`."""
+    paid = 0
+
+    def pay(length: int) -> None:
+        nonlocal paid
+        before, paid = paid, blob.count
+        budget.expand(length, paid - before, name)
+
+    return pay
 
 
 class _Forward:
@@ -257,6 +263,7 @@ class _Forward:
             left -= available
             self._at += available
             if not self._next_piece():
+                self.end = self._at
                 return self._at
         self._used += left
         self._at += left
@@ -275,14 +282,19 @@ class _Forward:
         if length < 0 or self._allowed < 0:
             message = "one of its headers is too long"
             raise tarfile.ReadError(message)
-        result = self._piece[self._used : self._used + length]
-        self._used += len(result)
-        while len(result) < length and self._next_piece():
-            self._used = min(length - len(result), len(self._piece))
-            result += self._piece[: self._used]
-        self._at += len(result)
-        self.latest = result
-        return result
+        pieces = [self._piece[self._used : self._used + length]]
+        self._used += len(pieces[0])
+        left = length - len(pieces[0])
+        ended = False
+        while left and not (ended := not self._next_piece()):
+            self._used = min(left, len(self._piece))
+            pieces.append(self._piece[: self._used])
+            left -= self._used
+        self.latest = b"".join(pieces)
+        self._at += len(self.latest)
+        if ended:
+            self.end = self._at
+        return self.latest
 
     def finish(self) -> None:
         """Read the rest, and verify the digest of the whole layer if one is known."""
@@ -301,8 +313,6 @@ class _Forward:
         self._pay(len(self._piece))
         if self._hash is not None:
             self._hash.update(self._piece)
-        if not self._piece:
-            self.end = self._at
         return bool(self._piece)
 
 

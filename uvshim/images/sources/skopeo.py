@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 from typing import IO, TYPE_CHECKING
 
@@ -27,10 +27,6 @@ _INSTALL = "Install your system's package `skopeo`, as in: apt-get install skope
 _DAEMON = "docker-daemon"
 _REGISTRY = "docker"
 
-# How many seconds a registry may take to answer, and how many bytes each second it must transfer.
-PATIENCE = 120
-SLOWEST = 10_000
-
 
 def read(
     reference: Reference, platform: str | None, stack: ExitStack, budget: Budget
@@ -45,13 +41,12 @@ def read(
         message = f"{failing}: it is not installed. Try: docker save {name} | uvshim check -"
         raise ImageError(message)
     require(failing)
-    folder = stack.enter_context(ending.directory())
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
     source = f"{reference.transport}:{reference.path}"
 
     def fetch(path: str) -> None:
         try:
-            watched = path if reference.transport == _REGISTRY else None
-            copy(source, f"dir:{path}", failing, platform, watched=watched)
+            copy(source, f"dir:{path}", failing, platform)
         except ImageError as error:
             if reference.transport != _DAEMON:
                 raise
@@ -60,7 +55,7 @@ def read(
 
     place = _Remote(folder, fetch)
     if reference.transport == _REGISTRY and platform is None:
-        place.inspect(source, failing)
+        place.inspect(source)
     return layout.read(place, reference.text, None, budget)
 
 
@@ -77,15 +72,11 @@ class _Remote(layout.SkopeoFolder):
         self._lock = threading.Lock()
         self._fetch: Callable[[str], None] | None = fetch
 
-    def inspect(self, source: str, failing: str) -> None:
-        """Save manifest and config of the image that skopeo calls `source`, if that works.
-
-        Raise `ImageError`, which begins with `failing`, if there is no answer.
-        """
-        status, manifest, _ = _ran(["skopeo", "inspect", "--raw", source], failing, "")
+    def inspect(self, source: str) -> None:
+        """Save manifest and config of the image that skopeo calls `source`, if that works."""
+        status, manifest, _ = _ran(["skopeo", "inspect", "--raw", source])
         if status == 0 and b'"config"' in manifest:
-            command = ["skopeo", "inspect", "--raw", "--config", source]
-            status, config, _ = _ran(command, failing, "")
+            status, config, _ = _ran(["skopeo", "inspect", "--raw", "--config", source])
             if status == 0:
                 digest = hashlib.sha256(config).hexdigest()
                 for name, content in (("manifest.json", manifest), (digest, config)):
@@ -109,17 +100,11 @@ class _Remote(layout.SkopeoFolder):
 
 
 def copy(
-    source: str,
-    target: str,
-    failing: str,
-    platform: str | None = None,
-    *options: str,
-    watched: str | None = None,
+    source: str, target: str, failing: str, platform: str | None = None, *options: str
 ) -> None:
     """Copy the image that skopeo calls `source` to `target`, unchanged.
 
-    Without a `platform`, copy all platforms. The directory that is `watched` has to grow. Raise
-    `ImageError`: `failing`, and skopeo's reason.
+    Without a `platform`, copy all platforms. Raise `ImageError`: `failing`, and skopeo's reason.
     """
     if platform is None:
         command = ["copy", "--quiet", "--all"]
@@ -128,11 +113,7 @@ def copy(
         chosen = zip(names, platform.split("/"), strict=False)
         command = [*(f"--override-{name}={value}" for name, value in chosen), "copy", "--quiet"]
     require(failing)
-    if target.startswith(f"{_DAEMON}:"):
-        command += _host("dest")
-    elif source.startswith(f"{_DAEMON}:"):
-        command += _host("src")
-    status, _, error = _ran(["skopeo", *command, *options, source, target], failing, watched)
+    status, _, error = _ran(["skopeo", *command, *options, source, target])
     if status != 0:
         text = error.decode(errors="replace")
         said = re.findall(r'msg="((?:[^"\\]|\\.)*)"', text) or [text.strip()]
@@ -148,18 +129,8 @@ def require(failing: str) -> None:
         raise ImageError(message)
 
 
-def _host(side: str) -> list[str]:
-    """Return the option for the daemon that Docker's own variable names; skopeo ignores that."""
-    host = os.environ.get("DOCKER_HOST")
-    return [f"--{side}-daemon-host={host}"] if host else []
-
-
-def _ran(command: list[str], failing: str, watched: str | None) -> tuple[int, bytes, bytes]:
-    """Run `command`; return its exit code, standard output and standard error.
-
-    Raise `ImageError`, which begins with `failing`, if it takes too long, or the directory that is
-    `watched` grows too slowly. If that is None, it may take any time.
-    """
+def _ran(command: list[str]) -> tuple[int, bytes, bytes]:
+    """Run `command`; return its exit code, standard output and standard error."""
     pipe = subprocess.PIPE
     with (
         ending.undisturbed() as release,
@@ -167,30 +138,8 @@ def _ran(command: list[str], failing: str, watched: str | None) -> tuple[int, by
     ):
         try:
             release()
-            size = 0
-            while True:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    wait = None if watched is None else PATIENCE
-                    output, error = process.communicate(timeout=wait)
-                    return process.returncode, output, error
-                before, size = size, _size(watched)
-                if size - before < PATIENCE * SLOWEST:
-                    break
+            output, error = process.communicate()
         except BaseException:
             process.kill()
             raise
-        process.kill()
-    message = f"{failing}: there was no answer, or a very slow one"
-    raise ImageError(message)
-
-
-def _size(directory: str | None) -> int:
-    """Return how many bytes the files in `directory` have."""
-    size = 0
-    if not directory:
-        return 0
-    with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        for each in entries:
-            with contextlib.suppress(OSError):  # it has another name by now
-                size += each.stat().st_size
-    return size
+        return process.returncode, output, error
