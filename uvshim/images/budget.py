@@ -29,8 +29,9 @@ FACTOR = 100
 # What all images of one reference may take, one after the other: as much as so many of the largest.
 _WHOLE = 100
 
-# What one entry of a layer, a directory, a name in a copied directory, and a value in JSON take.
-ENTRY, DIRECTORY, NAME, VALUE = 500, 500, 100, 64
+# What one entry of a layer, a group of entries in one directory, a directory in the tree, a name in
+# a copied directory, and a value in JSON take.
+ENTRY, GROUP, DIRECTORY, NAME, VALUE = 280, 250, 500, 100, 64
 _OBJECT = 4 * VALUE
 
 _UNPACK = "Unpack the image, and name its root directory"

@@ -11,7 +11,7 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from uvshim.errors import ImageError
-from uvshim.images.budget import ENTRY, size
+from uvshim.images.budget import ENTRY, GROUP, size
 from uvshim.images.layer import tar
 from uvshim.images.layer.header import Info
 from uvshim.rename.names import shown
@@ -152,7 +152,7 @@ def read(layer: Blob, budget: Budget, keeper: Keeper | None = None) -> Changes:
             directory, _, name = path.rpartition("/")
             if directory != latest or due > _LARGEST_GROUP:
                 budget.keep(due, archive.name)
-                cost, due = cost + due, 0
+                cost, due = cost + due, GROUP
                 latest, entries = directory, []
                 found.groups.append((directory, entries))
             due += ENTRY + size(path)

@@ -150,6 +150,8 @@ class Tar:
     def _fail(self, reason: object) -> NoReturn:
         """Say that it cannot be read; a wrong digest says more than `reason`."""
         self._verify()
+        if isinstance(reason, EOFError):
+            reason = "its compressed content ends too early, or something else follows it"
         message = f"{self.name} is not a tar that can be read: {reason}"
         raise ImageError(message) from None
 
