@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -280,6 +281,51 @@ def test_what_a_process_that_died_was_to_do_is_done_by_another(
     assert set(answers) == set(names)
     assert [name for name, error in answers.items() if error is not None] == ["poison"]
     assert "the worker failed" in str(answers["poison"])
+
+
+def test_a_process_that_dies_early_takes_no_answer_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many images are waiting, also those that were not yet handed out."""
+    monkeypatch.setattr(survey, "answer", die_once)
+    names = ["poison", *(f"image{n}" for n in range(2_000)), "poison"]
+    pools: list[int] = []
+    pool = survey._pool
+
+    def noted(processes: int) -> Any:
+        pools.append(processes)
+        return pool(processes)
+
+    monkeypatch.setattr(survey, "_pool", noted)
+    answers = list(survey.in_processes(names, 2, Options(cache=str(tmp_path))))
+    assert sorted(one.reference for one in answers) == sorted(names)
+    assert sum(one.error is not None for one in answers) == 2
+    assert len(pools) < 20  # most are not tried alone
+
+
+class Refusing(Executor):
+    """An executor whose processes have died."""
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        raise BrokenProcessPool
+
+
+def test_an_executor_that_takes_nothing_is_an_answer(tmp_path: Path) -> None:
+    (answer,) = uvshim.survey([layout(tmp_path / "x", [BASE])], Refusing(), cache=None)
+    assert "the worker failed: BrokenProcessPool" in str(answer.error)
+
+
+@pytest.mark.parametrize("images", ["oci:x", b"oci:x", [7], [None], [b"oci:x"], 7])
+def test_what_is_not_a_list_of_names_is_a_type_error(images: Any, tmp_path: Path) -> None:
+    """Before anything is examined."""
+    with pytest.raises(TypeError):
+        uvshim.survey(images)
+
+
+def test_an_empty_name_is_not_the_working_directory(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        answers = [*uvshim.survey([""], executor, cache=None), *uvshim.survey([""], cache=None)]
+    assert [one.error for one in answers] == ["`` does not exist"] * 2
 
 
 def test_two_processes_do_not_read_one_layer_twice(

@@ -109,6 +109,9 @@ def _named(images: Iterable[str | os.PathLike[str]]) -> list[Reference]:
         message = f"images must be a list of names, not the name {images!r}"
         raise TypeError(message)
     texts = [os.fspath(each) for each in images]
+    if wrong := [each for each in texts if not isinstance(each, str)]:
+        message = f"the name of an image must be a string, not {wrong[0]!r}"
+        raise TypeError(message)
     return [reference.parse(text) or reference.Reference(text, "", text, None) for text in texts]
 
 
