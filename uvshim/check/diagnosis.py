@@ -474,17 +474,25 @@ class _Model:
         """
         directory = self._projects[name].metadata
         content = self._tree.read(f"{directory}/entry_points.txt", METADATA_LIMIT) or b""
-        for group, entry in entry_points.listed(content.decode("utf-8", "replace")):
-            if group not in SCRIPTS or self._asks_pkg_resources(directory, entry):
+        listed = list(entry_points.listed(content.decode("utf-8", "replace")))
+        scripts = {entry for group, entry in listed if group in SCRIPTS}
+        asking = self._asking(directory, scripts) if scripts else set()
+        for group, entry in listed:
+            if group not in SCRIPTS or entry in asking:
                 yield group, entry
 
-    def _asks_pkg_resources(self, directory: str, script: str) -> bool:
-        """Return True if the file of `script`, which RECORD in `directory` lists, imports it."""
+    def _asking(self, directory: str, scripts: set[str]) -> set[str]:
+        """Return those `scripts` whose files, which RECORD in `directory` lists, import it."""
         content = self._tree.read(f"{directory}/RECORD", _FILE_LIMIT) or b""
         place = posixpath.dirname(directory)
+        wanted = {name: each for each in scripts for name in (f"{each}-script.py", each)}
+        asking: set[str] = set()
         with contextlib.suppress(record.RecordError):
             for path, _, _ in record.elements(content):
-                if posixpath.basename(path) in {script, f"{script}-script.py"}:
+                script = wanted.get(posixpath.basename(path))
+                if script is not None and script in scripts:
+                    scripts.remove(script)
                     code = self._tree.read(_inside(place, path), METADATA_LIMIT) or b""
-                    return b"pkg_resources" in code
-        return False
+                    if b"pkg_resources" in code:
+                        asking.add(script)
+        return asking

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import entry_points
@@ -53,9 +54,10 @@ def failing(
     """
     name = project.name
     key = key_of(name)
-    own = next(
-        (each for each in working_set.active.values() if each.metadata == project.metadata), None
-    )
+    # Mostly it is one of two; otherwise all would be compared with all.
+    likely = map(working_set.active.get, (key, normalized(name)))
+    every = itertools.chain(likely, working_set.active.values())
+    own = next((each for each in every if each and each.metadata == project.metadata), None)
     found = requires or _holds(lambda: working_set.finds(name))
     points = functools.cache(lambda: entry_points.of(own) if own is not None else {})
     outcomes: dict[str, Callable[[], object]] = {

@@ -69,8 +69,9 @@ class ImageTree:
 
     def with_layer(self, layer: Blob) -> ImageTree:
         """Return the tree with one more `layer`. Raise `ImageError`."""
-        root = unite([changes.read(layer, self._budget)], self._budget, self._directory)
-        above = ImageTree(root, self._budget, (*self._layers, layer), self.platform)
+        budget = Budget()  # most of it is paid for: it is a copy
+        root = unite([changes.read(layer, budget)], budget, self._directory)
+        above = ImageTree(root, budget, (*self._layers, layer), self.platform)
         above._contents = self._contents
         return above
 
