@@ -136,8 +136,8 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(tmp_path: Path) -> No
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as run:
         assert run.stdout is not None
         other = Path(run.stdout.readline().strip())
-        (tmp_path / "uvshim-file").touch()
-        (tmp_path / "uvshim-link").symlink_to(other)
+        (tmp_path / "uvshim.run-file").touch()
+        (tmp_path / "uvshim.run-link").symlink_to(other)
         with ending.directory(str(tmp_path)) as own:
             assert (other / "big").exists()  # that run goes on
         assert not os.path.exists(own)
@@ -145,4 +145,4 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(tmp_path: Path) -> No
         run.wait()
     with ending.directory(str(tmp_path)) as own:
         assert not other.exists()
-    assert sorted(os.listdir(tmp_path)) == ["uvshim-file", "uvshim-link"]
+    assert sorted(os.listdir(tmp_path)) == ["uvshim.run-file", "uvshim.run-link"]

@@ -185,7 +185,7 @@ def test_an_image_is_examined_as_its_root_is(
 
 
 def facts(said: str) -> list[dict[str, Any]]:
-    """Return what was said of each environment, but for its name."""
+    """Return what was said of each environment, except its name."""
     own = {"image", "digest", "platform"}
     found = json.loads(said)["environments"]
     return [{key: one[key] for key in one if key not in own} for one in found]

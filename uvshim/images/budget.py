@@ -51,7 +51,7 @@ class Budget:
         self._expanded = self._read = 0
 
     def __reduce__(self) -> tuple[type[Budget], tuple[()]]:
-        """Begin anew in another process."""
+        """Begin with nothing spent in another process."""
         return Budget, ()
 
     def of_image(self) -> Budget:
@@ -67,7 +67,7 @@ class Budget:
             self._whole.work(size, where)
 
     def work(self, size: int, where: str) -> None:
-        """Pay for an image that takes `size` bytes, for a while only. Raise `ImageError`."""
+        """Pay for an image that needs `size` bytes for a while. Raise `ImageError`."""
         with self._lock:
             self._images_memory += size
             limit = _WHOLE * MEMORY

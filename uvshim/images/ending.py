@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import NoReturn
 
-# How the temporary directories of all runs begin.
-_PREFIX = "uvshim-"
+# How the names of locked temporary directories begin, and those of no others.
+_PREFIX = "uvshim.run-"
 
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
