@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # What a tar may spend on one header: names, extended attributes, the map of a sparse file.
 _HEADER_LIMIT = 1024 * 1024
 
+# tarfile reads the bytes of a header so many times slower than others are decompressed.
+_SLOW = 8
+
 _PIECE = 128 * 1024
 _BLOCK = tarfile.BLOCKSIZE
 
@@ -132,6 +135,7 @@ class Tar:
         try:
             if not first and (plain := self._plain()):
                 return plain
+            begin = self._archive.offset
             header = self._archive.next()
             self._archive.members = []  # type: ignore[attr-defined]  # it would keep them all
         except tarfile.ReadError as error:
@@ -144,6 +148,7 @@ class Tar:
         if header is None and stream.latest.strip(b"\0"):  # for tarfile, this is the end
             self._fail("one of its headers is damaged")
         if header is not None:
+            stream.pay(_SLOW * max(header.offset_data - begin, 0))
             self._end = header.offset_data + header.size
         return header
 
@@ -235,7 +240,7 @@ class _Forward:
         self.end: int | None = None
         """How long the tar is, once that is known."""
         self._file = file
-        self._pay = pay
+        self.pay = pay
         self._length = length
         self._digest = digest
         self._hash = None if digest is None else hashlib.new(digest.partition(":")[0])
@@ -312,7 +317,7 @@ class _Forward:
     def _next_piece(self) -> bool:
         self._piece = self._file.read(_PIECE)
         self._used = 0
-        self._pay(len(self._piece))
+        self.pay(len(self._piece))
         if self._hash is not None:
             self._hash.update(self._piece)
         return bool(self._piece)
