@@ -51,6 +51,9 @@ _DAY = 24 * 60 * 60
 
 _LOCKS = 64
 
+# What an entry of another shape raises.
+_OF_ANOTHER_SHAPE = (ValueError, TypeError, AttributeError, RecursionError)
+
 # The longest entry that is read, in bytes after decompression.
 _LONGEST = 512 * 1024 * 1024
 
@@ -187,9 +190,7 @@ class Cache:
             with files.open_regular(path) as raw, gzip.open(raw) as file:
                 _use(path)
                 return _restored(_pieces(file), identity)
-        except (OSError, ValueError, TypeError, AttributeError, EOFError, zlib.error):
-            return None
-        except RecursionError:
+        except (OSError, EOFError, zlib.error, *_OF_ANOTHER_SHAPE):
             return None
 
     def has(self, identity: str | None) -> bool:

@@ -257,14 +257,8 @@ def answer(named: Reference, options: Options) -> Surveyed:
         store = _store(kept, options.threads)
         with sources.opened(named, options.platform) as entries:
             images = [image for entry in entries for image in entry.images]
-            known: dict[tuple[object, ...], DiagnosedImage] = {}
-            for image in images:  # one image may have many names
-                key = (image.digest, image.layers)
-                if key not in known:
-                    known[key] = _examined(image, store, options.gate)
-            found = tuple(
-                _called(known[image.digest, image.layers], image.reference) for image in images
-            )
+            known: dict[object, tuple[Report, ...]] = {}
+            found = tuple(_diagnosed(image, known, store, options.gate) for image in images)
             absent = tuple(_absent(one) for entry in entries for one in entry.lacking)
     except ImageError as error:
         return Surveyed(text, (), _of(text, str(error)))
@@ -285,28 +279,32 @@ def _store(directory: str | None, threads: int) -> Store:
     return Store(directory, threads)
 
 
-def _examined(image: Image, store: Store, gate: Gate) -> DiagnosedImage:
-    """Return the diagnosis of `image`. Raise `ImageError`."""
-    tree = store.tree(image)
+def _diagnosed(
+    image: Image, known: dict[object, tuple[Report, ...]], store: Store, gate: Gate
+) -> DiagnosedImage:
+    """Return the diagnosis of `image`; reports that are `known` serve all its names."""
+    key = (image.digest, image.platform, image.layers)
+    if key not in known:
+        known[key] = _examined(image, store, gate)
     platform = str(image.platform) if image.platform else None
     about = (image.reference, image.digest, platform)
+    reports = (
+        one._replace(image=about[0], digest=about[1], platform=about[2]) for one in known[key]
+    )
+    return DiagnosedImage(*about, tuple(reports))
+
+
+def _examined(image: Image, store: Store, gate: Gate) -> tuple[Report, ...]:
+    """Return a report on each environment in `image`. Raise `ImageError`.
+
+    They are without the tree, which is too large to cross processes.
+    """
+    tree = store.tree(image)
+    platform = str(image.platform) if image.platform else None
     found = tree.complete(
         lambda: [report.examine(each, gate, platform) for each in discovery.in_image(tree)]
     )
-    return DiagnosedImage(*about, tuple(_detached(each, about) for each in found))
-
-
-def _called(one: DiagnosedImage, reference: str) -> DiagnosedImage:
-    """Return the diagnosis `one`, of an image that is also called `reference`."""
-    reports = tuple(each._replace(image=reference) for each in one.reports)
-    return one._replace(reference=reference, reports=reports)
-
-
-def _detached(one: Report, about: tuple[str, str | None, str | None]) -> Report:
-    """Return the report `one` without the tree, which is too large to cross processes."""
-    reference, digest, platform = about
-    installed = one.installation.in_tree(NOWHERE)
-    return one._replace(installation=installed, image=reference, digest=digest, platform=platform)
+    return tuple(one._replace(installation=one.installation.in_tree(NOWHERE)) for one in found)
 
 
 def _absent(entry: Entry) -> Absent:

@@ -105,18 +105,17 @@ class ImageTree:
 
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in `directory`; see `Tree.names`."""
-        found = self._resolved(directory)
-        if found is None or not isinstance(found.node, Directory):
-            return ()
-        return tuple(found.node.children)
+        return tuple(self.children(directory))
 
     def directories(self, directory: str) -> tuple[str, ...]:
         """Return the names of directories; see `SearchableTree.directories`."""
-        found = self._resolved(directory)
-        if found is None or not isinstance(found.node, Directory):
-            return ()
-        children = found.node.children.items()
+        children = self.children(directory).items()
         return tuple(name for name, one in children if isinstance(one, Directory))
+
+    def children(self, directory: str) -> dict[str, Node]:
+        """Return what is in `directory`, by name; empty if it is not a directory."""
+        found = self.node(directory)
+        return found.children if isinstance(found, Directory) else {}
 
     def is_directory(self, path: str) -> bool:
         """Return True if `path` is a directory; see `Tree.is_directory`."""

@@ -191,7 +191,7 @@ class _Building:
                 )
             except names.MetadataError as error:
                 # As on a disk: uv leaves an empty directory with a dotted name behind.
-                found = self._children(directory)[own]
+                found = self._tree.children(directory)[own]
                 is_empty = isinstance(found, Directory) and not found.children
                 is_husk = is_empty and "." in names.split(own)[0]
                 if not (plan.is_beyond_doubt(own) or is_husk):
@@ -211,7 +211,9 @@ class _Building:
 
     def _obstacle(self, wanted: Plan, present: set[str]) -> str:
         """Return what prevents the plan `wanted` in an image, as a clause; "" if nothing does."""
-        if not isinstance(self._children(posixpath.dirname(wanted.path))[wanted.own], Directory):
+        if not isinstance(
+            self._tree.children(posixpath.dirname(wanted.path))[wanted.own], Directory
+        ):
             return "it is a symbolic link"
         if wanted.directory != wanted.own and wanted.directory in present:
             return f"`{wanted.directory}` exists already"
@@ -219,7 +221,7 @@ class _Building:
         content = self._tree.read(f"{wanted.path}/RECORD", _LIMIT)
         if listed is None or content is None or len(content) < listed.size:
             return "its RECORD is too long"
-        below = _below(self._children(posixpath.dirname(wanted.path))[wanted.own], "")
+        below = _below(self._tree.children(posixpath.dirname(wanted.path))[wanted.own], "")
         length = sum(
             _BLOCK + len(name) + (0 if isinstance(node, Directory) else node.size)
             for name, node in below
@@ -231,17 +233,13 @@ class _Building:
         self._length += length
         return ""
 
-    def _children(self, directory: str) -> dict[str, Node]:
-        found = self._tree.node(directory)
-        return found.children if isinstance(found, Directory) else {}
-
     def _carry_out(self, wanted: Plan) -> None:
         """Add what the plan `wanted` changes."""
         directory = posixpath.dirname(wanted.path)
         site_packages = (self._tree.real(directory) or directory).lstrip("/")
         target = posixpath.join(site_packages, wanted.directory)
         if wanted.directory != wanted.own:
-            above = self._children(directory)
+            above = self._tree.children(directory)
             self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + wanted.own))
             self._copies.update(_below(above[wanted.own], target))
             # What a killed run on a disk has left.
