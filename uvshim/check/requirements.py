@@ -74,6 +74,9 @@ def safe_extra(extra: str) -> str:
 # How many requirements are remembered for later environments. An image has some two thousand.
 _MOST_REMEMBERED = 16_384
 
+# No requirement of a real distribution is longer.
+_USUAL = 1024
+
 
 class _Known:
     """What was read for environments with the same markers: images have much in common."""
@@ -103,7 +106,8 @@ class Requirements:
         self._markers = markers
         self._lenient = lenient
         self._known = _known(frozenset(markers.items()), lenient)
-        if len(self._known.by_line) > _MOST_REMEMBERED:
+        known = self._known.by_line
+        if len(known) > _MOST_REMEMBERED or sum(map(len, known)) > _MOST_REMEMBERED * _USUAL:
             _known.cache_clear()
         self._by_distribution: dict[Distribution, ByExtra] = {}
 
@@ -157,7 +161,8 @@ class Requirements:
 
         if not (self._lenient and _REFUSED_BY_OLD.search(line)):
             try:
-                return _as_packaging_reads(line), ()
+                read = _as_packaging_reads
+                return (read if len(line) < _USUAL else read.__wrapped__)(line), ()
             except InvalidRequirement:
                 pass
             except ValueError as error:
