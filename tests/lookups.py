@@ -9,7 +9,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tests.random_environments import GROUPS, NAMES
-from uvshim.check import entry_points
 from uvshim.check.distributions import RequireError
 from uvshim.check.working_set import WorkingSet
 from uvshim.environments.tree import DiskTree
@@ -181,7 +180,10 @@ class ModelLookups:
             return [key for key, each in found.active.items() if found.meets(each, name)]
 
         def entries_of(group: str) -> list[list[str]]:
-            return [[each.key, name] for each, name in found.iter_entry_points(group)]
+            active = found.active.values()
+            return [
+                [each.key, one] for each in active for one in each.entry_points().get(group, ())
+            ]
 
         def versions(key: str) -> list[str]:
             return [each.version for each in found.available(key)]
@@ -224,7 +226,7 @@ def points_in(entries: Sequence[str], release: str) -> list[tuple[str, str, str]
     points = []
     for key, distribution in found.active.items():
         try:
-            groups = entry_points.of(distribution)
+            groups = distribution.entry_points()
         except RequireError:
             continue
         points += [(key, group, name) for group, named in groups.items() for name in named]

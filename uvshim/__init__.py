@@ -56,8 +56,7 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> object:
     """Import what is asked for, when it is (PEP 562)."""
     if name not in _MODULES:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     return getattr(import_module(_MODULES[name]), name)

@@ -8,47 +8,35 @@ import sys
 
 from uvshim import imports
 
-TYPE_CHECKING = False  # see uv/process.py
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 def uvpip() -> int:
     """Run `uvpip` and return its exit code."""
-    return _run(_uvpip)
+    return _run("uvpip")
 
 
 def uvshim(*, run_as_module: bool = False) -> int:
     """Run `uvshim` and return its exit code."""
-    return _run(_uvshim, run_as_module=run_as_module)
+    if sys.argv[1:2] == ["pip"]:
+        del sys.argv[1]
+        return uvpip()
+    return _run("uvshim", run_as_module=run_as_module)
 
 
-def _run(command: "Callable[[], int]", *, run_as_module: bool = False) -> int:
-    """Run a `command` and its imports. An unexpected failure is exit code 2, never 1."""
+def _run(command: str, *, run_as_module: bool = False) -> int:
+    """Import and run a `command`. An unexpected failure is exit code 2, never 1."""
     imports.put_foreign_directories_last(run_as_module=run_as_module)
     try:
-        return command()
+        if command == "uvpip":  # neither needs what the other imports
+            from uvshim.uvpip import main
+        else:
+            from uvshim.cli import main
+        return main()
     except Exception as error:  # noqa: BLE001
         from uvshim.errors import report_bug
 
         return report_bug(error)
     except KeyboardInterrupt:
         return 130
-
-
-# Each command loads only the modules that it needs.
-
-
-def _uvpip() -> int:
-    from uvshim.uvpip import main
-
-    return main()
-
-
-def _uvshim() -> int:
-    from uvshim.cli import main
-
-    return main()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Where each decision is made:
 
-- what is new: `environments.snapshot.Snapshot.new_in`;
+- what is new: `environments.snapshot.Snapshot.new_since`;
 - what is renamed, and to which name: `rename.plan.make`;
 - what happens on a kill: `rename.on_disk`;
 - which setuptools needs it: `rename.setuptools`.
@@ -17,7 +17,7 @@ import os
 from uvshim import config
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
-from uvshim.rename.setuptools import LAST_PYTHON, PkgResources, missed_names
+from uvshim.rename.setuptools import LAST_PYTHON, PkgResources
 from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -65,25 +65,11 @@ def rename_since(
     with lock:
         # Look now: under the lock no other uv has written half of a directory.
         now = Snapshot.of(environment)
-        paths = sorted(now.states) if before is None else before.new_in(environment, now)
+        paths = sorted(now.states) if before is None else now.new_since(before, environment.lock)
         chosen = spellings(environment, now)
         if chosen:  # what is new may require another name for what is not
             paths = sorted({*paths, *chosen.due_back(environment.tree, now.states)})
         return on_disk.rename(paths, may, spellings=chosen, only_new=True)
-
-
-def suggest_first_fix(
-    environment: Environment,
-    before: Snapshot,
-    now: Snapshot,
-    exclude: list[str],
-    messages: Messages,
-) -> None:
-    """Name `uvshim fix` if an older directory has a name that pkg_resources does not find."""
-    for name in missed_names(before, now):
-        if not (exclude and config.matcher(exclude)(name)):
-            messages.suggest_first_fix(environment.path, name)
-            return
 
 
 def spellings(environment: Environment, now: Snapshot) -> Spellings | None:

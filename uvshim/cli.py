@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import os
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from uvshim import __version__
-from uvshim.errors import UvshimError
+from uvshim.errors import NOT_RENAMED, UvshimError
+from uvshim.messages import Messages
 from uvshim.uv import process
 
-TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Sequence
     from typing import NoReturn
 
-    from uvshim.messages import Messages
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
 _COMMANDS = ("check", "fix", "run", "pip")
 
@@ -32,11 +35,6 @@ _IMAGES = (
 
 def main() -> int:
     """Run the command line of `uvshim` and return its exit code."""
-    if sys.argv[1:2] == ["pip"]:  # before anything is imported that uvpip does not need
-        from uvshim import uvpip
-
-        del sys.argv[1]
-        return uvpip.main()
     if sys.platform == "win32":
         sys.stderr.write("error: uvshim does not work on Windows\n")
         return UvshimError.exit_code
@@ -49,15 +47,18 @@ def main() -> int:
 
 def _run_command(options: argparse.Namespace) -> int:
     """Run the command that was parsed, and return its exit code."""
-    messages = _messages(options)
+    messages = Messages(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
     _note_another_uvpip(messages)
     try:
-        return int(options.run(options, messages))
+        if options.command is None:
+            options.parser.print_help()
+            return 0
+        return int(import_module(f"uvshim.commands.{options.command}").main(options, messages))
     except OSError as error:  # such as a directory that cannot be listed, or a pipe that is closed
         is_output = error.filename is None and _cannot_write()
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             messages.os_error(error, "standard output" if is_output else "")
-        return int(options.failure)
+        return NOT_RENAMED if options.command == "fix" else UvshimError.exit_code
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001
@@ -90,12 +91,10 @@ def _cannot_write() -> bool:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     """Return the options in `words`. If they are wrong, end with the usage of the command."""
-    from argparse import ArgumentError
-
     top = parser()
     try:
         options, unknown = top.parse_known_args(words)
-    except ArgumentError as error:
+    except argparse.ArgumentError as error:
         is_command = error.argument_name == "COMMAND"
         top.error((is_command and _similar_command(words)) or str(error))
     if unknown:
@@ -121,13 +120,7 @@ def _refuse(command: argparse.ArgumentParser, unknown: list[str]) -> NoReturn:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line.
-
-    Each command has its function in `run`, and in `failure` its exit code if the operating system
-    refuses something.
-    """
-    import argparse
-
+    """Return the parser of the command line. A `command` is a module of `uvshim.commands`."""
     found = argparse.ArgumentParser(
         prog="uvshim",
         description="Check and fix environments so that pkg_resources finds every distribution.",
@@ -135,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
         exit_on_error=False,
     )
     found.add_argument("--version", action="version", version=f"uvshim {__version__}")
-    found.set_defaults(quiet=0, verbose=0, color=None, parser=found, run=_show_help)
+    found.set_defaults(quiet=0, verbose=0, color=None, command=None, parser=found)
     commands = found.add_subparsers(metavar="COMMAND")
     commands.add_parser("pip", help="the same as `uvpip`", add_help=False)
     _add_check(commands)
@@ -146,8 +139,6 @@ def parser() -> argparse.ArgumentParser:
 
 def _common() -> argparse.ArgumentParser:
     """Return a parser with the options that stand before or after the command."""
-    import argparse
-
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("-q", "--quiet", action="count", help="print less")
     common.add_argument("-v", "--verbose", action="count", help="print everything")
@@ -155,12 +146,7 @@ def _common() -> argparse.ArgumentParser:
     return common
 
 
-def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    summary: str,
-    more: str,
-) -> argparse.ArgumentParser:
+def _add(commands: Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
     """Add the command `name` and return its parser."""
     found = commands.add_parser(
         name,
@@ -169,11 +155,11 @@ def _add(
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=more,
     )
-    found.set_defaults(parser=found)
+    found.set_defaults(command=name, parser=found)
     return found
 
 
-def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_check(commands: Commands) -> None:
     check = _add(
         commands, "check", "report what is broken, and what breaks because of it", _ENVIRONMENTS
     )
@@ -202,10 +188,9 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     images.add_argument(
         "--scheduler", metavar="ADDRESS", help="let the workers of a Dask scheduler check them"
     )
-    check.set_defaults(run=_check, failure=2)
 
 
-def _add_fix(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_fix(commands: Commands) -> None:
     fix = _add(commands, "fix", "rename the directories that have the wrong name", _ENVIRONMENTS)
     fix.add_argument("--dry-run", action="store_true", help="only print what would be done")
     images = _add_examined(
@@ -220,11 +205,10 @@ def _add_fix(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="where to write the fixed image; for several images, a pattern such as "
         "{repository}:{tag}-fixed",
     )
-    fix.set_defaults(run=_fix, failure=3)
 
 
 def _add_examined(
-    command: argparse.ArgumentParser, formats: tuple[str, ...], about_images: str
+    command: argparse.ArgumentParser, formats: Sequence[str], about_images: str
 ) -> argparse._ArgumentGroup:
     """Add what a `command` takes to examine environments and images. Return the group of these."""
     verb = command.prog.split()[-1]
@@ -244,9 +228,7 @@ def _add_examined(
     return images
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    import argparse
-
+def _add_run(commands: Commands) -> None:
     run = _add(
         commands,
         "run",
@@ -257,45 +239,9 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     run.add_argument("--env", metavar="ENV", help="the environment that the command installs into")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND…")
-    run.set_defaults(run=_run, failure=2)
 
 
 def _positive(word: str) -> int:
-    from argparse import ArgumentTypeError
-
     if not word.isdecimal() or int(word) < 1:
-        message = f"`{word}` is not a number of processes (1 or more)"
-        raise ArgumentTypeError(message)
+        raise argparse.ArgumentTypeError(f"`{word}` is not a number of processes (1 or more)")
     return int(word)
-
-
-# What only some runs need is imported below, and nowhere else: each command is a module.
-
-
-def _messages(options: argparse.Namespace) -> Messages:
-    from uvshim.messages import Messages
-
-    return Messages(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
-
-
-def _show_help(options: argparse.Namespace, _messages: Messages) -> int:
-    options.parser.print_help()
-    return 0
-
-
-def _check(options: argparse.Namespace, messages: Messages) -> int:
-    from uvshim.commands import check
-
-    return check.main(options, messages)
-
-
-def _fix(options: argparse.Namespace, messages: Messages) -> int:
-    from uvshim.commands import fix
-
-    return fix.main(options, messages)
-
-
-def _run(options: argparse.Namespace, messages: Messages) -> int:
-    from uvshim.commands import run
-
-    return run.main(options, messages)

@@ -79,8 +79,7 @@ def _read(path: str) -> bytes | None:
     except OSError as error:
         if not os.path.lexists(path):  # a directory above it cannot be searched; uv goes on, too
             return None
-        message = f"`{path}` cannot be read: {error.strerror}"
-        raise ConfigurationError(message) from None
+        raise ConfigurationError(f"`{path}` cannot be read: {error.strerror}") from None
 
 
 def _table(path: str, content: bytes | None) -> object:
@@ -94,15 +93,13 @@ def _table(path: str, content: bytes | None) -> object:
         document = toml.loads(content.decode("utf-8"))
     except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
         if is_ours:
-            message = f"`{path}` is not valid TOML: {error}"
-        elif b"tool.uvshim" in content:
-            message = (
+            raise ConfigurationError(f"`{path}` is not valid TOML: {error}") from None
+        if b"tool.uvshim" in content:
+            raise ConfigurationError(
                 f"`{path}` is not valid TOML 1.0: {error}. If uv can read it, move [tool.uvshim] "
                 f"to a file {_FILES[0]} beside it"
-            )
-        else:  # it only mentions us, and uv reports what is wrong with it
-            return None
-        raise ConfigurationError(message) from None
+            ) from None
+        return None  # it only mentions us, and uv reports what is wrong with it
     if is_ours:
         return document
     tools = document.get("tool")
@@ -113,16 +110,17 @@ def _patterns(path: str, table: object) -> list[str]:
     """Return the patterns in our `table` of the file `path`."""
     where = f"`{path}`" if os.path.basename(path) == _FILES[0] else f"[tool.uvshim] in `{path}`"
     if not isinstance(table, dict):
-        message = f"{where} is not a table"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"{where} is not a table")
     for key in table:
         if key != "exclude":
-            message = f"{where} has the unknown key `{key}`. The only key is `exclude`"
-            raise ConfigurationError(message)
+            raise ConfigurationError(
+                f"{where} has the unknown key `{key}`. The only key is `exclude`"
+            )
     patterns = table.get("exclude", [])
     if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
-        message = f'`exclude` in {where} is not a list of strings, such as ["oslo.cache"]'
-        raise ConfigurationError(message)
+        raise ConfigurationError(
+            f'`exclude` in {where} is not a list of strings, such as ["oslo.cache"]'
+        )
     return patterns
 
 

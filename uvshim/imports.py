@@ -9,7 +9,7 @@ import sys
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from importlib.abc import MetaPathFinder
     from importlib.machinery import ModuleSpec
 
@@ -52,18 +52,17 @@ def keep() -> None:
     """
     from importlib.machinery import PathFinder
 
-    places = {}
+    modules: dict[str, str] = {}
     files: Files = {}
     for name in _PACKAGES:
         spec = PathFinder.find_spec(name)
-        places[name] = list((spec and spec.submodule_search_locations) or ())
-        for directory in places[name]:
-            files.update(_modules(directory))
-    sys.meta_path.insert(0, _finder(places, files))
+        for directory in (spec and spec.submodule_search_locations) or ():
+            _read_package(name, directory, modules, files)
+    sys.meta_path.insert(0, _finder(modules, files))
 
 
-def _finder(places: "dict[str, list[str]]", files: "Files") -> "MetaPathFinder":
-    """Return a finder of the modules in `files`; `places` are the directories of packages."""
+def _finder(modules: "dict[str, str]", files: "Files") -> "MetaPathFinder":
+    """Return a finder of `modules`, paths by their names, whose content is in `files`."""
     from importlib.machinery import ModuleSpec, SourceFileLoader
 
     class Loader(SourceFileLoader):
@@ -79,43 +78,37 @@ def _finder(places: "dict[str, list[str]]", files: "Files") -> "MetaPathFinder":
 
     class Finder:
         def find_spec(
-            self, name: str, path: "Sequence[str] | None" = None, _target: object = None
+            self, name: str, _path: object = None, _target: object = None
         ) -> "ModuleSpec | None":
-            last = name.rpartition(".")[2]
-            packages = [os.path.join(each, last) for each in path or ()] or places.get(name, [])
-            for package in packages:
-                for file, inside in (
-                    (f"{package}/__init__.py", [package]),
-                    (f"{package}.py", None),
-                ):
-                    if file in files:
-                        spec = ModuleSpec(name, Loader(name, file), origin=file)
-                        spec.has_location = True
-                        spec.submodule_search_locations = inside
-                        return spec
-            return None
+            if name not in modules:
+                return None
+            file = modules[name]
+            spec = ModuleSpec(name, Loader(name, file), origin=file)
+            spec.has_location = True
+            if os.path.basename(file) == "__init__.py":
+                spec.submodule_search_locations = [os.path.dirname(file)]
+            return spec
 
     return Finder()  # type: ignore[return-value]
 
 
-def _modules(directory: str) -> "Iterator[tuple[str, tuple[bytes, os.stat_result]]]":
-    """Yield the path, content and status of each module below `directory`, and of its bytecode."""
+def _read_package(name: str, directory: str, modules: "dict[str, str]", files: "Files") -> None:
+    """Read the modules of the package `name`, and their bytecode, into `modules` and `files`."""
     compiled = f".{sys.implementation.cache_tag}.pyc"
     try:
         entries = list(os.scandir(directory))
     except OSError:  # inside an archive, which is not in an environment
         return
     for entry in entries:
+        stem, suffix = os.path.splitext(entry.name)
         if entry.name == "__pycache__":
-            yield from (
-                (each.path, _read(each.path))
-                for each in os.scandir(entry.path)
-                if each.name.endswith(compiled)
-            )
-        elif entry.name.endswith(".py"):
-            yield entry.path, _read(entry.path)
+            cached = [each.path for each in os.scandir(entry.path) if each.name.endswith(compiled)]
+            files.update((path, _read(path)) for path in cached)
+        elif suffix == ".py":
+            modules.setdefault(name if stem == "__init__" else f"{name}.{stem}", entry.path)
+            files[entry.path] = _read(entry.path)
         elif entry.name not in _LEFT_OUT and entry.is_dir():
-            yield from _modules(entry.path)
+            _read_package(f"{name}.{entry.name}", entry.path, modules, files)
 
 
 def _read(path: str) -> "tuple[bytes, os.stat_result]":

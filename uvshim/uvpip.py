@@ -130,9 +130,11 @@ def _rename_new(  # noqa: PLR0913
         environment, before, exclude, supervisor, _messages(arguments)
     ):
         return False
-    hints = hints and bool(now.setuptools and before.states)
-    if hints and any(_setuptools().missed_names(before, now)):
-        _after_install().suggest_first_fix(environment, before, now, exclude, _messages(arguments))
+    if hints and now.setuptools and before.states:
+        for name in _setuptools().missed_names(before, now):
+            if not (exclude and config.matcher(exclude)(name)):
+                _messages(arguments).suggest_first_fix(environment.path, name)
+                break
     return True
 
 

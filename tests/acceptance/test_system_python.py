@@ -17,14 +17,17 @@ from tests.corpus import RealPkgResources
 from tests.places import copy_installation
 from tests.wheels import build_wheel
 from uvshim.check.diagnosis import diagnose
-from uvshim.check.distributions import NOT_FOUND, by_project_name
+from uvshim.check.distributions import NOT_FOUND
+from uvshim.check.working_set import WorkingSet
 from uvshim.environments import discovery
 from uvshim.environments.search_path import search_path
+from uvshim.rename.setuptools import imported_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Run
+    from uvshim.environments.environment import Environment
 
 pytestmark = pytest.mark.index
 
@@ -52,7 +55,7 @@ def python(request: pytest.FixtureRequest, tmp_path: Path, uv: Path) -> Path:
 def test_the_diagnosis_agrees_with_its_pkg_resources(python: Path) -> None:
     (found,) = discovery.find(str(python))
     diagnosis = diagnose(found.tree, found.visible)
-    names = by_project_name(found.tree, search_path(found.tree, found.visible))
+    names = names_in(found)
     with contextlib.closing(RealPkgResources(python)) as real:
         outcomes = real.outcomes(None, names)
     told = {each.name: each.error for each in diagnosis.failures}
@@ -60,10 +63,17 @@ def test_the_diagnosis_agrees_with_its_pkg_resources(python: Path) -> None:
     assert told == {name: error for name, (error, _) in outcomes.items() if error is not None}
 
 
+def names_in(found: Environment) -> list[str]:
+    """Return the names of all that is installed there, as METADATA has them."""
+    tree, visible = found.tree, found.visible
+    _, pkg_resources = imported_from(tree, search_path(tree, visible))
+    return list(WorkingSet.in_environment(tree, visible, pkg_resources).installed)
+
+
 def agrees(python: Path, environ: dict[str, str]) -> dict[str, str]:
     """Return what `require` raises by name, as the real pkg_resources and the diagnosis say."""
     (found,) = discovery.find(str(python))
-    names = by_project_name(found.tree, search_path(found.tree, found.visible))
+    names = names_in(found)
     code = (
         "import pkg_resources, sys\n"
         "for name in sys.argv[1:]:\n"

@@ -425,6 +425,36 @@ def test_eggs_that_are_directories_are_asked_for_on_the_path_and_beside_it() -> 
     assert EntryPoint("drivers", "x", "on.path") in diagnosis.entry_points
 
 
+def test_what_an_egg_link_leads_to_is_installed() -> None:
+    """pkg_resources activates it, although no .pth file names its directory."""
+    files = {**installed("a-1.0", "a", ["linked"]), "linked.egg-link": "/src\n.\n", **AFFECTED}
+    source = {
+        "/src/linked.egg-info/PKG-INFO": metadata("linked", "2.0"),
+        "/src/linked.egg-info/requires.txt": "missing\n",
+    }
+    diagnosis = diagnose(MemoryTree({**under(SITE, files), **source}), [SITE])
+    missing = {each.name: each.missing for each in diagnosis.unresolvable}
+    assert missing == {"a": ("missing",), "linked": ("missing",)}
+
+
+def test_entry_points_that_pkg_resources_cannot_read_are_not_listed() -> None:
+    files = {
+        **INCIDENT,
+        "magnum-20.0.dist-info/entry_points.txt": "[no-group]\na = b\n[g]\na = b\n",
+    }
+    names = {each.distribution for each in examine(files).entry_points}
+    assert names == {"magnum-cluster-api"}
+
+
+@pytest.mark.parametrize("version", ["59.6.0", "75.8.0"])
+def test_what_is_reported_comes_in_the_order_of_the_directories(version: str) -> None:
+    """Whatever setuptools sorts them by."""
+    parts = [installed(f"{name}-1.0", name, ["missing"]) for name in "bac"]
+    setuptools = {f"setuptools-{version}.dist-info/METADATA": metadata("setuptools", version)}
+    unresolvable = examine(*parts, setuptools).unresolvable
+    assert [each.name for each in unresolvable] == ["a", "b", "c"]
+
+
 def test_what_a_pth_file_leads_to_counts() -> None:
     files = {
         "src.pth": "../../../src\n",

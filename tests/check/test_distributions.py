@@ -81,7 +81,7 @@ def test_what_a_dist_info_directory_requires_stands_in_its_metadata() -> None:
     assert list(one.requirement_lines()) == [("", "b"), ("", "c; extra == 'x'")]
     assert one.extras() == ["x", "y"]
     (empty,) = found({"a-1.dist-info/RECORD": ""})
-    with pytest.raises(RequireError, match=distributions.FILE_NOT_FOUND):
+    with pytest.raises(RequireError, match="FileNotFoundError"):
         list(empty.requirement_lines())
 
 
@@ -105,7 +105,7 @@ def test_what_an_egg_requires_stands_in_sections(kind: str) -> None:
 
 def test_a_section_that_does_not_end_cannot_be_read() -> None:
     one = only({"a-1.egg-info/PKG-INFO": "", "a-1.egg-info/requires.txt": "[x\nb\n"})
-    with pytest.raises(RequireError, match=distributions.UNREADABLE):
+    with pytest.raises(RequireError, match="ValueError"):
         list(one.requirement_lines())
 
 
@@ -113,7 +113,7 @@ def test_metadata_that_are_not_utf_8_are_refused_except_where_the_end_is_cut_off
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one = only({"a-1.dist-info/METADATA": metadata("a").encode() + b"\xff"})
-    with pytest.raises(RequireError, match=distributions.UNDECODABLE):
+    with pytest.raises(RequireError, match="UnicodeDecodeError"):
         one.read("METADATA")
     long = only({"a-1.dist-info/METADATA": "Name: a\n\n" + "ä" * 100})
     monkeypatch.setattr(distributions, "METADATA_LIMIT", 100)  # in the middle of a letter

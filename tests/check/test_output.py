@@ -7,8 +7,7 @@ import json
 from typing import Any
 
 from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Finding, Unreadable, Unresolvable
-from uvshim.check.known_programs import AffectedProgram
-from uvshim.check.lookups import Lookups
+from uvshim.check.lookups import AffectedProgram, Lookups
 from uvshim.check.output import as_json, as_text
 from uvshim.check.report import Gate, Report
 from uvshim.environments.environment import Environment

@@ -14,9 +14,13 @@ from uvshim.check.requirements import Requirements, safe_extra
 MARKERS = {"python_version": "3.11", "python_full_version": "3.11.7", "sys_platform": "linux"}
 
 
+def read(markers: dict[str, str] = MARKERS, *, lenient: bool = False) -> Requirements:
+    return Requirements.shared(markers, lenient=lenient, any_version=lenient)
+
+
 @pytest.fixture
 def requirements() -> Requirements:
-    return Requirements(MARKERS, lenient=False)
+    return read()
 
 
 def distribution(name: str, text: str) -> distributions.Distribution:
@@ -51,19 +55,19 @@ def test_equal_requirements_are_one_however_they_are_written(requirements: Requi
 
 def test_environments_with_equal_markers_share_what_was_read(requirements: Requirements) -> None:
     line = "oslo.cache>1; python_version > '3'"
-    assert Requirements({**MARKERS}, lenient=False).parse(line) is requirements.parse(line)
-    others = Requirements({**MARKERS, "python_version": "3.1"}, lenient=False)
+    assert read({**MARKERS}).parse(line) is requirements.parse(line)
+    others = read({**MARKERS, "python_version": "3.1"})
     assert others.parse(line) is not requirements.parse(line)
 
 
 @pytest.mark.parametrize("line", ["", "-e .", "a b", "a>=", "a>=1; nonsense", "a>=banana"])
 def test_what_is_not_a_requirement_is_refused(requirements: Requirements, line: str) -> None:
-    with pytest.raises(RequireError, match=distributions.INVALID_REQUIREMENT):
+    with pytest.raises(RequireError, match="InvalidRequirement"):
         requirements.parse(line)
 
 
 def test_before_packaging_22_there_are_specifiers_outside_pep_440() -> None:
-    old = Requirements(MARKERS, lenient=True)
+    old = read(lenient=True)
     one = old.parse("pytz>2004d,>=1; sys_platform == 'linux'")
     assert (one.name, str(one.specifier), one.old) == ("pytz", ">=1", ((">", "2004d"),))
     assert one.marker == "sys_platform == 'linux'"
@@ -71,17 +75,17 @@ def test_before_packaging_22_there_are_specifiers_outside_pep_440() -> None:
 
 @pytest.mark.parametrize("line", ["a b", "a~=1", "a>=1.0,", "a===b; sys_platform == 'linux'"])
 def test_before_packaging_22_some_requirements_are_refused(line: str) -> None:
-    with pytest.raises(RequireError, match=distributions.INVALID_REQUIREMENT):
-        Requirements(MARKERS, lenient=True).parse(line)
+    with pytest.raises(RequireError, match="InvalidRequirement"):
+        read(lenient=True).parse(line)
 
 
 def test_before_packaging_22_extras_are_compared_as_they_are_written() -> None:
-    old = Requirements(MARKERS, lenient=True)
+    old = read(lenient=True)
     marker = old.parse("a; extra == 'A_b'")
     assert old.applies(marker, ("A_b",))
     assert not old.applies(marker, ("a_b",))
-    assert Requirements(MARKERS, lenient=False).parse("a; extra == 'A_b'").marker
-    with pytest.raises(RequireError, match=distributions.TYPE_ERROR):
+    assert read().parse("a; extra == 'A_b'").marker
+    with pytest.raises(RequireError, match="TypeError"):
         old.applies(old.parse("a; 'x' == extra"), ("",))
 
 
@@ -114,7 +118,7 @@ def test_an_extra_adds_what_is_required_for_it_and_nothing_twice(
 
 def test_an_extra_that_is_not_declared_is_refused(requirements: Requirements) -> None:
     one = of_dist_info("b; extra == 'x'")
-    with pytest.raises(RequireError, match=distributions.UNKNOWN_EXTRA):
+    with pytest.raises(RequireError, match="UnknownExtra"):
         requirements.of(one, ["x"])
 
 
@@ -128,7 +132,7 @@ def test_the_sections_of_an_egg_are_extras_and_markers(requirements: Requirement
     assert names(requirements, one, "x") == ["b", "e", "c"]
     assert names(requirements, one, "y") == ["b", "e", "f"]
     assert names(requirements, one, "z") == ["b", "e"]
-    with pytest.raises(RequireError, match=distributions.UNKNOWN_EXTRA):
+    with pytest.raises(RequireError, match="UnknownExtra"):
         requirements.of(one, ["nope"])
 
 

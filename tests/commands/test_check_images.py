@@ -233,13 +233,13 @@ def test_what_stands_in_an_image_is_escaped_in_html(run: Run, uvshim: Path, tmp_
         **FILES,
         f"{SITE}/x_y-1.dist-info/METADATA": "Name: <script>alert(1)</script>\n",
         f"{SITE}/x_z-1<b>.dist-info/METADATA": "Name: x.z\nVersion: <b>\n",
-        f"{SITE}/zope_interface-1.0.dist-info/entry_points.txt": "[<i>]\n<u>\x1b = a:b\n",
+        f"{SITE}/zope_interface-1.0.dist-info/entry_points.txt": "[g]\n<i><u>\x1b = a:b\n",
     }
     done = run(uvshim, "check", "--format", "html", layout(tmp_path / "x", [tar(files)]))
     assert done.returncode == 1
     for word in ("<script", "<b>.", "<i>", "<u>", "\x1b"):
         assert word not in done.stdout
-    assert "&lt;u&gt;\\x1b" in done.stdout
+    assert "&lt;i&gt;&lt;u&gt;\\x1b" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -85,17 +85,6 @@ def test_run_ends_well_if_the_command_removes_the_working_directory(
         make_venv("gone/v")
 
 
-def test_run_runs_a_script_that_names_no_interpreter(
-    run: Run, uvshim: Path, tmp_path: Path
-) -> None:
-    program = tmp_path / "hello"
-    program.write_text("echo hello; exit 7\n")
-    program.chmod(0o755)
-    for disabled in ("", "1"):
-        done = run(uvshim, "run", "--", program, UVSHIM_DISABLE=disabled)
-        assert (done.returncode, done.stdout) == (7, "hello\n")
-
-
 def test_run_ends_as_the_command_does(run: Run, uvshim: Path, venv: Venv) -> None:
     assert run(uvshim, "run", "--", "sh", "-c", "exit 7").returncode == 7
     for number in (9, 15):

@@ -53,16 +53,6 @@ def test_a_virtual_environment_is_named_by_its_root_or_its_python(tmp_path: Path
         assert found.on_disk == [f"{root}/{SITE}"]
 
 
-def test_only_its_own_distributions_count(tmp_path: Path) -> None:
-    made(tmp_path / "base", [f"{SITE}/a-1.dist-info"], ["bin/python3", "lib/python3.11/os.py"])
-    settings = f"home = {tmp_path}/base/bin\ninclude-system-site-packages = true\n"
-    root = virtual(tmp_path / "venv", settings)
-    (found,) = discovery.find(str(root))
-    assert (found.distributions, len(found.inherited)) == (0, 1)
-    made(root / SITE, ["b-1.dist-info", "~b-1.dist-info", "b"], ["c-1.egg-info"])
-    assert found.distributions == 2
-
-
 def test_a_word_is_a_path_from_where_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,7 @@ def test_what_has_changed_since_a_moment_is_told_by_the_clock_of_its_file_system
     new.mkdir()
     os.utime(new, (0, 0))
     names = sorted(os.listdir(tmp_path))
-    assert before.new_in(environment) == [str(new)]
+    assert Snapshot.of(environment).new_since(before, environment.lock) == [str(new)]
     assert sorted(os.listdir(tmp_path)) == names
 
 

@@ -82,10 +82,10 @@ def test_a_record_of_which_a_part_would_be_lost_is_left_alone(
     path = distribution(tmp_path, "a_b-1.0", "a.b")
     before = tree(tmp_path)
     size = (path / "RECORD").stat().st_size
-    monkeypatch.setattr(plan, "_RECORD_LIMIT", size)
+    monkeypatch.setattr(plan, "RECORD_LIMIT", size)
     assert renamed(path) == Outcome([], [LeftAlone(str(path), "its RECORD is too long")])
     assert tree(tmp_path) == before
-    monkeypatch.setattr(plan, "_RECORD_LIMIT", size + 1)
+    monkeypatch.setattr(plan, "RECORD_LIMIT", size + 1)
     assert renamed(path).left_alone == []
 
 

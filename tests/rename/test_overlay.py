@@ -11,7 +11,7 @@ import pytest
 
 from tests.places import dist_infos, record_faults, tree
 from tests.rename.test_on_disk import distribution, renamed
-from uvshim.rename import plan, replacement
+from uvshim.rename import plan, record_file
 from uvshim.rename.on_disk import LeftAlone, Outcome
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_files_that_cannot_be_linked_are_copied(
 
 def half_moved(old: Path, site: Path) -> Path:
     """Return a directory of the new name beside the old one, as it is in the middle of a move."""
-    replacement.append(str(old), replacement.read(str(old)).added({OLD}, NEW))
+    record_file.append(str(old), record_file.read(str(old)).added({OLD}, NEW))
     return shutil.copytree(old, site / NEW)
 
 
@@ -113,8 +113,8 @@ def test_killed_while_it_takes_the_old_directory_away_it_leaves_nothing_that_is_
 ) -> None:
     """As `fix` comes to them: the new directory is put right first, and then the old one goes."""
     new = half_moved(old, tmp_path)
-    building = replacement.read(str(new)).added({NEW}, NEW + plan.BUILDING)
-    replacement.append(str(new), building)
+    building = record_file.read(str(new)).added({NEW}, NEW + plan.BUILDING)
+    record_file.append(str(new), building)
     replaced: list[str] = []
     replace = os.replace
 
@@ -128,7 +128,7 @@ def test_killed_while_it_takes_the_old_directory_away_it_leaves_nothing_that_is_
     with pytest.raises(KilledError):
         renamed(new, old)
     assert dist_infos(tmp_path) == [NEW]
-    listed = set(replacement.read(str(new)).paths())
+    listed = set(record_file.read(str(new)).paths())
     assert {f"{NEW}/{each.name}" for each in new.iterdir() if each.is_file()} <= listed
 
 
@@ -142,7 +142,8 @@ def test_an_old_directory_with_something_of_its_own_is_not_taken_away(
     elif what == "another file":
         (old / "more").touch()
     else:
-        replacement.replace(str(new), replacement.read(str(new)).renamed({OLD, NEW}, NEW))
+        listed = record_file.read(str(new)).renamed({OLD, NEW}, NEW)
+        record_file.replace(str(new), listed, os.stat(new / "RECORD"))
     before = tree(tmp_path)
     outcome = renamed(old)
     assert outcome == Outcome([], [LeftAlone(str(old), f"`{NEW}` exists already")])

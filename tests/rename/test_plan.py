@@ -230,7 +230,7 @@ def test_a_name_that_no_requirement_can_spell_is_not_kept(tmp_path: Path) -> Non
 def test_a_record_that_is_of_no_use_is_an_obstacle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, reason: str
 ) -> None:
-    monkeypatch.setattr(plan, "_RECORD_LIMIT", 20)
+    monkeypatch.setattr(plan, "RECORD_LIMIT", 20)
     files: Files = {f"{OWN}/METADATA": metadata("a.b")}
     if content is not None:
         files = {**files, f"{OWN}/RECORD": content}

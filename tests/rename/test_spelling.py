@@ -151,10 +151,12 @@ def test_what_a_killed_run_has_begun_to_keep_is_completed(tmp_path: Path) -> Non
         assert [each for each in record_faults(directory) if each != "not sorted"] == []
 
 
-def test_a_link_in_the_place_of_the_original_name_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_the_original_name_is_replaced_and_not_followed(
+    tmp_path: Path,
+) -> None:
     directory = write(installed("zope_x-1.0", "zope.x"), tmp_path) / WHEEL
     (tmp_path / "mine").write_text("mine")
     (directory / ORIGINAL).symlink_to(tmp_path / "mine")
-    done = on_disk.rename([str(directory)], lambda _: True, spellings=Spellings())
-    assert len(done.left_alone) == 1
+    (done,) = on_disk.rename([str(directory)], lambda _: True, spellings=Spellings()).renamed
+    assert not os.path.islink(f"{done.path}/{ORIGINAL}")
     assert (tmp_path / "mine").read_text() == "mine"

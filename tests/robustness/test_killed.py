@@ -268,7 +268,7 @@ def test_what_is_killed_again_while_it_completes_loses_nothing(
     first = points(fix(tools, venv, tmp_path), venv.site_packages)
     chance = random.Random(len(first))
     for _ in range(10):
-        one = chance.choice(first)
+        one = chance.choice(first[:-1])  # before the last call, nothing is left to be completed
         killed_before(one, fix, tools, tmp_path, place.fresh())
         copy = place.copy()
         second = points(fix(tools, copy, tmp_path), copy.site_packages)

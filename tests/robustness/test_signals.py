@@ -17,7 +17,7 @@ import pytest
 from tests.robustness.disks import Plain
 from tests.robustness.invariants import checksum
 from tests.wheels import build_wheel, normalized
-from uvshim.rename import replacement
+from uvshim.rename import record_file
 from uvshim.rename.record import RecordError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def wrong(venv: Venv) -> list[str]:
     found = []
     for path in venv.site_packages.glob("*.dist-info"):
         try:
-            listed = replacement.read(str(path))
+            listed = record_file.read(str(path))
             (path / "METADATA").read_bytes()
         except (RecordError, OSError):
             continue  # uv was interrupted in the middle of it

@@ -16,7 +16,7 @@ from tests.robustness.invariants import remains
 from tests.robustness.test_disks import PAGE, pad
 from tests.robustness.test_killed import fixed_by
 from tests.wheels import build_wheel
-from uvshim.rename import in_place, on_disk, plan
+from uvshim.rename import on_disk
 from uvshim.rename.record import UNFINISHED
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ def writes(site: Path, old: str, new: str) -> Writes:
         seen.append((content, offset))
         return pwrite(file, content, offset)
 
-    before = (site / old / "RECORD").read_bytes()
-    wanted = plan.make(on_disk._DISK, str(site / old))
-    assert wanted is not None
+    before, inode = (site / old / "RECORD").read_bytes(), os.stat(site / old / "RECORD").st_ino
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "pwrite", watched)
-        assert in_place.rename(wanted)
+        outcome = on_disk.rename([str(site / old)], lambda _name: True)
+    assert [each.path for each in outcome.renamed] == [str(site / new)]
+    assert os.stat(site / new / "RECORD").st_ino == inode
     (appended, end), (after, start) = seen
     assert (end, start) == (len(before), 0)
     assert (site / new / "RECORD").read_bytes() == after

@@ -13,16 +13,11 @@ import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import entry_points, known_programs, required
 from uvshim.check import lookups as lookups_of
-from uvshim.check.distributions import (
-    METADATA_LIMIT,
-    NOT_FOUND,
-    by_project_name,
-    metadata_in,
-)
+from uvshim.check import required
+from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND, RequireError
 from uvshim.check.lookups import REQUIRE, Lookups
-from uvshim.environments import environment, interpreter
+from uvshim.environments import environment
 from uvshim.environments.search_path import search_path
 from uvshim.rename import names, plan, record, setuptools
 from uvshim.rename.plan import NORMALIZED_NAME
@@ -31,8 +26,7 @@ from uvshim.rename.spelling import Spellings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from uvshim.check.distributions import Installed
-    from uvshim.check.known_programs import AffectedProgram
+    from uvshim.check.lookups import AffectedProgram
     from uvshim.check.required import Spelling
     from uvshim.check.working_set import WorkingSet
     from uvshim.environments.tree import Tree
@@ -44,9 +38,6 @@ DUPLICATE = "duplicate"
 
 # The groups whose entry points are scripts.
 SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
-
-# What is read at most of a file that has no header to stop at. The longest real RECORD has a tenth.
-_FILE_LIMIT = 64 * 1024 * 1024
 
 
 class Finding(NamedTuple):
@@ -130,11 +121,11 @@ class Diagnosis(NamedTuple):
     affected: bool
     """Its pkg_resources does not find a distribution with dots under its normalized name."""
     findings: tuple[Finding, ...]
-    unresolvable: tuple[Unresolvable, ...]
+    unresolvable: tuple[Unresolvable, ...] = ()
     """All for which `require` ends in DistributionNotFound; none without a pkg_resources."""
-    entry_points: tuple[EntryPoint, ...]
-    failures: tuple[Failure, ...]
-    unreadable: tuple[Unreadable, ...]
+    entry_points: tuple[EntryPoint, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
     excluded: tuple[Finding, ...] = ()
     """What would be among `findings` if the names of its distributions were not excluded."""
     spellings: tuple[Spelling, ...] = ()
@@ -147,19 +138,11 @@ class Diagnosis(NamedTuple):
     @property
     def wrong(self) -> list[Finding]:
         """The findings that break something here."""
-        return [one for one in self.findings if self.matters(one)]
+        return list(filter(self.matters, self.findings))
 
     def matters(self, finding: Finding) -> bool:
-        """Return True if `finding` breaks something here.
-
-        A normalized name breaks nothing where no pkg_resources fails to find it.
-        """
+        """Return True if `finding` breaks something: its name does only if pkg_resources fails."""
         return self.affected or finding.kind != NORMALIZED_NAME
-
-    @property
-    def harmless(self) -> int:
-        """How many normalized names there are that break nothing."""
-        return len(self.findings) - len(self.wrong)
 
     @property
     def by_require_only(self) -> list[Lookups]:
@@ -201,17 +184,16 @@ def diagnose(
 
     Raises nothing, whatever is in the tree.
     """
-    places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
-    model = _Model(tree, places, python, platform)
-    return model.consequences(_diagnosis(tree, places, model, excluded), excluded)
+    model = _Model(tree, site_packages, excluded, python, platform)
+    return model.with_lookups(model.directories())
 
 
 def diagnose_directories(
     tree: Tree,
-    site_packages: Sequence[str] | None = None,
+    site_packages: Sequence[str],
     *,
-    excluded: Callable[[str], bool] = lambda _: False,
-    known: Mapping[str, Plan] | None = None,
+    excluded: Callable[[str], bool],
+    known: Mapping[str, Plan],
 ) -> Diagnosis:
     """Examine only the dist-info directories, as `diagnose` does.
 
@@ -219,130 +201,7 @@ def diagnose_directories(
     `unresolvable` then, and there are no `failures` and no `lookups`. Directories whose plan is
     `known` by their path are not read again, unless names depend on how others spell them.
     """
-    places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
-    return _diagnosis(tree, places, _Model(tree, places), excluded, known)
-
-
-def _diagnosis(
-    tree: Tree,
-    places: tuple[str, ...],
-    model: _Model,
-    excluded: Callable[[str], bool],
-    known: Mapping[str, Plan] | None = None,
-) -> Diagnosis:
-    """Return what the directories themselves show."""
-    unreadable: list[Unreadable] = []
-    findings: list[Finding] = []
-    left_out: list[Finding] = []
-    renames: dict[str, str] = {}
-    spellings = model.required
-    # What is known may depend on requirements that were not installed then.
-    known = {} if spellings and spellings.required else known or {}
-    for place in places:
-        for one in _directories(tree, place, spellings, known):
-            if one.plan is None:
-                if one.fault:
-                    unreadable.append(Unreadable(one.path, one.fault))
-            elif excluded(one.plan.name):
-                left_out += _findings(tree, one, one.plan)
-            else:
-                findings += _findings(tree, one, one.plan)
-                renames[one.path] = one.plan.directory
-    installed = sum(1 for place in places for _ in metadata_in(tree, place))
-    return Diagnosis(
-        site_packages=places,
-        distributions=installed - len(unreadable),
-        setuptools=model.setuptools,
-        affected=model.pkg_resources.needs_dots,
-        findings=tuple(sorted(findings, key=lambda one: one.path)),
-        unresolvable=(),
-        entry_points=(),
-        failures=(),
-        unreadable=tuple(unreadable),
-        excluded=tuple(sorted(left_out, key=lambda one: one.path)),
-        spellings=model.unfound(renames),
-    )
-
-
-# --- one directory --------------------------------------------------------------------------------
-
-
-class _Directory(NamedTuple):
-    """One dist-info directory."""
-
-    path: str
-    plan: Plan | None
-    """The plan for it; None if it cannot be read."""
-    fault: str
-    """Why it cannot be read, if that matters."""
-    has_twin: bool
-    """There is another directory of the same distribution beside it."""
-
-
-def _directories(
-    tree: Tree, place: str, spellings: Spellings | None, known: Mapping[str, Plan]
-) -> list[_Directory]:
-    """Return the dist-info directories in `place`."""
-    directories = []
-    projects: Counter[str] = Counter()
-    for own in environment.dist_infos(tree.names(place)):
-        path, fault = f"{place}/{own}", ""
-        one = known.get(path)
-        try:
-            one = one or plan.make(tree, path, spellings=spellings)
-        except names.MetadataError as error:
-            fault = str(error)
-        project = names.normalized(one.name if one else names.split(own)[0])
-        if one or plan.is_beyond_doubt(own):
-            projects[project] += 1
-        directories.append((own, one, fault, project))
-    return [
-        _Directory(
-            f"{place}/{own}",
-            one,
-            "" if plan.is_beyond_doubt(own) and projects[project] == 1 else fault,
-            has_twin=projects[project] > 1,
-        )
-        for own, one, fault, project in directories
-    ]
-
-
-def _findings(tree: Tree, directory: _Directory, wanted: Plan) -> Iterator[Finding]:
-    """Yield what is wrong with `directory`, by the plan `wanted` for it and what is beside it.
-
-    A directory whose code is gone is nothing but that. Of two directories of one distribution only
-    one can keep its name, so nothing is said about the names.
-    """
-    kinds = (DUPLICATE,) if directory.has_twin else wanted.wrong
-    if (kinds or "." in wanted.name) and _is_ghost(tree, wanted):
-        kinds = (GHOST,)
-    about = (wanted.name, wanted.version, wanted.path, wanted.directory, wanted.owner)
-    for kind in kinds:
-        yield Finding(kind, *about)
-
-
-def _is_ghost(tree: Tree, wanted: Plan) -> bool:
-    """Return True if RECORD lists code and no file of it exists."""
-    place = posixpath.dirname(wanted.path)
-    lists_code = False
-    seen: set[str] = set()
-    for path in wanted.record.paths() if wanted.record else ():
-        if path in seen:
-            continue
-        seen.add(path)
-        if not record.split(path)[0].endswith(names.SUFFIX):
-            lists_code = True
-            if tree.is_file(_inside(place, path)):
-                return False
-    return lists_code
-
-
-def _inside(place: str, path: str) -> str:
-    """Return where a RECORD in `place` has the file `path`."""
-    return posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))
-
-
-# --- the environment ------------------------------------------------------------------------------
+    return _Model(tree, site_packages, excluded).directories(known)
 
 
 def site_packages_in(tree: Tree) -> list[str]:
@@ -354,74 +213,124 @@ def site_packages_in(tree: Tree) -> list[str]:
     ) or ["."]
 
 
-# --- the consequences -----------------------------------------------------------------------------
-
-
 class _Model:
-    """The pkg_resources of an environment. It looks at distributions once they are needed."""
+    """An environment and its pkg_resources, which looks at distributions once they are needed."""
 
     def __init__(
         self,
         tree: Tree,
-        places: Sequence[str],
+        site_packages: Sequence[str] | None,
+        excluded: Callable[[str], bool],
         python: str | None = None,
         platform: str | None = None,
     ) -> None:
-        """Find its release; `python` is the version of its Python, if that is known."""
+        """Find its release of setuptools. The arguments are those of `diagnose`."""
         self._tree = tree
-        self._places = places
+        self._places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
+        self._excluded = excluded
         self._python = python
         self._platform = platform
-        self.setuptools, self.pkg_resources = setuptools.imported_from(
-            tree, search_path(tree, places)
+        self._setuptools, self._pkg_resources = setuptools.imported_from(
+            tree, search_path(tree, self._places)
         )
 
     @functools.cached_property
     def _working_set(self) -> WorkingSet:
         from uvshim.check.working_set import WorkingSet
 
-        python = self._python or interpreter.version_of(self._tree, self._places)
         return WorkingSet.in_environment(
-            self._tree, self._places, self.pkg_resources, python, self._platform
+            self._tree, self._places, self._pkg_resources, self._python, self._platform
         )
 
-    @functools.cached_property
-    def _projects(self) -> dict[str, Installed]:
-        return by_project_name(self._tree, self._working_set.entries)
+    def directories(self, known: Mapping[str, Plan] | None = None) -> Diagnosis:
+        """Return what the directories themselves show."""
+        spellings = None
+        if not self._pkg_resources.finds_every_spelling:
+            spellings = Spellings(required.keys_in(self._working_set))
+        if spellings and spellings.required:
+            known = None  # it may depend on requirements that were not installed then
+        findings: list[Finding] = []
+        excluded: list[Finding] = []
+        unreadable: list[Unreadable] = []
+        renames: dict[str, str] = {}
+        for place in self._places:
+            for path, one, fault, has_twin in self._planned(place, spellings, known or {}):
+                if one is None:
+                    unreadable += [Unreadable(path, fault)] if fault else []
+                    continue
+                kinds = (DUPLICATE,) if has_twin else one.wrong
+                if (kinds or "." in one.name) and _is_ghost(self._tree, one):
+                    kinds = (GHOST,)
+                about = (one.name, one.version, path, one.directory, one.owner)
+                found = [Finding(kind, *about) for kind in kinds]
+                if self._excluded(one.name):
+                    excluded += found
+                else:
+                    findings += found
+                    renames[path] = one.directory
+        unfound = required.unfound(self._working_set, renames) if spellings else ()
+        listed = [name for place in self._places for name in self._tree.names(place)]
+        installed = sum(
+            environment.is_dist_info(each) or each.endswith(".egg-info") for each in listed
+        )
+        return Diagnosis(
+            site_packages=self._places,
+            distributions=installed - len(unreadable),
+            setuptools=self._setuptools,
+            affected=self._pkg_resources.needs_dots,
+            findings=tuple(sorted(findings, key=lambda one: one.path)),
+            unreadable=tuple(unreadable),
+            excluded=tuple(sorted(excluded, key=lambda one: one.path)),
+            spellings=tuple(unfound),
+        )
 
-    @functools.cached_property
-    def required(self) -> Spellings | None:
-        """The spellings that decide names, None if spelling does not matter."""
-        if self.pkg_resources.finds_every_spelling:
-            return None
-        return Spellings(required.keys_in(self._working_set))
+    def _planned(
+        self, place: str, spellings: Spellings | None, known: Mapping[str, Plan]
+    ) -> Iterator[tuple[str, Plan | None, str, bool]]:
+        """Yield the path of each dist-info directory in `place`, its plan, its fault and twins.
 
-    def unfound(self, renames: Mapping[str, str]) -> tuple[Spelling, ...]:
-        """Return how names are spelled that are needed as they are not found.
-
-        `renames` are the names that the directories should have, by their paths.
+        The plan is None if the directory cannot be read; the fault says why, if that matters. The
+        last is True if there is a twin, another directory of the same distribution.
         """
-        if self.pkg_resources.finds_every_spelling:
-            return ()
-        return tuple(required.unfound(self._working_set, self._projects, renames))
+        directories = []
+        projects: Counter[str] = Counter()
+        for own in environment.dist_infos(self._tree.names(place)):
+            path, fault = f"{place}/{own}", ""
+            one = known.get(path)
+            try:
+                one = one or plan.make(self._tree, path, spellings=spellings)
+            except names.MetadataError as error:
+                fault = str(error)
+            project = names.normalized(one.name if one else names.split(own)[0])
+            is_sure = plan.is_beyond_doubt(own)
+            projects[project] += bool(one or is_sure)
+            directories.append((path, one, fault, project, is_sure))
+        for path, one, fault, project, is_sure in directories:
+            has_twin = projects[project] > 1
+            yield path, one, "" if is_sure and not has_twin else fault, has_twin
 
-    def consequences(self, diagnosis: Diagnosis, excluded: Callable[[str], bool]) -> Diagnosis:
+    def with_lookups(self, diagnosis: Diagnosis) -> Diagnosis:
         """Return `diagnosis` with the lookups that fail, for every distribution."""
-        if not self.pkg_resources.exists:
+        if not self._pkg_resources.exists:
             return diagnosis
         unresolvable, failures, lookups = [], [], []
-        for project in self._projects.values():
-            name, version, _ = project
-            error, missing, reason, _ = self._working_set.require(name)
+        for name, project in self._working_set.installed.items():
+            version = (project.described or ("", ""))[1]
+            error, missing, reason = self._working_set.require(name)
             if error == NOT_FOUND:
-                unresolvable.append(self._unresolvable(name, version, missing, excluded))
+                unresolvable.append(self._unresolvable(name, version, missing))
             elif error is not None:
                 failures.append(Failure(name, version, error, reason))
-            if posixpath.dirname(project.metadata) in self._places and not excluded(name):
+            if posixpath.dirname(project.metadata) in self._places and not self._excluded(name):
                 failing = lookups_of.failing(
-                    self._working_set, project, self._spelled, requires=error is None
+                    self._working_set, name, self._spelled, requires=error is None
                 )
                 lookups += [Lookups(name, version, failing)] if failing else []
+        programs = lookups_of.affected(
+            self._working_set.installed.values(),
+            lookups,
+            lambda name: {group for group, _ in self._entry_points(name)},
+        )
         return diagnosis._replace(
             unresolvable=tuple(unresolvable),
             entry_points=tuple(
@@ -431,38 +340,28 @@ class _Model:
             ),
             failures=tuple(failures),
             lookups=tuple(lookups),
-            programs=tuple(
-                known_programs.affected(
-                    self._projects.values(),
-                    lookups,
-                    lambda name: {group for group, _ in self._entry_points(name)},
-                )
-            ),
+            programs=tuple(programs),
         )
 
-    def _unresolvable(
-        self,
-        name: str,
-        version: str,
-        missing: tuple[str, ...],
-        excluded: Callable[[str], bool],
-    ) -> Unresolvable:
-        absent, meant, misspelled = [], [], []
+    def _unresolvable(self, name: str, version: str, missing: tuple[str, ...]) -> Unresolvable:
+        absent, excluded, misspelled = [], [], []
         for one in missing:
-            same = self._spelled.get(names.normalized(one))
-            if same is None:
+            keys = self._spelled.get(names.normalized(one))
+            if keys is None:
                 absent.append(one)
-            elif excluded(one):
-                meant.append(one)
-            elif self.pkg_resources.finds_every_spelling and names.key_of(one) not in same:
+            elif self._excluded(one):
+                excluded.append(one)
+            elif self._pkg_resources.finds_every_spelling and names.key_of(one) not in keys:
                 misspelled.append(one)
-        return Unresolvable(name, version, missing, tuple(absent), tuple(meant), tuple(misspelled))
+        return Unresolvable(
+            name, version, missing, tuple(absent), tuple(excluded), tuple(misspelled)
+        )
 
     @functools.cached_property
     def _spelled(self) -> dict[str, set[str]]:
         """The keys by which each installed name is found if its directory is right."""
         spelled: dict[str, set[str]] = {}
-        for name in self._projects:
+        for name in self._working_set.installed:
             plain = names.normalized(name)
             spelled.setdefault(plain, set()).update({plain, names.key_of(name)})
         return spelled
@@ -472,27 +371,44 @@ class _Model:
 
         A script counts only if its file imports pkg_resources: those of uv and pip do not.
         """
-        directory = self._projects[name].metadata
-        content = self._tree.read(f"{directory}/entry_points.txt", METADATA_LIMIT) or b""
-        listed = list(entry_points.listed(content.decode("utf-8", "replace")))
-        scripts = {entry for group, entry in listed if group in SCRIPTS}
-        asking = self._asking(directory, scripts) if scripts else set()
-        for group, entry in listed:
-            if group not in SCRIPTS or entry in asking:
-                yield group, entry
+        project = self._working_set.installed[name]
+        with contextlib.suppress(RequireError):  # pkg_resources cannot read them
+            listed = project.entry_points()
+            asking = self._asking(
+                project.metadata, {one for group in SCRIPTS for one in listed.get(group, ())}
+            )
+            for group, entries in listed.items():
+                yield from (
+                    (group, one) for one in entries if group not in SCRIPTS or one in asking
+                )
 
     def _asking(self, directory: str, scripts: set[str]) -> set[str]:
         """Return those `scripts` whose files, which RECORD in `directory` lists, import it."""
-        content = self._tree.read(f"{directory}/RECORD", _FILE_LIMIT) or b""
-        place = posixpath.dirname(directory)
         wanted = {name: each for each in scripts for name in (f"{each}-script.py", each)}
+        content = self._tree.read(f"{directory}/RECORD", plan.RECORD_LIMIT) if scripts else None
         asking: set[str] = set()
         with contextlib.suppress(record.RecordError):
-            for path, _, _ in record.elements(content):
+            for path, _, _ in record.elements(content or b""):
                 script = wanted.get(posixpath.basename(path))
                 if script is not None and script in scripts:
-                    scripts.remove(script)
-                    code = self._tree.read(_inside(place, path), METADATA_LIMIT) or b""
-                    if b"pkg_resources" in code:
+                    scripts.remove(script)  # the first file decides
+                    file = _inside(posixpath.dirname(directory), path)
+                    if b"pkg_resources" in (self._tree.read(file, METADATA_LIMIT) or b""):
                         asking.add(script)
         return asking
+
+
+def _is_ghost(tree: Tree, wanted: Plan) -> bool:
+    """Return True if RECORD lists code and no file of it exists."""
+    missing: set[str] = set()
+    for path in wanted.record.paths() if wanted.record else ():
+        if path not in missing and not record.split(path)[0].endswith(names.SUFFIX):
+            if tree.is_file(_inside(posixpath.dirname(wanted.path), path)):
+                return False
+            missing.add(path)
+    return bool(missing)
+
+
+def _inside(place: str, path: str) -> str:
+    """Return where a RECORD in `place` has the file `path`."""
+    return posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))

@@ -10,13 +10,12 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from uvshim.environments.environment import is_dist_info
 from uvshim.rename import names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from packaging.version import Version
 
@@ -28,17 +27,23 @@ if TYPE_CHECKING:
 # What is read of one metadata file at most. The longest real ones have a third of it.
 METADATA_LIMIT = 1024 * 1024
 
-# Shorter headers are remembered.
-_USUAL_HEADER = 16 * 1024
+# Shorter texts are remembered: images have much in common.
+_USUAL = 16 * 1024
 
 # A field (RFC 5322, 2.2), and the header, which ends at the first line that is neither a field nor
-# its continuation. Two searches take a quarter of the time of a look at each line.
+# its continuation. `email` would take a fifth of the time of `uvshim check`.
 _FIELD = re.compile(r"^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _HEADER = re.compile(r"(?:[ \t].*\n)*(?:[!-9;-~]*:.*(?:\n[ \t].*)*\n?)*")
 
 # NAME, NAME-VERSION, NAME-VERSION-pyX.Y or NAME-VERSION-pyX.Y-PLATFORM, whatever follows. A name
 # ends at the first `-`.
 _FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+)(?:-(.+))?)?)?", re.IGNORECASE)
+
+# A group and an entry point in entry_points.txt.
+_GROUP = re.compile(r"\w+(\.\w+)*$")
+_ENTRY_POINT = re.compile(
+    r"\s*(?P<name>.+?)\s*=\s*(?P<module>[\w.]+)\s*(:\s*([\w.]+))?\s*(?P<extras>\[.*\])?\s*$"
+)
 
 # The parts of versions outside PEP 440, and how their words are compared.
 _VERSION_PART = re.compile(r"([0-9]+|[a-z]+|\.|-)")
@@ -47,18 +52,8 @@ _VALID_BEGINNING = re.compile(r"v?((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*)", re.IGNOREC
 
 _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
 
-# The exceptions that `require` ends in.
+# The exception of `require` for a name that it does not find.
 NOT_FOUND = "DistributionNotFound"
-FILE_NOT_FOUND = "FileNotFoundError"
-IMPORT_ERROR = "ImportError"
-INDEX_ERROR = "IndexError"
-INVALID_REQUIREMENT = "InvalidRequirement"
-INVALID_VERSION = "InvalidVersion"
-TYPE_ERROR = "TypeError"
-UNDECODABLE = "UnicodeDecodeError"
-UNKNOWN_EXTRA = "UnknownExtra"
-UNREADABLE = "ValueError"
-VERSION_CONFLICT = "VersionConflict"
 
 
 class RequireError(Exception):
@@ -72,10 +67,6 @@ class RequireError(Exception):
 
 class NoVersionError(RequireError):
     """A distribution has no version, in its name or in its metadata."""
-
-    def __init__(self) -> None:
-        """Take the name of what pkg_resources raises."""
-        super().__init__(UNREADABLE)
 
 
 class Distribution:
@@ -93,13 +84,25 @@ class Distribution:
         self.kind = kind
         self._tree = tree
         match = _FILE_NAME.match(stem)
-        found = match.groups("") if match else ("Unknown", "", "", "")
-        name, version, self.python, self.platform = found
+        parts = match.groups("") if match else ("Unknown", "", "", "")
+        name, self._version_in_name, self.python, self.platform = parts
         self.project_name = names.safe_name(name)
         self.key = self.project_name.lower()
-        self._version_in_name = version
-        self._version: str | None = None
         self._fields: list[tuple[str, str]] | None = None
+
+    @functools.cached_property
+    def described(self) -> tuple[str, str] | None:
+        """Its project name and version as METADATA or PKG-INFO has them; None if that says nothing.
+
+        A zipped egg is not looked into.
+        """
+        files = ("/METADATA", "/PKG-INFO", "")  # the last if it is a file itself
+        read = (self._tree.read(self.metadata + file, names.HEADER_LIMIT) for file in files)
+        content = next((each for each in read if each is not None), b"")
+        try:
+            return names.parse_metadata(content)
+        except names.MetadataError:
+            return None
 
     def read(self, name: str) -> str | None:
         """Return the text of the metadata file `name`; None if it does not exist.
@@ -116,21 +119,21 @@ class Distribution:
         try:
             return content.decode("utf-8")
         except UnicodeDecodeError:
-            raise RequireError(UNDECODABLE) from None
+            raise RequireError("UnicodeDecodeError") from None
 
-    @property
+    @functools.cached_property
     def version(self) -> str:
         """The version, normalized if it can be. Raises `NoVersionError` or `RequireError`."""
-        if self._version is None:
-            version = ""
-            if self.kind == ".egg-info" or not self._version_in_name:
-                text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
-                said = (line for line in lines(text) if line.lower().startswith("version:"))
-                version = next(said, "").partition(":")[2].strip()
-            self._version = _safe_version(version or self._version_in_name)
-        if not self._version:
-            raise NoVersionError
-        return self._version
+        version = self._version_in_name
+        if self.kind == ".egg-info" or not version:
+            text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
+            said = (line for line in lines(text) if line.lower().startswith("version:"))
+            version = next(said, "").partition(":")[2].strip() or version
+        if not version:
+            raise NoVersionError("ValueError")
+        parsed = parsed_version(version)
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
+        return plain if parsed is None else str(parsed)
 
     def requirement_lines(self) -> Iterator[tuple[str, str]]:
         """Yield every requirement in the metadata, as a section and a line.
@@ -153,17 +156,25 @@ class Distribution:
                     section = line[1:-1].strip()
                     yield section, ""
                 else:
-                    raise RequireError(UNREADABLE)
+                    raise RequireError("ValueError")
 
     def extras(self) -> list[str]:
         """Return the extras that a dist-info directory declares."""
         return self._values("provides-extra")
 
+    def entry_points(self) -> dict[str, dict[str, str]]:
+        """Return the entry points that pkg_resources reads: by group and name, extras in brackets.
+
+        Raises `RequireError` if pkg_resources cannot read them.
+        """
+        text = self.read("entry_points.txt") or ""
+        return _entry_points(text) if len(text) < _USUAL else _entry_points.__wrapped__(text)
+
     def _values(self, field: str) -> list[str]:
         if self._fields is None:
             text = self.read("METADATA")
             if text is None:
-                raise RequireError(FILE_NOT_FOUND)
+                raise RequireError("FileNotFoundError")
             self._fields = fields(text)
         return [value for name, value in self._fields if name == field]
 
@@ -175,78 +186,39 @@ def fields(metadata: str) -> list[tuple[str, str]]:
     with white space continues a value. The description, most of the file, is not read.
     """
     header = metadata.partition("\n\n")[0].partition("\r\n\r\n")[0]
-    return _fields(header) if len(header) < _USUAL_HEADER else _fields.__wrapped__(header)
+    return _fields(header) if len(header) < _USUAL else _fields.__wrapped__(header)
 
 
-@functools.lru_cache(maxsize=2048)  # images have much in common
+@functools.lru_cache(maxsize=2048)
 def _fields(header: str) -> list[tuple[str, str]]:
     found = _HEADER.match(header.replace("\r\n", "\n").replace("\r", "\n"))
     return [(name.lower(), value) for name, value in _FIELD.findall(found[0] if found else "")]
 
 
+@functools.lru_cache(maxsize=1024)
+def _entry_points(text: str) -> dict[str, dict[str, str]]:
+    groups: dict[str, dict[str, str]] = {}
+    group = ""
+    for line in lines(text):
+        if line.startswith("["):
+            group = line[1:-1].strip()
+            is_valid = bool(line[-1] == "]" and _GROUP.match(group) and group not in groups)
+            groups[group] = {}
+        else:
+            entry = _ENTRY_POINT.match(line)
+            is_valid = bool(group and entry and _GROUP.match(entry["module"]))
+            if entry and is_valid:
+                is_valid = entry["name"] not in groups[group]
+                groups[group][entry["name"]] = entry["extras"] or ""
+        if not is_valid:
+            raise RequireError("ValueError")
+    return groups
+
+
 def lines(text: str) -> Iterator[str]:
     """Yield the lines of `text` that are neither blank nor comments, stripped."""
-    for line in text.splitlines():
-        stripped = line.strip()
-        if stripped and not stripped.startswith("#"):
-            yield stripped
-
-
-@functools.lru_cache(maxsize=4096)
-def _safe_version(version: str) -> str:
-    from packaging.version import Version
-
-    try:
-        return str(Version(version))
-    except ValueError:  # InvalidVersion, or a number with thousands of digits
-        return re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
-
-
-def metadata_in(tree: Tree, place: str) -> Iterator[str]:
-    """Yield the names of the metadata directories and files in `place`, without eggs."""
-    listed = tree.names(place)
-    return (name for name in listed if is_dist_info(name) or name.endswith(".egg-info"))
-
-
-class Installed(NamedTuple):
-    """A distribution as its METADATA or PKG-INFO describes it."""
-
-    name: str
-    """Its project name."""
-    version: str
-    metadata: str
-    """The path of the directory or file that describes it."""
-
-
-def by_project_name(tree: Tree, path: Iterable[str]) -> dict[str, Installed]:
-    """Return the distributions on `path` by their project names; of two the first."""
-    found: dict[str, Installed] = {}
-    for entry in path:
-        for metadata in (*_eggs_at(tree, entry), *_metadata_at(tree, entry)):
-            for file in ("/METADATA", "/PKG-INFO", ""):
-                content = tree.read(metadata + file, names.HEADER_LIMIT)
-                if content is not None:
-                    break
-            try:
-                name, version = names.parse_metadata(content or b"")
-            except names.MetadataError:
-                continue
-            found.setdefault(name, Installed(name, version, metadata))
-    return found
-
-
-def _metadata_at(tree: Tree, entry: str) -> list[str]:
-    return [f"{entry}/{name}" for name in sorted(metadata_in(tree, entry))]
-
-
-def _eggs_at(tree: Tree, entry: str) -> list[str]:
-    """Return where the metadata lie of the egg `entry`, and of the eggs that are directories in it.
-
-    A zipped one is not looked into.
-    """
-    eggs = [entry, *(f"{entry}/{name}" for name in sorted(tree.names(entry)))]
-    metadata = [f"{egg}/EGG-INFO" for egg in eggs if egg.lower().endswith(".egg")]
-    return [path for path in metadata if tree.is_file(f"{path}/PKG-INFO")]
+    stripped = map(str.strip, text.splitlines())
+    return (line for line in stripped if line and not line.startswith("#"))
 
 
 def find(
@@ -261,8 +233,7 @@ def find(
 
     `nested` is how its `Environment` looks and its `WorkingSet` does not: eggs inside of `entry`
     count, and what an egg-link leads to. `order` is what file names are sorted by, the greatest
-    first (`by_version` or `by_any_version`); None: alphabetically. `within` are the entries this
-    one was reached from.
+    first (`by_version`); None: alphabetically. `within` are the entries this one was reached from.
     """
     if entry.lower().endswith(".egg") and (egg := _egg(tree, entry)):
         yield egg
@@ -307,28 +278,18 @@ def _egg(tree: Tree, path: str) -> Distribution | None:
 def _link_target(tree: Tree, path: str) -> str | None:
     """Return the path that the first line of an egg-link leads to."""
     text = (tree.read(path, METADATA_LIMIT) or b"").decode("utf-8", "replace")
-    for line in text.splitlines():
-        if line.strip():
-            return posixpath.normpath(posixpath.join(posixpath.dirname(path), line.strip()))
-    return None
+    target = next(filter(None, map(str.strip, text.splitlines())), None)
+    return target and posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
 
 
-def by_version(name: str) -> _Order:
-    """Return what setuptools before 66 sorted file names by: each part as a version, or as 0."""
-    from packaging.version import Version
+def by_version(name: str, *, any_version: bool = False) -> _Order:
+    """Return what setuptools before 66 sorted file names by: each part as a version.
 
-    parts = (parsed_version(part) for part in _parts(name))
-    return [(True, part or Version("0")) for part in parts]
-
-
-def by_any_version(name: str) -> _Order:
-    """Return what setuptools before 59.1.1 sorted file names by: each part as any version."""
-    return [precedence(part) for part in _parts(name)]
-
-
-def _parts(name: str) -> list[str]:
+    Parts outside PEP 440 count as 0, or before 59.1.1 as `any_version`.
+    """
     stem, suffix = posixpath.splitext(name)
-    return [*stem.split("-"), suffix]
+    parts = map(precedence, [*stem.split("-"), suffix])
+    return [part if part[0] or any_version else precedence("0") for part in parts]
 
 
 def precedence(version: str) -> _Precedence:

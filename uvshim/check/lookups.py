@@ -1,4 +1,4 @@
-"""The lookups of pkg_resources, and which of them fail for a distribution."""
+"""The lookups of pkg_resources, which of them fail for a distribution, and who uses those."""
 
 from __future__ import annotations
 
@@ -6,41 +6,32 @@ import functools
 import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import entry_points
 from uvshim.check.distributions import RequireError
 from uvshim.rename.names import key_of, normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 
-    from uvshim.check.distributions import Distribution, Installed
+    from uvshim.check.distributions import Distribution
     from uvshim.check.working_set import WorkingSet
 
 REQUIRE = "require"
-GET_DISTRIBUTION = "get_distribution"
-BEST_MATCH = "best_match"
 BY_KEY = "by_key"
-ENVIRONMENT = "Environment"
-IN_REQUIREMENT = "in Requirement"
 PROJECT_NAME = "project_name"
-ITER_ENTRY_POINTS = "iter_entry_points"
-LOAD_ENTRY_POINT = "load_entry_point"
 
 
 class Lookups(NamedTuple):
-    """The lookups that fail for one distribution."""
+    """The lookups that fail for the distribution `name`: to find it, or all that it needs."""
 
     name: str
-    """Its name, as METADATA has it."""
     version: str
     failing: tuple[str, ...]
-    """Which do not find it, or not all that it needs."""
 
 
 def failing(
-    working_set: WorkingSet, project: Installed, installed: Container[str], *, requires: bool
+    working_set: WorkingSet, name: str, installed: Container[str], *, requires: bool
 ) -> tuple[str, ...]:
-    """Return the lookups that fail for `project` by its name.
+    """Return the lookups that fail for the distribution `name`, as METADATA has it.
 
     `installed` are the normalized names of all that is installed, `requires` is whether `require`
     succeeds. The names of lookups are those of pkg_resources:
@@ -52,24 +43,23 @@ def failing(
     - ``load_entry_point``: for one of its entry points, unless that needs extras which are not
       installed.
     """
-    name = project.name
-    key = key_of(name)
+    key, metadata = key_of(name), working_set.installed[name].metadata
     # Mostly it is one of two; otherwise all would be compared with all.
     likely = map(working_set.active.get, (key, normalized(name)))
     every = itertools.chain(likely, working_set.active.values())
-    own = next((each for each in every if each and each.metadata == project.metadata), None)
-    found = requires or _holds(lambda: working_set.finds(name))
-    points = functools.cache(lambda: entry_points.of(own) if own is not None else {})
+    own = next((each for each in every if each and each.metadata == metadata), None)
+    found = requires or _holds(lambda: working_set.get_distribution(name))
+    points = functools.cache(lambda: own.entry_points() if own is not None else {})
     outcomes: dict[str, Callable[[], object]] = {
         REQUIRE: lambda: requires,
-        GET_DISTRIBUTION: lambda: found,
-        BEST_MATCH: lambda: found or working_set.best_match(name),
+        "get_distribution": lambda: found,
+        "best_match": lambda: found or working_set.best_match(name),
         BY_KEY: lambda: key in working_set.active,
-        ENVIRONMENT: lambda: working_set.is_available(key),
-        IN_REQUIREMENT: lambda: own is None or working_set.meets(own, name),
+        "Environment": lambda: working_set.available(key),
+        "in Requirement": lambda: own is None or working_set.meets(own, name),
         PROJECT_NAME: lambda: own is None or own.key == key,
-        ITER_ENTRY_POINTS: lambda: points() is not None,
-        LOAD_ENTRY_POINT: lambda: all(
+        "iter_entry_points": lambda: points() is not None,
+        "load_entry_point": lambda: all(
             found and working_set.load_entry_point(name, group, entry).error is None
             for group, entries in points().items()
             for entry, extras in entries.items()
@@ -95,3 +85,72 @@ def _holds(succeeds: Callable[[], object]) -> bool:
         return bool(succeeds())
     except RequireError:
         return False
+
+
+class _KnownProgram(NamedTuple):
+    """Releases of a distribution, the lookup that they use, and what fails with it."""
+
+    name: str
+    releases: str
+    lookup: str
+    groups: frozenset[str]
+    """It looks for the entry points of these groups; none: for everything."""
+    consequence: str
+    """A clause, before the names of the distributions."""
+
+
+# Each was tried with setuptools 75.8.0 and 81.0.0, before and after a rename, on 2026-11-25.
+_KNOWN_PROGRAMS = (
+    _KnownProgram(
+        "plone.autoinclude",
+        "<2.0.0",
+        PROJECT_NAME,
+        frozenset({"plone.autoinclude.plugin", "z3c.autoinclude.plugin"}),
+        "takes module names from project_name, and cannot import that of",
+    ),
+    _KnownProgram(
+        "pipdeptree",
+        ">=0.13.2,<2.3.1",
+        BY_KEY,
+        frozenset(),
+        'looks names up by their keys, and prints "installed: ?" for',
+    ),
+)
+
+
+class AffectedProgram(NamedTuple):
+    """An installed distribution that uses a `lookup` which fails here."""
+
+    name: str
+    version: str
+    lookup: str
+    consequence: str
+    affects: tuple[str, ...]
+    """The names of the distributions that it does not find."""
+
+
+def affected(
+    installed: Iterable[Distribution],
+    failing: Sequence[Lookups],
+    groups_of: Callable[[str], Collection[str]],
+) -> Iterator[AffectedProgram]:
+    """Yield each of `installed` that is known to use a lookup which is among the `failing` ones.
+
+    `groups_of` returns the groups of the entry points of a distribution, by its name.
+    """
+    from packaging.specifiers import SpecifierSet
+
+    described = [each.described for each in installed if failing and each.described]
+    by_name = {normalized(name): (name, version) for name, version in described}
+    for known in _KNOWN_PROGRAMS:
+        found = by_name.get(normalized(known.name))
+        if found is None or not SpecifierSet(known.releases).contains(found[1]):
+            continue
+        affects = tuple(
+            each.name
+            for each in failing
+            if known.lookup in each.failing
+            and (not known.groups or not known.groups.isdisjoint(groups_of(each.name)))
+        )
+        if affects:
+            yield AffectedProgram(*found, known.lookup, known.consequence, affects)

@@ -7,18 +7,19 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST, SCRIPTS, Unresolvable
-from uvshim.check.distributions import parsed_version
+from uvshim.check.distributions import precedence
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable, quoted
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from packaging.version import Version
-
     from uvshim.check.diagnosis import Diagnosis, Failure, Finding
+    from uvshim.check.lookups import AffectedProgram
     from uvshim.check.report import Report
     from uvshim.check.verify import Difference
+
+    _Distribution = Finding | Unresolvable | Failure | Difference | AffectedProgram
 
 SCHEMA = 1
 
@@ -41,17 +42,19 @@ def as_json(reports: Iterable[Report], **more: Any) -> str:
     """
     import json
 
-    environments = [environment_as_json(each) for each in reports]
-    content = {"schema": SCHEMA, "environments": environments, **more}
+    content = {"schema": SCHEMA, "environments": [_as_json(each) for each in reports], **more}
     return json.dumps(content, indent=2) + "\n"
 
 
-def environment_as_json(report: Report) -> dict[str, Any]:
+def _as_json(report: Report) -> dict[str, Any]:
     """Return what is reported of one environment, as an object for the module `json`."""
     found = report.diagnosis
 
-    def plain(one: Finding) -> dict[str, Any]:
-        return {**one._asdict(), "path": report.outside(one.path)}
+    def plain(records: Iterable[Any]) -> list[dict[str, Any]]:
+        facts = [one._asdict() for one in records]
+        return [
+            {**one, "path": report.outside(one["path"])} if "path" in one else one for one in facts
+        ]
 
     return {
         "image": report.image,
@@ -63,22 +66,18 @@ def environment_as_json(report: Report) -> dict[str, Any]:
         "setuptools": found.setuptools,
         "affected": found.affected,
         "broken": report.broken,
-        "findings": [plain(one) for one in found.findings],
-        "unresolvable": [one._asdict() for one in found.unresolvable],
-        "entry_points": [one._asdict() for one in found.entry_points],
-        "failures": [one._asdict() for one in found.failures],
-        "unreadable": [
-            {**one._asdict(), "path": report.outside(one.path)} for one in found.unreadable
-        ],
-        "differences": None
-        if report.differences is None
-        else [{**one._asdict(), "path": report.outside(one.path)} for one in report.differences],
-        "spellings": [one._asdict() for one in found.spellings],
+        "findings": plain(found.findings),
+        "unresolvable": plain(found.unresolvable),
+        "entry_points": plain(found.entry_points),
+        "failures": plain(found.failures),
+        "unreadable": plain(found.unreadable),
+        "differences": None if report.differences is None else plain(report.differences),
+        "spellings": plain(found.spellings),
         "empty": report.empty,
-        "lookups": [one._asdict() for one in found.lookups],
-        "programs": [one._asdict() for one in found.programs],
+        "lookups": plain(found.lookups),
+        "programs": plain(found.programs),
         "excluded": [
-            {**plain(one), "by": report.gate.source_of(one.name)} for one in found.excluded
+            {**one, "by": report.gate.source_of(one["name"])} for one in plain(found.excluded)
         ],
     }
 
@@ -91,20 +90,14 @@ def as_text(report: Report, style: Style, *, everything: bool) -> str:
 
     Long lists are cut, unless `everything` is true.
     """
-    sections = (
-        _findings(report.diagnosis, style),
-        _hidden(report.diagnosis, style),
-        _entry_points(report.diagnosis, style),
-        _programs(report.diagnosis, style),
-        _by_require_only(report.diagnosis, style),
-        _spellings(report.diagnosis, style),
-        _refused(report.diagnosis, style),
-        _unreadable(report),
-        _differences(report, style),
-    )
+    sections = [
+        *_about_directories(report.diagnosis, style),
+        *_about_lookups(report.diagnosis, style),
+        *_about_files(report, style),
+    ]
     lines = [
         _heading(report, style),
-        *(line for each in sections for line in _cut(each, everything=everything)),
+        *(line for each in sections for line in _cut(*each, everything=everything)),
         *_notes(report, style),
         *_remedies(report, style),
     ]
@@ -129,113 +122,68 @@ def _heading(report: Report, style: Style) -> str:
 _Section = tuple[str, list[str]]
 
 
-def _findings(found: Diagnosis, style: Style) -> _Section:
+def _about_directories(found: Diagnosis, style: Style) -> Iterator[_Section]:
+    """Yield what is wrong with directories, and what `require` fails for because of that."""
     lines = [
         f"{style.paint(YELLOW, finding.kind)} {_named(finding, style)}: "
         f"{printable(os.path.basename(finding.path))}{_arrow(finding)}"
         for finding in found.wrong
     ]
-    return f"{counted(len(lines), 'problem')} with dist-info directories", lines
-
-
-def _arrow(finding: Finding) -> str:
-    """Return the name that a rename gives the directory, or why nobody may rename it."""
-    if finding.owner:
-        return f", which {printable(finding.owner)} owns: uvshim leaves it alone"
-    is_due = finding.kind in _FIXABLE and os.path.basename(finding.path) != finding.expected
-    return f" → {finding.expected}" if is_due else ""
-
-
-def _hidden(found: Diagnosis, style: Style) -> _Section:
+    yield f"{counted(len(lines), 'problem')} with dist-info directories", lines
     lines = [
         f"{_named(each, style)} needs {', '.join(map(printable, each.missing))}"
         if set(each.missing) != {each.name}
         else f"{_named(each, style)} itself"
         for each in found.hidden
     ]
-    return f"pkg_resources.require() fails for {counted(len(lines), 'distribution')}", lines
-
-
-def _entry_points(found: Diagnosis, style: Style) -> _Section:
+    yield f"pkg_resources.require() fails for {counted(len(lines), 'distribution')}", lines
     names = {each.name for each in found.hidden}
     groups: dict[str, list[str]] = {}
     for entry in found.entry_points:
         if entry.distribution in names:
             groups.setdefault(entry.group, []).append(entry.name)
     lines = [
-        f"{style.paint(CYAN, printable(group))}: {', '.join(map(printable, sorted(entries)))}"
-        for group, entries in sorted(groups.items(), key=lambda item: _importance(item[0]))
+        f"{style.paint(CYAN, printable(group))}: {', '.join(map(printable, sorted(groups[group])))}"
+        for group in sorted(groups, key=lambda group: (group in SCRIPTS, group))  # plugins first
     ]
-    return "Their entry points, which a plugin loader may drop without an error", lines
+    yield "Their entry points, which a plugin loader may drop without an error", lines
 
 
-def _importance(group: str) -> tuple[bool, str]:
-    """Return what groups are sorted by: plugins before scripts."""
-    return group in SCRIPTS, group
-
-
-def _programs(found: Diagnosis, style: Style) -> _Section:
+def _about_lookups(found: Diagnosis, style: Style) -> Iterator[_Section]:
+    """Yield what fails beside the names of directories: programs, spellings, requirements."""
     lines = [
-        f"{style.paint(BOLD, printable(each.name))}=={printable(each.version)} "
-        f"{each.consequence} {_listed(each.affects)}"
+        f"{_named(each, style)} {each.consequence} {_listed(each.affects)}"
         for each in found.programs
     ]
-    return f"{counted(len(lines), 'installed program')} known to fail because of a name", lines
-
-
-def _by_require_only(found: Diagnosis, style: Style) -> _Section:
+    yield f"{counted(len(lines), 'installed program')} known to fail because of a name", lines
     alike: dict[tuple[str, ...], list[str]] = {}
-    for each in found.by_require_only:
-        alike.setdefault(each.failing, []).append(each.name)
+    for one in found.by_require_only:
+        alike.setdefault(one.failing, []).append(one.name)
     lines = [
         f"{style.paint(YELLOW, ', '.join(failing))} not for {_listed(names)}"
         for failing, names in alike.items()
     ]
     number = counted(len(found.by_require_only), "distribution")
-    return f"pkg_resources finds {number} by require() only (see --strict)", lines
-
-
-def _spellings(found: Diagnosis, style: Style) -> _Section:
+    yield f"pkg_resources finds {number} by require() only (see --strict)", lines
     lines = [
         f"{style.paint(BOLD, printable(each.name))} is {'' if each.found else 'not '}found as "
         f"{printable(each.spelling)}, which is how {_listed(each.by)} "
         + ("spells it" if len(each.by) == 1 else "spell it")
         for each in found.spellings
     ]
-    title = "Setuptools before 62 finds each directory by one spelling only"
-    return title, lines
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return `names` for people: if there are many, the first ones and a count."""
-    shown = list(map(printable, names))
-    if len(shown) > _NAMED + 1:
-        shown[_NAMED:] = [f"{len(shown) - _NAMED} more"]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def _refused(found: Diagnosis, style: Style) -> _Section:
+    yield "Setuptools before 62 finds each directory by one spelling only", lines
     lines = [f"{_named(each, style)} {printable(_refusal(each))}" for each in found.refused]
     number = counted(len(lines), "distribution")
-    return f"pkg_resources.require() fails for {number} for other reasons (see --strict)", lines
+    yield f"pkg_resources.require() fails for {number} for other reasons (see --strict)", lines
 
 
-def _refusal(each: Unresolvable | Failure) -> str:
-    if isinstance(each, Unresolvable):
-        verb = "is" if len(each.absent) == 1 else "are"
-        return f"needs {', '.join(each.absent)}, which {verb} not installed"
-    return f"{each.error}: {each.reason}" if each.reason else each.error
-
-
-def _unreadable(report: Report) -> _Section:
+def _about_files(report: Report, style: Style) -> Iterator[_Section]:
+    """Yield what cannot be read, and what differs from RECORD."""
     lines = [
         f"{printable(report.outside(each.path))}: {printable(each.reason)}"
         for each in report.diagnosis.unreadable
     ]
-    return "dist-info directories that cannot be read", lines
-
-
-def _differences(report: Report, style: Style) -> _Section:
+    yield "dist-info directories that cannot be read", lines
     differing = report.differences or ()
     lines = [
         f"{_named(each, style)}: {style.paint(YELLOW, what)} {printable(path)}".rstrip()
@@ -248,12 +196,34 @@ def _differences(report: Report, style: Style) -> _Section:
         )
         for path in paths
     ]
-    return f"{counted(len(differing), 'distribution')} with files that differ from RECORD", lines
+    yield f"{counted(len(differing), 'distribution')} with files that differ from RECORD", lines
 
 
-def _cut(section: _Section, *, everything: bool) -> Iterator[str]:
-    """Yield the lines of a `section`, indented; if there are many, the first ones and a count."""
-    title, lines = section
+def _arrow(finding: Finding) -> str:
+    """Return the name that a rename gives the directory, or why nobody may rename it."""
+    if finding.owner:
+        return f", which {printable(finding.owner)} owns: uvshim leaves it alone"
+    is_due = finding.kind in _FIXABLE and os.path.basename(finding.path) != finding.expected
+    return f" → {finding.expected}" if is_due else ""
+
+
+def _refusal(each: Unresolvable | Failure) -> str:
+    if isinstance(each, Unresolvable):
+        verb = "is" if len(each.absent) == 1 else "are"
+        return f"needs {', '.join(each.absent)}, which {verb} not installed"
+    return f"{each.error}: {each.reason}" if each.reason else each.error
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return `names` for people: if there are many, the first ones and a count."""
+    shown = list(map(printable, names))
+    if len(shown) > _NAMED + 1:
+        shown[_NAMED:] = [f"{len(shown) - _NAMED} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _cut(title: str, lines: list[str], *, everything: bool) -> Iterator[str]:
+    """Yield the `lines` of a section, indented; if there are many, the first ones and a count."""
     if not lines:
         return
     yield f"  {title}"
@@ -266,9 +236,9 @@ def _cut(section: _Section, *, everything: bool) -> Iterator[str]:
 
 def _notes(report: Report, style: Style) -> Iterator[str]:
     found = report.diagnosis
-    if found.harmless and not (found.lookups or found.programs):
-        names = counted(found.harmless, "normalized name")
-        verb = "is" if found.harmless == 1 else "are"
+    harmless = len(found.findings) - len(found.wrong)
+    if harmless and not (found.lookups or found.programs):
+        names, verb = counted(harmless, "normalized name"), "is" if harmless == 1 else "are"
         yield style.paint(DIM, f"  {names} {verb} harmless here: there is no pkg_resources")
     if report.differences == ():
         yield style.paint(DIM, "  All files are as RECORD lists them")
@@ -366,17 +336,10 @@ def reinstalls(report: Report) -> list[str]:
     if any(each.misspelled for each in found.hidden):
         newer = [f"{command} 'setuptools>=75.8.2,<82'"]
     return newer + [
-        f"{command} --no-deps --reinstall " + quoted(f"{name}=={max(given, key=_age)}")
+        f"{command} --no-deps --reinstall " + quoted(f"{name}=={max(given, key=precedence)}")
         for name, given in versions.items()
     ]
 
 
-def _age(version: str) -> Version:
-    """Return what versions are compared by; an invalid one counts as the oldest."""
-    from packaging.version import Version
-
-    return parsed_version(version) or Version("0.dev0")
-
-
-def _named(each: Finding | Unresolvable | Failure | Difference, style: Style) -> str:
+def _named(each: _Distribution, style: Style) -> str:
     return f"{style.paint(BOLD, printable(each.name))}=={printable(each.version)}"

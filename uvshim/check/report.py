@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
 from uvshim.check.diagnosis import diagnose
-from uvshim.errors import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from uvshim.check.diagnosis import Diagnosis
     from uvshim.check.verify import Difference
     from uvshim.environments.environment import Environment
-
-# Where patterns of names to leave alone come from, and the patterns: see `config.exclusions`.
-Exclusions = Sequence[tuple[str, list[str]]]
 
 
 class Gate(NamedTuple):
     """What should stop a build."""
 
-    exclusions: Exclusions = ()
-    """The names that do not count."""
+    exclusions: Sequence[tuple[str, list[str]]] = ()
+    """Patterns of names that do not count, each list with its source (`config.exclusions`)."""
     strict: bool = False
     """These count too: what require() refuses for other reasons than names, names that only
     require() finds, and an environment that is empty."""
@@ -51,9 +48,8 @@ class Report(NamedTuple):
     image: str | None = None
     """The reference to the image that it is in, as a person would write it; None: in none."""
     digest: str | None = None
-    """That of the image."""
     platform: str | None = None
-    """That of the image, as in ``linux/amd64``."""
+    """Those of the image; the platform is as in ``linux/amd64``."""
     differences: tuple[Difference, ...] | None = None
     """The distributions whose files differ from RECORD; None if they were not compared."""
 
@@ -85,24 +81,15 @@ class Report(NamedTuple):
 def examine(installation: Environment, gate: Gate, platform: str | None = None) -> Report:
     """Return the report on `installation`, which is in an image of that `platform`, or in none.
 
-    Raises `ImageError` if its files are to be verified and its tree cannot read all of
-    them, and OSError if one of them cannot be read.
+    Raises OSError if its files are to be verified and one of them cannot be read.
     """
     diagnosis = diagnose(
         installation.tree, installation.visible, platform=platform, excluded=gate.excludes
     )
-    differences = _verified(installation) if gate.verify else None
+    differences = None
+    if gate.verify:
+        from uvshim.check.verify import verify
+
+        # What belongs to the system's packages has no RECORD: `dpkg --verify` knows it.
+        differences = verify(installation.tree, installation.own)
     return Report(installation, diagnosis, gate, differences=differences)
-
-
-def _verified(installation: Environment) -> tuple[Difference, ...]:
-    """Return what differs from RECORD in the directories of `installation` itself.
-
-    What belongs to the system's packages has no RECORD: `dpkg --verify` knows it.
-    """
-    from uvshim.check import verify
-
-    if not isinstance(installation.tree, verify.HashedTree):
-        message = "--verify needs the files on a disk: mount or unpack the image"
-        raise ImageError(message)
-    return verify.verify(installation.tree, installation.own)

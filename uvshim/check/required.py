@@ -13,7 +13,6 @@ from uvshim.rename import names, spelling
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from uvshim.check.distributions import Installed
     from uvshim.check.working_set import WorkingSet
     from uvshim.environments.tree import Tree
     from uvshim.rename.setuptools import PkgResources
@@ -26,17 +25,16 @@ class Spelling(NamedTuple):
     name: str
     """The name, as METADATA of that distribution has it."""
     spelling: str
-    """The key that pkg_resources looks for."""
+    """The key that pkg_resources looks for, and `found` or not."""
     found: bool
-    """Whether pkg_resources finds the distribution by this key."""
     by: tuple[str, ...]
     """The names of the distributions that use this spelling."""
 
 
 def spellings(tree: Tree, site_packages: Sequence[str]) -> Spellings | None:
-    """Return the spellings that decide names in an environment; None if spelling does not matter.
+    """Return the spellings that decide names where a Python imports from `site_packages`.
 
-    `site_packages` are the directories that its Python imports from.
+    None: spelling does not matter there.
     """
     return spelling.in_environment(tree, site_packages, keys)
 
@@ -57,9 +55,7 @@ def keys_in(working_set: WorkingSet) -> frozenset[str]:
     )
 
 
-def unfound(
-    working_set: WorkingSet, projects: Mapping[str, Installed], renames: Mapping[str, str]
-) -> Iterator[Spelling]:
+def unfound(working_set: WorkingSet, renames: Mapping[str, str]) -> Iterator[Spelling]:
     """Yield all spellings of each name that is not found by one of them, or as METADATA has it.
 
     Nothing is yielded that a rename cures: `renames` are the names that dist-info directories
@@ -72,12 +68,11 @@ def unfound(
         for one in working_set.active.values()
     }
     spelled: dict[str, dict[str, list[str]]] = {}
-    described_by = {one.metadata: one.name for one in projects.values()}
     for own, distribution in working_set.active.items():
-        name = described_by.get(distribution.metadata, own)
+        name, _ = distribution.described or (own, "")
         for key in _required_by(working_set, own, extras=False):
             spelled.setdefault(names.normalized(key), {}).setdefault(key, []).append(name)
-    for name in sorted(projects):
+    for name in sorted(working_set.installed):
         ways = spelled.get(names.normalized(name), {})
         if ways and not found.issuperset({names.key_of(name), *ways}):
             for key, by in sorted(ways.items()):

@@ -9,22 +9,17 @@ from __future__ import annotations
 import functools
 import re
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
-from uvshim.check.distributions import (
-    INVALID_REQUIREMENT,
-    TYPE_ERROR,
-    UNKNOWN_EXTRA,
-    RequireError,
-)
+from uvshim.check.distributions import RequireError, old_precedence, parsed_version
 from uvshim.rename.names import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from packaging.markers import Marker
     from packaging.requirements import Requirement as Parsed
     from packaging.specifiers import SpecifierSet
-    from packaging.version import Version
 
     from uvshim.check.distributions import Distribution
 
@@ -43,34 +38,6 @@ _ASKS_FOR_EXTRA = re.compile(
 )
 _ASKS_BACKWARDS = re.compile(r"""["']\s*(==|!=|<=|>=|<|>|~=|===|in|not\s+in)\s*extra\b""")
 
-
-class Requirement:
-    """One requirement, as it is written."""
-
-    def __init__(
-        self, parsed: Parsed, old: tuple[tuple[str, str], ...] = (), marker: str = ""
-    ) -> None:
-        """Take over what packaging has `parsed`, and the `old` specifiers beside it.
-
-        `marker` is the marker as it is written; without one, as packaging writes it.
-        """
-        self.name: str = parsed.name
-        self.key = key_of(parsed.name)
-        self.extras = tuple(sorted(map(safe_extra, parsed.extras)))
-        self.specifier: SpecifierSet = parsed.specifier
-        self.old = old
-        """Operators and versions outside PEP 440, for `meets_old`."""
-        self.marker = marker or (str(parsed.marker) if parsed.marker else "")
-        self.identity = (self.key, parsed.url, self.specifier, old, self.extras, self.marker)
-        self.first = self
-        """The first of all that pkg_resources takes for equal to this one."""
-
-
-def safe_extra(extra: str) -> str:
-    """Return `extra` as pkg_resources writes it."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", extra).lower()
-
-
 # How many requirements are remembered for later environments. An image has some two thousand.
 _MOST_REMEMBERED = 16_384
 
@@ -78,78 +45,112 @@ _MOST_REMEMBERED = 16_384
 _USUAL = 1024
 
 
-class _Known:
-    """What was read for environments with the same markers: images have much in common."""
+class Requirement:
+    """One requirement, as it is written.
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
-        self.by_line: dict[str, Requirement] = {}
-        self.by_identity: dict[object, Requirement] = {}
-        self.by_content: dict[tuple[tuple[str, ...], tuple[str, ...]], ByExtra] = {}
-        self.parsed_markers: dict[str, Marker] = {}
-        self.evaluated: dict[tuple[str, str], bool] = {}
-        self.meets: dict[tuple[Requirement, Version], bool] = {}
+    - `old`: operators and versions outside PEP 440;
+    - `first`: the first of all that pkg_resources takes for equal to this one.
+    """
+
+    def __init__(
+        self, parsed: Parsed, old: tuple[tuple[str, str], ...] = (), marker: str = ""
+    ) -> None:
+        """Take over what packaging has `parsed`; a `marker` as it is written replaces its own."""
+        self.name: str = parsed.name
+        self.key = key_of(parsed.name)
+        self.extras = tuple(sorted(map(safe_extra, parsed.extras)))
+        self.specifier: SpecifierSet = parsed.specifier
+        self.old = old
+        self.marker = marker or (str(parsed.marker) if parsed.marker else "")
+        self.identity = (self.key, parsed.url, self.specifier, old, self.extras, self.marker)
+        self.first = self
 
 
-_known = functools.lru_cache(maxsize=8)(lambda _markers, _lenient: _Known())
+def safe_extra(extra: str) -> str:
+    """Return `extra` as pkg_resources writes it."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", extra).lower()
 
 
 class Requirements:
-    """The requirements of all distributions of one environment, each read once."""
+    """The requirements of all environments with the same markers, each read once."""
 
-    def __init__(self, markers: Mapping[str, str], *, lenient: bool) -> None:
+    def __init__(
+        self, markers: Iterable[tuple[str, str]], *, lenient: bool, any_version: bool
+    ) -> None:
         """Evaluate markers with the variables `markers` in place of the running Python's.
 
         `lenient`: packaging is older than 22, as in setuptools before 67.0.0. It accepts
-        specifiers outside PEP 440, and compares extras as they are written.
+        specifiers outside PEP 440, and compares extras as they are written. `any_version`: a
+        version outside PEP 440 can be compared, and does not raise.
         """
-        self._markers = markers
+        self._markers = dict(markers)
         self._lenient = lenient
-        self._known = _known(frozenset(markers.items()), lenient)
-        known = self._known.by_line
+        self._any_version = any_version
+        self.by_line: dict[str, Requirement] = {}
+        self._by_identity: dict[object, Requirement] = {}
+        self._by_content: dict[tuple[tuple[str, ...], tuple[str, ...]], ByExtra] = {}
+        self._by_distribution: WeakKeyDictionary[Distribution, ByExtra] = WeakKeyDictionary()
+        self._parsed_markers: dict[str, Marker] = {}
+        self._evaluated: dict[tuple[str, str], bool] = {}
+        self._met: dict[tuple[Requirement, str], bool] = {}
+
+    @classmethod
+    def shared(
+        cls, markers: Mapping[str, str], *, lenient: bool, any_version: bool
+    ) -> Requirements:
+        """Return what was read for environments with the same facts: images have much in common."""
+        facts = frozenset(markers.items())
+        found = _shared(facts, lenient=lenient, any_version=any_version)
+        known = found.by_line
         if len(known) > _MOST_REMEMBERED or sum(map(len, known)) > _MOST_REMEMBERED * _USUAL:
-            _known.cache_clear()
-        self._by_distribution: dict[Distribution, ByExtra] = {}
+            _shared.cache_clear()
+        return found
 
     def parse(self, line: str) -> Requirement:
         """Return the requirement in `line`. Raises `RequireError` if it is not valid."""
-        known = self._known
-        if line not in known.by_line:
-            parsed, old = self._parsed(line.partition(" #")[0])
-            marker = ""
-            if self._lenient and parsed.marker is not None:  # packaging normalizes extras
-                marker = line.partition(" #")[0].rpartition(";")[2].strip()
-            requirement = Requirement(parsed, old, marker)
+        if line not in self.by_line:
+            code = line.partition(" #")[0]
+            parsed, old = self._parsed(code)
+            is_kept = self._lenient and parsed.marker  # packaging normalizes extras in it
+            requirement = Requirement(
+                parsed, old, code.rpartition(";")[2].strip() if is_kept else ""
+            )
             if parsed.marker is not None:
-                known.parsed_markers[requirement.marker] = parsed.marker
-            requirement.first = known.by_identity.setdefault(requirement.identity, requirement)
-            known.by_line[line] = requirement
-        return known.by_line[line]
+                self._parsed_markers[requirement.marker] = parsed.marker
+            requirement.first = self._by_identity.setdefault(requirement.identity, requirement)
+            self.by_line[line] = requirement
+        return self.by_line[line]
 
-    def of(self, distribution: Distribution, extras: Iterable[str]) -> list[Requirement]:
+    def of(self, distribution: Distribution, extras: Collection[str]) -> list[Requirement]:
         """Return what `distribution` requires with `extras`, in the order it is written.
 
         Raises `RequireError` if that cannot be read, or if it has not got such an extra.
         """
         by_extra = self._by_extra(distribution)
-        required = list(by_extra.get(None, ()))
-        for extra in extras:
-            if extra not in by_extra:
-                raise RequireError(UNKNOWN_EXTRA)
-            required += by_extra[extra]
-        return required
+        if not by_extra.keys() >= set(extras):
+            raise RequireError("UnknownExtra")
+        return [one for extra in (None, *extras) for one in by_extra.get(extra, ())]
 
     def extras_of(self, distribution: Distribution) -> list[str]:
         """Return the extras that `distribution` has. Raises `RequireError`, as `of` does."""
         return [extra for extra in self._by_extra(distribution) if extra]
 
-    def meets(self, version: Version, requirement: Requirement) -> bool:
-        """Return True if `requirement` accepts the `version`, which may be a pre-release."""
+    def meets(self, version: str, requirement: Requirement) -> bool:
+        """Return True if `requirement` accepts the `version`. Raises `RequireError`."""
         question = (requirement.first, version)
-        if question not in self._known.meets:
-            answer = requirement.specifier.contains(version, prereleases=True)
-            self._known.meets[question] = answer
-        return self._known.meets[question]
+        if question not in self._met:
+            self._met[question] = self._compared(version, requirement)
+        return self._met[question]
+
+    def _compared(self, version: str, requirement: Requirement) -> bool:
+        if not all(_meets_old(version, *one) for one in requirement.old):
+            return False
+        if (parsed := parsed_version(version)) is not None:
+            return requirement.specifier.contains(parsed, prereleases=True)
+        if not self._any_version:
+            raise RequireError("InvalidVersion")
+        wanted = [(one.operator, one.version.lower()) for one in requirement.specifier]
+        return all(one == ("===", version.lower()) for one in wanted)
 
     def applies(self, requirement: Requirement, extras: tuple[str, ...]) -> bool:
         """Return True if the marker of `requirement` holds for one of `extras`."""
@@ -169,22 +170,20 @@ class Requirements:
                 raise RequireError(type(error).__name__) from None
         plain, old = _without_old_specifiers(line) if self._lenient else ("", ())
         if not old:
-            raise RequireError(INVALID_REQUIREMENT)
+            raise RequireError("InvalidRequirement")
         return self._parsed(plain)[0], old
 
     def _by_extra(self, distribution: Distribution) -> ByExtra:
         if distribution not in self._by_distribution:
-            is_dist_info = distribution.kind == ".dist-info"
-            read = self._of_dist_info if is_dist_info else self._of_egg
-            self._by_distribution[distribution] = read(distribution)
+            if distribution.kind == ".dist-info":
+                lines = tuple(line for _, line in distribution.requirement_lines())
+                content = (lines, tuple(distribution.extras()))
+                if content not in self._by_content:
+                    self._by_content[content] = self._of_lines(*content)
+                self._by_distribution[distribution] = self._by_content[content]
+            else:
+                self._by_distribution[distribution] = self._of_egg(distribution)
         return self._by_distribution[distribution]
-
-    def _of_dist_info(self, distribution: Distribution) -> ByExtra:
-        lines = tuple(line for _, line in distribution.requirement_lines())
-        content = (lines, tuple(distribution.extras()))
-        if content not in self._known.by_content:
-            self._known.by_content[content] = self._of_lines(*content)
-        return self._known.by_content[content]
 
     def _of_lines(self, lines: Iterable[str], extras: Iterable[str]) -> ByExtra:
         requirements = [self.parse(line) for line in lines]
@@ -209,38 +208,39 @@ class Requirements:
             required = by_extra.setdefault(safe_extra(extra) or None, [])
             if line:
                 requirement = self.parse(line)
-                if self._section_applies(marker):
+                if not marker or self._section_applies(marker):
                     required.append(requirement)
         return by_extra
 
     def _section_applies(self, marker: str) -> bool:
         from packaging.markers import InvalidMarker, Marker
 
-        if not marker:
-            return True
         try:
-            self._known.parsed_markers[marker] = Marker(marker)
+            self._parsed_markers[marker] = Marker(marker)
         except InvalidMarker:
             return False
         return self._holds(marker, "")
 
     def _holds(self, marker: str, extra: str) -> bool:
         question = (marker, extra)
-        if question not in self._known.evaluated:
+        if question not in self._evaluated:
             from packaging import markers
 
-            parsed = self._known.parsed_markers[marker]
+            parsed = self._parsed_markers[marker]
             if self._lenient and "extra" in marker:
                 parsed, extra = _as_written(marker, extra)
             try:
-                self._known.evaluated[question] = parsed.evaluate({**self._markers, "extra": extra})
+                self._evaluated[question] = parsed.evaluate({**self._markers, "extra": extra})
             except (
                 markers.UndefinedComparison,
                 markers.UndefinedEnvironmentName,
                 ValueError,  # InvalidVersion: a kernel's release is not always a version
             ) as error:
                 raise RequireError(type(error).__name__) from None
-        return self._known.evaluated[question]
+        return self._evaluated[question]
+
+
+_shared = functools.lru_cache(maxsize=8)(Requirements)
 
 
 @functools.lru_cache(maxsize=16_384)
@@ -253,9 +253,7 @@ def _as_packaging_reads(line: str) -> Parsed:
     from packaging.requirements import Requirement
 
     parsed = Requirement(line)
-    hash(
-        parsed.specifier
-    )  # packaging reads the versions now, and not in the middle of a comparison
+    hash(parsed.specifier)  # packaging reads the versions now, not in the middle of a comparison
     return parsed
 
 
@@ -264,30 +262,33 @@ def _without_old_specifiers(line: str) -> tuple[str, tuple[tuple[str, str], ...]
 
     They are empty if `line` is not a requirement for packaging before 22 either.
     """
+    from packaging.specifiers import InvalidSpecifier, Specifier
+
     head, semicolon, marker = line.partition(";")
     match = _HEAD.fullmatch(head)
     if match is None:
         return line, ()
     kept, old = [], []
     for clause in match[2].split(","):
-        if _is_specifier(clause):
+        try:
+            Specifier(clause)
             kept.append(clause)
-        elif (found := _OLD_CLAUSE.fullmatch(clause)) is not None:
+        except InvalidSpecifier:  # noqa: PERF203
+            found = _OLD_CLAUSE.fullmatch(clause)
+            if found is None:
+                return line, ()
             old.append((found[1], found[2]))
-        else:
-            return line, ()
     return f"{match[1]} {','.join(kept)} {semicolon}{marker}", tuple(old)
 
 
-def _is_specifier(clause: str) -> bool:
-    """Return True if `clause` conforms to PEP 440."""
-    from packaging.specifiers import InvalidSpecifier, Specifier
-
-    try:
-        Specifier(clause)
-    except InvalidSpecifier:
-        return False
-    return True
+def _meets_old(version: str, operator: str, wanted: str) -> bool:
+    """Return True if `version` meets a specifier outside PEP 440."""
+    left, right = old_precedence(version), old_precedence(wanted)
+    if operator in {"==", "!="}:
+        return (left == right) is (operator == "==")
+    if left == right:
+        return operator.endswith("=")
+    return (left < right) is operator.startswith("<")
 
 
 def _as_written(marker: str, extra: str) -> tuple[Marker, str]:
@@ -299,7 +300,7 @@ def _as_written(marker: str, extra: str) -> tuple[Marker, str]:
     from packaging.markers import Marker
 
     if not extra and _ASKS_BACKWARDS.search(marker):
-        raise RequireError(TYPE_ERROR)
+        raise RequireError("TypeError")
     encoded = _ASKS_FOR_EXTRA.sub(
         lambda found: (found[1] or found[3]) + _encoded(found[2] or found[4] or ""), marker
     )

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments.environment import dist_infos
-from uvshim.environments.tree import SearchableTree
 from uvshim.rename import names
+from uvshim.rename.plan import RECORD_LIMIT
 from uvshim.rename.record import RecordError, elements
 
 if TYPE_CHECKING:
@@ -19,30 +19,17 @@ if TYPE_CHECKING:
 
     from installer.records import RecordEntry
 
-# What is read of one RECORD at most. The longest real one has a tenth of it.
-_RECORD_LIMIT = 64 * 1024 * 1024
+    from uvshim.environments.tree import SearchableTree
 
 # What the specification lets RECORD leave out: signatures of RECORD itself.
 _NEED_NOT_BE_LISTED = frozenset({"RECORD.jws", "RECORD.p7s"})
-
-
-@runtime_checkable
-class HashedTree(SearchableTree, Protocol):
-    """A tree that computes digests of files."""
-
-    def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
-        """Return the digest and the length in bytes of the regular file `path`.
-
-        The digest is as in RECORD: base64 with the alphabet for URLs, without padding. None: the
-        file does not exist. Raises ValueError if `algorithm` is unknown.
-        """
 
 
 class Difference(NamedTuple):
     """A distribution whose files differ from its RECORD."""
 
     name: str
-    """Its name in METADATA, or without METADATA the one in the directory's name."""
+    """As METADATA has it; without METADATA, as the directory's name does."""
     version: str
     path: str
     """The path of its dist-info directory in the tree."""
@@ -56,7 +43,7 @@ class Difference(NamedTuple):
     """Why nothing could be compared, as a clause; may be empty."""
 
 
-def verify(tree: HashedTree, site_packages: Iterable[str]) -> tuple[Difference, ...]:
+def verify(tree: SearchableTree, site_packages: Iterable[str]) -> tuple[Difference, ...]:
     """Compare every distribution in the directories `site_packages` with its RECORD.
 
     Return those that differ. Bytecode that RECORD lists without a hash need not exist: Python
@@ -70,48 +57,37 @@ def verify(tree: HashedTree, site_packages: Iterable[str]) -> tuple[Difference, 
     return tuple(one for one in differences if any(one[3:]))
 
 
-def _compared(tree: HashedTree, place: str, own: str) -> Difference:
+def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
     """Return how the distribution of the dist-info directory `own` differs from its RECORD."""
+    from installer.records import InvalidRecordEntry, RecordEntry
+
     path = f"{place}/{own}"
     name, version = names.split(own)
-    metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT)
     with contextlib.suppress(names.MetadataError):
-        name, _ = names.parse_metadata(metadata or b"")
+        name, _ = names.parse_metadata(tree.read(f"{path}/METADATA", names.HEADER_LIMIT) or b"")
     nothing = Difference(name, version, path)
-    content = tree.read(f"{path}/RECORD", _RECORD_LIMIT)
+    content = tree.read(f"{path}/RECORD", RECORD_LIMIT)
     if content is None:
         return nothing._replace(fault="it has no RECORD")
     try:
-        entries = list(_entries(content))
-        listed = {posixpath.normpath(posixpath.join(place, each.path)) for each in entries}
+        entries = [RecordEntry.from_elements(*row) for row in elements(content)]
         missing, changed = _differing(tree, place, entries)
+    except InvalidRecordEntry as error:
+        return nothing._replace(fault=f"its RECORD has a row that cannot be read ({error})")
     except RecordError as error:
         return nothing._replace(fault=str(error))
-    unlisted = [
+    listed = {posixpath.normpath(posixpath.join(place, each.path)) for each in entries}
+    unlisted = tuple(
         file
         for file in _files(tree, place, own)
         if posixpath.normpath(posixpath.join(place, file)) not in listed
         and posixpath.basename(file) not in _NEED_NOT_BE_LISTED
-    ]
-    return nothing._replace(
-        missing=tuple(missing), changed=tuple(changed), unlisted=tuple(unlisted)
     )
-
-
-def _entries(content: bytes) -> Iterator[RecordEntry]:
-    """Yield the rows in the `content` of a RECORD. Raise `RecordError`."""
-    from installer.records import InvalidRecordEntry, RecordEntry
-
-    try:
-        for row in elements(content):
-            yield RecordEntry.from_elements(*row)
-    except InvalidRecordEntry as error:
-        message = f"its RECORD has a row that cannot be read ({error})"
-        raise RecordError(message) from None
+    return nothing._replace(missing=tuple(missing), changed=tuple(changed), unlisted=unlisted)
 
 
 def _differing(
-    tree: HashedTree, place: str, entries: Iterable[RecordEntry]
+    tree: SearchableTree, place: str, entries: Iterable[RecordEntry]
 ) -> tuple[list[str], list[str]]:
     """Return which of `entries` are not there, and which are not what they were."""
     missing, changed = [], []
@@ -125,8 +101,7 @@ def _differing(
         try:
             measured = tree.digest(path, algorithm)
         except ValueError:
-            message = f"its RECORD has hashes of an unknown kind ({algorithm})"
-            raise RecordError(message) from None
+            raise RecordError(f"its RECORD has hashes of an unknown kind ({algorithm})") from None
         if measured is None:
             missing.append(entry.path)
         elif (entry.hash_ and entry.hash_.value.rstrip("=") != measured[0]) or (
@@ -136,7 +111,7 @@ def _differing(
     return missing, changed
 
 
-def _files(tree: HashedTree, place: str, directory: str) -> Iterator[str]:
+def _files(tree: SearchableTree, place: str, directory: str) -> Iterator[str]:
     """Yield the files below `directory` in `place`, as RECORD lists them."""
     directories = tree.directories(f"{place}/{directory}")
     for name in sorted(tree.names(f"{place}/{directory}")):

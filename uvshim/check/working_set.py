@@ -7,23 +7,18 @@ release by release. Where releases differ, `rename.setuptools.PkgResources` know
 from __future__ import annotations
 
 import functools
-import platform as this_platform
+import itertools
+import platform
+import posixpath
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check import entry_points
 from uvshim.check.distributions import (
-    IMPORT_ERROR,
-    INDEX_ERROR,
-    INVALID_VERSION,
     NOT_FOUND,
-    VERSION_CONFLICT,
     NoVersionError,
     RequireError,
-    by_any_version,
     by_version,
     find,
-    old_precedence,
     parsed_version,
     precedence,
     replaced_version,
@@ -34,7 +29,7 @@ from uvshim.environments.search_path import search_path
 from uvshim.rename.names import normalized, safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from packaging.version import Version
 
@@ -63,8 +58,6 @@ class Resolution(NamedTuple):
     """
     reason: str = ""
     """What leads to another error, as a clause, where more can be said than its name."""
-    found: tuple[str, ...] = ()
-    """Without an error, the keys of all requirements that were met."""
 
 
 class WorkingSet:
@@ -88,18 +81,26 @@ class WorkingSet:
         self._tree = tree
         self._pkg_resources = pkg_resources
         self._python = markers["python_version"]
-        self._platform = _platform(markers)
+        system = markers.get("sys_platform", sys.platform)
+        self._platform = f"{system}-{markers.get('platform_machine', platform.machine())}"
         if pkg_resources.shortens_python_version:
             markers = {**markers, "python_version": self._python[:3]}
         self._canonical: dict[str, str] = {}
-        self._available: dict[str, list[Distribution]] | None = None
-        self._answers: dict[tuple[Distribution, Requirement], bool] = {}
-        for distribution in self._found(nested=False):
-            if distribution.key not in self.active:
-                self.active[distribution.key] = distribution
-                self._canonical[normalized(distribution.key)] = distribution.key
-        lenient = pkg_resources.accepts_any_version or self._own_packaging < _STRICT_PACKAGING
-        self.requirements = Requirements(markers, lenient=lenient)
+        self._order = None
+        if pkg_resources.sees_newest_first:
+            any_version = pkg_resources.sorts_invalid_versions
+            self._order = functools.partial(by_version, any_version=any_version)
+        for entry in self.entries:
+            for distribution in find(tree, entry, nested=False, order=self._order):
+                if distribution.key not in self.active:
+                    self.active[distribution.key] = distribution
+                    self._canonical[normalized(distribution.key)] = distribution.key
+        accepts_any, packaging = pkg_resources.accepts_any_version, self._own_packaging()
+        self.requirements = Requirements.shared(
+            markers,
+            lenient=accepts_any or packaging < _STRICT_PACKAGING,
+            any_version=accepts_any or not _STRICT_PACKAGING <= packaging < _LENIENT_PACKAGING,
+        )
 
     @classmethod
     def in_environment(
@@ -107,36 +108,48 @@ class WorkingSet:
         tree: Tree,
         site_packages: Sequence[str],
         pkg_resources: PkgResources,
-        python: str,
-        platform: str | None = None,
+        python: str | None = None,
+        image_platform: str | None = None,
     ) -> WorkingSet:
         """Return what `pkg_resources` sees in an environment.
 
         `site_packages` are the directories that its Python imports from, `python` is the version
-        of that Python, and `platform` is the image's, as in ``linux/arm64``.
+        of that Python, if that is known, and `image_platform` is as in ``linux/arm64``.
         """
         path = search_path(tree, site_packages)
         if pkg_resources.vendored:
             path += [f"{place}/{pkg_resources.vendored}" for place in path]
-        markers = interpreter.markers(tree, python, site_packages, platform)
+        python = python or interpreter.version_of(tree, site_packages)
+        markers = interpreter.markers(tree, python, site_packages, image_platform)
         return cls(tree, path, pkg_resources, markers)
 
-    # --- the lookups ------------------------------------------------------------------------------
+    def require(self, name: str, chosen: dict[str, Distribution] | None = None) -> Resolution:
+        """Return what `pkg_resources.require` of `name`, perhaps with extras, would do.
 
-    def require(self, name: str) -> Resolution:
-        """Return what `pkg_resources.require` of `name`, perhaps with extras, would do."""
-        return self._required(name, {})
-
-    def get_distribution(self, name: str) -> Distribution:
-        """Return what `pkg_resources.get_distribution(name)` returns. Raises `RequireError`."""
-        return self._distribution(name, {})
-
-    def finds(self, name: str) -> bool:
-        """Return True if an active distribution is found for `name`, whatever it needs.
-
-        This and `require` is all that `get_distribution` tries. Raises `RequireError`.
+        Distributions that it activates are added to `chosen`.
         """
-        return self._find(self.requirements.parse(name)) is not None
+        try:
+            requirement = self.requirements.parse(name)
+        except RequireError as error:
+            return Resolution(str(error))
+        return self._outcome([requirement], {} if chosen is None else chosen)
+
+    def get_distribution(
+        self, name: str, chosen: dict[str, Distribution] | None = None
+    ) -> Distribution:
+        """Return what `pkg_resources.get_distribution(name)` returns. Raises `RequireError`.
+
+        Distributions that it activates are added to `chosen`.
+        """
+        found = self._find(self.requirements.parse(name))
+        if found is None:
+            answer = self.require(name, chosen)
+            if answer.error is not None:
+                raise RequireError(answer.error, answer.reason)
+            found = self.best_match(name)
+            if found is None:  # its marker does not hold: `require` returned nothing
+                raise RequireError("IndexError")
+        return found
 
     def best_match(self, name: str) -> Distribution | None:
         """Return what `Environment().best_match(requirement, working_set)` returns for `name`.
@@ -150,68 +163,28 @@ class WorkingSet:
 
         Raises `RequireError`.
         """
-        return self._all_available().get(key.lower(), [])
-
-    def is_available(self, key: str) -> bool:
-        """Return True if `available` returns anything. This often needs no look at the path."""
-        active = self.active.get(key)
-        if (
-            active is not None
-            and not self._pkg_resources.needs_valid_versions
-            and self._runs_here(active)
-            and self._has_version(active)
-        ):
-            return True
-        return bool(self.available(key))
+        return self._all_available.get(key.lower(), [])
 
     def meets(self, distribution: Distribution, name: str) -> bool:
         """Return what `distribution in Requirement.parse(name)` returns. Raises `RequireError`."""
         requirement = self.requirements.parse(name)
-        return distribution.key == requirement.key and self._meets(distribution, requirement)
-
-    def iter_entry_points(self, group: str) -> Iterator[tuple[Distribution, str]]:
-        """Yield whose entry points, and which, `iter_entry_points(group)` yields.
-
-        Raises `RequireError`.
-        """
-        for distribution in self.active.values():
-            for name in entry_points.of(distribution).get(group, ()):
-                yield distribution, name
+        return distribution.key == requirement.key and self.requirements.meets(
+            distribution.version, requirement
+        )
 
     def load_entry_point(self, name: str, group: str, entry: str) -> Resolution:
         """Return what `pkg_resources.load_entry_point` does before it imports anything."""
         chosen: dict[str, Distribution] = {}
         try:
-            distribution = self._distribution(name, chosen)
-            extras = entry_points.of(distribution).get(group, {}).get(entry)
+            distribution = self.get_distribution(name, chosen)
+            extras = distribution.entry_points().get(group, {}).get(entry)
             if extras is None:
-                return Resolution(IMPORT_ERROR)
+                return Resolution("ImportError")
             wanted = self.requirements.parse(f"x{extras}").extras if extras else ()
             required = self.requirements.of(distribution, wanted)
         except RequireError as error:
             return Resolution(str(error), reason=error.reason)
         return self._outcome(required, chosen, wanted)
-
-    # --- how they are answered --------------------------------------------------------------------
-
-    def _required(self, name: str, chosen: dict[str, Distribution]) -> Resolution:
-        try:
-            requirement = self.requirements.parse(name)
-        except RequireError as error:
-            return Resolution(str(error))
-        return self._outcome([requirement], chosen)
-
-    def _distribution(self, name: str, chosen: dict[str, Distribution]) -> Distribution:
-        """Return what `get_distribution` returns; add to `chosen` what it activates for that."""
-        found = self._find(self.requirements.parse(name))
-        if found is None:
-            answer = self._required(name, chosen)
-            if answer.error is not None:
-                raise RequireError(answer.error, answer.reason)
-            found = self.best_match(name)
-            if found is None:  # its marker does not hold: `require` returned nothing
-                raise RequireError(INDEX_ERROR)
-        return found
 
     def _outcome(
         self,
@@ -219,50 +192,33 @@ class WorkingSet:
         chosen: dict[str, Distribution],
         extras: tuple[str, ...] = (),
     ) -> Resolution:
-        """Return the outcome of resolving the requirements `roots`."""
-        missing: dict[str, str] = {}
-        found = []
-        try:
-            for requirement, distribution in self._resolved(roots, chosen, extras):
-                if distribution is None:
-                    missing.setdefault(requirement.key, requirement.name)
-                else:
-                    found.append(requirement.key)
-        except RequireError as error:
-            if not missing:
-                return Resolution(str(error), reason=error.reason)
-        if missing:
-            return Resolution(NOT_FOUND, tuple(missing.values()))
-        return Resolution(None, found=tuple(found))
+        """Return the outcome of resolving `roots` and the requirements below them, as they come up.
 
-    def _resolved(
-        self,
-        roots: list[Requirement],
-        chosen: dict[str, Distribution],
-        extras: tuple[str, ...],
-    ) -> Iterator[tuple[Requirement, Distribution | None]]:
-        """Yield `roots` and the requirements below them as they come up, each with what meets it.
-
-        pkg_resources stops at the first that nothing meets. Raises `RequireError` for anything
-        else that it would stop at.
+        pkg_resources stops at the first that nothing meets, and at every error.
         """
+        missing: dict[str, str] = {}
         waiting = roots[::-1]
         processed: set[Requirement] = set()
         demanded_with: dict[Requirement, tuple[str, ...]] = {}
-        for requirement in waiting:  # the list grows while we iterate
-            if requirement.first in processed:
-                continue
-            demanded = demanded_with.get(requirement.first, ()) + (extras or ("",))
-            if not self.requirements.applies(requirement, demanded):
-                continue
-            processed.add(requirement.first)
-            distribution = self._best(requirement, chosen)
-            yield requirement, distribution
-            if distribution is None:
-                continue
-            required = self.requirements.of(distribution, requirement.extras)[::-1]
-            waiting += required
-            demanded_with.update((one.first, requirement.extras) for one in required)
+        try:
+            for requirement in waiting:  # the list grows while we iterate
+                demanded = demanded_with.get(requirement.first, ()) + (extras or ("",))
+                if requirement.first in processed or not self.requirements.applies(
+                    requirement, demanded
+                ):
+                    continue
+                processed.add(requirement.first)
+                distribution = self._best(requirement, chosen)
+                if distribution is None:
+                    missing.setdefault(requirement.key, requirement.name)
+                    continue
+                required = self.requirements.of(distribution, requirement.extras)[::-1]
+                waiting += required
+                demanded_with.update((one.first, requirement.extras) for one in required)
+        except RequireError as error:
+            if not missing:
+                return Resolution(str(error), reason=error.reason)
+        return Resolution(NOT_FOUND, tuple(missing.values())) if missing else Resolution(None)
 
     def _best(
         self, requirement: Requirement, chosen: dict[str, Distribution]
@@ -272,23 +228,23 @@ class WorkingSet:
         `chosen` are those that were not active and were chosen for an earlier requirement: a later
         one gets the same. Raises `RequireError` if the only candidate has another version.
         """
-        key = requirement.key
-        distribution = chosen.get(key) or self.active.get(key)
-        if distribution is None:
-            distribution = self._best_match(requirement)
-            if distribution is not None and self._active_for(key) is None:
-                chosen[key] = distribution
-            return distribution
-        return self._checked(distribution, requirement)
+        distribution = chosen.get(requirement.key) or self.active.get(requirement.key)
+        if distribution is not None:
+            return self._checked(distribution, requirement)
+        distribution = self._best_match(requirement)
+        if distribution is not None and self._active_for(requirement.key) is None:
+            chosen[requirement.key] = distribution
+        return distribution
 
     def _best_match(self, requirement: Requirement) -> Distribution | None:
         if self._pkg_resources.needs_valid_versions:
-            self._all_available()  # which may fail, needed or not
-        distribution = self._find(requirement)
-        if distribution is not None:
+            _ = self._all_available  # which may fail, needed or not
+        if (distribution := self._find(requirement)) is not None:
             return distribution
-        others = self._all_available().get(requirement.key, ())
-        return next((one for one in others if self._meets(one, requirement)), None)
+        others = self._all_available.get(requirement.key, ())
+        return next(
+            (one for one in others if self.requirements.meets(one.version, requirement)), None
+        )
 
     def _find(self, requirement: Requirement) -> Distribution | None:
         """Return what `working_set.find` returns. Raises `RequireError`."""
@@ -297,10 +253,10 @@ class WorkingSet:
 
     def _checked(self, distribution: Distribution, requirement: Requirement) -> Distribution:
         """Return `distribution`. Raises `RequireError` if its version is not the required one."""
-        if not self._meets(distribution, requirement):
+        if not self.requirements.meets(distribution.version, requirement):
             wanted = f"{requirement.name}{requirement.specifier}"
             reason = f"{wanted} is required, and {distribution.version} is installed"
-            raise RequireError(VERSION_CONFLICT, reason)
+            raise RequireError("VersionConflict", reason)
         return distribution
 
     def _active_for(self, key: str) -> Distribution | None:
@@ -312,36 +268,8 @@ class WorkingSet:
             found = self.active.get(safe_name(key).replace(".", "-"))
         return found
 
-    def _meets(self, distribution: Distribution, requirement: Requirement) -> bool:
-        question = (distribution, requirement)
-        if question not in self._answers:
-            self._answers[question] = self._compared(distribution.version, requirement)
-        return self._answers[question]
-
-    def _compared(self, version: str, requirement: Requirement) -> bool:
-        """Return True if `version` meets the specifiers of `requirement`. Raises `RequireError`."""
-        if any(not _meets_old(version, *one) for one in requirement.old):
-            return False
-        if (parsed := parsed_version(version)) is not None:
-            return self.requirements.meets(parsed, requirement)
-        if self._any_version:
-            wanted = [(one.operator, one.version.lower()) for one in requirement.specifier]
-            return all(one == ("===", version.lower()) for one in wanted)
-        raise RequireError(INVALID_VERSION)
-
-    @functools.cached_property
-    def _any_version(self) -> bool:
-        """Whether a version outside PEP 440 is accepted.
-
-        packaging accepted it before 22, and accepts it again since 26.0.
-        """
-        if self._pkg_resources.accepts_any_version:
-            return True
-        return not _STRICT_PACKAGING <= self._own_packaging < _LENIENT_PACKAGING
-
-    @functools.cached_property
     def _own_packaging(self) -> int:
-        """The first number of the version of packaging that pkg_resources imports.
+        """Return the first number of the version of packaging that pkg_resources imports.
 
         Where the vendored distributions are visible, the environment's own packaging comes first.
         """
@@ -349,34 +277,38 @@ class WorkingSet:
         version = None if own is None else parsed_version(own.version)
         return _STRICT_PACKAGING if version is None else version.major
 
-    def _found(self, *, nested: bool) -> Iterator[Distribution]:
-        order = None
-        if self._pkg_resources.sees_newest_first:
-            any_version = self._pkg_resources.sorts_invalid_versions
-            order = by_any_version if any_version else by_version
-        for entry in self.entries:
-            yield from find(self._tree, entry, nested=nested, order=order)
+    @functools.cached_property
+    def installed(self) -> dict[str, Distribution]:
+        """All distributions on the path, active or not, by the names in METADATA; of two the first.
 
+        In an entry, eggs come first. What pip is removing (~) does not count.
+        """
+        found: dict[str, Distribution] = {}
+        for there in self._everything:
+            for each in sorted(there, key=lambda one: (one.kind != ".egg", one.metadata)):
+                if each.described and not posixpath.basename(each.metadata).startswith("~"):
+                    found.setdefault(each.described[0], each)
+        return found
+
+    @functools.cached_property
+    def _everything(self) -> list[list[Distribution]]:
+        """The distributions at each entry, and what leads from there."""
+        look = functools.partial(find, self._tree, nested=True, order=self._order)
+        return [list(look(entry)) for entry in self.entries]
+
+    @functools.cached_property
     def _all_available(self) -> dict[str, list[Distribution]]:
-        """Return all distributions on the path, active or not, by key, the newest first."""
-        if self._available is None:
-            available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
-            for distribution in self._found(nested=True):
-                if self._runs_here(distribution) and self._has_version(distribution):
-                    # What is found a second time, through an egg-link perhaps, counts once.
-                    same = available.setdefault(distribution.key, {})
-                    same.setdefault((self._rank(distribution), distribution.kind), distribution)
-            self._available = {
-                key: [one for _, one in sorted(same.items(), key=_rank_of, reverse=True)]
-                for key, same in available.items()
-            }
-        return self._available
-
-    def _runs_here(self, distribution: Distribution) -> bool:
-        """Return True if the egg `distribution` is for this Python and this platform."""
-        return distribution.python in {"", self._python} and (
-            not distribution.platform or distribution.platform == self._platform
-        )
+        """All distributions on the path, active or not, by key, the newest first."""
+        available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
+        for distribution in itertools.chain.from_iterable(self._everything):
+            if self._is_usable(distribution):
+                # What is found a second time, through an egg-link perhaps, counts once.
+                same = available.setdefault(distribution.key, {})
+                same.setdefault((self._rank(distribution), distribution.kind), distribution)
+        return {
+            key: sorted(same.values(), key=self._rank, reverse=True)
+            for key, same in available.items()
+        }
 
     def _rank(self, one: Distribution) -> _Rank:
         """Return what pkg_resources sorts the distributions of one project by."""
@@ -385,32 +317,14 @@ class WorkingSet:
             version = replaced_version(version)
         return (precedence(version), one.kind == ".egg", one.location, one.python, one.platform)
 
-    def _has_version(self, distribution: Distribution) -> bool:
+    def _is_usable(self, one: Distribution) -> bool:
+        """Return True if `one` is for this Python and platform, and has a version."""
+        if one.python not in {"", self._python} or one.platform not in {"", self._platform}:
+            return False
         try:
-            version = distribution.version
+            is_valid = parsed_version(one.version) is not None
         except NoVersionError:
             return False
-        if self._pkg_resources.needs_valid_versions and parsed_version(version) is None:
-            raise RequireError(INVALID_VERSION)
+        if self._pkg_resources.needs_valid_versions and not is_valid:
+            raise RequireError("InvalidVersion")
         return True
-
-
-def _platform(markers: Mapping[str, str]) -> str:
-    """Return the platform in the names of eggs, as ``linux-x86_64``, that `markers` describe."""
-    system = markers.get("sys_platform", sys.platform)
-    machine = markers.get("platform_machine", this_platform.machine())
-    return f"{system}-{machine}"
-
-
-def _rank_of(item: tuple[tuple[_Rank, str], Distribution]) -> _Rank:
-    return item[0][0]
-
-
-def _meets_old(version: str, operator: str, wanted: str) -> bool:
-    """Return True if `version` meets a specifier outside PEP 440."""
-    left, right = old_precedence(version), old_precedence(wanted)
-    if operator in {"==", "!="}:
-        return (left == right) is (operator == "==")
-    if left == right:
-        return operator.endswith("=")
-    return (left < right) is operator.startswith("<")

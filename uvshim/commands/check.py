@@ -32,9 +32,8 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     reports = [] if names and not words else _environments(words, gate, messages)
     if names or options.format == "html":
         return _with_images(reports, names, gate, options, messages)
-    sys.stdout.writelines(
-        [as_json(reports)] if options.format == "json" else _texts(reports, options)
-    )
+    is_json = options.format == "json"
+    sys.stdout.writelines([as_json(reports)] if is_json else _texts(reports, options))
     sys.stdout.flush()
     return _exit_code(reports)
 

@@ -66,12 +66,10 @@ def _fix_images(
     from uvshim.commands import fix_image
 
     if words and not os.path.lexists(words[0]):
-        message = f"`{printable(words[0])}` {targets.refusal(words[0])}"
-        raise UvshimError(message)
+        raise UvshimError(f"`{printable(words[0])}` {targets.refusal(words[0])}")
     if words or not names:
         what = f"`{printable(words[0])}` is not an image" if words else "none is named"
-        message = f"`--images` and `--output` are for images, and {what}"
-        raise UvshimError(message)
+        raise UvshimError(f"`--images` and `--output` are for images, and {what}")
     return fix_image.main(names, options, messages)
 
 
@@ -94,7 +92,7 @@ def _fix(found: Environment, gate: Gate, *, dry_run: bool) -> Fixed:
         found.tree,
         found.site_packages,
         excluded=gate.excludes,
-        known=outcome.known if found.tree.root is None else None,
+        known=outcome.known if found.tree.root is None else {},
     )
     return Fixed(outcome, Report(found, diagnosis, gate))
 
@@ -103,6 +101,5 @@ def _as_json(done: Iterable[Fixed], *, dry_run: bool) -> str:
     """Return the results as JSON. Keys may be added to the schema, never changed."""
     import json
 
-    environments = [as_json(each) for each in done]
-    result = {"schema": SCHEMA, "dry_run": dry_run, "environments": environments}
+    result = {"schema": SCHEMA, "dry_run": dry_run, "environments": list(map(as_json, done))}
     return json.dumps(result, indent=2) + "\n"

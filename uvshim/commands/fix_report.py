@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from uvshim.messages import Messages
     from uvshim.rename.on_disk import Outcome
 
+# What no rename fixes, by its kind.
+_REST = {GHOST: "belongs to {}, but its code is gone", DUPLICATE: "duplicates {}"}
+
 
 class Fixed(NamedTuple):
     """What was done in one environment, and the report on it afterwards."""
@@ -26,24 +29,15 @@ class Fixed(NamedTuple):
     @property
     def rest(self) -> list[tuple[Finding, str]]:
         """The findings that no rename fixes, with the reason: a clause that follows the path."""
-        found = []
-        for finding in self.report.diagnosis.wrong:
-            if finding.kind == GHOST:
-                found.append((finding, f"belongs to {finding.name}, but its code is gone"))
-            elif finding.kind == DUPLICATE:
-                found.append((finding, f"duplicates {finding.name}"))
-        return found
+        wrong = self.report.diagnosis.wrong
+        return [(each, _REST[each.kind].format(each.name)) for each in wrong if each.kind in _REST]
 
     @property
     def owned(self) -> list[LeftAlone]:
         """What is left to the package manager that owns it; its name is the reason."""
-        environment = self.report.installation
-        system = [
-            LeftAlone(finding.path, "dpkg")
-            for finding in self.report.diagnosis.wrong
-            if finding.kind not in {GHOST, DUPLICATE}
-            and environment.belongs_to_system(finding.path)
-        ]
+        is_foreign = self.report.installation.belongs_to_system
+        wrong = [each for each in self.report.diagnosis.wrong if each.kind not in _REST]
+        system = [LeftAlone(each.path, "dpkg") for each in wrong if is_foreign(each.path)]
         return [*self.outcome.owned, *system]
 
     @property

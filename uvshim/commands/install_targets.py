@@ -26,7 +26,7 @@ from uvshim.uv.arguments import (
 from uvshim.uv.question import Answer, Question
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from uvshim.uv.supervisor import Supervisor
 
@@ -182,20 +182,22 @@ def _uv() -> list[str]:
         return []
 
 
-def _pip_answer(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Answer:
-    """Return where `uv pip install` installs. A uv that cannot be asked stops no command."""
+def _answer(ask: Callable[[], Answer]) -> Answer:
+    """Return what uv answers. A uv that cannot be asked stops no command."""
     try:
-        return Question(uv, arguments, supervisor).answer()
-    except UvshimError:
+        return ask()
+    except (UvshimError, OSError):
         return Answer()
+
+
+def _pip_answer(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Answer:
+    """Return where `uv pip install` installs."""
+    return _answer(lambda: Question(uv, arguments, supervisor).answer())
 
 
 def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
-    """Return likewise where `uv sync` installs."""
-    try:
-        return question.of_project(uv, choosing, supervisor)
-    except (UvshimError, OSError):
-        return Answer()
+    """Return where `uv sync` installs."""
+    return _answer(lambda: question.of_project(uv, choosing, supervisor))
 
 
 def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:

@@ -35,8 +35,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     """Run a command, and rename what it installs."""
     words = options.words[1:] if options.words[:1] == ["--"] else options.words
     if not words:
-        message = "There is no command to run. Example: uvshim run -- uv sync"
-        raise UvshimError(message)
+        raise UvshimError("There is no command to run. Example: uvshim run -- uv sync")
     command = [_program(words[0]), *words[1:]]
     if config.disabled():
         process.replace(command)
@@ -81,9 +80,9 @@ def _program(word: str) -> str:
     """Return the path of the program that `word` names, as a shell finds it."""
     if found := process.on_path(word):
         return found
-    message = f"`{printable(word)}` is not a program that can be run"
-    exists = os.path.dirname(word) and os.path.exists(word)
-    raise CannotRunError(message) if exists else UvNotFoundError(message)
+    is_missing = not os.path.dirname(word) or not os.path.exists(word)
+    error = UvNotFoundError if is_missing else CannotRunError
+    raise error(f"`{printable(word)}` is not a program that can be run")
 
 
 def _targets(option: str | None, command: list[str], supervisor: Supervisor) -> Targets | None:

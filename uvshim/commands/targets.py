@@ -17,7 +17,6 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
@@ -29,14 +28,14 @@ def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     Raises `UvshimError` if a file of names cannot be read, or has no names.
     """
     if "-" in options.environments and "-" in options.images:
-        message = "standard input is either an image (`-`) or a list of images (`--images -`)"
-        raise UvshimError(message)
+        raise UvshimError(
+            "standard input is either an image (`-`) or a list of images (`--images -`)"
+        )
     listed = [name for path in options.images for name in _listed(path)]
     images = [word for word in options.environments if _is_image(word)]
     environments = [word for word in options.environments if word not in images]
     if options.images and not listed:
-        message = f"`{options.images[0]}` names no images"
-        raise UvshimError(message)
+        raise UvshimError(f"`{options.images[0]}` names no images")
     return environments, list(dict.fromkeys(images + listed))
 
 
@@ -58,8 +57,9 @@ def _listed(path: str) -> list[str]:
             with open(path, encoding="utf-8-sig") as file:
                 lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        message = f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}"
-        raise UvshimError(message) from None
+        raise UvshimError(
+            f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
     return [name for line in lines if (name := re.split(r"(?:^|\s)#", line)[0].strip())]
 
 
@@ -68,31 +68,28 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
 
     With ``-v``, `messages` names what is not searched. Raise `UvshimError`.
     """
-
-    def skipped(path: str) -> None:
-        messages.detail(f"`{printable(path)}` is a cache, and not searched")
-
     if words:
-        return [found for word in words for found in _named(word, skipped)]
+        return [found for word in words for found in _named(word, messages)]
     supervisor = Supervisor()
     answer = Question([process.find_uv()], Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()
     supervisor.release()
     if not answer.known:
-        message = "uv finds no environment here. Name one, as in: uvshim check .venv"
-        raise EnvironmentUnknownError(message)
+        raise EnvironmentUnknownError(
+            "uv finds no environment here. Name one, as in: uvshim check .venv"
+        )
     named = discovery.find(answer.directory or answer.root or "")
     return [found.with_lock(answer.lock) for found in named]
 
 
-def _named(word: str, skipped: Callable[[str], None]) -> list[Environment]:
+def _named(word: str, messages: Messages) -> list[Environment]:
     """Return the environments that `word` names, or raise `EnvironmentUnknownError`."""
+    skipped = "`{}` is a cache, and not searched"
     try:
-        return discovery.find(word, skipped)
+        return discovery.find(word, lambda path: messages.detail(skipped.format(printable(path))))
     except EnvironmentUnknownError:
         if what := refusal(word):
-            message = f"`{printable(word)}` {what}"
-            raise EnvironmentUnknownError(message) from None
+            raise EnvironmentUnknownError(f"`{printable(word)}` {what}") from None
         raise
 
 

@@ -57,7 +57,13 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
         return find(target, skipped)
     if found := [*_at(path, skipped)]:
         return found
-    raise EnvironmentUnknownError(_fault(DiskTree(), path).format(f"`{word}`"))
+    if os.path.isfile(os.path.join(path, CONFIGURATION)):
+        fault = f"The virtual environment `{word}` has no site-packages directory that can be read"
+    elif _is_image(path):
+        fault = f"No distributions are installed in the file system below `{word}`. {_WHAT_WORKS}"
+    else:
+        fault = f"`{word}` is not an environment. {_WHAT_WORKS}"
+    raise EnvironmentUnknownError(fault)
 
 
 def _at(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
@@ -73,7 +79,9 @@ def _at(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
             yield virtual
     elif _is_image(path):
         yield from in_image(DiskTree(path), skipped)
-    elif _is_site_packages(tree, path):
+    elif os.path.basename(path) in _SITE_PACKAGES or any(
+        name.endswith((".dist-info", ".egg-info")) for name in tree.names(path)
+    ):
         yield _bare(tree, path)
     else:
         yield from _pythons(tree, path)
@@ -87,15 +95,6 @@ def _redirected(path: str) -> str | None:
     target = content.partition("\n")[0].strip()
     path = os.path.join(os.path.dirname(path), target)
     return path if target and os.path.isdir(path) else None
-
-
-def _fault(tree: SearchableTree, path: str) -> str:
-    """Return why ``{}``, which is at `path`, is no environment, and what would be."""
-    if tree.is_file(os.path.join(path, CONFIGURATION)):
-        return "The virtual environment {} has no site-packages directory that can be read"
-    if _is_image(path):
-        return "No distributions are installed in the file system below {}. " + _WHAT_WORKS
-    return "{} is not an environment. " + _WHAT_WORKS
 
 
 def of_site_packages(path: str) -> Environment:
@@ -134,17 +133,9 @@ def _prefix(tree: SearchableTree, root: str, library: str | None) -> Environment
 
 def _bare(tree: SearchableTree, path: str) -> Environment:
     """Return the site-packages directory `path`, of a virtual environment or on its own."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(path)))
+    root = interpreter.root_of(path)
     virtual = tree.is_file(os.path.join(root, CONFIGURATION))
     return Environment(path, os.path.join(root if virtual else path, ".lock"), [path], tree=tree)
-
-
-def _is_site_packages(tree: SearchableTree, path: str) -> bool:
-    """Return True if distributions are in the directory `path` itself."""
-    is_named_so = os.path.basename(path) in _SITE_PACKAGES
-    return is_named_so or any(
-        name.endswith((".dist-info", ".egg-info")) for name in tree.names(path)
-    )
 
 
 def _is_image(path: str) -> bool:
@@ -160,7 +151,10 @@ def in_image(
     Any directory with dist-info directories in it is one, or a part of one. `skipped` is called
     with the path of each cache, which is not searched.
     """
-    roots = {path: _root_of(tree, path) for path in _search(tree, "/", _DEEPEST, skipped)}
+    roots = {}
+    for path in _search(tree, "/", _DEEPEST, skipped):
+        root = interpreter.root_of(path)
+        roots[path] = root if path in usual_site_packages(root, tree.names) else path
     seen: set[str | None] = set()
     for root in sorted(set(roots.values())):
         is_virtual = tree.is_file(os.path.join(root, CONFIGURATION))
@@ -172,12 +166,6 @@ def in_image(
     for path in sorted(path for path, root in roots.items() if path == root):
         if _has_dist_infos(tree.names(path)) and tree.real(path) not in seen:
             yield _bare(tree, path).with_lock(None)
-
-
-def _root_of(tree: SearchableTree, path: str) -> str:
-    """Return the root of the Python that imports from the directory `path`, or itself."""
-    root = interpreter.root_of(path)
-    return root if path in usual_site_packages(root, tree.names) else path
 
 
 def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Environment]:

@@ -60,10 +60,7 @@ class Environment:
 
     def __eq__(self, other: object) -> bool:
         """Return True if all the paths are equal; trees are not compared."""
-        return isinstance(other, Environment) and (self.lock, self.facts) == (
-            other.lock,
-            other.facts,
-        )
+        return isinstance(other, Environment) and self.facts == other.facts
 
     def __hash__(self) -> int:
         """Return what equal environments share."""
@@ -140,12 +137,6 @@ class Environment:
         return tuple(path for path in self.visible if path not in self.site_packages)
 
     @property
-    def distributions(self) -> int:
-        """How many distributions are installed in its own site-packages directories."""
-        names = (name for path in self.site_packages for name in self.tree.names(path))
-        return sum(is_dist_info(name) or name.endswith(".egg-info") for name in names)
-
-    @property
     def option(self) -> str:
         """The option of `uv pip` that takes its path."""
         if self.path in self.site_packages:
@@ -155,9 +146,9 @@ class Environment:
         return "--prefix" if locked_itself and not virtual else "--python"
 
     @property
-    def facts(self) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-        """The `path`, `site_packages` and `visible` directories: all but the lock and the tree."""
-        return self.path, self.site_packages, self.visible
+    def facts(self) -> tuple[str, str | None, tuple[str, ...], tuple[str, ...]]:
+        """All but the tree: `path`, `lock`, `site_packages` and `visible`."""
+        return self.path, self.lock, self.site_packages, self.visible
 
     def with_lock(self, lock: str | None) -> Environment:
         """Return the same environment with another `lock`."""
@@ -167,8 +158,8 @@ class Environment:
 
     def in_tree(self, tree: SearchableTree) -> Environment:
         """Return the environment that has the same paths in another `tree`."""
-        path, site_packages, visible = self.facts
-        return Environment(path, self.lock, site_packages, visible=visible, tree=tree)
+        path, lock, site_packages, visible = self.facts
+        return Environment(path, lock, site_packages, visible=visible, tree=tree)
 
     def belongs_to_system(self, path: str) -> bool:
         """Return True if the dist-info directory `path` is outside what is renamed here."""
@@ -200,22 +191,12 @@ def usual_site_packages(
             if not name.startswith(("python", "pypy", "graalpy")) or name == "python3.1":
                 continue
             path = f"{prefix}{lib}/{name}"
-            yield from (f"{path}/{own}" for own in _own(path, listed, lib))
-
-
-def _own(path: str, listed: Callable[[str], Iterable[str]], lib: str) -> Iterable[str]:
-    """Return the names of the site-packages directories in `path`, a Python's directory in `lib`.
-
-    /usr/local may have a Python of its own, as in Docker's image `python`: beside its standard
-    library, site-packages is that Python's, and dist-packages belongs to the one in /usr.
-    """
-    usual = ("site-packages", "dist-packages")
-    if "local/lib" not in path:
-        return usual
-    there = set(listed(path))
-    if there.isdisjoint(_LIBRARY):
-        return usual
-    return there.intersection(usual[1:] if lib.startswith("local") else usual[:1])
+            own = ["site-packages", "dist-packages"]
+            # /usr/local may have a Python of its own, as in Docker's image `python`. Beside its
+            # standard library, dist-packages belongs to the Python in /usr.
+            if "local/lib" in path and not _LIBRARY.isdisjoint(listed(path)):
+                own = own[1:] if lib.startswith("local") else own[:1]
+            yield from (f"{path}/{each}" for each in own)
 
 
 def existing(

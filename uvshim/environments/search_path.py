@@ -40,18 +40,18 @@ def site_directories(environment: Environment) -> tuple[str, ...]:
     They are in the order of `sys.path`: in a virtual environment its own, then the user's and the
     system's if it has them; otherwise the user's come first.
     """
-    tree, path, own = environment.tree, environment.path, environment.site_packages
-    if path in own:
-        path = os.path.dirname(os.path.dirname(os.path.dirname(path)))
-    if tree.is_file(os.path.join(path, CONFIGURATION)):
-        mine = own if environment.path in own else in_virtual_environment(tree, path)
-        directories = [*mine, *_below(tree, path, interpreter.library(*mine))]
-    elif environment.path in own:
+    tree, own = environment.tree, environment.site_packages
+    is_bare = environment.path in own
+    root = interpreter.root_of(environment.path) if is_bare else environment.path
+    if tree.is_file(os.path.join(root, CONFIGURATION)):
+        mine = own if is_bare else in_virtual_environment(tree, root)
+        directories = [*mine, *_below(tree, root, interpreter.library(*mine))]
+    elif is_bare:
         directories = list(own)
     else:
         name = interpreter.library(*own)
-        user = _of_user(tree, name) if has_interpreter(tree, path) else []
-        directories = [*user, *own, *in_prefix(tree, path, name)]
+        user = _of_user(tree, name) if has_interpreter(tree, root) else []
+        directories = [*user, *own, *in_prefix(tree, root, name)]
     return tuple(existing(directories, tree.is_directory, lambda each: tree.real(each) or each))
 
 

@@ -92,14 +92,12 @@ class Snapshot:
         directory that was renamed (see `rename.spelling`), so a change counts beside a dotted one.
         """
         now = now or Snapshot.of(environment)
-        if self.new_in(environment, now):
+        if now.new_since(self, environment.lock):
             return True
         has_changed = now.places != self.places or any(map(_is_coarse, now.places.values()))
-        return has_changed and any("." in _name_part(path) for path in now.states)
-
-    def new_in(self, environment: Environment, now: Snapshot | None = None) -> list[str]:
-        """Return the paths that are new in `environment`, of which `now` is a snapshot; sorted."""
-        return (now or Snapshot.of(environment)).new_since(self, environment.lock)
+        return has_changed and any(
+            "." in path.rpartition("/")[2].partition("-")[0] for path in now.states
+        )
 
     def new_since(self, before: Snapshot, lock: str | None = None) -> list[str]:
         """Return the paths that `before` does not hold, or holds in another state; sorted.
@@ -138,11 +136,6 @@ def may_be_dotted(directory: str) -> bool:
     return is_suspect and is_dist_info(directory)
 
 
-def _name_part(path: str) -> str:
-    """Return the first part of the name of a dist-info directory: that of the project."""
-    return path.rpartition("/")[2].partition("-")[0]
-
-
 def _is_coarse(nanoseconds: int) -> bool:
     """Return True if a time comes from a file system that stores whole seconds."""
     return nanoseconds % _SECOND == 0
@@ -159,27 +152,18 @@ def _time_of_disk(directory: str, lock: str | None) -> int:
     That may be another machine's (NFS). A nameless file there has it, or else uv's `lock` if it is
     on the same file system. What the file system cuts off its times is subtracted.
     """
+    now = time.time_ns()
     try:
-        now = _time_of_nameless_file(directory)
+        file = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)
     except (AttributeError, OSError):
-        now = _time_of_lock(lock, os.stat(directory).st_dev)
-    return now - (2 * _SECOND if _is_coarse(now) else _SECOND // 50)
-
-
-def _time_of_nameless_file(directory: str) -> int:
-    file = os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o600)
+        file = None
     try:
-        return os.fstat(file).st_ctime_ns
-    finally:
-        os.close(file)
-
-
-def _time_of_lock(lock: str | None, device: int) -> int:
-    """Change the times of the file `lock` and return its ctime; without it, this machine's time."""
-    try:
-        if lock is not None and os.stat(lock).st_dev == device:
+        if file is not None:
+            now = os.fstat(file).st_ctime_ns
+            os.close(file)
+        elif lock is not None and os.stat(lock).st_dev == os.stat(directory).st_dev:
             os.utime(lock)
-            return os.stat(lock).st_ctime_ns
+            now = os.stat(lock).st_ctime_ns
     except OSError:
-        pass
-    return time.time_ns()
+        pass  # this machine's time will do
+    return now - (2 * _SECOND if _is_coarse(now) else _SECOND // 50)

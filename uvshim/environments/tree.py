@@ -61,6 +61,13 @@ class SearchableTree(Tree, Protocol):
     def on_disk(self, path: str) -> str | None:
         """Return the path on this machine for `path`; None if there is none."""
 
+    def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
+        """Return the digest and the length in bytes of the regular file `path`; None if missing.
+
+        The digest is as in RECORD: base64 with the alphabet for URLs, without padding. Raises
+        ValueError if `algorithm` is unknown.
+        """
+
 
 class LinksError(OSError):
     """Too many symbolic links lead to a file."""
@@ -123,9 +130,8 @@ class DiskTree:
 
     def names(self, directory: str) -> tuple[str, ...]:
         """See `Tree.names`."""
-        path = self.on_disk(directory)
         try:
-            return () if path is None else tuple(os.listdir(path))
+            return tuple(os.listdir(self._existing(directory)))
         except (OSError, ValueError):  # a null byte, or a name that cannot be encoded
             return ()
 
@@ -139,14 +145,13 @@ class DiskTree:
 
     def read(self, path: str, limit: int) -> bytes | None:
         """See `Tree.read`."""
-        real = self.on_disk(path)
         try:
-            return None if real is None else files.read(real, limit)
+            return files.read(self._existing(path), limit)
         except (OSError, ValueError):
             return None
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
-        """See `check.verify.HashedTree.digest`. Raise OSError if the file cannot be read."""
+        """See `SearchableTree.digest`. Raise OSError if the file cannot be read."""
         import base64
         import hashlib
 
@@ -168,9 +173,8 @@ class DiskTree:
 
     def directories(self, directory: str) -> tuple[str, ...]:
         """See `SearchableTree.directories`."""
-        path = self.on_disk(directory)
         try:
-            with os.scandir(path or "") as entries:
+            with os.scandir(self._existing(directory)) as entries:
                 return tuple(each.name for each in entries if each.is_dir(follow_symlinks=False))
         except (OSError, ValueError):
             return ()
@@ -193,11 +197,16 @@ class DiskTree:
         return found and found[0]
 
     def _mode(self, path: str) -> int:
-        real = self.on_disk(path)
         try:
-            return 0 if real is None else os.stat(real).st_mode
+            return os.stat(self._existing(path)).st_mode
         except (OSError, ValueError):
             return 0
+
+    def _existing(self, path: str) -> str:
+        """Return the path on this machine for `path`, or raise FileNotFoundError."""
+        if (real := self.on_disk(path)) is None:
+            raise FileNotFoundError(path)
+        return real
 
 
 def _below(directory: str, name: str) -> tuple[str | None, str | None]:

@@ -138,7 +138,7 @@ class ImageTree:
         return content[:limit] if content or not wanted else None
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
-        """Return the digest and the length of a file; see `HashedTree.digest`.
+        """Return the digest and the length of a file; see `SearchableTree.digest`.
 
         What was not asked for before has no digest until the layers were read again, which
         `complete` does.

@@ -82,9 +82,7 @@ def parse_metadata(metadata: bytes) -> tuple[str, str]:
 
     Raise `MetadataError` if there is no Name, more than one, or an invalid one.
     """
-    end = metadata.find(b"\n\n")
-    header = metadata[:end] if end >= 0 else metadata
-    header = header.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")
+    header = metadata.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")
     return _parse_usual(header) or _parse_any(header.decode("utf-8", "replace"))
 
 
@@ -93,17 +91,18 @@ def _parse_usual(header: bytes) -> tuple[str, str] | None:
 
     That is: Metadata-Version, Name and Version first, each once and on one line.
     """
-    first, _, rest = header.partition(b"\nName: ")
-    name, _, rest = rest.partition(b"\nVersion: ")
-    version, _, rest = rest.partition(b"\n")
-    is_usual = first.startswith(b"Metadata-Version: ") and b"\n" not in first
-    if not is_usual or b"\r" in header or rest.startswith((b" ", b"\t")):
-        return None
+    first, name, version, rest = (header + b"\n\n\n").split(b"\n", 3)
     others = b"\n" + rest.lower()
-    if b"\nname:" in others or b"\nversion:" in others:
-        return None
-    project, release = name.decode("latin-1"), version.decode("latin-1")
-    return (project, release) if is_project_name(project) and is_version(release) else None
+    is_usual = (
+        first.startswith(b"Metadata-Version: ")
+        and name.startswith(b"Name: ")
+        and version.startswith(b"Version: ")
+        and not (others.startswith((b"\n ", b"\n\t")) or b"\r" in header)
+        and not (b"\nname:" in others or b"\nversion:" in others)
+    )
+    project, release = name[6:].decode("latin-1"), version[9:].decode("latin-1")
+    is_valid = is_usual and is_project_name(project) and is_version(release)
+    return (project, release) if is_valid else None
 
 
 def _parse_any(header: str) -> tuple[str, str]:

@@ -6,18 +6,20 @@ exists. (uv and pip skip a path that does not exist.)
 
 1. Append the new name's rows to RECORD.
 2. Rename the directory.
-3. Make RECORD list the new name only.
+3. Make RECORD list the new name only. `oslo_cache-1.0` and `oslo.cache-1.0` have the same length,
+   so each row is usually where it was, and RECORD is overwritten. Otherwise it is replaced.
 
-`in_place` does that in the usual case, `replacement` in any other.
+What only unusual cases need is in `remains` and `overlay`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 from uvshim.environments import files
-from uvshim.rename import in_place, names, plan
+from uvshim.rename import names, plan, record_file
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from uvshim.environments.tree import SearchableTree
     from uvshim.rename.plan import Plan
+    from uvshim.rename.record import Record
     from uvshim.rename.spelling import Spellings
 
 
@@ -82,7 +85,14 @@ class Outcome(_Facts):
 
 
 class _Disk:
-    """The files of a machine, as a `Tree`. One that cannot be read raises OSError."""
+    """The files of this machine, as a `Tree`. One that cannot be read raises OSError.
+
+    Paths are the machine's. If they are below the root of a `tree`, no link leads out of that.
+    """
+
+    def __init__(self, tree: SearchableTree | None = None) -> None:
+        """Follow links as `tree` does, if it has a root on this machine."""
+        self._tree = tree if tree is not None and tree.root else None
 
     def names(self, directory: str) -> tuple[str, ...]:
         return tuple(os.listdir(directory))
@@ -94,41 +104,14 @@ class _Disk:
         return os.path.isfile(path)
 
     def read(self, path: str, limit: int) -> bytes | None:
-        return files.read(path, limit)
-
-    def real(self, path: str) -> str | None:
-        """Return the path of the file that `path` leads to."""
-        return path
-
-
-class _Remnant(_Disk):
-    """The same, but METADATA and RECORD of one directory are those of another."""
-
-    def __init__(self, path: str, heir: str) -> None:
-        """Read in `heir` what would be in the directory `path`."""
-        self._path = path
-        self._heir = heir
-
-    def read(self, path: str, limit: int) -> bytes | None:
-        return files.read(path.replace(self._path, self._heir, 1), limit)
-
-
-class _Rooted(_Disk):
-    """The same below the root of `tree`: no link leads out of it."""
-
-    def __init__(self, tree: SearchableTree) -> None:
-        """Read what `tree` finds at a path on this machine."""
-        self._tree = tree
-
-    def read(self, path: str, limit: int) -> bytes | None:
         real = self.real(path)
         return None if real is None else files.read(real, limit)
 
     def real(self, path: str) -> str | None:
+        """Return the path of the file that `path` leads to."""
+        if self._tree is None:
+            return path
         return self._tree.on_disk(path.removeprefix(self._tree.root or ""))
-
-
-_DISK = _Disk()
 
 
 def rename(  # noqa: PLR0913
@@ -147,7 +130,7 @@ def rename(  # noqa: PLR0913
     the outcome is what it would be. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
-    disk = _Rooted(tree) if tree is not None and tree.root else _DISK
+    disk = _Disk(tree)
     outcome = Outcome([], [])
     renamed: dict[str, Renamed] = {}
     for path in paths:
@@ -164,7 +147,7 @@ def rename(  # noqa: PLR0913
                     before.name, before.version, path, before.destination
                 )
             outcome.known[wanted.path] = wanted
-        except plan.ObstacleError as reason:
+        except (plan.ObstacleError, names.MetadataError) as reason:
             outcome.left_alone.append(LeftAlone(path, str(reason)))
         except (OSError, ImportError) as error:  # a module that only the unusual case needs
             outcome.left_alone.append(LeftAlone(path, _clause(error)))
@@ -183,61 +166,93 @@ def _plan(
 ) -> Plan | None:
     """Return the plan for the dist-info directory `path`, None if it is not to be looked at.
 
-    Raise `plan.ObstacleError` if nothing is known about it.
+    Raise `names.MetadataError` if nothing is known about it.
     """
-    wanted, fault = None, ""
+    fault = None
     try:
         wanted = plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)):
             return None  # broken, but not in its name
-        fault = str(error)
-    if not fault and (wanted is None or wanted.record or not wanted.wrong):
-        return wanted
-    from uvshim.rename import replacement
+        fault = error
+    else:
+        if wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted)):
+            return wanted
+    from uvshim.rename import remains
 
-    if fault and replacement.is_husk(path):
+    if fault and remains.is_remainder(path):
         return None
-    if heir := replacement.heir(path):
-        return plan.make(_Remnant(path, heir), path, concerns, spellings=spellings)
-    if fault and replacement.is_remainder(path):
-        return None
+    if heir := remains.heir(path):
+        wanted = plan.make(disk, heir, concerns, spellings=spellings)
+        return wanted and wanted.with_remnant(path)
     if fault:
-        raise plan.ObstacleError(fault)
+        raise fault
     return wanted
 
 
 def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> Plan:
     """Do what `wanted` says, and return what is to be done then: nothing, but after a dry run.
 
-    Raise `plan.ObstacleError` or OSError if it is not possible.
+    Raise `plan.ObstacleError` or OSError if it is not possible; another call completes it.
     """
-    if wanted.obstacle:
+    record = wanted.record
+    if wanted.obstacle or record is None:
         raise plan.ObstacleError(wanted.obstacle)
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise plan.ObstacleError(message)
-    path = f"{wanted.path}/RECORD"
-    real = disk.real(path)
-    if real not in {path, None} and wanted.record and not dry_run:  # a link below a root
-        from uvshim.rename import replacement
+    if dry_run or _is_taken(wanted):
+        from uvshim.rename import remains
 
-        replacement.replace(wanted.path, wanted.record.content, real)
-    if wanted.original and not dry_run:
+        remains.make_way(wanted, dry_run=dry_run)
+    if dry_run:
+        return wanted
+    if wanted.remnant:
+        from uvshim.rename import overlay
+
+        overlay.remove(wanted.remnant)
+    if record_file.is_shared(wanted.path):
+        path = f"{wanted.path}/RECORD"
+        record_file.replace(wanted.path, record.content, os.stat(disk.real(path) or path))
+    if wanted.original:
         from uvshim.rename import spelling
 
         spelling.keep_original(wanted)
-    is_free = not (_exists(wanted.destination) or _exists(wanted.destination + plan.BUILDING))
-    if dry_run or not is_free or not in_place.rename(wanted):
-        from uvshim.rename import replacement
-
-        replacement.rename(wanted, dry_run=dry_run)
-    return wanted if dry_run else wanted.afterwards()
+    _rename(wanted, record)
+    return wanted.afterwards()
 
 
-def _exists(path: str) -> bool:
-    """Return True if there is anything at `path`; `lexists` takes three times as long."""
-    return os.access(path, os.F_OK, follow_symlinks=False)
+def _rename(wanted: Plan, record: Record) -> None:
+    """Do the three steps for one directory. `record` is that of the plan `wanted`."""
+    after = wanted.new_record()
+    with record_file.opened(wanted.path) as file:
+        is_in_place = (
+            record.only and file.content == record.content and len(after) == len(record.content)
+        )
+        file.append(record.added(wanted.aliases, wanted.directory))
+        try:
+            if wanted.destination != wanted.path:
+                os.rename(wanted.path, wanted.destination)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                file.cut()
+                raise
+            from uvshim.rename import overlay
+
+            overlay.move(wanted)
+            is_in_place = False
+        if is_in_place:
+            file.overwrite(after)
+        else:
+            record_file.replace(wanted.destination, after, file.status)
+
+
+def _is_taken(wanted: Plan) -> bool:
+    """Return True if there is something under the new name, or what a killed run has built."""
+    new = (wanted.destination, wanted.destination + plan.BUILDING)
+    return wanted.destination != wanted.path and any(  # `lexists` takes three times as long
+        os.access(each, os.F_OK, follow_symlinks=False) for each in new
+    )
 
 
 def _clause(error: Exception) -> str:

@@ -8,28 +8,36 @@ all files of both.
 
 from __future__ import annotations
 
-import contextlib
+import filecmp
 import os
 import shutil
 
-from uvshim.environments import files
+from uvshim.rename import record_file
 from uvshim.rename.plan import BUILDING
+from uvshim.rename.record_file import own_as
+
+TYPE_CHECKING = False  # see uv/process.py
+if TYPE_CHECKING:
+    from uvshim.rename.plan import Plan
 
 # Removed last, in this order. An uninstall finds all files in the other RECORD as well, but
 # importlib.metadata may read this METADATA as long as the directory exists.
 _LAST = ("RECORD", "METADATA")
 
 
-def move(path: str, destination: str) -> None:
-    """Give the dist-info directory `path` the name `destination`, by linking and removing.
+def move(plan: Plan) -> None:
+    """Give the directory of the `plan` its name, by linking and removing.
 
-    Its RECORD lists its files under both names, and under the one they have while the new directory
-    is built. Raise OSError; another `move` completes what this one has begun.
+    Its RECORD, which lists its files under both names, also lists those they have while the new
+    directory is built. Raise OSError; another `move` completes what this one has begun.
     """
-    building = destination + BUILDING
-    _link_tree(path, building)
-    os.rename(building, destination)
-    remove(path)
+    discard(plan.destination)
+    building = plan.destination + BUILDING
+    listed = record_file.read(plan.path)
+    record_file.append(plan.path, listed.added({plan.own}, os.path.basename(building)))
+    _link_tree(plan.path, building)
+    os.rename(building, plan.destination)
+    remove(plan.path)
 
 
 def discard(destination: str) -> None:
@@ -52,10 +60,14 @@ def is_contained(path: str, destination: str) -> bool:
 
     The RECORDs may differ: they do while a rename goes on.
     """
-    return all(
-        name == "RECORD" or _equal(os.path.join(path, name), os.path.join(destination, name))
-        for name in files_in(path)
-    )
+    try:
+        return all(
+            filecmp.cmp(f"{path}/{name}", f"{destination}/{name}", shallow=False)
+            for name in files_in(path)
+            if name != "RECORD"
+        )
+    except OSError:
+        return False
 
 
 def remove(path: str) -> None:
@@ -71,12 +83,6 @@ def remove(path: str) -> None:
         else:
             os.unlink(inside)
     os.rmdir(path)
-
-
-def own_as(status: os.stat_result, path: str) -> None:
-    """Give `path` the owner in `status`, if we are allowed to."""
-    with contextlib.suppress(PermissionError):
-        os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
 
 
 def _link_tree(source: str, target: str) -> None:
@@ -105,14 +111,3 @@ def _link(source: str, target: str) -> None:
         shutil.copyfile(source, target, follow_symlinks=False)
         own_as(os.lstat(source), target)
         shutil.copystat(source, target, follow_symlinks=False)
-
-
-def _equal(one: str, other: str) -> bool:
-    """Return True if two files have the same content."""
-    try:
-        if os.path.samefile(one, other):
-            return True
-        content = files.read(one)
-        return content is not None and content == files.read(other)
-    except OSError:
-        return False

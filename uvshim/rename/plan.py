@@ -35,13 +35,13 @@ _OWNERS = frozenset({"conda", "conda-pypi", "debian", "dpkg", "rpm"})
 
 # The row of INSTALLER as uv writes it. It saves a look at that file, but is proof only of what is
 # new: conda's packages are built with uv or pip, and have INSTALLER overwritten later.
-_INSTALLED_BY_UV = b"INSTALLER,sha256=5hhM4Q4mYTT9z6QB6PGpUAW81PGNFrYrdXMj4oM_6ak,2"
+_INSTALLED_BY_UV = b"/INSTALLER,sha256=5hhM4Q4mYTT9z6QB6PGpUAW81PGNFrYrdXMj4oM_6ak,2"
 
 # What is read of a METADATA first, in bytes: most headers are shorter.
 _USUAL_HEADER = 4096
 
 # What is read of a RECORD at most, in bytes. The longest real ones have a tenth of it.
-_RECORD_LIMIT = 64 * 1024 * 1024
+RECORD_LIMIT = 64 * 1024 * 1024
 
 
 class ObstacleError(Exception):
@@ -60,28 +60,23 @@ class Plan:
     - `owner`: the package manager that owns the directory, "" unless something is wrong with it;
     - `record`: its RECORD, None if that cannot be read;
     - `aliases`: the directories under which RECORD lists its files, or may during the rename;
+    - `remnant`: the directory from which a killed run has moved it, to be removed; "" if none;
     - `original`: what the file `ORIGINAL` in it is to hold, listed in `record`; "" for no change.
     """
 
-    def __init__(
-        self,
-        name: str,
-        path: str,
-        directory: str,
-        record: Record | None = None,
-        aliases: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, name: str, path: str, directory: str) -> None:
         """Plan to do nothing."""
         place, slash, self.own = path.rpartition("/")
         self.name = name
         self.path = path
         self.directory = directory
         self.destination = place + slash + directory
-        self.record = record
-        self.aliases = aliases
+        self.record: Record | None = None
+        self.aliases: frozenset[str] = frozenset()
         self.wrong: tuple[str, ...] = ()
         self.obstacle = ""
         self.owner = ""
+        self.remnant = ""
         self.original = ""
 
     @property
@@ -93,9 +88,18 @@ class Plan:
         """Return the content of RECORD after the rename. There must be no obstacle."""
         return self.record.renamed(self.aliases, self.directory) if self.record else b""
 
+    def with_remnant(self, path: str) -> Plan:
+        """Return the plan that also removes the directory `path`, which RECORD lists as well."""
+        self.remnant = path
+        self.aliases |= {posixpath.basename(path)}
+        self.wrong = self.wrong or (STALE_RECORD,)
+        return self
+
     def afterwards(self) -> Plan:
         """Return the plan for the directory after the rename: nothing is wrong any more."""
-        return Plan(self.name, self.destination, self.directory, self.record, self.aliases)
+        after = Plan(self.name, self.destination, self.directory)
+        after.record, after.aliases = self.record, self.aliases
+        return after
 
 
 def make(
@@ -142,8 +146,10 @@ def make(
         if original:
             plan.record = plan.record.with_row(f"{own}/{ORIGINAL}")
         _look_into_record(plan, plan.record, tree)
-    if plan.wrong and not (only_new and plan.record and plan.record.lists(_INSTALLED_BY_UV)):
-        plan.owner = _owner(tree, path)
+    by_uv = only_new and plan.record and own.encode() + _INSTALLED_BY_UV in plan.record.content
+    if plan.wrong and not by_uv:
+        installer = (tree.read(f"{path}/INSTALLER", 64) or b"").decode("ascii", "replace")
+        plan.owner = installer.strip().lower() if installer.strip().lower() in _OWNERS else ""
     return plan
 
 
@@ -154,11 +160,8 @@ def is_beyond_doubt(directory: str) -> bool:
 
 def _record(tree: Tree, directory: str) -> Record:
     """Return the RECORD in the dist-info `directory`. Raise `RecordError`."""
-    content = tree.read(f"{directory}/RECORD", _RECORD_LIMIT)
-    if content is None:
-        message = "it has no RECORD"
-        raise RecordError(message)
-    if len(content) == _RECORD_LIMIT:  # the rest would be lost
+    content = tree.read(f"{directory}/RECORD", RECORD_LIMIT)
+    if content and len(content) == RECORD_LIMIT:  # the rest would be lost
         message = "its RECORD is too long"
         raise RecordError(message)
     return Record(content, posixpath.basename(directory))
@@ -198,10 +201,3 @@ def _lists_by_detour(path: str, record: Record) -> bool:
         for each in record.paths()
         if each.startswith(("/", "\\")) or ".." in each
     )
-
-
-def _owner(tree: Tree, directory: str) -> str:
-    """Return the package manager that owns the dist-info `directory`, or ""."""
-    installer = tree.read(f"{directory}/INSTALLER", 64) or b""
-    word = installer.decode("ascii", "replace").strip().lower()
-    return word if word in _OWNERS else ""

@@ -34,65 +34,46 @@ class Record:
     """What a RECORD lists.
 
     - `content`: its bytes, without a last row that a killed run has torn;
-    - `only`: its own directory, if all paths with ``.dist-info`` in them begin with it, and each
-      row is one line without quotes; else "". Then no row needs to be taken apart;
-    - `is_unfinished`: a killed run has left it as it is.
+    - `is_unfinished`: a killed run has left it as it is;
+    - `only`: its own directory, if nothing of another one is listed and it is finished, and each
+      row is one line without quotes; else "". Then no row needs to be taken apart.
     """
 
-    def __init__(self, content: bytes, own: str) -> None:
-        """Read the `content` of the one in the dist-info directory `own`.
+    def __init__(self, content: bytes | None, own: str) -> None:
+        """Read the `content` of the one in the dist-info directory `own`; None: it is missing.
 
         Raise `RecordError` if it is not a RECORD.
         """
+        if content is None:
+            message = "it has no RECORD"
+            raise RecordError(message)
         self.content = content[: complete(content)]
-        start = _bytes(f"\n{own}/")
-        self._between = self.content.split(start)
-        if self.content.startswith(start[1:]):
-            self._between[:1] = [b"", self._between[0][len(start) - 1 :]]
+        self.is_unfinished = _bytes(f"/{UNFINISHED},") in self.content
+        self._end = "\r\n" if self.content.endswith(b"\r\n") else "\n"
+        self._between = (b"\n" + self.content).split(_bytes(f"\n{own}/"))
         is_only = 1 < len(self._between) == self.content.count(b".dist-info") + 1
-        self.only = own if is_only and _is_plain(self.content) else ""
-        if self.only:
-            self.is_unfinished = self.lists(UNFINISHED.encode())
-            return
-        self._read_rows()
-        self.is_unfinished = any(rest == UNFINISHED for _, _, rest, _ in self._infos)
+        is_simple = is_only and not self.is_unfinished and _is_plain(self.content)
+        self.only = own if is_simple else ""
+        self._rows = [] if is_simple else self._read()
 
-    def _read_rows(self) -> None:
-        """Read all rows, and take those apart that a rename may change."""
-        if _is_plain(self.content):
-            self._rows = self.content.splitlines(keepends=True)
-            if min(self._rows).startswith(b","):
-                raise RecordError(_NO_ROW)
-        else:
-            found = elements(self.content)
-            self._rows = [_row(path, f",{hash_},{size}\n") for path, hash_, size in found]
-        self._infos = [
-            (number, *split(path), columns)
-            for number, row in enumerate(self._rows)
-            if b".dist-info" in row
-            for path, columns in [_apart(row)]
+    def _read(self) -> list[tuple[str, str, str, str]]:
+        """Return path, first component, rest of the path, and the other columns of each row."""
+        return [
+            (path, *split(path), f",{hash_},{size}{self._end}")
+            for path, hash_, size in elements(self.content)
         ]
 
     def directories(self) -> set[str]:
-        """Return the first components of all paths with ``.dist-info`` in them."""
-        return {self.only} if self.only else {first for _, first, _, _ in self._infos}
+        """Return the first components of the paths; if `only` is set, just that one."""
+        return {self.only} if self.only else {first for _, first, _, _ in self._rows}
 
     def files(self, directory: str) -> set[str]:
         """Return what is listed in the dist-info `directory`: paths relative to it."""
-        if self.only:
-            self._read_rows()
-        return {rest for _, first, rest, _ in self._infos if first == directory}
-
-    def lists(self, row: bytes) -> bool:
-        """Return True if a file of `only` has a row that begins with `row` in that directory."""
-        return any(each.startswith(row) for each in self._between[1:])
+        return {rest for _, first, rest, _ in self._rows or self._read() if first == directory}
 
     def paths(self) -> Iterator[str]:
         """Yield the paths of all rows."""
-        if not _is_plain(self.content):
-            return (path for path, _, _ in elements(self.content))
-        rows = io.BytesIO(self.content)
-        return (row[: row.index(b",")].decode("utf-8", "surrogateescape") for row in rows)
+        return (path for path, _, _ in elements(self.content))
 
     def with_row(self, path: str) -> Record:
         """Return the same with a row for `path`, without a hash, if there is none."""
@@ -107,22 +88,17 @@ class Record:
         "There is one record per installed file": of two rows for one file, the first stays, with
         the hash of the second if it has none. Other rows are not changed.
         """
-        if self.only in aliases and not self.is_unfinished:
-            content = _bytes(f"\n{directory}/").join(self._between)
-            return content if self._between[0] else content[1:]
         if self.only:
-            self._read_rows()
-        rows = list(self._rows)
-        kept: dict[str, tuple[int, str]] = {}
-        for number, first, rest, columns in self._infos:
+            return _bytes(f"\n{directory}/").join(self._between)[1:]
+        rows: list[bytes] = []
+        places: dict[str, int] = {}
+        for path, first, rest, columns in self._rows:
             if first not in aliases:
-                continue
-            rows[number] = b""
-            if rest.startswith(UNFINISHED):
-                continue
-            place, before = kept.setdefault(rest, (number, columns))
-            if place == number or before.startswith(",,"):
-                rows[place] = _row(f"{directory}/{rest}", columns)
+                rows.append(_row(path, columns))
+            elif not rest.startswith(UNFINISHED):
+                place = places.setdefault(rest, len(rows))
+                if place == len(rows) or rows[place].rstrip().endswith(b",,"):
+                    rows[place : place + 1] = [_row(f"{directory}/{rest}", columns)]
         return b"".join(rows)
 
     def added(self, aliases: Collection[str], directory: str) -> list[bytes]:
@@ -131,14 +107,14 @@ class Record:
         The last one is for `UNFINISHED`.
         """
         unfinished = self.row(f"{directory}/{UNFINISHED}")
-        if self.only in aliases and self.only != directory:
+        if self.only not in {"", directory}:
             start = _bytes(f"{directory}/")
             rows = [start + each.partition(b"\n")[0] + b"\n" for each in self._between[1:]]
             return [*rows, unfinished]
         listed = self.files(directory)
         missing = {
             rest: columns
-            for _, first, rest, columns in self._infos
+            for _, first, rest, columns in self._rows
             if first in aliases and rest not in listed
         }
         rows = [_row(f"{directory}/{rest}", columns) for rest, columns in missing.items()]
@@ -146,7 +122,7 @@ class Record:
 
     def row(self, path: str) -> bytes:
         """Return a row without a hash that lists `path`, with the line end of the others."""
-        return _row(path, ",,\r\n" if self.content.endswith(b"\r\n") else ",,\n")
+        return _row(path, ",," + self._end)
 
 
 def appended(rows: Iterable[bytes], filler: bytes, end: int) -> bytes:
@@ -191,19 +167,17 @@ def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
     if "\0" in text or "\\" in text:  # that reader replaces backslashes, and a name may have one
         raise RecordError(_NO_ROW)
     lines = io.StringIO(text, newline="")
-    found = parse_record_file(lines if '"' in text else filter(str.strip, lines))
     message = "its RECORD is empty"
     try:
-        for path, hash_, size in found:
-            if not path or "," in hash_ or '"' in hash_ or "," in size or '"' in size:
-                message = _NO_ROW
+        for path, hash_, size in parse_record_file(
+            lines if '"' in text else filter(str.strip, lines)
+        ):
+            message = "" if path and not {",", '"'} & {*hash_, *size} else _NO_ROW
+            if message:
                 break
-            message = ""
             yield path, hash_, size
-    except InvalidRecordEntry as error:
+    except (InvalidRecordEntry, csv.Error) as error:
         message = f"its RECORD has a row that cannot be read ({error})"
-    except csv.Error as error:
-        message = f"its RECORD cannot be read ({error})"
     if message:
         raise RecordError(message)
 
@@ -240,16 +214,6 @@ def _is_plain(content: bytes) -> bool:
     marks = content.translate(None, _ORDINARY)
     row = b",,\r\n" if marks[2:3] == b"\r" else b",,\n"
     return marks == row * (len(marks) // len(row)) and content.endswith(b"\n")
-
-
-def _apart(row: bytes) -> tuple[str, str]:
-    """Return the path in a `row`, which may be quoted, and what follows it."""
-    text = row.decode("utf-8", "surrogateescape")
-    if not text.startswith('"'):
-        path, comma, columns = text.partition(",")
-        return path, comma + columns
-    end = text.rindex('",')
-    return text[1:end].replace('""', '"'), text[end + 1 :]
 
 
 def _row(path: str, columns: str) -> bytes:

@@ -70,7 +70,21 @@ _VENDORED_BY_BACKPORT = "pkg_resources/_vendor"
 class PkgResources:
     """The pkg_resources of one release of setuptools, or the absence of one.
 
-    It answers every question whose answer depends on the release.
+    It answers every question whose answer depends on the release:
+
+    - `exists`: there is a pkg_resources, that of `release`;
+    - `finds_every_spelling`: requirement lookups find a dotted directory by each spelling of its
+      name, or cannot miss anything because there are none;
+    - `needs_dots`: requirement lookups do not find a dotted name in a normalized directory;
+    - `vendored`: the directory that importing it adds to `sys.path`, relative to site-packages:
+      from 71 on, the distributions that setuptools brings along are visible; else None;
+    - `accepts_any_version`: versions and specifiers outside PEP 440 are accepted;
+    - `sees_newest_first`: the newer one of two versions in one directory is active;
+    - `sorts_invalid_versions`: this order knows parts of file names that are not versions; else,
+      all are 0;
+    - `needs_valid_versions`: a single invalid version breaks each look beyond the active
+      distributions;
+    - `shortens_python_version`: its markers read Python 3.10 as Python 3.1.
     """
 
     def __init__(self, release: tuple[int, ...] | None, vendored: str = _VENDORED) -> None:
@@ -78,8 +92,17 @@ class PkgResources:
 
         `vendored` is the directory of the distributions that it brings along, from beside it.
         """
-        self.release = release if release is not None and release < _REMOVED else None
-        self._vendored = vendored
+        known = release if release is not None and release < _REMOVED else ()
+        self.release = known or None
+        self.exists = self.release is not None
+        self.finds_every_spelling = not self.exists or known >= _FINDS_EVERY_SPELLING
+        self.needs_dots = self.exists and known < _FINDS_NORMALIZED
+        self.vendored = vendored if known >= _PUBLIC_VENDORED else None
+        self.accepts_any_version = known < _PEP_440_ONLY
+        self.sees_newest_first = known < _IN_ALPHABETICAL_ORDER
+        self.sorts_invalid_versions = known < _IGNORES_INVALID_VERSIONS
+        self.needs_valid_versions = _IN_ALPHABETICAL_ORDER <= known < _REPLACES_INVALID_VERSIONS
+        self.shortens_python_version = known < _FULL_PYTHON_VERSION
 
     @classmethod
     def of_version(cls, version: str) -> PkgResources:
@@ -108,60 +131,6 @@ class PkgResources:
         """Return the pkg_resources of the setuptools whose metadata directory is at `path`."""
         name = os.path.basename(path).removesuffix(".dist-info")
         return cls.of_version(name.partition("-")[2])
-
-    @property
-    def exists(self) -> bool:
-        """Whether this setuptools has a pkg_resources."""
-        return self.release is not None
-
-    @property
-    def finds_every_spelling(self) -> bool:
-        """Whether requirement lookups find a dotted directory by each spelling of its name.
-
-        True if there is no pkg_resources: it cannot miss anything.
-        """
-        return self.release is None or self.release >= _FINDS_EVERY_SPELLING
-
-    @property
-    def needs_dots(self) -> bool:
-        """Whether requirement lookups do not find a dotted name in a normalized directory."""
-        return self.release is not None and self.release < _FINDS_NORMALIZED
-
-    @property
-    def vendored(self) -> str | None:
-        """The directory that importing it adds to `sys.path`, relative to site-packages.
-
-        From 71 on this makes the distributions that setuptools brings along visible.
-        """
-        return self._vendored if self._since(_PUBLIC_VENDORED) else None
-
-    @property
-    def accepts_any_version(self) -> bool:
-        """Whether versions and specifiers outside PEP 440 are accepted."""
-        return not self._since(_PEP_440_ONLY)
-
-    @property
-    def sees_newest_first(self) -> bool:
-        """Whether the newer one of two versions in one directory is active."""
-        return not self._since(_IN_ALPHABETICAL_ORDER)
-
-    @property
-    def sorts_invalid_versions(self) -> bool:
-        """Whether this order knows parts of file names that are not versions; else, all are 0."""
-        return not self._since(_IGNORES_INVALID_VERSIONS)
-
-    @property
-    def needs_valid_versions(self) -> bool:
-        """Whether a single invalid version breaks each look beyond the active distributions."""
-        return self._since(_IN_ALPHABETICAL_ORDER) and not self._since(_REPLACES_INVALID_VERSIONS)
-
-    @property
-    def shortens_python_version(self) -> bool:
-        """Whether its markers read Python 3.10 as Python 3.1."""
-        return not self._since(_FULL_PYTHON_VERSION)
-
-    def _since(self, release: tuple[int, ...]) -> bool:
-        return self.release is not None and self.release >= release
 
 
 def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResources]:
@@ -222,13 +191,9 @@ def _name_in(path: str) -> str:
     The field Name is near the beginning. (Opening a pipe must not block.)
     """
     try:
-        file = os.open(os.path.join(path, "METADATA"), os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(os.path.join(path, "METADATA"), os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb", buffering=0) as file:
+            head = file.read(1024) or b""
     except OSError:
         return ""
-    try:
-        head = os.read(file, 1024)
-    except OSError:
-        return ""
-    finally:
-        os.close(file)
     return head.partition(b"\nName:")[2].partition(b"\n")[0].strip().decode("ascii", "replace")

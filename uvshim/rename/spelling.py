@@ -12,13 +12,11 @@ it. RECORD lists that file, so an uninstall removes it.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
 
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import search_path
-from uvshim.rename import names, replacement, setuptools
+from uvshim.rename import names, record_file, setuptools
 from uvshim.rename.plan import ORIGINAL
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -95,20 +93,11 @@ def keep_original(plan: Plan) -> None:
     RECORD lists the file before it exists: a kill in between leaves nothing that no RECORD lists.
     Owner, mode and times are those of RECORD.
     """
-    path, listed = plan.path, replacement.read(plan.path)
+    path, listed = plan.path, record_file.read(plan.path)
     if ORIGINAL not in listed.files(plan.own):
-        replacement.append(path, [listed.row(f"{plan.own}/{ORIGINAL}")])
-    status = os.stat(f"{path}/RECORD")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    descriptor = os.open(f"{path}/{ORIGINAL}", flags, 0o666)
-    try:
-        os.write(descriptor, os.fsencode(plan.original) + b"\n")
-        with contextlib.suppress(PermissionError):  # another user's environment
-            os.fchown(descriptor, status.st_uid, status.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(status.st_mode))  # after fchown, which removes bits
-        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
-    finally:
-        os.close(descriptor)
+        record_file.append(path, [listed.row(f"{plan.own}/{ORIGINAL}")])
+    content = os.fsencode(plan.original) + b"\n"
+    record_file.create(f"{path}/{ORIGINAL}", content, os.stat(f"{path}/RECORD"))
 
 
 def _kept(tree: Tree, path: str, project: str) -> str:

@@ -144,46 +144,40 @@ def split_subcommand(words: Sequence[str]) -> tuple[list[str], str, list[str]]:
 
     The word is "" if another option, `--` or nothing comes after them.
     """
-    at = 0
-    while at < len(words) and (step := _length_of_global(words[at])):
-        at += step
-    if at >= len(words) or words[at].startswith("-"):
+    before, rest = _split(words, WITH_VALUE, GLOBAL)
+    if not rest or rest[0].startswith("-"):
         return [], "", list(words)
-    return list(words[:at]), words[at], list(words[at + 1 :])
+    return before, rest[0], rest[1:]
 
 
 def split_command(words: Sequence[str], with_value: Collection[str]) -> tuple[list[str], list[str]]:
     """Return the options at the beginning of `words`, and the command after them (`uv run`)."""
+    options, command = _split(words, with_value)
+    return options, command[1:] if command[:1] == ["--"] else command
+
+
+def _split(
+    words: Sequence[str], with_value: Collection[str], known: frozenset[str] | None = None
+) -> tuple[list[str], list[str]]:
+    """Return the options at the beginning of `words`, up to one that is not `known`; the rest."""
     following = iter(words)
     at = 0
     for word in following:
-        if word == "--":
-            return list(words[:at]), list(words[at + 1 :])
-        if word == "-" or not word.startswith("-"):
+        if word in {"-", "--"} or not word.startswith("-"):
             break
-        at += max(1, *(len(said) for _, _, said in _read(word, following, with_value)))
+        options = list(_read(word, following, with_value))
+        if known is not None and not known.issuperset(name for name, _, _ in options):
+            break
+        at += max(len(said) for _, _, said in options)
     return list(words[:at]), list(words[at:])
-
-
-def _length_of_global(word: str) -> int:
-    """Return how many words a global option that begins with `word` takes, 0 if it is not one."""
-    if word.startswith("--"):
-        name, equals, _ = word.partition("=")
-        takes_next = name in WITH_VALUE and not equals
-        return 1 + takes_next if name in GLOBAL else 0
-    is_cluster = word.startswith("-") and len(word) > 1
-    return int(is_cluster and all("-" + letter in GLOBAL for letter in word[1:]))
 
 
 def _one_letter_apart(one: str, other: str) -> bool:
     """Return True if one letter added, changed, or swapped with the next makes the difference."""
-    if len(one) > len(other):
-        one, other = other, one
-    at = next((n for n, letter in enumerate(one) if letter != other[n]), len(one))
-    if len(one) < len(other):
-        return one[at:] == other[at + 1 :]
-    swapped = one[:at] + one[at + 1 : at + 2] + one[at : at + 1] + one[at + 2 :]
-    return one != other and (one[at + 1 :] == other[at + 1 :] or swapped == other)
+    while one and one[:1] == other[:1]:  # what both begin with
+        one, other = one[1:], other[1:]
+    changed = one[1:] in {other, other[1:]} or one == other[1:] or one[1::-1] + one[2:] == other
+    return one != other and changed
 
 
 def options_in(

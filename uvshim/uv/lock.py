@@ -46,17 +46,14 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
 
     def __enter__(self) -> None:
         """Wait for the lock."""
-        self._file = _opened(self._path)
         try:
-            self._wait()
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def _wait(self) -> None:
+            self._file = os.open(self._path, os.O_RDWR) if self._path is not None else None
+        except OSError:
+            self._file = None
         begin, reported = self._clock(), False
         while self._file is not None and not _is_taken(self._file):
             if self._interrupted():
+                self.__exit__()
                 raise LockInterruptedError
             if self._path and not reported and self._clock() - begin > 1:
                 self._waiting(self._path)
@@ -67,14 +64,6 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
         """Release the lock."""
         if self._file is not None:
             os.close(self._file)
-
-
-def _opened(path: str | None) -> int | None:
-    """Return a descriptor of the lock file, None if it cannot be opened."""
-    try:
-        return None if path is None else os.open(path, os.O_RDWR)
-    except OSError:
-        return None
 
 
 def _is_taken(file: int) -> bool:

@@ -20,9 +20,6 @@ IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 # uvpip would run the same uv again, they would do so without end.
 ASKED = "UVSHIM_ASKED"
 
-# What runs a script without a first line ``#!``, as for every other program (POSIX, `execvp`).
-_SHELL = "/bin/sh"
-
 # The directories of uv's cache that hold environments (each name ends in a format number).
 _CACHED_ENVIRONMENTS = ("archive-v", "builds-v", "environments-v")
 
@@ -204,13 +201,7 @@ def start(
                 (os.POSIX_SPAWN_DUP2, output, 1),
                 (os.POSIX_SPAWN_DUP2, output, 2),
             ]
-        try:
-            pid = os.posix_spawn(command[0], command, environment, file_actions=streams, **signals)
-        except OSError as error:
-            if error.errno != _errno().ENOEXEC:
-                raise
-            command = [_SHELL, *command]
-            pid = os.posix_spawn(_SHELL, command, environment, file_actions=streams, **signals)
+        pid = os.posix_spawn(command[0], command, environment, file_actions=streams, **signals)
     except OSError as error:
         raise _cannot_run(command[0], error) from error
     return Child(pid, output)
@@ -222,12 +213,7 @@ def replace(command: list[str]) -> NoReturn:
     for name in IGNORED_BY_PYTHON:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     try:
-        try:
-            os.execv(command[0], command)  # noqa: S606
-        except OSError as error:
-            if error.errno != _errno().ENOEXEC:
-                raise
-            os.execv(_SHELL, [_SHELL, *command])  # noqa: S606
+        os.execv(command[0], command)  # noqa: S606
     except OSError as error:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # we go on, and report it
         raise _cannot_run(command[0], error) from error
@@ -255,12 +241,6 @@ def _nameless_file() -> int:
 
 
 # What only some runs need is imported below, and nowhere else.
-
-
-def _errno() -> ModuleType:
-    import errno
-
-    return errno
 
 
 def _signal() -> ModuleType:

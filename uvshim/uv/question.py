@@ -10,8 +10,6 @@ from uvshim.uv.arguments import WITH_VALUE, Arguments
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from uvshim.uv.process import Child
     from uvshim.uv.supervisor import Supervisor
 
@@ -137,20 +135,22 @@ class Question:
 
     def _read(self, log: str) -> Answer:
         """Read the answer out of uv's `log`."""
-        said = _said(log)
-        version = _version(said["DEBUG uv "]) or self._version_itself()
+        version = _version(_said(log, "DEBUG uv "))
+        if not version:  # very old releases do not log it
+            child = self._supervisor.start([*self._uv, "--version"], keep_output=True)
+            version = _version([self._listen(child).removeprefix("uv ").strip()])
         check_version(version, self._uv[0])
         base = working_directory(self._arguments, version)
-        python, _, environment = said["Using Python "][0].partition(" environment at")
-        directory = said["Using `--target` directory at "][0]
-        prefix = said["Using `--prefix` directory at "][0]
+        python, _, environment = _said(log, "Using Python ")[0].partition(" environment at")
+        directory = _said(log, "Using `--target` directory at ")[0]
+        prefix = _said(log, "Using `--prefix` directory at ")[0]
         root = environment.removeprefix(":").removeprefix(" ")
-        named = directory or prefix or _with_line_breaks(root, said)
-        searched = said["Found `"][-1].partition("` at `")[2].partition("` (")[0]
-        interpreter = searched or said["Checking for Python interpreter at path "][-1]
+        named = directory or prefix or _with_line_breaks(root, log)
+        searched = _said(log, "Found `")[-1].partition("` at `")[2].partition("` (")[0]
+        interpreter = searched or _said(log, "Checking for Python interpreter at path ")[-1]
         # Locks are released in reverse order: the target's first, if uv had it.
-        taken = named and named in said["lock for "]
-        lock = said["Released lock at "][0] if taken else ""
+        taken = named and named in _said(log, "lock for ")
+        lock = _said(log, "Released lock at ")[0] if taken else ""
         return Answer(
             directory=os.path.join(base, directory) if directory else None,
             root=os.path.join(base, named) if named and not directory else None,
@@ -160,11 +160,6 @@ class Question:
             project=self._project(version),
             is_prefix=bool(prefix) and not directory,
         )
-
-    def _version_itself(self) -> tuple[int, ...]:
-        """Return what `uv --version` says: very old releases do not log it."""
-        child = self._supervisor.start([*self._uv, "--version"], keep_output=True)
-        return _version([self._listen(child).removeprefix("uv ").strip()])
 
     def _project(self, version: tuple[int, ...]) -> str:
         """Return the directory in which uv begins to look for configuration files."""
@@ -186,11 +181,10 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
     child = supervisor.start(words, _variables(uv[0]), keep_output=True)
     supervisor.wait_for_answer(child)
     log = child.output()
-    said = _said(log)
-    named = _with_line_breaks(said["Checking for Python environment at"][-1], said)
+    named = _with_line_breaks(_said(log, "Checking for Python environment at")[-1], log)
     if not named:
         return Answer()
-    base = working_directory(arguments, _version(said["DEBUG uv "]))
+    base = working_directory(arguments, _version(_said(log, "DEBUG uv ")))
     lock = log.partition(f"lock for `{named}` at `")[2].partition("`\n")[0]
     return Answer(root=os.path.join(base, named), lock=os.path.join(base, lock) if lock else None)
 
@@ -223,34 +217,19 @@ def check_version(version: tuple[int, ...], uv: str) -> None:
         raise UvshimError(message)
 
 
-# The phrases in uv's log since 0.4 (there after more words). The rest of the line is the answer:
-# `3.12.1 environment at: ROOT`, or a path.
-_PHRASES = (
-    "DEBUG uv ",
-    "Checking for Python environment at",
-    "Checking for Python interpreter at path ",
-    "Found `",
-    "Using Python ",
-    "Using `--target` directory at ",
-    "Using `--prefix` directory at ",
-    "lock for ",
-    "Released lock at ",
-)
+def _said(log: str, phrase: str) -> list[str]:
+    """Return how each `phrase` ends in uv's `log`, in order; one "" if it does not occur.
 
-
-def _said(log: str) -> dict[str, list[str]]:
-    """Return how each phrase ends in uv's `log`, in order; one "" if it does not occur."""
-    return {phrase: list(_endings(log, phrase)) or [""] for phrase in _PHRASES}
-
-
-def _endings(log: str, phrase: str) -> Iterator[str]:
-    """Yield how `phrase` ends, wherever it is in `log` and not a part of a path."""
+    The phrases are those of uv since 0.4 (there after more words). A part of a path is none.
+    """
+    found = []
     at = log.find(phrase)
     while at >= 0:
         before = log[log.rfind("\n", 0, at) + 1 : at]
         if "/" not in before and "`" not in before:
-            yield _ending(log[at + len(phrase) :])
+            found.append(_ending(log[at + len(phrase) :]))
         at = log.find(phrase, at + 1)
+    return found or [""]
 
 
 def _ending(rest: str) -> str:
@@ -264,9 +243,9 @@ def _ending(rest: str) -> str:
     return rest.partition("\n")[0]
 
 
-def _with_line_breaks(path: str, said: dict[str, list[str]]) -> str:
-    """Return the whole of a `path` that is not in backticks: its lock's name in `said` shows it."""
-    return next((each for each in said["lock for "] if each.startswith(f"{path}\n")), path)
+def _with_line_breaks(path: str, log: str) -> str:
+    """Return the whole of a `path` that is not in backticks: its lock's name in `log` shows it."""
+    return next((each for each in _said(log, "lock for ") if each.startswith(f"{path}\n")), path)
 
 
 def _version(said: list[str]) -> tuple[int, ...]:

@@ -92,7 +92,10 @@ class Supervisor:
             ended, status = os.waitpid(child.pid, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
-            received = self._next_signal(within=0.1 if meanwhile else None)
+            signals = self._held | {signal.SIGCHLD}
+            received = (
+                signal.sigtimedwait(signals, 0.1) if meanwhile else signal.sigwaitinfo(signals)
+            )
             if received is None and meanwhile:
                 try:  # noqa: SIM105
                     meanwhile()
@@ -113,13 +116,6 @@ class Supervisor:
         for number in self._passed_on:
             os.kill(os.getpid(), number)
         return status
-
-    def _next_signal(self, within: float | None) -> signal.struct_siginfo | None:
-        """Wait for a held signal or the end of a child, for `within` seconds if that is given."""
-        signals = self._held | {signal.SIGCHLD}
-        if within is None:
-            return signal.sigwaitinfo(signals)
-        return signal.sigtimedwait(signals, within)
 
     def _has_reached_the_child(self, received: signal.struct_siginfo) -> bool:
         """Return True if the terminal sent this signal, and so to the child as well."""

@@ -1,0 +1,154 @@
+"""What a killed run, an uninstall or an earlier installation has left beside a directory.
+
+Only a run that meets something of it loads this module.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from uvshim.rename import names, overlay, record_file
+from uvshim.rename.plan import BUILDING, ObstacleError
+from uvshim.rename.record import RecordError
+
+TYPE_CHECKING = False  # see uv/process.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uvshim.rename.plan import Plan
+
+
+def heir(path: str) -> str | None:
+    """Return the directory into which a killed run has moved the dist-info directory `path`.
+
+    Its RECORD lists the files in `path` as well, and each of them exists there with the same
+    content. None: there is no such directory.
+    """
+    return next((other for other in _others(path) if _is_remnant(path, other)), None)
+
+
+def is_remainder(path: str) -> bool:
+    """Return True if the directory `path` has only files that an uninstall has left, or none.
+
+    uv removes what RECORD lists. It leaves an empty directory if a target was named by ``./`` or
+    ``..``. A rename of what is installed again takes the files along.
+    """
+    if not _is_no_distribution(path):
+        return False
+    if not os.listdir(path):
+        return "." in names.split(os.path.basename(path))[0]
+    return any(os.path.lexists(f"{other}/METADATA") for other in _others(path))
+
+
+def make_way(plan: Plan, *, dry_run: bool) -> None:
+    """Remove what has the name that the directory of the `plan` should have.
+
+    With `dry_run` look only whether that is possible, and the rename as well. Raise `ObstacleError`
+    if it is not, and OSError if a step fails; another call completes it.
+    """
+    if dry_run:
+        _check_rights(plan)
+    else:
+        overlay.discard(plan.destination)
+    try:
+        there = os.lstat(plan.destination)
+    except FileNotFoundError:
+        return
+    if os.path.samestat(there, os.lstat(plan.path)):  # on a disk that ignores case
+        return
+    is_earlier = stat.S_ISDIR(there.st_mode) and _is_earlier(plan)
+    left = os.listdir(plan.destination) if _is_no_distribution(plan.destination) else None
+    if not is_earlier and (left is None or not {*left}.isdisjoint(os.listdir(plan.path))):
+        message = f"`{plan.directory}` exists already"
+        raise ObstacleError(message)
+    if is_earlier and not dry_run:
+        _remove_earlier(plan)
+    elif left is not None and not dry_run:
+        for name in left:  # after the rename each is where it was
+            os.rename(f"{plan.destination}/{name}", f"{plan.path}/{name}")
+        os.rmdir(plan.destination)
+
+
+def _others(path: str) -> Iterator[str]:
+    """Yield the dist-info directories beside `path` whose names are of the same project."""
+    site_packages, own = os.path.split(path)
+    for name in os.listdir(site_packages):
+        is_dist_info = name.endswith(names.SUFFIX) and name != own
+        if is_dist_info and names.version_in(own, names.split(name)[0]) is not None:
+            yield os.path.join(site_packages, name)
+
+
+def _is_remnant(path: str, other: str) -> bool:
+    """Return True if `other` is the heir of `path`."""
+    try:
+        listed = record_file.read(other).files(os.path.basename(path))
+    except (RecordError, OSError):
+        return False
+    return bool(listed) and not os.path.islink(path) and overlay.is_contained(path, other)
+
+
+def _is_no_distribution(path: str) -> bool:
+    """Return True if `path` is a directory without METADATA and RECORD."""
+    return (
+        not os.path.islink(path)
+        and os.path.isdir(path)
+        and {"METADATA", "RECORD"}.isdisjoint(os.listdir(path))
+    )
+
+
+def _is_earlier(plan: Plan) -> bool:
+    """Return True if an earlier installation of the same version has the new name.
+
+    uv does not uninstall it if the target was named by ``./`` or ``..``; it would have overwritten
+    it if both had the same name. If a killed run has removed its RECORD already, the RECORD of the
+    later one lists all that is left of it.
+    """
+    earlier, later = f"{plan.destination}/RECORD", f"{plan.path}/RECORD"
+    if not os.path.lexists(earlier):
+        listed = plan.record.files(plan.directory) if plan.record else set()
+        return listed.issuperset(overlay.files_in(plan.destination))
+    is_later = os.lstat(later).st_mtime_ns > os.lstat(earlier).st_mtime_ns
+    return is_later and os.path.lexists(f"{plan.destination}/METADATA")
+
+
+def _remove_earlier(plan: Plan) -> None:
+    """Remove the earlier installation that has the new name.
+
+    Meanwhile, the RECORD of the later one lists its files, under both names they may have.
+    """
+    moved = plan.destination + BUILDING
+    listed = record_file.read(plan.path)
+    found = overlay.files_in(plan.destination)
+    with record_file.opened(plan.path) as file:
+        file.append(
+            [
+                listed.row(f"{directory}/{name}")
+                for directory in (plan.directory, os.path.basename(moved))
+                for name in sorted(set(found) - listed.files(directory))
+            ]
+        )
+        try:
+            os.rename(plan.destination, moved)
+            overlay.discard(plan.destination)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            overlay.remove(plan.destination)
+        file.cut()
+
+
+def _check_rights(plan: Plan) -> None:
+    """Raise the OSError that a rename would meet, if we may not write where it writes."""
+    written = [plan.path]
+    if not record_file.is_shared(plan.path):
+        written.append(f"{plan.path}/RECORD")
+    if plan.destination != plan.path:
+        written.append(os.path.dirname(plan.path))
+    as_who_we_are = os.access in os.supports_effective_ids
+    for each in written:
+        if not os.access(each, os.W_OK, effective_ids=as_who_we_are):
+            read_only = os.statvfs(each).f_flag & os.ST_RDONLY
+            code = errno.EROFS if read_only else errno.EACCES
+            raise OSError(code, os.strerror(code), each)
