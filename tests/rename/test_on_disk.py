@@ -1,4 +1,4 @@
-"""The rename of one dist-info directory: what it needs, what it does, what it refuses."""
+"""The rename of dist-info directories on disk."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def distribution(
 
 
 def renamed(*paths: Path, dry_run: bool = False) -> Outcome:
-    """Rename the directories `paths`, and return the outcome but for the time it took."""
+    """Rename the directories `paths`, and return the outcome without the time."""
     return compared(rename([str(path) for path in paths], lambda _name: True, dry_run=dry_run))
 
 
@@ -69,7 +69,7 @@ def test_a_directory_gets_its_name_and_record_says_so(
 
 
 @pytest.mark.parametrize("listed_as", ["a_b-1.0", "A_B-1.0", "a.b-info", "a-b-1.0", "a_b-0.9"])
-def test_a_record_that_speaks_of_another_name_is_put_right(tmp_path: Path, listed_as: str) -> None:
+def test_a_record_that_speaks_of_another_name_is_fixed(tmp_path: Path, listed_as: str) -> None:
     path = distribution(tmp_path, "a.b-1.0", "a.b", listed_as=listed_as)
     assert renamed(path) == Outcome([Renamed("a.b", "1.0", str(path), str(path))], [])
     assert record_faults(path) == []
@@ -120,7 +120,7 @@ def test_what_is_right_or_has_no_dot_is_not_touched(
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_what_is_known_at_the_end_is_what_a_new_look_finds(
+def test_the_plans_at_the_end_are_those_of_a_new_diagnosis(
     tmp_path: Path, *, dry_run: bool
 ) -> None:
     distribution(tmp_path, "a_b-1.0", "a.b")
@@ -145,7 +145,7 @@ def test_what_is_known_at_the_end_is_what_a_new_look_finds(
         )
 
 
-def test_what_is_of_no_concern_is_not_touched(tmp_path: Path) -> None:
+def test_directories_that_are_not_concerned_are_not_touched(tmp_path: Path) -> None:
     path = distribution(tmp_path, "a_b-1.0", "a.b")
     asked = []
 
@@ -167,7 +167,7 @@ def test_a_dry_run_says_the_same_and_touches_nothing(tmp_path: Path) -> None:
     assert said == renamed(one, two)
 
 
-def test_what_stands_beside_already_is_not_overwritten(tmp_path: Path) -> None:
+def test_an_existing_directory_is_not_overwritten(tmp_path: Path) -> None:
     one = distribution(tmp_path, "a_b-1.0", "a.b")
     distribution(tmp_path, "a.b-1.0", "a.b")
     before = tree(tmp_path)
@@ -211,7 +211,7 @@ def test_files_of_a_directory_with_the_new_name_are_not_overwritten(tmp_path: Pa
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_an_earlier_installation_of_the_same_version_makes_way(
+def test_an_earlier_installation_of_the_same_version_is_removed(
     tmp_path: Path,
     killed: bool,  # noqa: FBT001
 ) -> None:
@@ -219,7 +219,7 @@ def test_an_earlier_installation_of_the_same_version_makes_way(
     (old / "more").touch()
     new = distribution(tmp_path, "a_b-1.0", "a.b")
     os.utime(new / "RECORD", ns=(0, os.lstat(old / "RECORD").st_mtime_ns + 1))
-    if killed:  # when it was put aside
+    if killed:  # after step 1
         old.rename(f"{old}.uvshim")
     outcome = renamed(new)
     assert outcome.left_alone == []
@@ -229,7 +229,7 @@ def test_an_earlier_installation_of_the_same_version_makes_way(
     assert not (old / "more").exists()
 
 
-def test_an_empty_directory_with_the_right_name_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_an_empty_directory_with_the_right_name_is_ignored(tmp_path: Path) -> None:
     empty = tmp_path / "a.b-1.0.dist-info"
     empty.mkdir()
     assert renamed(empty) == Outcome([], [])
@@ -258,7 +258,7 @@ def test_a_half_written_directory_is_left_and_named(tmp_path: Path, name: str, r
     ("directory", "name", "missing"),
     [("plain-1.0", "plain", "METADATA"), ("a.b-1.0", "a.b", "RECORD"), ("x-1", "x", "RECORD")],
 )
-def test_what_is_broken_in_nothing_that_could_be_put_right_here_is_passed_over(
+def test_problems_that_cannot_be_fixed_here_are_skipped(
     tmp_path: Path, directory: str, name: str, missing: str
 ) -> None:
     path = distribution(tmp_path, directory, name)
@@ -266,7 +266,7 @@ def test_what_is_broken_in_nothing_that_could_be_put_right_here_is_passed_over(
     assert renamed(path) == Outcome([], [])
 
 
-def test_one_that_fails_does_not_keep_the_next_from_being_put_right(tmp_path: Path) -> None:
+def test_a_failure_does_not_stop_later_renames(tmp_path: Path) -> None:
     one = distribution(tmp_path, "a_b-1.0", "a.b")
     (one / "RECORD").write_text("")
     two = distribution(tmp_path, "c_d-1.0", "c.d")

@@ -22,10 +22,10 @@ class Gate(NamedTuple):
     exclusions: Sequence[tuple[str, list[str]]] = ()
     """Patterns of names that do not count, each list with its source (`config.exclusions`)."""
     strict: bool = False
-    """These count too: what require() refuses for other reasons than names, names that only
-    require() finds, and an environment that is empty."""
+    """Also count what require() refuses for other reasons than names, names that only
+    require() finds, and empty environments."""
     verify: bool = False
-    """Files that differ from RECORD count too."""
+    """Also count files that differ from RECORD."""
 
     def excludes(self, name: str) -> bool:
         """Return True if the distribution `name` does not count."""
@@ -46,7 +46,7 @@ class Report(NamedTuple):
     diagnosis: Diagnosis
     gate: Gate
     image: str | None = None
-    """The reference to the image that it is in, as a person would write it; None: in none."""
+    """The image that it is in, as a person would write it; None on a disk."""
     digest: str | None = None
     platform: str | None = None
     """Those of the image; the platform is as in ``linux/amd64``."""
@@ -68,7 +68,7 @@ class Report(NamedTuple):
 
     @property
     def called(self) -> str:
-        """What a person calls it."""
+        """Its name in messages."""
         path = self.outside(self.installation.path)
         return path if self.image is None else f"{self.image} {path}"
 
@@ -79,9 +79,9 @@ class Report(NamedTuple):
 
 
 def examine(installation: Environment, gate: Gate, platform: str | None = None) -> Report:
-    """Return the report on `installation`, which is in an image of that `platform`, or in none.
+    """Return the report on `installation`; `platform` is that of its image, None on a disk.
 
-    Raises OSError if its files are to be verified and one of them cannot be read.
+    Raise OSError if its files are to be verified and one of them cannot be read.
     """
     diagnosis = diagnose(
         installation.tree, installation.visible, platform=platform, excluded=gate.excludes

@@ -79,6 +79,6 @@ def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Repo
     reports = []
     for found in targets.environments(words, messages):
         for directory in found.on_disk:
-            os.listdir(directory)  # what cannot be looked at is not an environment without faults
+            os.listdir(directory)  # an unreadable environment is not an ok one
         reports.append(report.examine(found, gate))
     return reports

@@ -1,4 +1,4 @@
-"""What `uvshim fix` did in one environment, or in one of an image: for people and programs."""
+"""The report of `uvshim fix` on one environment, on disk or in an image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REST = {GHOST: "belongs to {}, but its code is gone", DUPLICATE: "duplicates {}
 
 
 class Fixed(NamedTuple):
-    """What was done in one environment, and the report on it afterwards."""
+    """What was renamed in one environment, and the report on it afterwards."""
 
     outcome: Outcome
     report: Report
@@ -34,7 +34,7 @@ class Fixed(NamedTuple):
 
     @property
     def owned(self) -> list[LeftAlone]:
-        """What is left to the package manager that owns it; its name is the reason."""
+        """The directories that another package manager owns; its name is the reason."""
         is_foreign = self.report.installation.belongs_to_system
         wrong = [each for each in self.report.diagnosis.wrong if each.kind not in _REST]
         system = [LeftAlone(each.path, "dpkg") for each in wrong if is_foreign(each.path)]
@@ -42,7 +42,7 @@ class Fixed(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is wrong any more; after a dry run, whether everything can be fixed."""
+        """Whether everything is fixed, or after a dry run can be fixed."""
         return not self.outcome.left_alone and not self.rest
 
 

@@ -1,4 +1,4 @@
-"""Archives of images: tar files, compressed or not, and streams such as `docker save app |`."""
+"""Archives of images: tar files, compressed or not, and streams of them."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class Archive:
     ) -> None:
         """List the archive in `file`; messages call it `path`, `budget` pays. Raise `ImageError`.
 
-        The listing ends early where the archive turns out to be a root file system; one that
-        `is_packed`, compressed, is not listed. The name of the whole file is "".
+        The listing ends early if the archive is a root file system. An archive that
+        `is_packed` (compressed) is not listed. The name of the whole file is "".
         """
         self.path = path
         self.is_packed = is_packed
         self.tops: set[str] = set()
-        """The names at its top."""
+        """The names at the top of the archive."""
         self._file = file
         self._members: dict[str, tuple[int, int] | str] = {}
         if not is_packed:
@@ -97,11 +97,11 @@ def is_stream(path: str) -> bool:
 
 
 def looks_like_one(path: str) -> bool:
-    """Return True if the file at `path` begins as a tar or as something compressed does."""
+    """Return True if the file at `path` begins like a tar or a compressed file."""
     try:
         head = files.read(path, tarfile.BLOCKSIZE) or b""
     except PermissionError:
-        return not os.access(path, os.X_OK)  # an archive of root's; it is opened, and that is said
+        return not os.access(path, os.X_OK)  # another user's archive: opening it reports the error
     except (OSError, ValueError):
         return False
     return bool(compression.suffix(head[:4])) or _is_header(head)
@@ -110,7 +110,7 @@ def looks_like_one(path: str) -> bool:
 def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
     """Return the archive at `path`, readable until `stack` is closed. Raise `ImageError`.
 
-    A compressed root file system is not spooled.
+    A compressed root file system is not copied to a temporary file.
     """
     try:
         if path == STANDARD_INPUT:
@@ -198,12 +198,12 @@ def unwritable(error: OSError) -> ImageError:
 
 
 def _close(file: IO[bytes]) -> None:
-    with contextlib.suppress(OSError):  # the disk is full, which was said
+    with contextlib.suppress(OSError):  # the full disk is already reported
         file.close()
 
 
 def _chosen_limit() -> int | None:
-    """Return how many bytes may be spooled if the user has said so. Raise `ImageError`."""
+    """Return the limit of temporary files that the user has set, or None. Raise `ImageError`."""
     text = os.environ.get(LIMIT)
     if not text:
         return None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uvshim.images.image import Platform
     from uvshim.images.union import Node
 
-    # By the identity of the layer, and the number of the entry in it.
+    # Keys are the identity of a layer and the number of an entry in it.
     Contents: TypeAlias = dict[tuple[str, int], bytes]
     Result = TypeVar("Result")
 
@@ -42,7 +42,7 @@ class ImageTree:
     """
 
     root = None
-    """It is nowhere on this machine."""
+    """None: the tree is not on this machine."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class ImageTree:
         return self.file(path) is not None
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """Return the first `limit` bytes of a file, or as many of them as are kept."""
+        """Return the first `limit` bytes of a file, or those that are kept."""
         found = self.file(path)
         if found is None:
             return None
@@ -165,19 +165,19 @@ class ImageTree:
         return None
 
     def node(self, path: str) -> Node | None:
-        """Return what `path` leads to, all links followed; None if it leads nowhere."""
+        """Return the node at `path`, all links followed; None if there is none."""
         found = self._resolved(path)
         return found and found.node
 
     def file(self, path: str) -> Entry | None:
-        """Return the regular file that `path` leads to; None if it is anything else."""
+        """Return the regular file at `path`, all links followed; None if it is anything else."""
         found = self.node(path)
         return found if isinstance(found, Entry) and found.kind == FILE else None
 
     def _resolved(self, path: str) -> _Resolved | None:
-        """Return what `path` leads to, all links followed.
+        """Return the node at `path`, all links followed.
 
-        Directories are remembered: most paths differ from others in the last part only.
+        Directories are cached: most paths differ only in the last part.
         """
         above, slash, name = path.rpartition("/")
         if not slash or name in {"", ".", ".."}:
@@ -198,7 +198,7 @@ class ImageTree:
         return None if found is None else _Resolved(found, [*place.names, name])
 
     def _walked(self, path: str) -> _Resolved | None:
-        """Return what `path` leads to, from the root on (path_resolution(7))."""
+        """Return the node at `path`, resolved from the root (path_resolution(7))."""
         try:
             root: Node = self._directory
             found = follow(path, root, _step, self._parts)
@@ -222,7 +222,7 @@ def _step(node: Node, name: str) -> tuple[Node | None, str | None]:
 
 
 class _Resolved(NamedTuple):
-    """What a path leads to."""
+    """The node that a path leads to."""
 
     node: Node
     names: list[str]

@@ -1,6 +1,6 @@
-"""The layers of an image united: its directories, as a container would have them.
+"""The union of an image's layers: its directories, as a container has them.
 
-Whiteouts, opaque directories, hard and symbolic links act across layers as they do there (OCI
+Whiteouts, opaque directories, hard and symbolic links work across layers as in a container (OCI
 Image Format Specification, "Applying Changesets"). Nothing is unpacked or written.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Directory:
-    """A directory in the layers that were united so far.
+    """A directory in the layers that are united so far.
 
     Several images may share it, so it is copied before it is changed.
     """
@@ -122,7 +122,7 @@ class _Application:
             self.root.layer, self.root.number = entry[:2]
 
     def _add(self, directory: Directory, name: str, entry: Entry) -> None:
-        """Put `entry`, which is not a whiteout, into `directory` as `name`."""
+        """Add `entry`, which is not a whiteout, to `directory` as `name`."""
         if entry.kind == FOLDER:
             found = directory.children.get(name)
             if isinstance(found, Directory):
@@ -133,7 +133,7 @@ class _Application:
         elif entry.kind == HARD_LINK:
             target = self._linked(entry.target)
             if target is None:
-                message = f"{self._name} has a hard link to nothing: {shown(entry.target)}"
+                message = f"{self._name} has a hard link to a missing file: {shown(entry.target)}"
                 raise ImageError(message)
             directory.children[name] = target
         else:
@@ -155,7 +155,7 @@ class _Application:
                     waiting.append((found, own, list(found.children)))
 
     def _linked(self, path: str) -> Node | None:
-        """Return the file that a hard link to `path` means: the last part is not followed."""
+        """Return the target of a hard link to `path`, whose last part is not followed."""
         above, name = posixpath.split(path)
         place = self._directory(above, only_removed=True)
         found = place[0].children.get(name) if place else None
@@ -181,7 +181,7 @@ class _Application:
         try:
             return follow(path, self.root, step, self._parts)
         except LinksError:
-            message = f"{self._name} has something below a circle of links: {shown(path)}"
+            message = f"{self._name} has a path through a loop of links: {shown(path)}"
             raise ImageError(message) from None
 
     def _parts(self, path: str) -> list[str]:
@@ -195,7 +195,7 @@ class _Application:
         return directory
 
     def _changeable(self, above: Directory, name: str, found: Directory) -> Directory:
-        """Return the directory `found`, which is `name` in `above`, ready to be changed."""
+        """Return the directory `found`, called `name` in `above`, ready to be changed."""
         if id(found) not in self._own:
             found = self._copied(found)
             self._own.add(id(found))

@@ -1,8 +1,8 @@
-"""The new layer of an image: the plans for all its environments, carried out.
+"""The new layer of an image, with the renames in all its environments.
 
-It has a whiteout of each old dist-info directory, and the new one, complete. The directories above
-are in it as they are below: of a directory that a layer does not describe, umoci keeps owner and
-mode, but buildah and podman give it to root, with the mode 755. There is nothing else in it.
+It has a whiteout of each old dist-info directory, and the complete new one. It also has their
+parent directories, unchanged: if a layer lacks the entry of a directory, umoci keeps owner and
+mode, but buildah and podman give it to root, with the mode 755.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
 
-    # The identity of a layer, and the number of an entry in it.
+    # The identity of a layer and the number of an entry in it.
     Key = tuple[str, int]
 
 _WHITEOUT = ".wh."
@@ -69,23 +69,23 @@ _OF_ONE_ENTRY = re.compile(
 )
 
 
-# How many bytes the files in a new layer may have. It is built in memory.
+# The limit of all files in a new layer, in bytes. It is built in memory.
 _LONGEST_LAYER = 128 * 1024 * 1024
 
 
 def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Outcome, Report]]]:
-    """Rename in `image` what `uvshim fix` would rename in its unpacked root.
+    """Rename the directories in `image` that `uvshim fix` would rename in its unpacked root.
 
-    Return the new layer as a tar, empty if nothing is to be renamed, and for each environment what
-    was done and the report with the new layer. What `gate` excludes is left alone. `moment`, in
-    seconds since 1970, is the time of what has none, such as a whiteout. Raise `ImageError`.
+    Return the new layer as a tar, empty if nothing is renamed, and for each environment what
+    was renamed and the report with the new layer. Names that `gate` excludes are skipped. `moment`,
+    in seconds since 1970, is the time of new entries, such as whiteouts. Raise `ImageError`.
     """
     begin = time.monotonic()
     budget = image.budget.of_image()
     kept = _Entries(budget)
     layers = list(dict.fromkeys(image.layers))
     for one in layers[:1]:
-        one.touch()  # skopeo is started by this thread, which signals reach
+        one.touch()  # start skopeo in this thread, which gets the signals
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         read = dict(
             zip(
@@ -125,7 +125,7 @@ def _report(found: Environment, gate: Gate, image: Image) -> Report:
 
 
 class _RenamedTree:
-    """A tree with some renamed directories. Nothing is below their new names."""
+    """A tree with some renamed directories, which are empty."""
 
     def __init__(self, below: ImageTree, directory: str) -> None:
         self._directory = directory
@@ -140,7 +140,7 @@ class _RenamedTree:
 
 
 class _Building:
-    """A layer under construction: what lower layers have, under new names."""
+    """A layer under construction: directories of lower layers with new names."""
 
     def __init__(self, below: ImageTree, kept: _Entries, moment: int) -> None:
         self._tree = below
@@ -153,7 +153,7 @@ class _Building:
         self._contents: dict[str, bytes] = {}
 
     def rename(self, found: Environment, gate: Gate) -> Outcome:
-        """Add what the plans for the environment `found` change, each directory once."""
+        """Add the renames in the environment `found`, each directory once."""
         outcome = Outcome([], [])
         renamed: dict[str, Renamed] = {}
         spellings = required.spellings(found.tree, found.visible)
@@ -178,9 +178,9 @@ class _Building:
     def _plans(
         self, directory: str, gate: Gate, spellings: Spellings | None
     ) -> Iterator[Plan | LeftAlone]:
-        """Yield what is to be done in `directory`, or why it cannot be done.
+        """Yield the plans for `directory`, or why one cannot be carried out.
 
-        As on a disk, each plan is made when those before it have been carried out.
+        As on a disk, each plan is made after earlier ones are carried out.
         """
         current = _RenamedTree(self._tree, directory)
         for own in dist_infos(current.present):
@@ -193,8 +193,8 @@ class _Building:
                 # As on a disk: uv leaves an empty directory with a dotted name behind.
                 found = self._tree.children(directory)[own]
                 is_empty = isinstance(found, Directory) and not found.children
-                is_husk = is_empty and "." in names.split(own)[0]
-                if not (plan.is_beyond_doubt(own) or is_husk):
+                is_empty_leftover = is_empty and "." in names.split(own)[0]
+                if not (plan.is_beyond_doubt(own) or is_empty_leftover):
                     yield LeftAlone(path, str(error))
                 continue
             if wanted is None or not wanted.wrong:
@@ -234,7 +234,7 @@ class _Building:
         return ""
 
     def _carry_out(self, wanted: Plan) -> None:
-        """Add what the plan `wanted` changes."""
+        """Add the changes of the plan `wanted`."""
         directory = posixpath.dirname(wanted.path)
         site_packages = (self._tree.real(directory) or directory).lstrip("/")
         target = posixpath.join(site_packages, wanted.directory)
@@ -242,7 +242,7 @@ class _Building:
             above = self._tree.children(directory)
             self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + wanted.own))
             self._copies.update(_below(above[wanted.own], target))
-            # What a killed run on a disk has left.
+            # A killed run on a disk has left it.
             self._copies.pop(f"{target}/{record.UNFINISHED}", None)
             if (building := wanted.directory + plan.BUILDING) in above:
                 self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + building))
@@ -285,22 +285,22 @@ class _Building:
         header, content = self._kept.get(key)
         if not isinstance(node, Directory) and node.kind in {FILE, LINK}:
             header.linkname = node.target
-            if node.kind == FILE:  # perhaps found through a hard or a symbolic link
+            if node.kind == FILE:  # it may be the target of a link
                 header.type = tarfile.REGTYPE
         return _Entry(header, self._contents.get(name, content))
 
 
 class _Entry(NamedTuple):
-    """One entry of a layer: its header without what is special to it, and its content."""
+    """One entry of a layer: its content, and its header without keys that a copy must not have."""
 
     header: tarfile.TarInfo
     content: bytes
 
 
 class _Entries:
-    """Entries kept while layers are read for the diagnosis, which needs few files and no owners.
+    """Entries that are kept while layers are read for the diagnosis.
 
-    A renamed directory needs all of its files, and every header field. It is a `changes.Keeper`.
+    A renamed directory needs all its files and header fields. This is a `changes.Keeper`.
     """
 
     def __init__(self, budget: Budget) -> None:
@@ -322,7 +322,7 @@ class _Entries:
                 self._kept[key] = _Entry(header, content)
 
     def fetch(self, wanted: Iterable[Key], layers: Iterable[Blob]) -> None:
-        """Read again from `layers` what is `wanted` and was not kept. Raise `ImageError`."""
+        """Read the `wanted` entries that were not kept from `layers`. Raise `ImageError`."""
         lacking: dict[str, dict[int, int]] = {}
         for key in wanted:
             kept = self._kept.get(key)
@@ -335,10 +335,10 @@ class _Entries:
                     self._kept[identity, number] = _Entry(header, content)
 
     def get(self, key: Key) -> _Entry:
-        """Return the entry `key`, which was kept or fetched. Raise `ImageError`."""
+        """Return the kept or fetched entry `key`. Raise `ImageError`."""
         before, content = self._kept[key]
         header = before
-        if isinstance(before, Header):  # which was read no further than for its name and size
+        if isinstance(before, Header):  # so far only its name and size were read
             try:
                 header = Info.frombuf(before.block, "utf-8", "surrogateescape")
             except tarfile.HeaderError as error:
@@ -362,5 +362,5 @@ def _below(node: Node, name: str) -> Iterator[tuple[str, Node]]:
 
 
 def _key(node: Node) -> Key | None:
-    """Return which entry of which layer describes `node`; None without one."""
+    """Return the key of the entry that describes `node`, or None."""
     return None if node.layer is None else (node.layer, node.number)

@@ -1,6 +1,6 @@
-"""The headers of a tar, most of which are read in a few steps.
+"""A fast reader of tar headers.
 
-With tarfile alone, reading them would need as much time as decompressing the layer.
+With tarfile alone, reading them would take as long as decompressing the layer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Header(Info):
     """A header that is read no further than for its type, name, size and link, where possible."""
 
     block = b""
-    """The block that it was read from, which has all other fields."""
+    """Its block, which has all other fields."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: Any, errors: str) -> Self:
@@ -64,7 +64,7 @@ class Header(Info):
             and size.isdigit()
             and checksum.isdigit()
             and block[135] in _ENDS
-            and (block[257:263] == _USTAR or not block[345])  # others mean other things by a prefix
+            and (block[257:263] == _USTAR or not block[345])  # other formats differ
             and block.isascii()
         ):
             return None
@@ -74,7 +74,7 @@ class Header(Info):
                 return None
             header = cls(_until_null(block[:100]))
             header.size = int(size, 8)
-        except ValueError:  # eight and nine are digits, too
+        except ValueError:  # 8 and 9 are not octal digits
             return None
         if block[345]:
             header.name = f"{_until_null(block[345:500])}/{header.name}"
@@ -113,7 +113,7 @@ def _telling(fields: dict[str, str]) -> dict[str, str]:
 
 
 def _records(content: bytes) -> dict[str, str] | None:
-    """Return the fields in the `content` of an extended header; None for more than names.
+    """Return the fields in the `content` of an extended header; None if it has other keys.
 
     A record is ``LENGTH KEYWORD=VALUE`` and a line feed; LENGTH is that of the whole record.
     """

@@ -1,6 +1,6 @@
 """The tar that a layer or an archive is; that of a layer is verified while it is read once.
 
-What tarfile would hold in memory is bounded, and what it silently ignores is an error.
+Memory is bounded, and errors that tarfile ignores are raised.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uvshim.images.blob import Blob, Verified
     from uvshim.images.budget import Budget
 
-# What a tar may spend on one header: names, extended attributes, the map of a sparse file.
+# The limit of one header, in bytes: names, extended attributes, the map of a sparse file.
 _HEADER_LIMIT = 1024 * 1024
 
 # tarfile reads the bytes of a header so many times slower than others are decompressed.
@@ -61,9 +61,9 @@ class Tar:
         self._stream = _Forward(file, **more)
 
     def __iter__(self) -> Iterator[tuple[int, tarfile.TarInfo]]:
-        """Yield every header, with its number; at the end the digest is good.
+        """Yield every header with its number; at the end the digest was verified.
 
-        Raise `ImageError` for a wrong digest, and for what cannot be read.
+        Raise `ImageError` for a wrong digest or an unreadable tar.
         """
         try:
             self._archive = _TarFile(
@@ -108,7 +108,7 @@ class Tar:
         """Raise `ImageError` if it is not what it should be."""
 
     def _plain(self) -> Header | None:
-        """Return the next header if it is a plain one, as nearly all are; None for tarfile."""
+        """Return the next header if it is a plain one, as nearly all are, else None."""
         archive = self._archive
         if not self._quick:
             return None
@@ -139,7 +139,7 @@ class Tar:
             header = self._archive.next()
             self._archive.members = []  # type: ignore[attr-defined]  # it would keep them all
         except tarfile.ReadError as error:
-            # Some writers leave out what fills the last block (umoci 0.4; Go reads that, too).
+            # Some writers omit the padding of the last block (umoci 0.4; Go accepts that).
             if stream.end is not None and self._end <= stream.end < self._archive.offset:
                 return None
             self._fail(error)
@@ -221,7 +221,7 @@ def _payer(blob: Verified, budget: Budget, name: str) -> Callable[[int], None]:
 
 
 class _Forward:
-    """The file that tarfile reads a tar from: what is skipped is not kept, and never comes back."""
+    """A file for tarfile that only moves forward."""
 
     def __init__(
         self,
@@ -236,9 +236,9 @@ class _Forward:
         With its `length`, what is skipped is not even read.
         """
         self.latest = b""
-        """What was read last."""
+        """The bytes that were read last."""
         self.end: int | None = None
-        """How long the tar is, once that is known."""
+        """The length of the tar, once known."""
         self._file = file
         self.pay = pay
         self._length = length
@@ -250,7 +250,7 @@ class _Forward:
         self._allowed = _HEADER_LIMIT
 
     def allow(self, length: int) -> None:
-        """Allow `length` bytes to be read from now on: nobody shall have to hold more."""
+        """Allow `length` more bytes to be read, which bounds memory."""
         self._allowed = length
 
     def tell(self) -> int:
@@ -277,14 +277,14 @@ class _Forward:
         return self._at
 
     def ahead(self, position: int, length: int) -> bytes:
-        """Return what is at `position` and will be read again: less than `length` at a border."""
+        """Return up to `length` bytes at `position`, which can be read again."""
         start = self._used + position - self._at
         if start >= len(self._piece) and self.seek(position) == position:
             start = self._used
         return self._piece[start : start + length] if start >= 0 else b""
 
     def read(self, length: int) -> bytes:
-        """Return `length` bytes, or what there is."""
+        """Return `length` bytes, or fewer at the end."""
         self._allowed -= length
         if length < 0 or self._allowed < 0:
             message = "one of its headers is too long"
@@ -311,7 +311,7 @@ class _Forward:
             pass
         found = f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}"
         if found != self._digest:
-            message = f"{self._digest} (`diff_ids`) is not what the layer is: that is {found}"
+            message = f"{self._digest} (`diff_ids`) is not the digest of the layer: that is {found}"
             raise ImageError(message)
 
     def _next_piece(self) -> bool:
@@ -324,5 +324,5 @@ class _Forward:
 
 
 def called(identity: str | None) -> str:
-    """Return what messages call a layer."""
+    """Return the name of a layer in messages."""
     return f"the layer {identity}" if identity else "it"

@@ -25,24 +25,24 @@ if TYPE_CHECKING:
 
 INDEX = "index.json"
 
-# Layers of either kind, however they are compressed: the content tells that.
+# Docker's and OCI's layers; their content shows the compression.
 _LAYER_TYPE = re.compile(
     r"application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+\w+)?"
     r"|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.\w+)?)"
 )
 
-# BuildKit's mark for what accompanies an image: attestations.
+# BuildKit's annotation of attestations.
 _NOT_AN_IMAGE = ("vnd.docker.reference.type", "attestation-manifest")
 
-# How deep an index may be nested in others.
+# How deep indexes may be nested.
 _DEEPEST_INDEX = 4
 
 
 class SkopeoFolder(Folder):
     """A directory that `skopeo copy` has written (its transport ``dir:``), read like a layout.
 
-    Blobs have their bare digests for names, and manifests special ones. Unlike in a layout, skopeo
-    keeps Docker's manifests unchanged in it.
+    Blobs are called by bare digests, and manifests have special names. Unlike in a layout, skopeo
+    keeps Docker's manifests unchanged.
     """
 
     def __init__(self, path: str) -> None:
@@ -105,7 +105,7 @@ def index_of(place: Place, budget: Budget) -> tuple[Json, tuple[Descriptor, ...]
 def read(place: Place, name: str, wanted: str | None, budget: Budget) -> list[Entry]:
     """Return what the layout in `place` has under the name `wanted`; without one, everything.
 
-    `name` is what a person calls the layout, with the transport; `wanted` is a tag, a full name, a
+    `name` is the layout's name with the transport; `wanted` is a tag, a full name, a
     digest, or ``@N`` for the Nth in the index. Raise `ImageError`.
     """
     listed = index_of(place, budget)[1]
@@ -144,7 +144,7 @@ def _by_name(listed: Sequence[Descriptor]) -> Callable[[str], set[int]]:
 
 
 def _called(entry: Entry, reference: str) -> Entry:
-    """Return `entry` with `reference` for its name, and that of all images in it."""
+    """Return `entry` and all images in it with the name `reference`."""
     own = entry.image and entry.image._replace(reference=reference)
     children = tuple(_called(child, reference) for child in entry.children)
     return entry._replace(reference=reference, image=own, children=children)
@@ -153,7 +153,7 @@ def _called(entry: Entry, reference: str) -> Entry:
 def _groups(
     listed: Sequence[tuple[int, Descriptor]],
 ) -> list[list[tuple[int, Descriptor]]]:
-    """Return the descriptors in groups: one image may be listed once for each platform."""
+    """Return the descriptors in groups: an index may list an image once for each platform."""
     groups: dict[object, list[tuple[int, Descriptor]]] = {}
     platforms: dict[object, set[object]] = {}
     for number, one in listed:
@@ -169,7 +169,7 @@ def _groups(
 
 
 def _together(entries: list[Entry]) -> Entry:
-    """Return one entry for `entries`: several platforms of an image become an index."""
+    """Return one entry for `entries`, the platforms of an image: an index if there are several."""
     if len(entries) == 1:
         return entries[0]
     children = tuple(
