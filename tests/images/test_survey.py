@@ -346,7 +346,7 @@ def test_two_processes_do_not_read_one_layer_twice(
 
         original, lock = changes.read, shared.locked(str(base.identity), wait=False)
         assert lock.__enter__()
-        monkeypatch.setattr(changes, "read", meanwhile)
+        monkeypatch.setattr(changes, "read", read_late)
         found = store.Store(str(cache))._changes(image.layers, Budget())
     assert [each.identity for each in found] == [base.identity, more.identity]
     assert read == [more.identity, base.identity]  # the second by the other one
