@@ -222,9 +222,10 @@ def jobs(making: Path, rounds: int) -> None:
 def layers(making: Path, tags: Sequence[str]) -> list[Path]:
     """Return the distinct layers of the images called `tags`."""
     from uvshim.images.blob import Folder
+    from uvshim.images.budget import Budget
     from uvshim.images.sources import layout
 
-    found = [layout.read(Folder(str(making)), "oci", tag)[0].image for tag in tags]
+    found = [layout.read(Folder(str(making)), "oci", tag, Budget())[0].image for tag in tags]
     names = [layer.name for one in found if one for layer in one.layers]
     return [making / name for name in dict.fromkeys(names)]
 

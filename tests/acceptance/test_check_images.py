@@ -24,6 +24,7 @@ from tests.images.opening import opened
 from tools import zipapp
 from uvshim.errors import ImageError
 from uvshim.images import union
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 from uvshim.images.union import Directory
 
@@ -271,7 +272,7 @@ def test_layers_are_united_as_umoci_does(start: int, tmp_path: Path) -> None:
             continue  # umoci refuses some layers that uvshim accepts
         try:
             with opened(path) as (image,):
-                root = union.unite(map(changes.read, image.layers))
+                root = union.unite([changes.read(one, Budget()) for one in image.layers], Budget())
         except ImageError as error:
             pytest.fail(f"{number}: {error}")
         assert dict(in_tree(root)) == on_disk(bundle / "rootfs"), number

@@ -222,3 +222,29 @@ def test_excluded_names_are_skipped(run: Run, uvshim: Path, image: Path) -> None
     assert done.returncode == 0
     assert environment(json.loads(done.stdout))["renamed"] == []
     assert index(image)["new"]["digest"] == index(image)["latest"]["digest"]
+
+
+def test_no_failure_of_one_image_stops_the_others(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not even one that nobody has foreseen."""
+    from uvshim import __main__
+    from uvshim.images.fix import layer
+
+    layout(tmp_path / "other", [WRONG, tar({"f": ""})])
+    rename = layer.rename
+
+    def failing(one: Any, *more: Any) -> Any:
+        if len(one.layers) == 2:
+            raise RecursionError
+        return rename(one, *more)
+
+    monkeypatch.setattr(layer, "rename", failing)
+    names = [f"oci:{tmp_path}/other:latest", f"oci:{image}:latest"]
+    command = ["uvshim", "fix", *names, "--output", "{repository}:{tag}-fixed"]
+    monkeypatch.setattr("sys.argv", command)
+    status = __main__.uvshim()
+    said = capfd.readouterr().err
+    assert status == 2
+    assert f"`oci:{tmp_path}/other:latest`: RecursionError" in said
+    assert "latest-fixed" in index(image)

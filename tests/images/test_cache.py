@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
+import json
 import os
 import time
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ import pytest
 from tests.images.making import tar
 from uvshim.errors import ImageError
 from uvshim.images import blob
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 from uvshim.images.store import _FORM, _MARK, Cache
 
@@ -51,7 +54,7 @@ def states(directory: Path) -> dict[str, float]:
 
 
 def test_an_entry_comes_back(tmp_path: Path) -> None:
-    found = changes.read(blob.in_memory(tar({"a/": "", "a/x.pth": "1"})))
+    found = changes.read(blob.in_memory(tar({"a/": "", "a/x.pth": "1"})), Budget())
     cache = Cache(str(tmp_path / "new"))
     assert cache.load(found.identity) is None
     cache.save(found)
@@ -62,7 +65,7 @@ def test_an_entry_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "directory"])
 def test_what_is_no_regular_file_is_no_entry(tmp_path: Path, kind: str) -> None:
-    found = changes.read(blob.in_memory(tar({"a": ""})))
+    found = changes.read(blob.in_memory(tar({"a": ""})), Budget())
     cache = Cache(str(tmp_path / "new"))
     cache.save(found)
     path = tmp_path / "new" / _FORM / found.identity.replace(":", "-")
@@ -115,7 +118,7 @@ def test_what_was_not_used_for_a_month_is_deleted(ours: Path) -> None:
 
 
 def test_what_is_used_stays(ours: Path) -> None:
-    found = changes.read(blob.in_memory(tar({"a": ""})))
+    found = changes.read(blob.in_memory(tar({"a": ""})), Budget())
     Cache(str(ours)).save(found)
     aged(ours / _FORM / found.identity.replace(":", "-"), 31)
     aged(ours / "CACHEDIR.TAG", 0)
@@ -172,3 +175,45 @@ def test_where_there_is_no_cache_nothing_is_created(tmp_path: Path, name: str) -
     (tmp_path / "file").write_text("")
     Cache(str(tmp_path / name))
     assert os.listdir(tmp_path) == ["file"]
+
+
+SHAPES: list[list[object]] = [
+    [],
+    [7],
+    [["{}", False, 1, 1], [5, []]],
+    [["{}", False, 1, 1], ["usr", [[7, 1, 2]]]],
+    [["{}", False, 1, 1], ["usr", [["a", "1", 2]]]],
+    [["{}", False, 1, 1], ["usr", [["a", 1, 2, None, 3, 4]]]],
+    [["{}", False, 1, 1], ["usr", [["a", 1, 2, 7]]]],
+    [["{}", False, "x", 0]],
+    [["{}", False, 1, 2], ["usr", []]],
+    [["sha256:" + "1" * 64, False, 1, 0]],
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_an_entry_of_another_shape_counts_as_missing(tmp_path: Path, shape: list[object]) -> None:
+    found = changes.read(blob.in_memory(tar({"usr/a": ""})), Budget())
+    cache = Cache(str(tmp_path / "new"))
+    cache.save(found)
+    path = tmp_path / "new" / _FORM / found.identity.replace(":", "-")
+    lines = "".join(json.dumps(each) + "\n" for each in shape).replace("{}", found.identity)
+    path.write_bytes(gzip.compress(lines.encode()))
+    assert cache.load(found.identity) is None
+    cache.save(found)
+    assert cache.load(found.identity) == found
+
+
+def test_a_link_among_the_entries_leads_to_no_file_of_others(ours: Path, tmp_path: Path) -> None:
+    """Whoever may write to a shared directory could have others delete anything."""
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    kept = foreign / f"sha256-{DIGEST}"
+    kept.write_text("a model")
+    aged(kept, 60)
+    (ours / "layers-2-0123abcd").symlink_to(foreign)
+    Cache(str(ours))
+    assert kept.read_text() == "a model"
+    (ours / _FORM).symlink_to(foreign)
+    with pytest.raises(ImageError, match="is a link, and uvshim follows none there"):
+        Cache(str(ours))

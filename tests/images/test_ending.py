@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from uvshim.images import ending
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -121,3 +123,26 @@ def test_a_process_of_a_pool_cleans_up_after_itself(run: Run) -> None:
     assert run.copies() == 1
     assert run.end(signal.SIGTERM) == (-signal.SIGTERM, "")
     assert not [*run.temporary.iterdir()]
+
+
+def test_what_a_killed_run_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from uvshim.images import ending\n"
+        f"with ending.directory({str(tmp_path)!r}) as path:\n"
+        "    open(path + '/big', 'w').close(); print(path, flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as run:
+        assert run.stdout is not None
+        other = Path(run.stdout.readline().strip())
+        (tmp_path / "uvshim.run-file").touch()
+        (tmp_path / "uvshim.run-link").symlink_to(other)
+        with ending.directory(str(tmp_path)) as own:
+            assert (other / "big").exists()  # that run goes on
+        assert not os.path.exists(own)
+        run.kill()
+        run.wait()
+    with ending.directory(str(tmp_path)) as own:
+        assert not other.exists()
+    assert sorted(os.listdir(tmp_path)) == ["uvshim.run-file", "uvshim.run-link"]

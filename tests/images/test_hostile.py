@@ -171,7 +171,7 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
             pax(record(f"c{n}", b"x" * 1000), tarfile.XGLTYPE) + entry("f", b"")
             for n in range(10_000)
         ),
-        "too many global headers",
+        None,
     ),
     "a sparse map without an end": (lambda: old_gnu_sparse(200_000), "headers is too long"),
     "a sparse file of 8 GB": (lambda: old_gnu_sparse(0), ""),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.corpus import installed, under
 from tests.images.making import Making, layout, tar
 from tests.images.opening import opened
 from uvshim.images import store, survey
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 from uvshim.images.survey import Options
 
@@ -212,12 +214,11 @@ def test_the_changes_of_a_layer_are_loaded_unchanged(tmp_path: Path, cache: Path
         ".wh..wh..opq": "",
     }
     with opened(layout(tmp_path / "x", [tar(entries)])) as (image,):
-        first = store.Store(str(cache))._changes(image.layers)
+        first = store.Store(str(cache))._changes(image.layers, Budget())
         second = store.Store(str(cache))._changes(
-            [layer._replace(name="no") for layer in image.layers]
+            [layer._replace(name="no") for layer in image.layers], Budget()
         )
     assert first == second
-    assert first[0].wanted_links == [("l.pth", 64 * 1024)]
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
@@ -282,6 +283,51 @@ def test_another_process_takes_the_work_of_one_that_died(
     assert "the worker failed" in str(answers["poison"])
 
 
+def test_a_process_that_dies_early_takes_no_answer_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many images are waiting, also those that were not yet handed out."""
+    monkeypatch.setattr(survey, "answer", die_once)
+    names = ["poison", *(f"image{n}" for n in range(2_000)), "poison"]
+    pools: list[int] = []
+    pool = survey._pool
+
+    def noted(processes: int) -> Any:
+        pools.append(processes)
+        return pool(processes)
+
+    monkeypatch.setattr(survey, "_pool", noted)
+    answers = list(survey.in_processes(names, 2, Options(cache=str(tmp_path))))
+    assert sorted(one.reference for one in answers) == sorted(names)
+    assert sum(one.error is not None for one in answers) == 2
+    assert len(pools) < 20  # most are not tried alone
+
+
+class Refusing(Executor):
+    """An executor whose processes have died."""
+
+    def submit(self, *_: Any, **__: Any) -> Future[Any]:
+        raise BrokenProcessPool
+
+
+def test_an_executor_that_takes_nothing_is_an_answer(tmp_path: Path) -> None:
+    (answer,) = uvshim.survey([layout(tmp_path / "x", [BASE])], Refusing(), cache=None)
+    assert "the worker failed: BrokenProcessPool" in str(answer.error)
+
+
+@pytest.mark.parametrize("images", ["oci:x", b"oci:x", [7], [None], [b"oci:x"], 7])
+def test_what_is_not_a_list_of_names_is_a_type_error(images: Any, tmp_path: Path) -> None:
+    """Before anything is examined."""
+    with pytest.raises(TypeError):
+        uvshim.survey(images)
+
+
+def test_an_empty_name_is_not_the_working_directory(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        answers = [*uvshim.survey([""], executor, cache=None), *uvshim.survey([""], cache=None)]
+    assert [one.error for one in answers] == ["`` does not exist"] * 2
+
+
 def test_two_processes_do_not_read_one_layer_twice(
     tmp_path: Path, cache: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,14 +340,14 @@ def test_two_processes_do_not_read_one_layer_twice(
         def read_late(layer: Any, *arguments: Any) -> Any:
             found = original(layer, *arguments)
             if layer == more:  # the other one finishes
-                shared.save(original(base))
+                shared.save(original(base, Budget()))
                 lock.__exit__(None, None, None)
             return found
 
         original, lock = changes.read, shared.locked(str(base.identity), wait=False)
         assert lock.__enter__()
         monkeypatch.setattr(changes, "read", read_late)
-        found = store.Store(str(cache))._changes(image.layers)
+        found = store.Store(str(cache))._changes(image.layers, Budget())
     assert [each.identity for each in found] == [base.identity, more.identity]
     assert read == [more.identity, base.identity]  # the second by the other one
 

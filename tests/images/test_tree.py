@@ -11,7 +11,8 @@ import pytest
 from tests.images.making import Hard, Link, layout, plain, tar
 from tests.images.opening import opened
 from uvshim.errors import ImageError
-from uvshim.images import tree
+from uvshim.images import budget as prices
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 from uvshim.images.tree import ImageTree
 from uvshim.images.union import Directory, unite
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
 def tree_of(tmp_path: Path, *tars: bytes) -> ImageTree:
     """Return the tree of an image with the layers `tars`."""
     with opened(layout(tmp_path / "layout", tars, plain)) as (image,):
-        return tree.of(image.layers, [changes.read(layer) for layer in image.layers])
+        budget = Budget()
+        root = unite([changes.read(layer, budget) for layer in image.layers], budget)
+        return ImageTree(root, budget, image.layers)
 
 
 def listed(found: ImageTree, directory: str = "/") -> list[str]:
     return sorted(found.names(directory))
+
+
+def completely(found: ImageTree, path: str) -> bytes | None:
+    """Return the content of a file, whether it was kept or not."""
+    return found.complete(lambda: found.read(path, 9))
 
 
 INFO = "lib/a-1.0.dist-info/METADATA"
@@ -167,20 +175,20 @@ def test_a_hard_link_to_a_file_that_was_not_kept_has_its_content(
     found = tree_of(
         tmp_path, tar({"store/0f3a": "Name: a\n", INFO: Hard("store/0f3a"), "z.pth": "z"})
     )
-    assert found.read(INFO, 9) == b"Name: a\n"
-    assert found.read("store/0f3a", 9) == b"Name: a\n"
+    assert completely(found, INFO) == b"Name: a\n"
+    assert completely(found, "store/0f3a") == b"Name: a\n"
 
 
 def test_a_link_to_a_file_with_another_name_has_its_content(tmp_path: Path) -> None:
     base = tar({"store/0f3a": "Name: a\n"})
     found = tree_of(tmp_path, base, tar({INFO: Link("/store/0f3a"), "b": Hard("store/0f3a")}))
-    assert found.read(INFO, 9) == b"Name: a\n"
+    assert completely(found, INFO) == b"Name: a\n"
 
 
 def test_metadata_behind_a_link_with_another_name_are_read(tmp_path: Path) -> None:
     base = tar({"store/0f3a/METADATA": "Name: a\n", "store/0f3a/junk": "junk"})
     found = tree_of(tmp_path, base, tar({"lib/a-1.0.dist-info": Link("../store/0f3a")}))
-    assert found.read(INFO, 9) == b"Name: a\n"
+    assert completely(found, INFO) == b"Name: a\n"
     assert found.read("store/0f3a/junk", 9) is None
 
 
@@ -267,11 +275,11 @@ def test_a_damaged_header_is_an_error_and_not_the_end(tmp_path: Path) -> None:
 def test_adding_a_layer_does_not_change_lower_ones(tmp_path: Path) -> None:
     tars = [tar({"a/b/x": "", "c": ""}), tar({"a/b/y": "", ".wh.c": "", "a/b/.wh.x": ""})]
     with opened(layout(tmp_path / "layout", tars)) as (image,):
-        lower, upper = map(changes.read, image.layers)
-    base = unite([lower])
-    assert listed(ImageTree(unite([upper], base)), "a/b") == ["y"]
-    assert listed(ImageTree(base), "a/b") == ["x"]
-    assert listed(ImageTree(base)) == ["a", "c"]
+        lower, upper = [changes.read(layer, Budget()) for layer in image.layers]
+    base = unite([lower], Budget())
+    assert listed(ImageTree(unite([upper], Budget(), base), Budget()), "a/b") == ["y"]
+    assert listed(ImageTree(base, Budget()), "a/b") == ["x"]
+    assert listed(ImageTree(base, Budget())) == ["a", "c"]
 
 
 def test_the_entries_of_a_layer_can_be_read_again(tmp_path: Path) -> None:
@@ -284,11 +292,13 @@ def test_the_entries_of_a_layer_can_be_read_again(tmp_path: Path) -> None:
         archive.addfile(tarfile.TarInfo("b"))
         archive.addfile(header, io.BytesIO(b"abc"))
     with opened(layout(tmp_path / "layout", [file.getvalue()])) as (image,):
-        root = unite([changes.read(image.layers[0])])
-        node = ImageTree(root).node("a/WHEEL")
+        root = unite([changes.read(image.layers[0], Budget())], Budget())
+        node = ImageTree(root, Budget()).node("a/WHEEL")
         assert isinstance(node, changes.Entry)
         assert node.layer == image.layers[0].identity
-        ((number, header, content),) = changes.entries(image.layers[0], {node.number: 100})
+        ((number, header, content),) = changes.entries(
+            image.layers[0], {node.number: 100}, Budget()
+        )
     assert (number, content) == (1, b"abc")
     assert (header.mode, header.uid, header.mtime) == (0o640, 7, 1.5)
     assert header.pax_headers["SCHILY.xattr.user.x"] == "y"
@@ -304,7 +314,10 @@ def test_the_root_of_the_tree_knows_its_entry(tmp_path: Path) -> None:
 def test_more_entries_than_the_limit_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uvshim.images.layer.tar._MOST_ENTRIES", 10)
+    monkeypatch.setattr(changes, "ENTRY", 100_000)
+    monkeypatch.setattr(prices, "MEMORY", 1_050_000)
     assert len(listed(tree_of(tmp_path / "ten", tar({f"f{n}": "" for n in range(10)})))) == 10
-    with pytest.raises(ImageError, match="has more than 10 entries"):
+    with pytest.raises(
+        ImageError, match="has more than 1050000 bytes of metadata, names and links"
+    ):
         tree_of(tmp_path / "eleven", tar({f"f{n}": "" for n in range(11)}))

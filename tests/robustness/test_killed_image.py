@@ -16,6 +16,7 @@ from tests.images.unpacking import index, states, unpacked
 from tests.robustness.disks import mount, unmount
 from tests.robustness.faults import points, trace_uvshim
 from tests.robustness.test_disks import fill
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def is_well(here: Path) -> None:
         with opened(path) as images:
             for image in images:
                 for layer in image.layers:
-                    changes.read(layer)
+                    changes.read(layer, Budget())
     assert "latest" in index(here / "source")
     assert "latest" in index(here / "other")
 

@@ -448,20 +448,29 @@ class _Model:
         if project is None:
             return
         with contextlib.suppress(RequireError):  # pkg_resources cannot read them
-            for group, entries in project.entry_points().items():
-                for entry in entries:
-                    if group not in SCRIPTS or self._asks_pkg_resources(project.metadata, entry):
-                        yield group, entry
+            listed = project.entry_points()
+            asking = self._asking(
+                project.metadata, {one for group in SCRIPTS for one in listed.get(group, ())}
+            )
+            for group, entries in listed.items():
+                yield from (
+                    (group, one) for one in entries if group not in SCRIPTS or one in asking
+                )
 
-    def _asks_pkg_resources(self, directory: str, script: str) -> bool:
-        """Return True if the file of `script`, which RECORD in `directory` lists, imports it."""
-        content = self._tree.read(f"{directory}/RECORD", plan.RECORD_LIMIT) or b""
+    def _asking(self, directory: str, scripts: set[str]) -> set[str]:
+        """Return those `scripts` whose files, which RECORD in `directory` lists, import it."""
+        wanted = {name: each for each in scripts for name in (f"{each}-script.py", each)}
+        content = self._tree.read(f"{directory}/RECORD", plan.RECORD_LIMIT) if scripts else None
+        asking: set[str] = set()
         with contextlib.suppress(record.RecordError):
-            for path, _, _ in record.elements(content):
-                if posixpath.basename(path) in {script, f"{script}-script.py"}:
+            for path, _, _ in record.elements(content or b""):
+                script = wanted.get(posixpath.basename(path))
+                if script is not None and script in scripts:
+                    scripts.remove(script)  # the first file decides
                     file = _inside(posixpath.dirname(directory), path)
-                    return b"pkg_resources" in (self._tree.read(file, METADATA_LIMIT) or b"")
-        return False
+                    if b"pkg_resources" in (self._tree.read(file, METADATA_LIMIT) or b""):
+                        asking.add(script)
+        return asking
 
 
 def _is_ghost(tree: Tree, wanted: Plan) -> bool:

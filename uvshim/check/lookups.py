@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.distributions import RequireError
@@ -43,7 +44,10 @@ def failing(
       installed.
     """
     key, metadata = key_of(name), working_set.installed[name].metadata
-    own = next((each for each in working_set.active.values() if each.metadata == metadata), None)
+    # Mostly it is one of two; otherwise all would be compared with all.
+    likely = map(working_set.active.get, (key, normalized(name)))
+    every = itertools.chain(likely, working_set.active.values())
+    own = next((each for each in every if each and each.metadata == metadata), None)
     found = requires or _holds(lambda: working_set.get_distribution(name))
     points = functools.cache(lambda: own.entry_points() if own is not None else {})
     outcomes: dict[str, Callable[[], object]] = {

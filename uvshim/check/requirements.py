@@ -41,6 +41,9 @@ _ASKS_BACKWARDS = re.compile(r"""["']\s*(==|!=|<=|>=|<|>|~=|===|in|not\s+in)\s*e
 # How many requirements are cached for later environments. An image has about two thousand.
 _MOST_REMEMBERED = 16_384
 
+# No requirement of a real distribution is longer.
+_USUAL = 1024
+
 
 class Requirement:
     """One requirement, as it is written.
@@ -98,7 +101,8 @@ class Requirements:
         """Return what was read for environments with the same facts: images have much in common."""
         facts = frozenset(markers.items())
         found = _shared(facts, lenient=lenient, any_version=any_version)
-        if len(found.by_line) > _MOST_REMEMBERED:
+        known = found.by_line
+        if len(known) > _MOST_REMEMBERED or sum(map(len, known)) > _MOST_REMEMBERED * _USUAL:
             _shared.cache_clear()
         return found
 
@@ -158,7 +162,8 @@ class Requirements:
 
         if not (self._lenient and _REFUSED_BY_OLD.search(line)):
             try:
-                return _as_packaging_reads(line), ()
+                read = _as_packaging_reads
+                return (read if len(line) < _USUAL else read.__wrapped__)(line), ()
             except InvalidRequirement:
                 pass
             except ValueError as error:

@@ -117,35 +117,43 @@ def _output(pattern: str, name: str) -> str:
 
 
 def _fix(name: str, output: str | None, gate: Gate, options: argparse.Namespace) -> _Done:
-    """Fix the images called `name`, and write them to `output`."""
+    """Fix the images called `name`, and write them to `output`. Raise nothing."""
     try:
-        source = reference.parse(name)
-        if source is None:
-            message = f"`{name}` does not exist, or is not the name of an image"
-            raise ImageError(message)
-        target = None if output is None else names.parse(output)
-        with sources.opened(source, options.platform) as entries:
-            absent = [sources.named(one) for entry in entries for one in entry.lacking]
-            chosen = [entry for entry in entries if next(entry.images, None)]
-            if target and len(chosen) > 1 and not names.holds_several(target):
-                message = (
-                    f"`{source.text}` names {len(chosen)} images, and `{target.text}` one. "
-                    f"Name one of them, such as `{chosen[0].reference}`"
-                )
-                raise ImageError(message)
-            images = [fixing.FixedImage(entry, gate) for entry in chosen]
-            digests = [image.digest for image in images]
-            if target is not None:
-                target = names.completed(target, images)
-                output = target.text
-            if target is not None and not options.dry_run:
-                other = write.write(target, images)
-                digests = [other] if other is not None else digests
+        return _fixed(name, output, gate, options)
     except UvshimError as error:
-        called = f"`{printable(name)}`"
-        reason = str(error) if called in str(error) else f"{called}: {error}"
-        return _Done(name, output, [], [], [], reason)
-    return _Done(name, output, images, digests, absent)
+        reason = str(error)
+    # Whatever is in one image, it must not stop the others.
+    except Exception as error:  # noqa: BLE001
+        reason = f"{type(error).__name__}: {error}"
+    called = f"`{printable(name)}`"
+    return _Done(name, output, [], [], [], reason if called in reason else f"{called}: {reason}")
+
+
+def _fixed(name: str, output: str | None, gate: Gate, options: argparse.Namespace) -> _Done:
+    """Fix the images called `name`, and write them to `output`. Raise `UvshimError`."""
+    source = reference.parse(name)
+    if source is None:
+        message = f"`{name}` does not exist, or is not the name of an image"
+        raise ImageError(message)
+    target = None if output is None else names.parse(output)
+    with sources.opened(source, options.platform) as entries:
+        absent = [sources.named(one) for entry in entries for one in entry.lacking]
+        chosen = [entry for entry in entries if next(entry.images, None)]
+        if target and len(chosen) > 1 and not names.holds_several(target):
+            message = (
+                f"`{source.text}` names {len(chosen)} images, and `{target.text}` one. "
+                f"Name one of them, such as `{chosen[0].reference}`"
+            )
+            raise ImageError(message)
+        images = [fixing.FixedImage(entry, gate) for entry in chosen]
+        digests = [image.digest for image in images]
+        if target is None:
+            return _Done(name, None, images, digests, absent)
+        target = names.completed(target, images)
+        if not options.dry_run:
+            other = write.write(target, images)
+            digests = [other] if other is not None else digests
+    return _Done(name, target.text, images, digests, absent)
 
 
 # --- the report -----------------------------------------------------------------------------------

@@ -15,22 +15,22 @@ from typing import IO, TYPE_CHECKING, cast
 
 from uvshim.environments import files
 from uvshim.errors import ImageError
+from uvshim.images import budget as prices
 from uvshim.images import compression
 from uvshim.images.blob import Verified, Window
-from uvshim.images.image import LONGEST_LIST
+from uvshim.images.layer import tar
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from uvshim.images.budget import Budget
+
 STANDARD_INPUT = "-"
 
-# The limit of temporary files, in bytes, and the variable that changes it. A
-# compressed archive may expand to the first GiB, or to this many times its size.
+# How many bytes are spooled to a temporary file at most, and the variable that changes this.
 LIMIT = "UVSHIM_SPOOL_LIMIT"
 _SPOOL_LIMIT = 16 << 30
-_MOST_EXPANDED = 100
-_NEVER_TOO_MUCH = 1 << 30
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 _PIECE = 1024 * 1024
@@ -44,8 +44,10 @@ _TOP_OF_ROOT = frozenset(
 class Archive:
     """A tar archive that is not compressed, in an open file. It is a `blob.Place`."""
 
-    def __init__(self, file: IO[bytes], path: str, *, is_packed: bool = False) -> None:
-        """List the archive in `file`; messages call it `path`. Raise `ImageError`.
+    def __init__(
+        self, file: IO[bytes], path: str, budget: Budget, *, is_packed: bool = False
+    ) -> None:
+        """List the archive in `file`; messages call it `path`, `budget` pays. Raise `ImageError`.
 
         The listing ends early if the archive is a root file system. An archive that
         `is_packed` (compressed) is not listed. The name of the whole file is "".
@@ -56,12 +58,8 @@ class Archive:
         """The names at the top of the archive."""
         self._file = file
         self._members: dict[str, tuple[int, int] | str] = {}
-        try:
-            if not is_packed:
-                _list(file, self.tops, self._members)
-        except compression.errors() as error:
-            message = f"`{path}` is not a tar archive that can be read: {error}"
-            raise ImageError(message) from None
+        if not is_packed:
+            _list(file, path, self.tops, self._members, budget)
         self._members[""] = (0, os.fstat(file.fileno()).st_size)
 
     @property
@@ -109,7 +107,7 @@ def looks_like_one(path: str) -> bool:
     return bool(compression.suffix(head[:4])) or _is_header(head)
 
 
-def opened(path: str, stack: ExitStack) -> Archive:
+def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
     """Return the archive at `path`, readable until `stack` is closed. Raise `ImageError`.
 
     A compressed root file system is not copied to a temporary file.
@@ -129,7 +127,7 @@ def opened(path: str, stack: ExitStack) -> Archive:
     blob = Verified(raw, None)
     kind = compression.suffix(blob.peek(4))
     if size is not None and not kind:
-        return Archive(file, path)
+        return Archive(file, path, budget)
     stream = compression.decompressed(blob, f"`{path}`")
     try:
         head = b""
@@ -140,8 +138,8 @@ def opened(path: str, stack: ExitStack) -> Archive:
             message = f"`{path}` is {packed}: {_WHAT_WORKS}"
             raise ImageError(message)
         if size is not None and _begins_root(head):
-            return Archive(file, path, is_packed=True)
-        return Archive(_spooled(head, stream, blob, path, stack), path)
+            return Archive(file, path, budget, is_packed=True)
+        return Archive(_spooled(head, stream, blob, path, stack), path, budget)
     except compression.errors() as error:
         message = f"`{path}` cannot be decompressed: {error}"
         raise ImageError(message) from None
@@ -177,8 +175,7 @@ def _spooled(
     piece = head
     while piece:
         length += len(piece)
-        usual = min(_SPOOL_LIMIT, max(_NEVER_TOO_MUCH, blob.count * _MOST_EXPANDED))
-        limit = chosen or usual
+        limit = chosen or min(_SPOOL_LIMIT, prices.most_expanded(blob.count))
         if length > limit:
             message = (
                 f"`{path}` needs more than {limit >> 20} MiB in {tempfile.gettempdir()}. To allow "
@@ -189,10 +186,15 @@ def _spooled(
             temporary.write(piece)
             temporary.flush()
         except OSError as error:
-            message = f"{tempfile.gettempdir()} (set TMPDIR) cannot be written: {error.strerror}"
-            raise ImageError(message) from None
+            raise unwritable(error) from None
         piece = stream.read(_PIECE)
     return temporary
+
+
+def unwritable(error: OSError) -> ImageError:
+    """Return the error for temporary files that cannot be written."""
+    place = tempfile.gettempdir()
+    return ImageError(f"{place} (set TMPDIR) cannot be written: {error.strerror or error}")
 
 
 def _close(file: IO[bytes]) -> None:
@@ -221,25 +223,31 @@ def _is_header(head: bytes) -> bool:
     return True
 
 
-def _list(file: IO[bytes], tops: set[str], members: dict[str, tuple[int, int] | str]) -> None:
+def _list(
+    file: IO[bytes],
+    path: str,
+    tops: set[str],
+    members: dict[str, tuple[int, int] | str],
+    budget: Budget,
+) -> None:
     """Add the names at the top of a tar to `tops`, and the offsets of files to `members`.
 
-    Stop as soon as it looks like a root file system. Raise one of `compression.errors()`.
+    Stop as soon as it looks like a root file system. Raise `ImageError`.
     """
+    length = file.seek(0, os.SEEK_END)
     file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # or it would keep them all
-            name = _plain(member.name)
-            tops.add(name.partition("/")[0])
-            if _is_root(tops) or len(members) > LONGEST_LIST:
-                return
-            if member.isfile():
-                members[name] = (member.offset_data, member.size)
-            elif member.issym():  # older versions of `docker save` link to layers
-                members[name] = posixpath.join(posixpath.dirname(name), member.linkname)
-            elif member.islnk():
-                members[name] = member.linkname
+    for _, member in tar.Tar(file, f"`{path}`", length=length):
+        name = _plain(member.name)
+        tops.add(name.partition("/")[0])
+        if _is_root(tops):
+            return
+        budget.keep(prices.ENTRY + prices.size(name, member.linkname), f"`{path}`")
+        if member.isfile():
+            members[name] = (member.offset_data, member.size)
+        elif member.issym():  # older versions of `docker save` link to layers
+            members[name] = posixpath.join(posixpath.dirname(name), member.linkname)
+        elif member.islnk():
+            members[name] = member.linkname
 
 
 def _is_root(tops: set[str]) -> bool:
@@ -249,8 +257,8 @@ def _is_root(tops: set[str]) -> bool:
 def _begins_root(head: bytes) -> bool:
     """Return True if a tar that begins with `head` looks like a root file system."""
     tops: set[str] = set()
-    with contextlib.suppress(*compression.errors()):  # it ends too early
-        _list(io.BytesIO(head), tops, {})
+    with contextlib.suppress(ImageError):  # it ends too early
+        _list(io.BytesIO(head), "", tops, {}, prices.Budget())
     return _is_root(tops)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from uvshim.images.blob import Blob
+    from uvshim.images.budget import Budget
 
     Json = Mapping[str, object]
 
@@ -42,8 +43,8 @@ FULL_NAME = "io.containerd.image.name"
 # A digest becomes a part of a path, so only registered algorithms are accepted (OCI descriptor).
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
-# How many items a list in a manifest or an index may have.
-LONGEST_LIST = 10_000
+# How deep JSON may be nested. Python's own functions for it are recursive.
+_DEEPEST = 100
 
 
 class Platform(NamedTuple):
@@ -114,6 +115,8 @@ class Image(NamedTuple):
     config: Json
     layers: tuple[Blob, ...]
     """Its layers, the lowest first."""
+    budget: Budget
+    """What its reference may still cost."""
 
 
 class Entry(NamedTuple):
@@ -167,18 +170,31 @@ class Entry(NamedTuple):
 # --- foreign JSON ---------------------------------------------------------------------------------
 
 
-def loaded(content: bytes, what: str) -> object:
+def loaded(content: bytes, what: str, budget: Budget) -> object:
     """Return the JSON in `content`, called `what` in messages. Raise `ImageError`."""
+    budget.parse(content, what)
     try:
-        return json.loads(content)
+        found = json.loads(content)
     except (ValueError, RecursionError):
         message = f"{what} is not JSON"
         raise ImageError(message) from None
+    level = [found]
+    for _ in range(_DEEPEST):
+        level = [
+            child
+            for each in level
+            if isinstance(each, (dict, list))
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+    if level:
+        message = f"{what} is JSON that is nested more than {_DEEPEST} deep"
+        raise ImageError(message)
+    return found
 
 
-def loaded_object(content: bytes, what: str) -> Json:
+def loaded_object(content: bytes, what: str, budget: Budget) -> Json:
     """Return the JSON object in `content`, called `what` in messages. Raise `ImageError`."""
-    raw = loaded(content, what)
+    raw = loaded(content, what, budget)
     if not isinstance(raw, dict):
         message = f"{what} is not a JSON object"
         raise ImageError(message)
@@ -194,8 +210,8 @@ def as_list(value: object, what: str) -> list[object]:
     """Return `value`, a list or null, as a list. Raise `ImageError`."""
     if value is None:  # Go writes an empty list as null
         return []
-    if not isinstance(value, list) or len(value) > LONGEST_LIST:
-        message = f"{what} is not a list, or too long"
+    if not isinstance(value, list):
+        message = f"{what} is not a list"
         raise ImageError(message)
     return value
 
@@ -251,7 +267,11 @@ def diff_ids(config: Json, layers: int) -> list[str]:
 
 
 def platform_of(config: Json) -> Platform | None:
-    """Return the platform that a config, or `platform` in an index, names."""
+    """Return the platform that a config, or `platform` in an index, names; None if it is unknown.
+
+    Without a system it is Linux, as for Docker.
+    """
     parts = [config.get(key) for key in ("os", "architecture", "variant")]
     texts = [part if isinstance(part, str) and part.isprintable() else "" for part in parts]
-    return Platform(*texts) if any(texts) else None
+    system, architecture, variant = texts
+    return Platform(system or "linux", architecture, variant) if architecture else None

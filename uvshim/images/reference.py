@@ -38,7 +38,7 @@ class Reference(NamedTuple):
 
     def absolute(self) -> Reference:
         """Return the reference with an absolute path, for processes in other directories."""
-        direct = self.transport in {"", *DIRECT} and self.path != archive.STANDARD_INPUT
+        direct = self.transport in {"", *DIRECT} and self.path not in {"", archive.STANDARD_INPUT}
         return self._replace(path=os.path.abspath(self.path)) if direct else self
 
 

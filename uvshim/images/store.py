@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gzip
 import hashlib
 import json
 import os
@@ -21,23 +22,24 @@ from typing import TYPE_CHECKING, Any
 
 from uvshim.environments import files
 from uvshim.errors import ImageError
-from uvshim.images import tree, union
+from uvshim.images import union
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import FILE, Changes, Entry
+from uvshim.images.tree import ImageTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from uvshim.images.blob import Blob
+    from uvshim.images.budget import Budget
     from uvshim.images.image import Image
-    from uvshim.images.tree import ImageTree
     from uvshim.images.union import Directory
 
-# How many directories of layers are kept in memory for later images: about 50 MiB.
-_HELD = 10_000
+# How many bytes of layers are held in memory for later images.
+_HELD = 64 << 20
 
 # The format of entries and their contents: another format has another directory.
-_FORM = f"layers-3-{zlib.crc32(repr(changes.kept()).encode()):08x}"
+_FORM = f"layers-4-{zlib.crc32(repr(changes.kept()).encode()):08x}"
 
 # Files with these names are deleted when they are old, in directories with these names.
 _FORMS = re.compile(r"layers-\d+-[0-9a-f]{8}")
@@ -49,7 +51,10 @@ _DAY = 24 * 60 * 60
 
 _LOCKS = 64
 
-# The longest entry that is read, in bytes, compressed or not.
+# What an entry of another shape raises.
+_OF_ANOTHER_SHAPE = (ValueError, TypeError, AttributeError, RecursionError)
+
+# The longest entry that is read, in bytes after decompression.
 _LONGEST = 512 * 1024 * 1024
 
 # The file that marks a directory as a cache (Cache Directory Tagging Specification) of uvshim.
@@ -71,45 +76,54 @@ class Store:
         self._threads = threads
         self._cache = None if directory is None else Cache(directory)
         self._known: dict[str, Changes] = {}
-        self._roots: dict[tuple[str, ...], Directory] = {}
+        self._roots: dict[str, Directory] = {}
+        self._held = 0
 
     def tree(self, image: Image) -> ImageTree:
         """Return the tree of the layers of `image`. Raise `ImageError`."""
-        found = self._changes(image.layers)
-        root: Directory | None = None
-        key: tuple[str, ...] = ()
-        for one in found:
-            key = (*key, one.identity)
-            root = self._roots.get(key) or union.unite([one], root)
-            if one.identity:
-                self._roots[key] = root
-        united = tree.of(image.layers, found, root, image.platform)
         self._forget({layer.identity for layer in image.layers})
-        return united
+        budget = image.budget.of_image()
+        before = budget.memory + sum(
+            self._known[layer.identity].cost
+            for layer in dict.fromkeys(image.layers)
+            if layer.identity in self._known
+        )
+        root = union.unite([], budget)
+        chain = ""
+        for one in self._changes(image.layers, budget):
+            # As in the OCI Image Format Specification, "Layer ChainID".
+            chain = hashlib.sha256(f"{chain} {one.identity}".encode()).hexdigest()
+            root = self._roots.get(chain) or union.unite([one], budget, root)
+            if one.identity:
+                self._roots[chain] = root
+        self._held += budget.memory - before
+        return ImageTree(root, budget, image.layers, image.platform)
 
     def _forget(self, needed: set[str | None]) -> None:
-        """If memory has many layers, forget all except the `needed` ones.
-
-        The next image has most of these, too.
-        """
-        if sum(len(each.groups) for each in self._known.values()) > _HELD:
+        """If much is held in memory, forget all but the `needed` layers."""
+        if self._held > _HELD:
+            self._roots.clear()
             self._known = {name: found for name, found in self._known.items() if name in needed}
-            self._roots = {names: root for names, root in self._roots.items() if needed >= {*names}}
+            self._held = sum(each.cost for each in self._known.values())
 
-    def _changes(self, layers: Sequence[Blob]) -> list[Changes]:
+    def _changes(self, layers: Sequence[Blob], budget: Budget) -> list[Changes]:
         """Return the changes of each layer; read those last that another process is reading."""
         known = {
             layer: self._known[layer.identity] for layer in layers if layer.identity in self._known
         }
+        for layer, one in known.items():
+            budget.keep(one.cost, layer.called)
         for wait in (False, True):
             missing = [layer for layer in dict.fromkeys(layers) if layer not in known]
             missing.sort(key=lambda layer: layer.size or 0, reverse=True)
-            found = self._each(missing, wait=wait)
+            found = self._each(missing, budget, wait=wait)
             known.update((layer, one) for layer, one in found if one is not None)
         return [known[layer] for layer in layers]
 
-    def _each(self, layers: list[Blob], *, wait: bool) -> Iterable[tuple[Blob, Changes | None]]:
-        read = functools.partial(self._of_layer, wait=wait)
+    def _each(
+        self, layers: list[Blob], budget: Budget, *, wait: bool
+    ) -> Iterable[tuple[Blob, Changes | None]]:
+        read = functools.partial(self._of_layer, budget=budget, wait=wait)
         if self._threads == 1 or len(layers) <= 1:
             return ((layer, read(layer)) for layer in layers)
         from concurrent.futures import ThreadPoolExecutor
@@ -122,15 +136,19 @@ class Store:
 
             return list(zip(layers, found, strict=True))
 
-    def _of_layer(self, layer: Blob, *, wait: bool) -> Changes | None:
+    def _of_layer(self, layer: Blob, budget: Budget, *, wait: bool) -> Changes | None:
         """Return the changes of `layer`; None if another process reads it, and not `wait`."""
         identity, cache = layer.identity, self._cache
         if identity is None or cache is None:
-            found: Changes | None = changes.read(layer)
-        elif not (found := cache.load(identity)):
+            found: Changes | None = changes.read(layer, budget)
+        elif found := cache.load(identity):
+            budget.keep(found.cost, layer.called)
+        else:
             with cache.locked(identity, wait=wait) as free:
-                if free and not (wait and (found := cache.load(identity))):
-                    found = changes.read(layer)
+                if free and wait and (found := cache.load(identity)):
+                    budget.keep(found.cost, layer.called)
+                elif free:
+                    found = changes.read(layer, budget)
                     cache.save(found)
         if found is not None and identity is not None:
             self._known[identity] = found
@@ -160,16 +178,19 @@ class Cache:
             raise ImageError(message)
         self._directory = directory
         self._layers = os.path.join(directory, _FORM)
+        if os.path.islink(self._layers):
+            message = f"`{self._layers}` is a link, and uvshim follows none there. Remove it"
+            raise ImageError(message)
         _prune(directory, names)
 
     def load(self, identity: str) -> Changes | None:
         """Return the saved changes of the layer `identity`, or None."""
         path = self._path(identity)
         try:
-            content = files.read(path, _LONGEST) or b""
-            _use(path)
-            return _restored(json.loads(zlib.decompressobj().decompress(content, _LONGEST)))
-        except (OSError, ValueError, TypeError, AttributeError, zlib.error, RecursionError):
+            with files.open_regular(path) as raw, gzip.open(raw) as file:
+                _use(path)
+                return _restored(_pieces(file), identity)
+        except (OSError, EOFError, zlib.error, *_OF_ANOTHER_SHAPE):
             return None
 
     def has(self, identity: str | None) -> bool:
@@ -178,13 +199,13 @@ class Cache:
 
     def save(self, found: Changes) -> None:
         """Save the changes of a layer, if the disk allows it."""
-        content = zlib.compress(json.dumps(_flat(found), separators=(",", ":")).encode(), 1)
         temporary = None
         try:
             self._make()
             descriptor, temporary = tempfile.mkstemp(dir=self._layers, prefix=".new-")
-            with open(descriptor, "wb") as file:
-                file.write(content)
+            with open(descriptor, "wb") as raw, gzip.open(raw, "wb", 1) as file:
+                for piece in _flat(found):  # one after the other: it may be large
+                    file.write(json.dumps(piece, separators=(",", ":")).encode() + b"\n")
             os.replace(temporary, self._path(found.identity))
         except OSError:
             if temporary is not None:
@@ -255,6 +276,8 @@ def _prune(directory: str, names: list[str]) -> None:
         os.utime(mark)
         for form in filter(_FORMS.fullmatch, names):
             place = os.path.join(directory, form)
+            if os.path.islink(place):  # to files that uvshim has not written
+                continue
             for name in filter(_ENTRIES.fullmatch, os.listdir(place)):
                 with contextlib.suppress(OSError):
                     path = os.path.join(place, name)
@@ -268,12 +291,11 @@ def _prune(directory: str, names: list[str]) -> None:
 # --- the changes of a layer as JSON ---------------------------------------------------------------
 
 
-def _flat(found: Changes) -> object:
-    groups = [
-        (directory, [(name, *_flat_entry(entry)) for name, entry in entries])
-        for directory, entries in found.groups
-    ]
-    return (*found[:1], groups, *found[2:])
+def _flat(found: Changes) -> Iterator[object]:
+    """Yield what JSON can hold of the changes `found`: first all but the groups."""
+    yield (found.identity, found.removes, found.cost, len(found.groups))
+    for directory, entries in found.groups:
+        yield directory, [(name, *_flat_entry(entry)) for name, entry in entries]
 
 
 def _flat_entry(entry: Entry) -> tuple[object, ...]:
@@ -284,22 +306,32 @@ def _flat_entry(entry: Entry) -> tuple[object, ...]:
     return number, size, content.decode("utf-8", "surrogateescape")
 
 
-def _restored(flat: Any) -> Changes:
-    """Return the changes in the saved form `flat`."""
-    identity, groups, removes, wanted_links = flat
-    return Changes(
-        identity,
-        [
-            (directory, [(name, _restored_entry(identity, *fields)) for name, *fields in entries])
-            for directory, entries in groups
-        ],
-        removes,
-        [(path, limit) for path, limit in wanted_links],
-    )
+def _pieces(file: gzip.GzipFile) -> Iterator[Any]:
+    """Yield the pieces that are in `file`, one in each line. Raise ValueError."""
+    left = _LONGEST
+    while left > 0 and (line := file.readline(left)):
+        left -= len(line)
+        yield json.loads(line)
+
+
+def _restored(pieces: Iterator[Any], wanted: str) -> Changes:
+    """Return the changes of the layer `wanted` that `_flat` made `pieces` of.
+
+    Raise ValueError or TypeError if they are anything else.
+    """
+    first: Any = next(pieces, [None] * 4)
+    identity, removes, cost, count = first
+    groups = [
+        ("" + directory, [("" + name, _restored_entry(identity, *one)) for name, *one in entries])
+        for directory, entries in pieces
+    ]
+    if len(groups) != count or identity != wanted:
+        raise ValueError(wanted)
+    return Changes(identity, groups, bool(removes), 0 | cost)
 
 
 def _restored_entry(
     identity: str, number: int, size: int, content: str | None = None, *others: str
 ) -> Entry:
     kept = None if content is None else content.encode("utf-8", "surrogateescape")
-    return Entry(identity, number, size, kept, *others)
+    return Entry(identity, 0 | number, 0 | size, kept, *map("".__add__, others))  # or a TypeError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import report, required
@@ -14,11 +13,10 @@ from uvshim.environments import discovery
 from uvshim.errors import ImageError
 from uvshim.images import archive, ending, reference, sources
 from uvshim.images.store import Store, usual_directory
-from uvshim.images.tree import ImageTree
-from uvshim.images.union import Directory
+from uvshim.images.tree import NOWHERE
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
     from uvshim.images.image import Entry, Image
@@ -106,8 +104,14 @@ def survey(
 
 
 def _named(images: Iterable[str | os.PathLike[str]]) -> list[Reference]:
-    """Return the references to `images`; anything else counts as a path."""
+    """Return the references to `images`; anything else counts as a path. Raise TypeError."""
+    if isinstance(images, (str, bytes, os.PathLike)):
+        message = f"images must be a list of names, not the name {images!r}"
+        raise TypeError(message)
     texts = [os.fspath(each) for each in images]
+    if wrong := [each for each in texts if not isinstance(each, str)]:
+        message = f"the name of an image must be a string, not {wrong[0]!r}"
+        raise TypeError(message)
     return [reference.parse(text) or reference.Reference(text, "", text, None) for text in texts]
 
 
@@ -117,7 +121,7 @@ def _from(
     """Yield the answers for `named`, as `executor` returns them."""
     from concurrent.futures import as_completed
 
-    futures = {executor.submit(answer, one.absolute(), options): one for one in named}
+    futures = {_submitted(executor, answer, one.absolute(), options): one for one in named}
     for future in as_completed(futures):
         yield _outcome(futures[future], future)
 
@@ -150,7 +154,7 @@ def in_processes(
 ) -> Generator[Surveyed, None, None]:
     """Yield the answers of `survey`, from `jobs` processes, or threads for a single image.
 
-    If a process dies, for example for lack of memory, its images are tried again, each alone.
+    If a process dies, such as for lack of memory, what was examined then is tried again, alone.
     """
     named = _named(images)
     here = [one for one in named if jobs == 1 or len(named) == 1 or archive.is_stream(one.path)]
@@ -159,24 +163,59 @@ def in_processes(
     others = [one for one in named if one not in here]
     if not others:
         return
-    from concurrent.futures import as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    again = []
     with contextlib.ExitStack() as stack:
         if options.cache is None:  # the processes share the cache
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
-            options = options._replace(cache=directory)
-        with _pool(min(jobs, len(others))) as executor:
-            futures = {executor.submit(_cleanly, one, options): one for one in others}
-            for future in as_completed(futures):
-                if isinstance(future.exception(), (BrokenProcessPool, SystemExit)):
-                    again.append(futures[future])
-                else:
-                    yield future.result()
-        for one in again:
+            options = options._replace(cache=stack.enter_context(ending.directory()))
+        suspects: list[Reference] = []
+        while others:
+            yield from _until_one_dies(others, suspects, jobs, options)
+        for one in suspects:
             with _pool(1) as executor:
-                yield _outcome(one, executor.submit(_cleanly, one, options))
+                yield _outcome(one, _submitted(executor, _cleanly, one, options))
+
+
+def _until_one_dies(
+    waiting: list[Reference], suspects: list[Reference], jobs: int, options: Options
+) -> Iterator[Surveyed]:
+    """Yield the answers about those `waiting`, which are removed, from `jobs` processes.
+
+    If one of these dies, add what was examined at that moment to `suspects`, and return.
+    """
+    from concurrent.futures import FIRST_COMPLETED, wait
+    from concurrent.futures.process import BrokenProcessPool
+
+    with _pool(min(jobs, len(waiting))) as executor:
+        running: dict[Future[Surveyed], Reference] = {}
+        while waiting or running:
+            while waiting and len(running) < 2 * jobs:
+                one = waiting.pop(0)
+                running[_submitted(executor, _cleanly, one, options)] = one
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            broken = [
+                each
+                for each in done
+                if isinstance(each.exception(), (BrokenProcessPool, SystemExit))
+            ]
+            for future in done.difference(broken):
+                del running[future]
+                yield future.result()
+            if broken:
+                suspects.extend(running.values())
+                return
+
+
+def _submitted(
+    executor: Executor, function: Callable[..., Surveyed], *arguments: object
+) -> Future[Surveyed]:
+    """Return the future result of `function`, also if `executor` does not work any more."""
+    from concurrent.futures import Future
+
+    try:
+        return executor.submit(function, *arguments)
+    except RuntimeError as error:
+        future: Future[Surveyed] = Future()
+        future.set_exception(error)
+        return future
 
 
 @contextlib.contextmanager
@@ -218,7 +257,8 @@ def answer(named: Reference, options: Options) -> Surveyed:
         store = _store(kept, options.threads)
         with sources.opened(named, options.platform) as entries:
             images = [image for entry in entries for image in entry.images]
-            found = tuple(_examined(image, store, options.gate) for image in images)
+            known: dict[object, tuple[Report, ...]] = {}
+            found = tuple(_diagnosed(image, known, store, options.gate) for image in images)
             absent = tuple(_absent(one) for entry in entries for one in entry.lacking)
     except ImageError as error:
         return Surveyed(text, (), _of(text, str(error)))
@@ -239,24 +279,36 @@ def _store(directory: str | None, threads: int) -> Store:
     return Store(directory, threads)
 
 
-def _examined(image: Image, store: Store, gate: Gate) -> DiagnosedImage:
-    """Return the diagnosis of `image`. Raise `ImageError`."""
-    found = list(discovery.in_image(store.tree(image)))
-    spelled = required.Spelled(found)
+def _diagnosed(
+    image: Image, known: dict[object, tuple[Report, ...]], store: Store, gate: Gate
+) -> DiagnosedImage:
+    """Return the diagnosis of `image`; reports that are `known` serve all its names."""
+    key = (image.digest, image.platform, image.layers)
+    if key not in known:
+        known[key] = _examined(image, store, gate)
     platform = str(image.platform) if image.platform else None
     about = (image.reference, image.digest, platform)
-    reports = (report.examine(each, gate, platform, spelled=spelled) for each in found)
-    return DiagnosedImage(*about, tuple(_detached(each, about) for each in reports))
+    reports = (
+        one._replace(image=about[0], digest=about[1], platform=about[2]) for one in known[key]
+    )
+    return DiagnosedImage(*about, tuple(reports))
 
 
-def _detached(one: Report, about: tuple[str, str | None, str | None]) -> Report:
-    """Return the report `one` without the tree, which is too large to cross processes."""
-    reference, digest, platform = about
-    installed = one.installation.in_tree(_NOWHERE)
-    return one._replace(installation=installed, image=reference, digest=digest, platform=platform)
+def _examined(image: Image, store: Store, gate: Gate) -> tuple[Report, ...]:
+    """Return a report on each environment in `image`. Raise `ImageError`.
 
+    They are without the tree, which is too large to cross processes.
+    """
+    tree = store.tree(image)
+    platform = str(image.platform) if image.platform else None
 
-_NOWHERE = ImageTree(Directory({}, None, 0))
+    def reports() -> list[Report]:
+        found = list(discovery.in_image(tree))
+        spelled = required.Spelled(found)
+        return [report.examine(each, gate, platform, spelled=spelled) for each in found]
+
+    found = tree.complete(reports)
+    return tuple(one._replace(installation=one.installation.in_tree(NOWHERE)) for one in found)
 
 
 def _absent(entry: Entry) -> Absent:

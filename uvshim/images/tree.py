@@ -8,63 +8,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
+from uvshim.images.budget import DIRECTORY, Budget, size
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import FILE, LINK, Entry
-from uvshim.images.union import Directory, Steps, unite
+from uvshim.images.union import Directory, parts, unite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import TypeAlias
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias, TypeVar
 
     from uvshim.images.blob import Blob
     from uvshim.images.image import Platform
-    from uvshim.images.layer.changes import Changes
     from uvshim.images.union import Node
 
     # Keys are the identity of a layer and the number of an entry in it.
     Contents: TypeAlias = dict[tuple[str, int], bytes]
+    Result = TypeVar("Result")
 
-# How many directories are cached by path. Real images need a few hundred.
-_MOST_PLACES = 10_000
+# How many bytes the directories that are remembered by their paths take. Real images have some
+# hundred.
+_PLACES = 8 << 20
 
 
-def of(
-    layers: Sequence[Blob],
-    changed: Sequence[Changes],
-    root: Directory | None = None,
-    platform: Platform | None = None,
-) -> ImageTree:
-    """Return the tree of an image with `layers`, whose changes are `changed`.
-
-    `root` is the result of `unite` for these, if known. If a link leads to a file
-    without kept content, its layer is read again. Raise `ImageError`.
-    """
-    root = root or unite(changed)
-    bare = ImageTree(root)
-    lacking: dict[str, dict[int, int]] = {}
-    for each in changed:
-        for path, limit in each.wanted_links:
-            found = bare.file(path)
-            if found is not None and found.content is None:
-                limits = lacking.setdefault(found.layer, {})
-                limits[found.number] = max(limit, limits.get(found.number, 0))
-    contents: Contents = {}
-    kept = 0
-    for layer in layers:
-        if limits := lacking.pop(layer.identity or "", {}):
-            for number, _, content in changes.entries(layer, limits):
-                contents[layer.identity or "", number] = content
-                kept += len(content)
-                if kept > changes.KEPT_LIMIT:
-                    message = "it has too much metadata of distributions behind links"
-                    raise ImageError(message)
-    return ImageTree(root, contents, layers, platform)
+# How often a diagnosis is repeated at most, because it asks for more files each time.
+_MOST_ROUNDS = 8
 
 
 class ImageTree:
     """The files of an image, as processes in a container would see them.
 
-    Unlike other trees, it raises `ImageError` if looking up a path takes too long.
+    Unlike other trees, it raises `ImageError` if looking up a path takes too long, and it may have
+    less of a file than there is: `complete` gets the rest.
     """
 
     root = None
@@ -73,41 +47,75 @@ class ImageTree:
     def __init__(
         self,
         directory: Directory,
-        contents: Contents | None = None,
+        budget: Budget,
         layers: Sequence[Blob] = (),
         platform: Platform | None = None,
     ) -> None:
-        """Use `directory` as the root; `contents` are those of files read again.
+        """Use `directory`, to which `layers` were united, as the root.
 
-        Digests of files are taken from `layers`. `platform` is that of the image, for markers.
+        `budget` pays for what is looked up or read again. `platform` is that of the image, for
+        markers.
         """
         self.platform = platform
         self._directory = directory
-        self._places: dict[str, _Resolved | None] = {}
-        self._contents = contents or {}
+        self._budget = budget
         self._layers = layers
-        self._digests: dict[str, Contents] = {}
-        self._steps = Steps("it")
+        self._places: dict[str, _Resolved | None] = {}
+        self._room = _PLACES
+        self._contents: Contents = {}
+        self._missed: dict[str, dict[int, int]] = {}
+        self._digests: dict[tuple[str, str, int], bytes] = {}
+        self._unhashed: dict[tuple[str, str], set[int]] = {}
 
-    def with_layer(self, changed: Changes) -> ImageTree:
-        """Return the tree with one more layer, which has `changed`. Raise `ImageError`."""
-        root = unite([changed], self._directory)
-        return ImageTree(root, self._contents, self._layers, self.platform)
+    def with_layer(self, layer: Blob) -> ImageTree:
+        """Return the tree with one more `layer`. Raise `ImageError`."""
+        budget = Budget()  # most of it is paid for: it is a copy
+        root = unite([changes.read(layer, budget)], budget, self._directory)
+        above = ImageTree(root, budget, (*self._layers, layer), self.platform)
+        above._contents = self._contents
+        return above
+
+    def complete(self, examine: Callable[[], Result]) -> Result:
+        """Return what `examine` returns when it finds all it asks this tree for.
+
+        Most of it was kept when the layers were read. Otherwise they are read again, and it is
+        called again. Raise `ImageError`.
+        """
+        for _ in range(_MOST_ROUNDS):
+            found = examine()
+            if not self._missed and not self._unhashed:
+                return found
+            self._read_again()
+        message = "its files lead to others, and these to others again, too often"
+        raise ImageError(message)
+
+    def _read_again(self) -> None:
+        """Get what was asked for and is not known. Raise `ImageError`."""
+        missed, self._missed = self._missed, {}
+        unhashed, self._unhashed = self._unhashed, {}
+        for layer in dict.fromkeys(self._layers):
+            name = layer.identity or ""
+            if limits := missed.get(name):
+                for number, _, content in changes.entries(layer, limits, self._budget):
+                    self._contents[name, number] = content
+            for (algorithm, other), numbers in unhashed.items():
+                if other == name:
+                    found = changes.digests(layer, numbers, algorithm, self._budget)
+                    self._digests.update(((algorithm, name, one), value) for one, value in found)
 
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in `directory`; see `Tree.names`."""
-        found = self._resolved(directory)
-        if found is None or not isinstance(found.node, Directory):
-            return ()
-        return tuple(found.node.children)
+        return tuple(self.children(directory))
 
     def directories(self, directory: str) -> tuple[str, ...]:
         """Return the names of directories; see `SearchableTree.directories`."""
-        found = self._resolved(directory)
-        if found is None or not isinstance(found.node, Directory):
-            return ()
-        children = found.node.children.items()
+        children = self.children(directory).items()
         return tuple(name for name, one in children if isinstance(one, Directory))
+
+    def children(self, directory: str) -> dict[str, Node]:
+        """Return what is in `directory`, by name; empty if it is not a directory."""
+        found = self.node(directory)
+        return found.children if isinstance(found, Directory) else {}
 
     def is_directory(self, path: str) -> bool:
         """Return True if `path` is a directory; see `Tree.is_directory`."""
@@ -122,15 +130,18 @@ class ImageTree:
         found = self.file(path)
         if found is None:
             return None
-        content = found.content
-        if content is None:
-            content = self._contents.get(found[:2], None if found.size else b"")
-        return None if content is None else content[:limit]
+        content = self._contents.get(found[:2], found.content or b"")
+        wanted = min(limit, found.size)
+        if len(content) < wanted:
+            missed = self._missed.setdefault(found.layer, {})
+            missed[found.number] = max(wanted, missed.get(found.number, 0))
+        return content[:limit] if content or not wanted else None
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
         """Return the digest and the length of a file; see `SearchableTree.digest`.
 
-        The first call reads all layers again. Raise `ImageError`.
+        What was not asked for before has no digest until the layers were read again, which
+        `complete` does.
         """
         if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
             message = f"there is no hash algorithm called {algorithm}"
@@ -138,28 +149,11 @@ class ImageTree:
         found = self.file(path)
         if found is None:
             return None
-        if algorithm not in self._digests:
-            self._digests[algorithm] = self._all_digests(algorithm)
-        value = self._digests[algorithm].get(found[:2], b"")
+        value = self._digests.get((algorithm, *found[:2]))
+        if value is None:
+            self._unhashed.setdefault((algorithm, found.layer), set()).add(found.number)
+            value = b""
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode(), found.size
-
-    def _all_digests(self, algorithm: str) -> Contents:
-        """Return the digest of every file in the image."""
-        numbers: dict[str, set[int]] = {}
-        waiting = [self._directory]
-        while waiting:
-            for node in waiting.pop().children.values():
-                if isinstance(node, Directory):
-                    waiting.append(node)
-                elif node.kind == FILE:
-                    numbers.setdefault(node.layer, set()).add(node.number)
-        return {
-            (layer.identity or "", number): value
-            for layer in dict.fromkeys(self._layers)
-            for number, value in changes.digests(
-                layer, numbers.get(layer.identity or "", ()), algorithm
-            )
-        }
 
     def real(self, path: str) -> str | None:
         """Return `path` without links; see `SearchableTree.real`."""
@@ -189,9 +183,12 @@ class ImageTree:
         if not slash or name in {"", ".", ".."}:
             return self._walked(path)
         if above not in self._places:
-            if len(self._places) > _MOST_PLACES:
+            place = self._walked(above)
+            self._room -= DIRECTORY + size(above, *(place.names if place else ()))
+            if self._room < 0:
                 self._places.clear()
-            self._places[above] = self._walked(above)
+                self._room = _PLACES
+            self._places[above] = place
         place = self._places[above]
         if place is None:
             return None
@@ -204,10 +201,13 @@ class ImageTree:
         """Return the node at `path`, resolved from the root (path_resolution(7))."""
         try:
             root: Node = self._directory
-            found = follow(path, root, _step, self._steps.of)
+            found = follow(path, root, _step, self._parts)
         except LinksError:
             return None
         return found and _Resolved(*found)
+
+    def _parts(self, path: str) -> list[str]:
+        return parts(path, self._budget, "it")
 
 
 def _child(node: Node, name: str) -> Node | None:
@@ -227,3 +227,7 @@ class _Resolved(NamedTuple):
     node: Node
     names: list[str]
     """Its path without links."""
+
+
+# Stands for the tree of an image that is no longer in memory.
+NOWHERE = ImageTree(Directory({}, None, 0), Budget())

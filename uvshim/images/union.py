@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
+from uvshim.images.budget import DIRECTORY, NAME
 from uvshim.images.layer import tar
 from uvshim.images.layer.changes import FILE, FOLDER, HARD_LINK, LINK, OPAQUE, WHITEOUT, Entry
 from uvshim.rename.names import shown
@@ -19,13 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypeAlias
 
+    from uvshim.images.budget import Budget
     from uvshim.images.layer.changes import Changes
 
     Node: TypeAlias = "Entry | Directory"
-
-# How many parts of paths are looked up in one layer, or in one tree. Real images need a few hundred
-# thousand; long paths through long links could take hours.
-_MOST_STEPS = 30_000_000
 
 
 class Directory:
@@ -42,20 +40,28 @@ class Directory:
         self.layer = layer
         self.number = number
 
-    def copy(self) -> Directory:
-        """Return a directory that can be changed."""
-        return Directory(self.children.copy(), self.layer, self.number)
 
-
-def unite(changed: Iterable[Changes], below: Directory | None = None) -> Directory:
+def unite(changed: Iterable[Changes], budget: Budget, below: Directory | None = None) -> Directory:
     """Return the root after the layers `changed`, the lowest first, are applied to `below`.
 
-    `below` itself, the root of the layers under them, is not changed. Raise `ImageError`.
+    `below` itself, the root of the layers under them, is not changed. `budget` pays for the new
+    directories. Raise `ImageError`.
     """
     root = below or Directory({}, None, 0)
     for each in changed:
-        root = _Application(root, each).root
+        root = _Application(root, each, budget).root
     return root
+
+
+class _Mark:
+    """What the layer that is applied has done at one path, and below it."""
+
+    __slots__ = ("added", "below", "cleared")
+
+    def __init__(self) -> None:
+        self.added = False
+        self.cleared = False
+        self.below: dict[str, _Mark] = {}
 
 
 class _Application:
@@ -66,37 +72,51 @@ class _Application:
     A directory is copied when it is changed for the first time.
     """
 
-    def __init__(self, below: Directory, changed: Changes) -> None:
-        self.root = below.copy()
-        self._own = {id(self.root)}
+    def __init__(self, below: Directory, changed: Changes, budget: Budget) -> None:
+        self._budget = budget
         self._name = tar.called(changed.identity)
-        self._steps = Steps(self._name)
-        self._added: set[tuple[str, ...]] | None = {()} if changed.removes else None
-        self._cleared: set[tuple[str, ...]] = set()
+        self.root = self._copied(below)
+        self._own = {id(self.root)}
+        self._marks = _Mark()
         for directory, entries in changed.groups:
             place = self._directory(directory, only_removed=all(map(_removes, entries)))
-            if place is not None:
-                for name, entry in entries:
-                    if entry.kind == FILE and name and self._added is None:  # nearly always
-                        place[0].children[name] = entry
-                    else:
-                        self._apply(*place, name, entry)
+            if place is None:
+                continue
+            found, path = place
+            mark = self._mark(path, entries) if changed.removes else None
+            for name, entry in entries:
+                if entry.kind == FILE and name and mark is None:  # nearly always
+                    found.children[name] = entry
+                else:
+                    self._apply(found, mark, name, entry)
 
-    def _apply(self, directory: Directory, path: tuple[str, ...], name: str, entry: Entry) -> None:
-        """Change `name` in `directory`, whose path is `path`, as `entry` says."""
-        if entry.kind == WHITEOUT:
-            self._remove(directory, (*path, name))
-        elif entry.kind == OPAQUE:
-            if path not in self._cleared:
-                self._cleared.add(path)
-                for each in list(directory.children):
-                    self._remove(directory, (*path, each))
+    def _mark(self, path: list[str], entries: list[tuple[str, Entry]]) -> _Mark:
+        """Return the mark at `path`; if one of `entries` adds something there, so is the path."""
+        adds = any(name and not _removes((name, entry)) for name, entry in entries)
+        mark = self._marks
+        for name in path:
+            mark = self._below(mark, name)
+            mark.added |= adds
+        return mark
+
+    def _below(self, mark: _Mark, name: str) -> _Mark:
+        """Return the mark for `name` below `mark`."""
+        if name not in mark.below:
+            self._budget.keep(DIRECTORY, self._name)
+            mark.below[name] = _Mark()
+        return mark.below[name]
+
+    def _apply(self, directory: Directory, mark: _Mark | None, name: str, entry: Entry) -> None:
+        """Change `name` in `directory`, which has `mark` if anything is removed, by `entry`."""
+        if mark is not None and entry.kind == WHITEOUT:
+            self._remove(directory, mark, [name])
+        elif mark is not None and entry.kind == OPAQUE:
+            if not mark.cleared:
+                mark.cleared = True
+                self._remove(directory, mark, list(directory.children))
         elif name:
-            if self._added is not None:
-                self._added.add((*path, name))
-                while path not in self._added:
-                    self._added.add(path)
-                    path = path[:-1]
+            if mark is not None:
+                self._below(mark, name).added = True
             self._add(directory, name, entry)
         elif entry.kind == FOLDER:
             self.root.layer, self.root.number = entry[:2]
@@ -119,18 +139,20 @@ class _Application:
         else:
             directory.children[name] = entry
 
-    def _remove(self, directory: Directory, path: tuple[str, ...]) -> None:
-        """Remove what `directory` has at `path`, except what this layer added."""
-        waiting = [(directory, path)]
+    def _remove(self, directory: Directory, mark: _Mark, names: list[str]) -> None:
+        """Remove `names` from `directory`, which has `mark`, except what this layer added."""
+        waiting = [(directory, mark, names)]
         while waiting:
-            directory, path = waiting.pop()
-            found = directory.children.get(path[-1])
-            if path not in (self._added or ()):
-                directory.children.pop(path[-1], None)
-            elif isinstance(found, Directory) and path not in self._cleared:
-                self._cleared.add(path)
-                found = self._changeable(directory, path[-1], found)
-                waiting.extend((found, (*path, name)) for name in found.children)
+            directory, mark, names = waiting.pop()
+            for name in names:
+                own = mark.below.get(name)
+                found = directory.children.get(name)
+                if own is None or not own.added:
+                    directory.children.pop(name, None)
+                elif isinstance(found, Directory) and not own.cleared:
+                    own.cleared = True
+                    found = self._changeable(directory, name, found)
+                    waiting.append((found, own, list(found.children)))
 
     def _linked(self, path: str) -> Node | None:
         """Return the target of a hard link to `path`, whose last part is not followed."""
@@ -139,9 +161,7 @@ class _Application:
         found = place[0].children.get(name) if place else None
         return None if isinstance(found, Directory) else found
 
-    def _directory(
-        self, path: str, *, only_removed: bool
-    ) -> tuple[Directory, tuple[str, ...]] | None:
+    def _directory(self, path: str, *, only_removed: bool) -> tuple[Directory, list[str]] | None:
         """Return the directory at `path`, ready to be changed, and its path without links.
 
         Missing directories are created; with `only_removed`, None is returned instead.
@@ -159,14 +179,17 @@ class _Application:
             return made, None
 
         try:
-            found = follow(path, self.root, step, self._steps.of)
+            return follow(path, self.root, step, self._parts)
         except LinksError:
             message = f"{self._name} has a path through a loop of links: {shown(path)}"
             raise ImageError(message) from None
-        return found and (found[0], tuple(found[1]))
+
+    def _parts(self, path: str) -> list[str]:
+        return parts(path, self._budget, self._name)
 
     def _new(self) -> Directory:
         """Return a directory that no entry describes."""
+        self._budget.keep(DIRECTORY, self._name)
         directory = Directory({}, None, 0)
         self._own.add(id(directory))
         return directory
@@ -174,30 +197,24 @@ class _Application:
     def _changeable(self, above: Directory, name: str, found: Directory) -> Directory:
         """Return the directory `found`, called `name` in `above`, ready to be changed."""
         if id(found) not in self._own:
-            found = found.copy()
+            found = self._copied(found)
             self._own.add(id(found))
             above.children[name] = found
         return found
+
+    def _copied(self, found: Directory) -> Directory:
+        """Return a directory like `found` that can be changed."""
+        self._budget.keep(DIRECTORY + NAME * len(found.children), self._name)
+        return Directory(found.children.copy(), found.layer, found.number)
 
 
 def _removes(change: tuple[str, Entry]) -> bool:
     return change[1].kind in {WHITEOUT, OPAQUE}
 
 
-class Steps:
-    """Counts the parts of paths that are looked up, up to a limit."""
-
-    def __init__(self, name: str) -> None:
-        """Begin at 0; errors call the layer or image `name`."""
-        self._name = name
-        self._left = _MOST_STEPS
-
-    def of(self, path: str) -> list[str]:
-        """Return the parts of `path`, the last one first. Raise `ImageError` at the limit."""
-        parts = path.split("/")
-        parts.reverse()
-        self._left -= len(parts)
-        if self._left < 0:
-            message = f"{self._name} has too many long paths and links"
-            raise ImageError(message)
-        return parts
+def parts(path: str, budget: Budget, where: str) -> list[str]:
+    """Return the parts of `path`, the last one first, for which `budget` pays."""
+    found = path.split("/")
+    found.reverse()
+    budget.look_up(len(found), where)
+    return found

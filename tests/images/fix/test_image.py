@@ -240,9 +240,9 @@ def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch)
     reads = []
     original = layout.index_of
 
-    def noted(place: Any) -> Any:
+    def noted(place: Any, *more: Any) -> Any:
         reads.append(place.path)
-        return original(place)
+        return original(place, *more)
 
     monkeypatch.setattr(layout, "index_of", noted)
     named = reference.parse(f"oci:{making.path}:old")

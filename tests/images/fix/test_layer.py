@@ -266,7 +266,7 @@ def test_many_files_are_bounded_in_sum(tmp_path: Path, monkeypatch: pytest.Monke
 def test_all_directories_are_bounded_in_sum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layer, "_LONGEST_LAYER", 10_000)
+    monkeypatch.setattr(layer, "_LONGEST_LAYER", 15_000)
     names = ("a.b", "c.d", "e.f")
     infos = {name: under(SITE, installed(f"{name.replace('.', '_')}-1.0", name)) for name in names}
     files: dict[str, Any] = {}
@@ -278,6 +278,51 @@ def test_all_directories_are_bounded_in_sum(
     assert [each.reason for each in outcome.left_alone] == [
         "the new layer would have more than 0 MiB"
     ]
+
+
+def test_one_that_is_too_large_leaves_room_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer, "_LONGEST_LAYER", 15_000)
+    long = {f"{SITE}/a_b-1.0.dist-info/sbom": "x" * 15_000}
+    infos = (installed("a_b-1.0", "a.b"), installed("c_d-1.0", "c.d"))
+    _, result = fixed(tmp_path, [tar({**under(SITE, *infos), **long})])
+    ((outcome, _),) = result.platforms[0].environments
+    assert [each.name for each in outcome.renamed] == ["c.d"]
+    assert len(outcome.left_alone) == 1
+
+
+def test_a_deep_directory_is_copied(tmp_path: Path) -> None:
+    deep = f"{OLD}/" + "a/" * 1_500
+    path, result = fixed(tmp_path, [tar({**CACHE, deep: ""}, form=tarfile.PAX_FORMAT)])
+    assert result.changed
+    names = [one.name for one in members(tars(path, "new")[-1])]
+    assert f"{NEW}/" + "/".join(["a"] * 1_500) in names
+
+
+def test_long_headers_are_not_kept_but_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of directories that are above nothing are not even read again."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in [*(f"d{number}" for number in range(50)), "opt"]:
+            header = tarfile.TarInfo(name)
+            header.type, header.pax_headers = tarfile.DIRTYPE, {"SCHILY.xattr.user.x": "y" * 50_000}
+            archive.addfile(header)
+    kept: list[dict[Any, Any]] = []
+    content = layer._Building.content
+
+    def noted(building: Any, image: Any) -> bytes:
+        kept.append(building._kept._kept.copy())
+        return content(building, image)
+
+    monkeypatch.setattr(layer._Building, "content", noted)
+    monkeypatch.setattr(layer, "_MOST_KEPT", 100_000)
+    path, _ = fixed(tmp_path, [file.getvalue(), tar(CACHE)])
+    assert sum(len(str(one.header.pax_headers)) for one in kept[0].values()) < 100_000
+    (above,) = [one for one in members(tars(path, "new")[-1]) if one.name == "opt"]
+    assert above.pax_headers["SCHILY.xattr.user.x"] == "y" * 50_000
 
 
 def test_a_hard_link_becomes_a_file_wherever_its_content_is(tmp_path: Path) -> None:
@@ -318,7 +363,12 @@ def test_a_record_too_long_to_be_kept_leaves_its_directory_alone(
     rows = str(CACHE[f"{OLD}/RECORD"])
     monkeypatch.setitem(changes._METADATA_FILES, "RECORD", len(rows))
     monkeypatch.setattr(layer, "_KEPT", 1)
-    _, result = fixed(tmp_path, [tar({**CACHE, f"{OLD}/RECORD": f"{rows}z,,\n"})])
+    tars = [tar({**CACHE, f"{OLD}/RECORD": f"{rows}z,,\n"})]
+    _, result = fixed(tmp_path / "again", tars)  # it is read again
+    ((outcome, _),) = result.platforms[0].environments
+    assert (len(outcome.renamed), outcome.left_alone) == (1, [])
+    monkeypatch.setattr(layer, "_LIMIT", len(rows))
+    _, result = fixed(tmp_path / "long", tars)
     ((outcome, _),) = result.platforms[0].environments
     assert [each.reason for each in outcome.left_alone] == ["its RECORD is too long"]
 

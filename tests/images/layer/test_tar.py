@@ -11,6 +11,7 @@ import pytest
 
 from uvshim.errors import ImageError
 from uvshim.images.blob import in_memory
+from uvshim.images.budget import Budget
 from uvshim.images.layer.header import Header
 from uvshim.images.layer.tar import LayerTar
 
@@ -31,7 +32,7 @@ EXTENDED = {
 def read(content: bytes, kind: type[tarfile.TarInfo]) -> list[tuple[Any, ...]]:
     """Return what is in a tar: of each entry its header's fields, and its content."""
     found: list[tuple[Any, ...]] = []
-    with LayerTar(in_memory(content), kind) as archive:
+    with LayerTar(in_memory(content), Budget(), kind=kind) as archive:
         for number, one in archive:
             said = archive.content(one, 100_000) if one.isreg() else None
             link = one.linkname if one.issym() or one.islnk() else ""

@@ -33,6 +33,7 @@ from tests.images.making import (
 from tests.images.opening import opened
 from uvshim.errors import ImageError
 from uvshim.images import archive
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 
 if TYPE_CHECKING:
@@ -332,7 +333,7 @@ def test_what_a_compressed_archive_expands_to_is_bounded(
     packed = tmp_path / "x.tar.gz"
     packed.write_bytes(gzip.compress(saved.read_bytes()))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(archive, "_NEVER_TOO_MUCH", 1 << 20)
+    monkeypatch.setattr("uvshim.images.budget.EXPANDED", 1 << 20)
     with pytest.raises(ImageError, match=r"needs more than 1 MiB in .*UVSHIM_SPOOL_LIMIT=64G"):
         opened(packed).__enter__()
     monkeypatch.setenv(archive.LIMIT, "1M")
@@ -340,7 +341,7 @@ def test_what_a_compressed_archive_expands_to_is_bounded(
         opened(packed).__enter__()
     monkeypatch.setenv(archive.LIMIT, "4m")
     with opened(packed) as (image,):
-        changes.read(image.layers[0])
+        assert changes.read(image.layers[0], Budget()).groups
     monkeypatch.setenv(archive.LIMIT, "much")
     with pytest.raises(ImageError, match="is not a number of bytes"):
         opened(packed).__enter__()
@@ -353,7 +354,7 @@ def test_a_compressed_root_file_system_is_not_spooled(
     path.write_bytes(gzipped(tar({"usr/": "", "usr/zeros": bytes(3_000_000)})))
     monkeypatch.setenv(archive.LIMIT, "1")
     with opened(path) as (image,):
-        assert changes.read(image.layers[0]).groups
+        assert changes.read(image.layers[0], Budget()).groups
 
 
 def test_the_daemon_without_skopeo_suggests_a_pipe(run: Run, uvshim: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.images.making import (
 from tests.images.opening import opened
 from uvshim.errors import ImageError
 from uvshim.images.blob import Folder
+from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
 from uvshim.images.sources import layout as source
 
@@ -38,7 +39,7 @@ def making(tmp_path: Path) -> Making:
 
 
 def read(making: Making, tag: str | None = None) -> list[Any]:
-    found = source.read(Folder(str(making.path)), "oci:x", tag)
+    found = source.read(Folder(str(making.path)), "oci:x", tag, Budget())
     return [image for entry in found for image in entry.images]
 
 
@@ -125,7 +126,7 @@ def test_what_a_layer_is_compressed_with_is_recognized_by_its_content(
 ) -> None:
     making.add(making.manifest([LAYER], compress, media_type=media_type))
     ((layer,),) = [image.layers for image in read(making)]
-    assert changes.read(layer).groups[0][1][0][0] == "a"
+    assert changes.read(layer, Budget()).groups[0][1][0][0] == "a"
 
 
 def test_a_layer_that_is_not_a_tar_is_an_error(making: Making) -> None:
@@ -244,7 +245,7 @@ def test_a_damaged_layer_is_an_error_and_the_digest_is_the_reason(
     path = making.path / layer.name
     path.write_bytes(how(path.read_bytes()))
     with pytest.raises(ImageError, match=said):
-        changes.read(layer)
+        changes.read(layer, Budget())
 
 
 def test_a_layer_that_is_damaged_before_its_digest_was_taken_is_an_error(making: Making) -> None:
@@ -252,7 +253,7 @@ def test_a_layer_that_is_damaged_before_its_digest_was_taken_is_an_error(making:
     making.add(making.manifest([made], lambda one: gzipped(one)[:-20_000]))
     ((layer,),) = [image.layers for image in read(making)]
     with pytest.raises(ImageError, match=r"is not a tar that can be read"):
-        changes.read(layer)
+        changes.read(layer, Budget())
 
 
 def test_a_missing_layer_is_an_error(making: Making) -> None:
@@ -260,7 +261,7 @@ def test_a_missing_layer_is_an_error(making: Making) -> None:
     ((layer,),) = [image.layers for image in read(making)]
     (making.path / layer.name).unlink()
     with pytest.raises(ImageError, match=r"cannot be read: No such file"):
-        changes.read(layer)
+        changes.read(layer, Budget())
 
 
 def test_an_archive_of_docker_save_verifies_layers_by_what_they_unpack_to(tmp_path: Path) -> None:
@@ -268,19 +269,19 @@ def test_an_archive_of_docker_save_verifies_layers_by_what_they_unpack_to(tmp_pa
     named = f"docker-archive:{path}"
     with opened(named) as (image,):
         assert image.layers[0].diff_id == digest(LAYER)
-        changes.read(image.layers[0])
+        changes.read(image.layers[0], Budget())
     content = path.read_bytes()
     path.write_bytes(content.replace(b"0000644", b"0000755", 2).replace(b"ustar", b"ustar"))
     damaged = bytearray(content)
     damaged[512 + 1] ^= 1  # the name in the layer's first header
     path.write_bytes(damaged)
     with opened(named) as (image,), pytest.raises(ImageError):
-        changes.read(image.layers[0])
+        changes.read(image.layers[0], Budget())
 
 
 def test_the_json_of_an_image_is_kept_as_it_is(tmp_path: Path) -> None:
     path = layout(tmp_path / "layout", [LAYER])
-    index, (descriptor,) = source.index_of(Folder(str(path)))
+    index, (descriptor,) = source.index_of(Folder(str(path)), Budget())
     assert index == json.loads((path / "index.json").read_text())
     assert descriptor.raw == index["manifests"][0]  # type: ignore[index]
 

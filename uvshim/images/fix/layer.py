@@ -22,11 +22,13 @@ from uvshim.check.report import examine
 from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
-from uvshim.images import blob, tree
+from uvshim.images import blob
+from uvshim.images.budget import size
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import FILE, LINK
-from uvshim.images.layer.header import Header
-from uvshim.images.union import Directory
+from uvshim.images.layer.header import Header, Info
+from uvshim.images.tree import NOWHERE, ImageTree
+from uvshim.images.union import Directory, unite
 from uvshim.rename import names, plan, record
 from uvshim.rename.names import shown
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from uvshim.check.report import Gate, Report
     from uvshim.environments.environment import Environment
     from uvshim.images.blob import Blob
+    from uvshim.images.budget import Budget
     from uvshim.images.image import Image
-    from uvshim.images.tree import ImageTree
     from uvshim.images.union import Node
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
@@ -48,11 +50,15 @@ if TYPE_CHECKING:
 
 _WHITEOUT = ".wh."
 
-# How much of a file, and of all files, in dist-info directories is kept in memory. Longer files
-# are read again if needed, up to the limit for the files of one directory.
+# How much of a file, and of all entries, is kept in memory while layers are read. What is longer is
+# read again if it is needed, up to the most that the files of one directory may have.
 _KEPT = 1024 * 1024
-_MOST_KEPT = 64 * 1024 * 1024
+_MOST_KEPT = 32 * 1024 * 1024
 _LIMIT = 64 * 1024 * 1024
+
+# What is the least that an entry takes in a new layer, and its header in memory.
+_BLOCK = tarfile.BLOCKSIZE
+_HEADER = 2 * _BLOCK
 
 # Keys of extended headers that a copy must not have: its name and length differ (pax,
 # "pax Extended Header"; GNU tar, "Storing Sparse Files"). Attributes of overlayfs hide lower
@@ -74,37 +80,55 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     in seconds since 1970, is the time of new entries, such as whiteouts. Raise `ImageError`.
     """
     begin = time.monotonic()
-    kept = _Entries()
+    budget = image.budget.of_image()
+    kept = _Entries(budget)
     layers = list(dict.fromkeys(image.layers))
     for one in layers[:1]:
         one.touch()  # start skopeo in this thread, which gets the signals
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         read = dict(
-            zip(layers, executor.map(lambda one: changes.read(one, kept), layers), strict=True)
+            zip(
+                layers,
+                executor.map(lambda one: changes.read(one, budget, kept), layers),
+                strict=True,
+            )
         )
-    below = tree.of(image.layers, [read[one] for one in image.layers], platform=image.platform)
-    building = _Building(below, kept, moment)
-    environments = list(discovery.in_image(below))
-    spelled = required.Spelled(environments)
-    outcomes = [building.rename(found, gate, spelled) for found in environments]
+    root = unite((read[one] for one in image.layers), budget)
+    below = ImageTree(root, budget, image.layers, image.platform)
+
+    def plans() -> tuple[_Building, list[Environment], list[Outcome]]:
+        building = _Building(below, kept, moment)
+        found = list(discovery.in_image(below))
+        spelled = required.Spelled(found)
+        return building, found, [building.rename(each, gate, spelled) for each in found]
+
+    building, environments, outcomes = below.complete(plans)
     content = b""
     united = below
     if any(outcome.renamed for outcome in outcomes):
         content = building.content(image)
-        united = below.with_layer(changes.read(blob.in_memory(content)))
+        united = below.with_layer(blob.in_memory(content))
     seconds = time.monotonic() - begin
     for outcome in outcomes:
         outcome.seconds = seconds
-    spelled = required.Spelled(found.in_tree(united) for found in environments)
-    reports = [_report(found.in_tree(united), gate, image, spelled) for found in environments]
-    return content, list(zip(outcomes, reports, strict=True))
+
+    def reports() -> list[Report]:
+        spelled = required.Spelled(found.in_tree(united) for found in environments)
+        return [_report(found.in_tree(united), gate, image, spelled) for found in environments]
+
+    return content, list(zip(outcomes, united.complete(reports), strict=True))
 
 
 def _report(found: Environment, gate: Gate, image: Image, spelled: required.Spelled) -> Report:
-    """Return the report on `found` as `uvshim fix` makes it."""
+    """Return the report on `found` as `uvshim fix` makes it, without the tree: that is large."""
     platform = str(image.platform) if image.platform else None
     report = examine(found, gate, platform, spelled=spelled)
-    return report._replace(image=image.reference, digest=image.digest, platform=platform)
+    return report._replace(
+        installation=found.in_tree(NOWHERE),
+        image=image.reference,
+        digest=image.digest,
+        platform=platform,
+    )
 
 
 class _Building:
@@ -158,7 +182,7 @@ class _Building:
                 )
             except names.MetadataError as error:
                 # As on a disk: uv leaves an empty directory with a dotted name behind.
-                found = self._children(directory)[own]
+                found = self._tree.children(directory)[own]
                 is_empty = isinstance(found, Directory) and not found.children
                 is_empty_leftover = is_empty and "." in names.split(own)[0]
                 if not (plan.is_beyond_doubt(own) or is_empty_leftover):
@@ -181,7 +205,9 @@ class _Building:
 
     def _obstacle(self, wanted: Plan, present: set[str]) -> str:
         """Return what prevents the plan `wanted` in an image, as a clause, or ""."""
-        if not isinstance(self._children(posixpath.dirname(wanted.path))[wanted.own], Directory):
+        if not isinstance(
+            self._tree.children(posixpath.dirname(wanted.path))[wanted.own], Directory
+        ):
             return "it is a symbolic link"
         if wanted.directory != wanted.own and wanted.directory in present:
             return f"`{wanted.directory}` exists already"
@@ -189,18 +215,17 @@ class _Building:
         content = self._tree.read(f"{wanted.path}/RECORD", _LIMIT)
         if listed is None or content is None or len(content) < listed.size:
             return "its RECORD is too long"
-        below = _below(self._tree.node(wanted.path), "")
-        length = sum(node.size for _, node in below if not isinstance(node, Directory))
+        below = _below(self._tree.children(posixpath.dirname(wanted.path))[wanted.own], "")
+        length = sum(
+            _BLOCK + len(name) + (0 if isinstance(node, Directory) else node.size)
+            for name, node in below
+        )
         if length > _LIMIT:
             return f"its files have more than {_LIMIT >> 20} MiB"
-        self._length += length
-        if self._length > _LONGEST_LAYER:
+        if self._length + length > _LONGEST_LAYER:
             return f"the new layer would have more than {_LONGEST_LAYER >> 20} MiB"
+        self._length += length
         return ""
-
-    def _children(self, directory: str) -> dict[str, Node]:
-        found = self._tree.node(directory)
-        return found.children if isinstance(found, Directory) else {}
 
     def _carry_out(self, wanted: Plan) -> None:
         """Add the changes of the plan `wanted`."""
@@ -208,7 +233,7 @@ class _Building:
         site_packages = (self._tree.real(directory) or directory).lstrip("/")
         target = posixpath.join(site_packages, wanted.directory)
         if wanted.directory != wanted.own:
-            above = self._children(directory)
+            above = self._tree.children(directory)
             self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + wanted.own))
             self._copies.update(_below(above[wanted.own], target))
             # A killed run on a disk has left it.
@@ -273,8 +298,9 @@ class _Entries:
     A renamed directory needs all its files and header fields. This is a `changes.Keeper`.
     """
 
-    def __init__(self) -> None:
-        """Keep nothing yet."""
+    def __init__(self, budget: Budget) -> None:
+        """Keep nothing yet; `budget` pays for what is read again."""
+        self._budget = budget
         self._kept: dict[Key, _Entry] = {}
         self._length = 0
 
@@ -285,8 +311,10 @@ class _Entries:
     def add(self, key: Key, path: str, header: tarfile.TarInfo, content: bytes) -> None:
         """Keep the entry `key` if it is a directory, or may be in a dist-info directory."""
         if header.isdir() or names.SUFFIX in path:
-            self._length += len(content)
-            self._kept[key] = _Entry(header, content)
+            length = _HEADER + len(content) + size(*header.pax_headers.values())
+            if length <= _HEADER + _KEPT and self._length + length < _MOST_KEPT:
+                self._length += length
+                self._kept[key] = _Entry(header, content)
 
     def fetch(self, wanted: Iterable[Key], layers: Iterable[Blob]) -> None:
         """Read the `wanted` entries that were not kept from `layers`. Raise `ImageError`."""
@@ -298,7 +326,7 @@ class _Entries:
         for layer in layers:
             identity = layer.identity or ""
             if limits := lacking.pop(identity, None):
-                for number, header, content in changes.entries(layer, limits):
+                for number, header, content in changes.entries(layer, limits, self._budget):
                     self._kept[identity, number] = _Entry(header, content)
 
     def get(self, key: Key) -> _Entry:
@@ -307,7 +335,7 @@ class _Entries:
         header = before
         if isinstance(before, Header):  # so far only its name and size were read
             try:
-                header = tarfile.TarInfo.frombuf(before.block, "utf-8", "surrogateescape")
+                header = Info.frombuf(before.block, "utf-8", "surrogateescape")
             except tarfile.HeaderError as error:
                 message = f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
                 raise ImageError(message) from None
@@ -318,13 +346,14 @@ class _Entries:
         return _Entry(header, content)
 
 
-def _below(node: Node | None, name: str) -> Iterator[tuple[str, Node]]:
+def _below(node: Node, name: str) -> Iterator[tuple[str, Node]]:
     """Yield `node`, called `name`, and everything in it, with their paths."""
-    if node is not None:
+    waiting = [(name, node)]
+    while waiting:
+        name, node = waiting.pop()
         yield name, node
-    if isinstance(node, Directory):
-        for own, child in node.children.items():
-            yield from _below(child, f"{name}/{own}")
+        if isinstance(node, Directory):
+            waiting.extend((f"{name}/{own}", child) for own, child in node.children.items())
 
 
 def _key(node: Node) -> Key | None:

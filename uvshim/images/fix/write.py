@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from uvshim.errors import ImageError
 from uvshim.images.blob import Folder, in_memory
+from uvshim.images.budget import Budget
 from uvshim.images.fix import names
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
 from uvshim.images.sources import docker, layout, skopeo
@@ -98,7 +99,7 @@ def _to_layout(path: str, images: Sequence[Named]) -> None:
                 if not os.path.lexists(os.path.join(path, name)):
                     _replace(path, name, _dumped(content))
                     changes.callback(_remove, os.unlink, os.path.join(path, name))
-            raw, listed = layout.index_of(Folder(path))
+            raw, listed = layout.index_of(Folder(path), Budget())
             for one in images:
                 for blob in one.image.blobs.values():
                     _add_blob(path, blob, changes)

@@ -11,7 +11,9 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from uvshim.errors import ImageError
+from uvshim.images.budget import ENTRY, GROUP, size
 from uvshim.images.layer import tar
+from uvshim.images.layer.header import Info
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
@@ -20,12 +22,13 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from uvshim.images.blob import Blob
+    from uvshim.images.budget import Budget
 
 # The longest path in bytes, as in the Linux kernel.
 _LONGEST_PATH = 4096
 
-# The limit of kept contents of one layer, in bytes. Real ones have a few megabytes.
-KEPT_LIMIT = 128 * 1024 * 1024
+# How much of a directory is in one group, so that the cache can write one after the other.
+_LARGEST_GROUP = 1024 * 1024
 
 # Whiteouts: they hide one name, or all names in a directory, from lower layers.
 _WHITEOUT = ".wh."
@@ -64,11 +67,8 @@ class Changes(NamedTuple):
     groups: list[Group]
     removes: bool
     """Whether it has whiteouts."""
-    wanted_links: list[tuple[str, int]]
-    """The paths of wanted files behind links, and how many bytes of each are wanted.
-
-    The target of the link may have a name that is not wanted.
-    """
+    cost: int = 0
+    """How many bytes of memory all that takes."""
 
 
 def wanted(directory: str, name: str) -> int:
@@ -134,25 +134,28 @@ class Keeper(Protocol):
         """Add the entry `key` (its layer and number); `header` is a `Header`."""
 
 
-def read(layer: Blob, keeper: Keeper | None = None) -> Changes:
-    """Read `layer`, and return its changes.
+def read(layer: Blob, budget: Budget, keeper: Keeper | None = None) -> Changes:
+    """Read all of `layer`, and return what it changes, for which `budget` pays.
 
     A `keeper` gets every entry that is not a whiteout; with one, the diff_id is verified too.
     Raise `ImageError` for a wrong digest, and for a tar that is damaged or too large.
     """
     identity = layer.identity or ""
-    found = Changes(identity, [], removes=False, wanted_links=[])
+    found = Changes(identity, [], removes=False)
     latest = None
     entries: list[tuple[str, Entry]] = []
-    kept = 0
+    cost = due = 0
     removes = False
-    with tar.LayerTar(layer, strict=keeper is not None) as archive:
+    with tar.LayerTar(layer, budget, strict=keeper is not None) as archive:
         for number, header in archive:
             path = _checked(header.name)
             directory, _, name = path.rpartition("/")
-            if directory != latest:
+            if directory != latest or due > _LARGEST_GROUP:
+                budget.keep(due, archive.name)
+                cost, due = cost + due, GROUP
                 latest, entries = directory, []
                 found.groups.append((directory, entries))
+            due += ENTRY + size(path)
             if name.startswith(_WHITEOUT):
                 kind = OPAQUE if name == _OPAQUE else WHITEOUT
                 if kind == OPAQUE or not name.startswith(_RESERVED):
@@ -166,29 +169,16 @@ def read(layer: Blob, keeper: Keeper | None = None) -> Changes:
                 more = keeper.limit(directory) if keeper is not None else 0
                 if limit or more:
                     content = archive.content(header, max(limit, more))
-                    kept += min(limit, len(content))
+                    due += 2 * len(content)  # it will be parsed
                 entries.append((name, Entry(identity, number, header.size, content)))
             else:
                 kind, target = _kind(header)
-                if target:
-                    found.wanted_links.extend(_wanted_behind(directory, name))
+                due += len(target)
                 entries.append((name, Entry(identity, number, kind=kind, target=target)))
             if keeper is not None:
                 keeper.add((identity, number), path, header, content or b"")
-            if kept > KEPT_LIMIT:
-                message = f"{archive.name} has more than {KEPT_LIMIT} bytes of metadata"
-                raise ImageError(message)
-    return found._replace(removes=removes)
-
-
-def _wanted_behind(directory: str, name: str) -> Iterator[tuple[str, int]]:
-    """Yield the paths, with limits, that are wanted if `name` in `directory` is a link."""
-    path = posixpath.join(directory, name)
-    if limit := wanted(directory, name):
-        yield path, limit
-    if _holds_metadata(name):
-        for file, limit in _METADATA_FILES.items():
-            yield f"{path}/{file}", limit
+        budget.keep(due, archive.name)
+    return found._replace(removes=removes, cost=cost + due)
 
 
 def _kind(header: tarfile.TarInfo) -> tuple[str, str]:
@@ -200,29 +190,34 @@ def _kind(header: tarfile.TarInfo) -> tuple[str, str]:
     return (FOLDER if header.isdir() else SPECIAL), ""
 
 
-def entries(layer: Blob, limits: Mapping[int, int]) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
+def entries(
+    layer: Blob, limits: Mapping[int, int], budget: Budget
+) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
     """Yield the number, header and content of some entries that `read` did not keep.
 
-    `limits` maps their numbers to the most bytes of content. The layer is read and
-    verified again. Raise `ImageError`.
+    `limits` has the numbers of these, each with the most bytes of content; `budget` pays for them.
+    The layer is read and verified again. Raise `ImageError`.
     """
-    import tarfile
-
-    with tar.LayerTar(layer, tarfile.TarInfo) as archive:
+    with tar.LayerTar(layer, budget, kind=Info) as archive:
         for number, header in archive:
             if number in limits:
                 content = archive.content(header, limits[number]) if header.isreg() else b""
+                cost = ENTRY + len(content) + size(*header.pax_headers.values())
+                budget.keep(cost, archive.name)
                 yield number, header, content
 
 
-def digests(layer: Blob, numbers: Collection[int], algorithm: str) -> Iterator[tuple[int, bytes]]:
+def digests(
+    layer: Blob, numbers: Collection[int], algorithm: str, budget: Budget
+) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the digest of the regular files of `layer` that have these `numbers`.
 
     The layer is read and verified again. Raise `ImageError`.
     """
-    with tar.LayerTar(layer) as archive:
+    with tar.LayerTar(layer, budget) as archive:
         for number, header in archive:
             if number in numbers and header.isreg():
+                budget.keep(ENTRY, archive.name)
                 yield number, archive.hashed(header, algorithm)
 
 

@@ -23,7 +23,16 @@ _ENDS = b"\0 "
 _SPACES = b" " * 8
 
 
-class Header(tarfile.TarInfo):
+class Info(tarfile.TarInfo):
+    """A header as container engines read it: what is empty in an extended header says nothing."""
+
+    def _apply_pax_info(self, pax_headers: dict[str, str], encoding: str, errors: str) -> None:
+        """Apply an extended header, as the method of `TarInfo` does."""
+        fields = _telling(pax_headers)
+        super()._apply_pax_info(fields, encoding, errors)  # type: ignore[misc]
+
+
+class Header(Info):
     """A header of which, if possible, only type, name, size and link are read."""
 
     block = b""
@@ -86,10 +95,21 @@ class Header(tarfile.TarInfo):
         header = self.plain(blocks[_BLOCK:])
         if header is None or not fields or self.size > _BLOCK or header.type == tarfile.XHDTYPE:
             return None
+        fields = _telling(fields)
         header.name = fields.get("path", header.name).rstrip("/")
         header.linkname = fields.get("linkpath", header.linkname)
         header.pax_headers = fields
         return header
+
+
+def _telling(fields: dict[str, str]) -> dict[str, str]:
+    """Return those of the `fields` that say something, as Go's archive/tar does."""
+    sparse = {each for each in fields if each.startswith("GNU.sparse.")}
+    return {
+        key: value
+        for key, value in fields.items()
+        if (value or key not in tarfile.PAX_FIELDS) and sparse != {key}
+    }
 
 
 def _records(content: bytes) -> dict[str, str] | None:

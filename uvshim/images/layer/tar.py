@@ -1,4 +1,4 @@
-"""The tar of a layer, decompressed and verified while it is read once.
+"""The tar that a layer or an archive is; that of a layer is verified while it is read once.
 
 Memory is bounded, and errors that tarfile ignores are raised.
 """
@@ -8,61 +8,57 @@ from __future__ import annotations
 import hashlib
 import itertools
 import tarfile
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from uvshim.errors import ImageError
 from uvshim.images.compression import decompressed, errors
 from uvshim.images.layer.header import Header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import NoReturn
 
     from typing_extensions import Self
 
-    from uvshim.images.blob import Blob
-
-# How many entries a layer may have. Real ones have tens of thousands.
-_MOST_ENTRIES = 1_000_000
+    from uvshim.images.blob import Blob, Verified
+    from uvshim.images.budget import Budget
 
 # The limit of one header, in bytes: names, extended attributes, the map of a sparse file.
 _HEADER_LIMIT = 1024 * 1024
-_MOST_GLOBAL_HEADERS = 512
+
+# tarfile reads the bytes of a header so many times slower than others are decompressed.
+_SLOW = 8
 
 _PIECE = 128 * 1024
 _BLOCK = tarfile.BLOCKSIZE
 
 
-class LayerTar:
-    """The tar of one layer, whose entries are iterated over once."""
+class _TarFile(tarfile.TarFile):
+    """A tar without its global headers: container engines ignore them."""
+
+    @property
+    def pax_headers(self) -> dict[str, str]:
+        """What applies to all entries: nothing."""
+        return {}
+
+    @pax_headers.setter
+    def pax_headers(self, _: object) -> None:
+        pass
+
+
+class Tar:
+    """A tar whose entries are iterated over once."""
 
     def __init__(
-        self, layer: Blob, kind: type[tarfile.TarInfo] = Header, *, strict: bool = False
+        self, file: IO[bytes], name: str, kind: type[tarfile.TarInfo] = Header, **more: Any
     ) -> None:
-        """Open `layer`; its headers will be of the class `kind`. Raise `ImageError`.
-
-        If `strict`, its diff_id is verified in addition to its digest.
-        """
-        self.name = called(layer.identity)
+        """Read `file`, which messages call `name`; its headers will be of the class `kind`."""
+        self.name = name
         self._kind = kind
         self._quick = issubclass(kind, Header)
-        self._blob = layer.open()
         self._errors = errors()
         self._end = 0  # of the latest file, without padding
-        try:
-            wanted = layer.diff_id if strict or layer.digest is None else None
-            self._stream = _Forward(decompressed(self._blob, self.name), wanted)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close the layer."""
-        self.close()
+        self._stream = _Forward(file, **more)
 
     def __iter__(self) -> Iterator[tuple[int, tarfile.TarInfo]]:
         """Yield every header with its number; at the end the digest was verified.
@@ -70,7 +66,7 @@ class LayerTar:
         Raise `ImageError` for a wrong digest or an unreadable tar.
         """
         try:
-            self._archive = tarfile.TarFile(
+            self._archive = _TarFile(
                 fileobj=cast("IO[bytes]", self._stream),
                 tarinfo=self._kind,
                 encoding="utf-8",
@@ -81,18 +77,15 @@ class LayerTar:
                 self._fail(error)
         else:
             for number in itertools.count():
-                header = (self._plain() if number else None) or self._following()
+                header = self._following(first=not number)
                 if header is None:
                     break
-                if number == _MOST_ENTRIES:
-                    message = f"{self.name} has more than {_MOST_ENTRIES} entries"
-                    raise ImageError(message)
                 yield number, header
         try:
             self._stream.finish()
         except self._errors as error:
             self._fail(error)
-        self._blob.finish()
+        self._verify()
 
     def content(self, header: tarfile.TarInfo, limit: int) -> bytes:
         """Return the first `limit` bytes of the regular file whose `header` was the last one."""
@@ -111,29 +104,13 @@ class LayerTar:
             self._fail("it ends in the middle of a file")
         return content
 
-    def hashed(self, header: tarfile.TarInfo, algorithm: str) -> bytes:
-        """Return the digest of the regular file whose `header` was the last one."""
-        digest = hashlib.new(algorithm)
-        try:
-            file = self._archive.extractfile(header)
-            while file is not None:
-                self._stream.allow(_PIECE + _HEADER_LIMIT)
-                piece = file.read(_PIECE)
-                if not piece:
-                    break
-                digest.update(piece)
-        except self._errors as error:
-            self._fail(error)
-        return digest.digest()
-
-    def close(self) -> None:
-        """Close the layer."""
-        self._blob.close()
+    def _verify(self) -> None:
+        """Raise `ImageError` if it is not what it should be."""
 
     def _plain(self) -> Header | None:
         """Return the next header if it is a plain one, as nearly all are, else None."""
         archive = self._archive
-        if archive.pax_headers or not self._quick:
+        if not self._quick:
             return None
         end = archive.offset + _BLOCK
         header = Header.plain(self._stream.ahead(archive.offset, _BLOCK))
@@ -149,13 +126,16 @@ class LayerTar:
         archive.offset = -(-end // _BLOCK) * _BLOCK
         return header
 
-    def _following(self) -> tarfile.TarInfo | None:
-        """Return the next header, or None at the end, as tarfile reads it."""
+    def _following(self, *, first: bool) -> tarfile.TarInfo | None:
+        """Return the next header, or None at the end, mostly as tarfile reads it."""
         stream = self._stream
         if self._archive.offset == 0:  # there is no first one; Python 3.10 would go back to look
             return None
         stream.allow(_HEADER_LIMIT)
         try:
+            if not first and (plain := self._plain()):
+                return plain
+            begin = self._archive.offset
             header = self._archive.next()
             self._archive.members = []  # type: ignore[attr-defined]  # it would keep them all
         except tarfile.ReadError as error:
@@ -167,28 +147,101 @@ class LayerTar:
             self._fail(error)
         if header is None and stream.latest.strip(b"\0"):  # for tarfile, this is the end
             self._fail("one of its headers is damaged")
-        if len(self._archive.pax_headers) > _MOST_GLOBAL_HEADERS:
-            self._fail("it has too many global headers")
         if header is not None:
+            stream.pay(_SLOW * max(header.offset_data - begin, 0))
             self._end = header.offset_data + header.size
         return header
 
     def _fail(self, reason: object) -> NoReturn:
-        """Raise `ImageError` with `reason`, or for a wrong digest, which explains more."""
-        self._blob.finish()
+        """Say that it cannot be read; a wrong digest says more than `reason`."""
+        self._verify()
+        if isinstance(reason, EOFError):
+            reason = "its compressed content ends too early, or something else follows it"
         message = f"{self.name} is not a tar that can be read: {reason}"
         raise ImageError(message) from None
+
+
+class LayerTar(Tar):
+    """The tar of one layer, decompressed and verified."""
+
+    def __init__(self, layer: Blob, budget: Budget, *, strict: bool = False, **more: Any) -> None:
+        """Open `layer`; `budget` pays for what it expands to. Raise `ImageError`.
+
+        If `strict`, its diff_id is verified in addition to its digest.
+        """
+        self._blob = layer.open()
+        name = called(layer.identity)
+        self._pay = _payer(self._blob, budget, name)
+        digest = layer.diff_id if strict or layer.digest is None else None
+        try:
+            file = decompressed(self._blob, name)
+            super().__init__(file, name, digest=digest, pay=self._pay, **more)
+        except BaseException:
+            self._blob.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the layer."""
+        self._blob.close()
+
+    def hashed(self, header: tarfile.TarInfo, algorithm: str) -> bytes:
+        """Return the digest of the regular file whose `header` was the last one."""
+        digest = hashlib.new(algorithm)
+        try:
+            file = self._archive.extractfile(header)
+            while file is not None:
+                self._stream.allow(_PIECE + _HEADER_LIMIT)
+                piece = file.read(_PIECE)
+                if not piece:
+                    break
+                digest.update(piece)
+                self._pay(len(piece))  # a sparse file may have no end
+        except self._errors as error:
+            self._fail(error)
+        return digest.digest()
+
+    def _verify(self) -> None:
+        self._blob.finish()
+
+
+def _payer(blob: Verified, budget: Budget, name: str) -> Callable[[int], None]:
+    """Return the function that lets `budget` pay for bytes that were decompressed from `blob`."""
+    paid = 0
+
+    def pay(length: int) -> None:
+        nonlocal paid
+        before, paid = paid, blob.count
+        budget.expand(length, paid - before, name)
+
+    return pay
 
 
 class _Forward:
     """A file for tarfile that only moves forward."""
 
-    def __init__(self, file: IO[bytes], digest: str | None) -> None:
+    def __init__(
+        self,
+        file: IO[bytes],
+        *,
+        digest: str | None = None,
+        pay: Callable[[int], None] = lambda _length: None,
+        length: int | None = None,
+    ) -> None:
+        """Read `file`, which must have `digest`; `pay` is called with the length of each piece.
+
+        With its `length`, what is skipped is not even read.
+        """
         self.latest = b""
         """The bytes that were read last."""
         self.end: int | None = None
         """The length of the tar, once known."""
         self._file = file
+        self.pay = pay
+        self._length = length
         self._digest = digest
         self._hash = None if digest is None else hashlib.new(digest.partition(":")[0])
         self._piece = b""
@@ -209,10 +262,15 @@ class _Forward:
         if left < 0:
             message = "it points to what comes before"
             raise tarfile.ReadError(message)
+        if self._length is not None and left > len(self._piece) - self._used:
+            self._at = self._file.seek(min(position, self._length))
+            self._piece, self._used = b"", 0
+            return self._at
         while (available := len(self._piece) - self._used) < left:
             left -= available
             self._at += available
             if not self._next_piece():
+                self.end = self._at
                 return self._at
         self._used += left
         self._at += left
@@ -231,14 +289,19 @@ class _Forward:
         if length < 0 or self._allowed < 0:
             message = "one of its headers is too long"
             raise tarfile.ReadError(message)
-        result = self._piece[self._used : self._used + length]
-        self._used += len(result)
-        while len(result) < length and self._next_piece():
-            self._used = min(length - len(result), len(self._piece))
-            result += self._piece[: self._used]
-        self._at += len(result)
-        self.latest = result
-        return result
+        pieces = [self._piece[self._used : self._used + length]]
+        self._used += len(pieces[0])
+        left = length - len(pieces[0])
+        ended = False
+        while left and not (ended := not self._next_piece()):
+            self._used = min(left, len(self._piece))
+            pieces.append(self._piece[: self._used])
+            left -= self._used
+        self.latest = b"".join(pieces)
+        self._at += len(self.latest)
+        if ended:
+            self.end = self._at
+        return self.latest
 
     def finish(self) -> None:
         """Read the rest, and verify the digest of the whole layer if one is known."""
@@ -254,10 +317,9 @@ class _Forward:
     def _next_piece(self) -> bool:
         self._piece = self._file.read(_PIECE)
         self._used = 0
+        self.pay(len(self._piece))
         if self._hash is not None:
             self._hash.update(self._piece)
-        if not self._piece:
-            self.end = self._at
         return bool(self._piece)
 
 

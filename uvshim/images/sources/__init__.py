@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from uvshim.errors import ImageError
 from uvshim.images import archive
 from uvshim.images.blob import Blob, Folder
+from uvshim.images.budget import Budget
 from uvshim.images.image import Entry, Image
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, THROUGH_SKOPEO
 from uvshim.images.sources import docker, layout, skopeo
@@ -51,32 +52,34 @@ def named(absent: Entry) -> str:
 def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStack) -> list[Entry]:
     """Return the entries that `reference` names. Raise `ImageError`."""
     _, transport, path, tag = reference
+    budget = Budget()
     if transport in THROUGH_SKOPEO:
-        return skopeo.read(reference, platform, stack)
+        return skopeo.read(reference, platform, stack, budget)
     if not os.path.exists(path) and path != archive.STANDARD_INPUT:
         message = f"`{path}` does not exist"
         raise ImageError(message)
     if transport == DIR:
-        return layout.read(layout.SkopeoFolder(path), reference.text, None)
+        return layout.read(layout.SkopeoFolder(path), reference.text, None, budget)
     if not transport and os.path.isdir(path) and not os.path.exists(f"{path}/{layout.INDEX}"):
         message = f"`{path}` is a directory and not an OCI layout: it has no {layout.INDEX}"
         raise ImageError(message)
     if transport == OCI or (not transport and os.path.isdir(path)):
-        return layout.read(Folder(path), f"{OCI}:{path}", tag)
-    return _in_archive(archive.opened(path, stack), transport, path, tag)
+        return layout.read(Folder(path), f"{OCI}:{path}", tag, budget)
+    return _in_archive(archive.opened(path, stack, budget), reference, budget)
 
 
-def _in_archive(found: archive.Archive, transport: str, path: str, tag: str | None) -> list[Entry]:
+def _in_archive(found: archive.Archive, reference: Reference, budget: Budget) -> list[Entry]:
     """Return the entries in the archive `found`. Raise `ImageError`."""
+    _, transport, path, tag = reference
     if transport and found.is_packed:
         message = f"`{path}` is a root file system and not an archive of images"
         raise ImageError(message)
     is_layout = found.has(layout.INDEX) and found.has("oci-layout")
     if transport == OCI_ARCHIVE or (not transport and is_layout):
-        return layout.read(found, f"{OCI_ARCHIVE}:{path}", tag)
+        return layout.read(found, f"{OCI_ARCHIVE}:{path}", tag, budget)
     if transport == DOCKER_ARCHIVE or docker.is_one(found):
-        return docker.read(found, f"{DOCKER_ARCHIVE}:{path}", tag)
+        return docker.read(found, f"{DOCKER_ARCHIVE}:{path}", tag, budget)
     if found.is_root:
-        root = Image(path, None, None, {}, (Blob(found, "", None, None),))
+        root = Image(path, None, None, {}, (Blob(found, "", None, None),), budget)
         return [Entry(None, {}, root, reference=path)]
     raise archive.unknown(found)

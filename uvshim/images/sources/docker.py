@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from uvshim.errors import ImageError
+from uvshim.images import budget as prices
 from uvshim.images import image
 from uvshim.images.blob import Blob
 from uvshim.images.image import Entry, Image
@@ -14,6 +15,7 @@ from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from uvshim.images.archive import Archive
+    from uvshim.images.budget import Budget
     from uvshim.images.image import Json
 
 LISTING = "manifest.json"
@@ -27,25 +29,26 @@ def is_one(archive: Archive) -> bool:
     if not archive.has(LISTING):
         return False
     try:
-        return bool(_listed(archive))
+        return bool(_listed(archive, prices.Budget()))
     except ImageError:
         return False
 
 
-def read(archive: Archive, name: str, wanted: str | None) -> list[Entry]:
+def read(archive: Archive, name: str, wanted: str | None, budget: Budget) -> list[Entry]:
     """Return the images in `archive`, or the one that is `wanted`. Raise `ImageError`.
 
     `name` is the archive's name with the transport; `wanted` is a repository with
     or without a tag, or ``@N`` for the Nth image.
     """
     found = []
-    for number, raw in enumerate(_listed(archive)):
+    reading = _Reading(archive, budget)
+    for number, raw in enumerate(_listed(archive, budget)):
         tags = image.as_list(raw.get("RepoTags"), "`RepoTags`")
         names = tuple(tag for tag in tags if isinstance(tag, str) and tag and tag.isprintable())
         asked = [tag for tag in names if wanted is not None and same_name(tag, wanted)]
         if wanted is None or wanted == f"@{number}" or asked:
             called = (asked or [*names, f"@{number}"])[0]
-            found.append(_entry(archive, raw, f"{name}:{called}", tuple(asked) or names))
+            found.append(reading.entry(raw, f"{name}:{called}", tuple(asked) or names))
     if not found:
         what = "there is no image in it" if wanted is None else f"it has no image {shown(wanted)}"
         raise ImageError(what)
@@ -63,27 +66,43 @@ def familiar(name: str) -> str:
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
-def _listed(archive: Archive) -> list[Json]:
+def _listed(archive: Archive, budget: Budget) -> list[Json]:
     """Return the objects in manifest.json, one for each image. Raise `ImageError`."""
     content = Blob(archive, LISTING, None, None).document()
-    listed = image.as_list(image.loaded(content, LISTING), LISTING)
+    listed = image.as_list(image.loaded(content, LISTING, budget), LISTING)
+    budget.list(len(listed), LISTING)
     return [each for one in listed if "Config" in (each := image.as_object(one))]
 
 
-def _entry(archive: Archive, raw: Json, reference: str, names: tuple[str, ...]) -> Entry:
-    """Return one image of manifest.json. Its layers are verified by the config's diff_ids."""
-    path = image.as_text(raw.get("Config"), f"`Config` in {LISTING}")
-    hexadecimal = _CONFIG.search(path)
-    digest = f"sha256:{hexadecimal[1]}" if hexadecimal else None
-    own = Blob(archive, path, digest, None)
-    content = own.document()
-    config = image.loaded_object(content, shown(path))
-    listed = image.as_list(raw.get("Layers"), f"`Layers` in {LISTING}")
-    paths = [image.as_text(each, f"a name in `Layers` in {LISTING}") for each in listed]
-    layers = tuple(
-        Blob(archive, each, None, None, diff_id)
-        for each, diff_id in zip(paths, image.diff_ids(config, len(paths)), strict=True)
-    )
-    digest = digest or f"sha256:{hashlib.sha256(content).hexdigest()}"
-    found = Image(reference, digest, image.platform_of(config), config, layers)
-    return Entry(None, {}, found, blobs=(own,), names=names, reference=reference)
+class _Reading:
+    """The images of one archive; a config is read once, however many images have it."""
+
+    def __init__(self, archive: Archive, budget: Budget) -> None:
+        self._archive = archive
+        self._budget = budget
+        self._configs: dict[str, tuple[Blob, str, Json]] = {}
+
+    def entry(self, raw: Json, reference: str, names: tuple[str, ...]) -> Entry:
+        """Return one image of manifest.json. Its layers are verified by the config's diff_ids."""
+        path = image.as_text(raw.get("Config"), f"`Config` in {LISTING}")
+        if path not in self._configs:
+            self._configs[path] = self._config(path)
+        own, digest, config = self._configs[path]
+        listed = image.as_list(raw.get("Layers"), f"`Layers` in {LISTING}")
+        self._budget.keep(prices.ENTRY * len(listed), LISTING)
+        paths = [image.as_text(each, f"a name in `Layers` in {LISTING}") for each in listed]
+        layers = tuple(
+            Blob(self._archive, each, None, None, diff_id)
+            for each, diff_id in zip(paths, image.diff_ids(config, len(paths)), strict=True)
+        )
+        platform = image.platform_of(config)
+        found = Image(reference, digest, platform, config, layers, self._budget)
+        return Entry(None, {}, found, blobs=(own,), names=names, reference=reference)
+
+    def _config(self, path: str) -> tuple[Blob, str, Json]:
+        """Return the config at `path`, with its digest and its content. Raise `ImageError`."""
+        hexadecimal = _CONFIG.search(path)
+        own = Blob(self._archive, path, f"sha256:{hexadecimal[1]}" if hexadecimal else None, None)
+        content = own.document()
+        digest = own.digest or f"sha256:{hashlib.sha256(content).hexdigest()}"
+        return own, digest, image.loaded_object(content, shown(path), self._budget)

@@ -12,15 +12,16 @@ from typing import IO, TYPE_CHECKING
 from uvshim.errors import ImageError
 from uvshim.images import image
 from uvshim.images.blob import Blob, Folder, in_memory
+from uvshim.images.budget import Budget
 from uvshim.images.image import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Entry, Image
 from uvshim.images.sources import docker
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from uvshim.images.blob import Place
-    from uvshim.images.image import Json
+    from uvshim.images.image import Json, Platform
 
 INDEX = "index.json"
 
@@ -44,6 +45,11 @@ class SkopeoFolder(Folder):
     keeps Docker's manifests unchanged.
     """
 
+    def __init__(self, path: str) -> None:
+        """Use the directory at `path`."""
+        super().__init__(path)
+        self._digests: dict[str, str] = {}
+
     def open(self, name: str) -> IO[bytes]:
         """Open a file; see `blob.Place.open`."""
         if name == INDEX:
@@ -62,20 +68,24 @@ class SkopeoFolder(Folder):
         names = (digest, f"{digest}.manifest.json")
         return next((one for one in names if super(SkopeoFolder, self).has(one)), None)
 
-    def _content(self) -> bytes:
-        return Blob(Folder(self.path), "manifest.json", None, None).document()
-
     def _digest(self) -> str:
-        return hashlib.sha256(self._content()).hexdigest()
+        """Return the digest of the manifest or the index that was copied, read once."""
+        if self.path not in self._digests:
+            content = Blob(Folder(self.path), "manifest.json", None, None).document()
+            self._digests[self.path] = hashlib.sha256(content).hexdigest()
+        return self._digests[self.path]
 
     def _described(self) -> Json:
         """Return the descriptor of the copied manifest or index."""
-        raw = image.loaded_object(self._content(), "manifest.json")
+        content = Blob(Folder(self.path), "manifest.json", None, None).document()
+        raw = image.loaded_object(content, "manifest.json", Budget())
+        if "fsLayers" in raw:
+            message = "its manifest is of schema 1. Convert it: skopeo copy --format oci"
+            raise ImageError(message)
         kinds = INDEX_TYPES if "manifests" in raw else MANIFEST_TYPES
         given = raw.get("mediaType")
         kind = given if isinstance(given, str) else kinds[0]
-        size = len(self._content())
-        return {"mediaType": kind, "digest": f"sha256:{self._digest()}", "size": size}
+        return {"mediaType": kind, "digest": f"sha256:{self._digest()}", "size": len(content)}
 
 
 def path_of(digest: str) -> str:
@@ -84,33 +94,36 @@ def path_of(digest: str) -> str:
     return f"blobs/{algorithm}/{value}"
 
 
-def index_of(place: Place) -> tuple[Json, tuple[Descriptor, ...]]:
+def index_of(place: Place, budget: Budget) -> tuple[Json, tuple[Descriptor, ...]]:
     """Return index.json, and the descriptors in it. Raise `ImageError`."""
-    raw = image.loaded_object(Blob(place, INDEX, None, None).document(), INDEX)
-    return raw, image.descriptors(raw, "manifests", INDEX)
+    raw = image.loaded_object(Blob(place, INDEX, None, None).document(), INDEX, budget)
+    listed = image.descriptors(raw, "manifests", INDEX)
+    budget.list(len(listed), INDEX)
+    return raw, listed
 
 
-def read(place: Place, name: str, wanted: str | None) -> list[Entry]:
+def read(place: Place, name: str, wanted: str | None, budget: Budget) -> list[Entry]:
     """Return the entries called `wanted` in the layout `place`, or all entries.
 
     `name` is the layout's name with the transport; `wanted` is a tag, a full name, a
     digest, or ``@N`` for the Nth in the index. Raise `ImageError`.
     """
-    listed = index_of(place)[1]
-    numbers = [number for number, one in enumerate(listed) if _is_called(one, number, wanted)]
+    listed = index_of(place, budget)[1]
+    called_so = _by_name(listed)
+    numbers = sorted(range(len(listed)) if wanted is None else called_so(wanted))
     if not numbers and wanted is not None:
         known = sorted({one.full_name or one.tag or "" for one in listed} - {""})[:8]
         tags = shown(", ".join(known) or "none", 300)
         message = f"there is no image {shown(wanted)} in it; its tags: {tags}"
         raise ImageError(message)
+    reading = _Reading(place, budget)
     found = []
     for group in _groups([(number, listed[number]) for number in numbers]):
-        entry = _together([_entry(place, one, _DEEPEST_INDEX) for _, one in group])
+        entry = _together([reading.entry(one) for _, one in group])
         number, first = group[0]
         called = docker.familiar(first.full_name) if first.full_name else first.tag
-        own = {each for each, _ in group}
-        alike = {each for each, one in enumerate(listed) if _is_called(one, each, called)}
-        if not alike <= own:
+        alike = called_so(called) if called else set(range(len(listed)))
+        if not alike <= {each for each, _ in group}:
             called = f"@{number}"
         names = (first.full_name,) if first.full_name else ()
         reference = f"{name}:{called}" if called else name
@@ -118,10 +131,16 @@ def read(place: Place, name: str, wanted: str | None) -> list[Entry]:
     return found
 
 
-def _is_called(one: Descriptor, number: int, wanted: str | None) -> bool:
-    if wanted is None or wanted in {one.tag, one.digest, f"@{number}"}:
-        return True
-    return one.full_name is not None and docker.same_name(one.full_name, wanted)
+def _by_name(listed: Sequence[Descriptor]) -> Callable[[str], set[int]]:
+    """Return a function that returns which of those `listed` have a name, as in `read`."""
+    exact: dict[str | None, set[int]] = {}
+    full: dict[str, set[int]] = {}
+    for number, one in enumerate(listed):
+        for key in (one.tag, one.digest, f"@{number}"):
+            exact.setdefault(key, set()).add(number)
+        if one.full_name is not None:
+            full.setdefault(docker.familiar(one.full_name), set()).add(number)
+    return lambda name: exact.get(name, set()) | full.get(docker.familiar(name), set())
 
 
 def _called(entry: Entry, reference: str) -> Entry:
@@ -136,13 +155,16 @@ def _groups(
 ) -> list[list[tuple[int, Descriptor]]]:
     """Return the descriptors in groups: an index may list an image once for each platform."""
     groups: dict[object, list[tuple[int, Descriptor]]] = {}
+    platforms: dict[object, set[object]] = {}
     for number, one in listed:
         key: object = (one.full_name, one.tag)
-        group = groups.get(key)
-        platforms = [other.platform for _, other in group or ()]
-        if one.platform is None or None in platforms or one.platform in platforms:
-            key = (*key, number) if group else key  # type: ignore[misc]
-        groups.setdefault(key, []).append((number, one))
+        own = one.platform
+        known = platforms.setdefault(key, set())
+        if known and (own is None or own in known or None in known):
+            groups[key, number] = [(number, one)]
+        else:
+            known.add(own)
+            groups.setdefault(key, []).append((number, one))
     return list(groups.values())
 
 
@@ -169,50 +191,96 @@ def _nameless(descriptor: Descriptor) -> Json:
     return {**others, "annotations": kept} if kept else others
 
 
-def _entry(place: Place, descriptor: Descriptor, depth: int) -> Entry:
-    """Return the entry of `descriptor`. Raise `ImageError`."""
-    own = _blob(place, descriptor)
-    is_index = descriptor.media_type in INDEX_TYPES
-    if not is_index and descriptor.media_type not in MANIFEST_TYPES:
-        return Entry(descriptor, {}, blobs=(own,) if own.exists else ())
-    attests = descriptor.annotations.get(_NOT_AN_IMAGE[0]) == _NOT_AN_IMAGE[1]
-    if not own.exists and (depth < _DEEPEST_INDEX or descriptor.tag or descriptor.platform):
-        return Entry(descriptor, {}, absent=not attests)
-    raw = image.loaded_object(own.document(), descriptor.digest)
-    if is_index:
+class _Reading:
+    """The entries of one layout; each manifest and index is read once, however often it is listed.
+
+    Indexes that list each other may lead to more images than there are bytes.
+    """
+
+    def __init__(self, place: Place, budget: Budget) -> None:
+        self._place = place
+        self._budget = budget
+        self._known: dict[tuple[object, ...], tuple[Entry, int]] = {}
+        self._objects: dict[tuple[str | None, int | None], Json] = {}
+        self._count = 0  # of all images that were listed below the top
+
+    def entry(self, descriptor: Descriptor, depth: int = _DEEPEST_INDEX) -> Entry:
+        """Return the entry of `descriptor`. Raise `ImageError`."""
+        attests = descriptor.annotations.get(_NOT_AN_IMAGE[0]) == _NOT_AN_IMAGE[1]
+        named = bool(depth < _DEEPEST_INDEX or descriptor.tag or descriptor.platform)
+        key = (descriptor.digest, descriptor.media_type, descriptor.size, depth, attests, named)
+        if key in self._known:
+            found, count = self._known[key]
+            self._list(count, descriptor)
+        else:
+            before = self._count
+            found = self._new(descriptor, depth, is_image=not attests, named=named)
+            self._known[key] = found, self._count - before
+        if found.image is not None and _is_finer(descriptor.platform, found.image.platform):
+            found = found._replace(image=found.image._replace(platform=descriptor.platform))
+        return found._replace(descriptor=descriptor)
+
+    def _list(self, count: int, index: Descriptor) -> None:
+        self._count += count
+        self._budget.list(count, index.digest)
+
+    def _new(self, descriptor: Descriptor, depth: int, *, is_image: bool, named: bool) -> Entry:
+        """Return what `descriptor` points to, which was not read before. Raise `ImageError`."""
+        own = _blob(self._place, descriptor)
+        is_index = descriptor.media_type in INDEX_TYPES
+        if not is_index and descriptor.media_type not in MANIFEST_TYPES:
+            return Entry(descriptor, {}, blobs=(own,) if own.exists else ())
+        if not own.exists and named:
+            return Entry(descriptor, {}, absent=is_image)
+        raw = self._object(own)
+        if not is_index:
+            return self._of_manifest(descriptor, raw, is_image=is_image)
         if depth == 0:
             message = f"{descriptor.digest} is an index nested too deep in others"
             raise ImageError(message)
         listed = image.descriptors(raw, "manifests", descriptor.digest)
-        children = tuple(_entry(place, each, depth - 1) for each in listed)
+        self._list(len(listed), descriptor)
+        children = tuple(self.entry(each, depth - 1) for each in listed)
         return Entry(descriptor, raw, children=children, blobs=(own,))
-    return _of_manifest(place, descriptor, raw, is_image=not attests)
+
+    def _object(self, blob: Blob) -> Json:
+        """Return the JSON object that `blob` is. Raise `ImageError`."""
+        key = (blob.digest, blob.size)
+        if key not in self._objects:
+            content = blob.document()
+            self._objects[key] = image.loaded_object(content, blob.called, self._budget)
+        return self._objects[key]
+
+    def _of_manifest(self, descriptor: Descriptor, raw: Json, *, is_image: bool) -> Entry:
+        """Return the image, or the artifact, with the manifest `raw`. Raise `ImageError`."""
+        described = image.descriptor(raw.get("config"), f"`config` in {descriptor.digest}")
+        listed = image.descriptors(raw, "layers", descriptor.digest)
+        blobs = tuple(_blob(self._place, each) for each in (described, *listed, descriptor))
+        tars = [_LAYER_TYPE.fullmatch(each.media_type) is not None for each in listed]
+        # cosign's signatures have the config of an image, and layers that are not tar files.
+        is_image &= described.media_type in image.CONFIG_TYPES and (any(tars) or not tars)
+        if not all(blob.exists for blob in blobs):
+            return Entry(descriptor, raw, absent=is_image)
+        if not is_image:
+            return Entry(descriptor, raw, blobs=blobs)
+        if not all(tars):
+            other = listed[tars.index(False)]
+            message = f"its layer {other.digest} is not a tar: {shown(other.media_type)}"
+            raise ImageError(message)
+        config = self._object(blobs[0])
+        identities = image.diff_ids(config, len(listed))
+        layers = tuple(
+            blob._replace(diff_id=diff_id)
+            for blob, diff_id in zip(blobs[1:-1], identities, strict=True)
+        )
+        platform = image.platform_of(config)
+        found = Image("", descriptor.digest, platform, config, layers, self._budget)
+        return Entry(descriptor, raw, found, blobs=blobs)
 
 
-def _of_manifest(place: Place, descriptor: Descriptor, raw: Json, *, is_image: bool) -> Entry:
-    """Return the image, or the artifact, with the manifest `raw`. Raise `ImageError`."""
-    described = image.descriptor(raw.get("config"), f"`config` in {descriptor.digest}")
-    listed = image.descriptors(raw, "layers", descriptor.digest)
-    blobs = tuple(_blob(place, each) for each in (described, *listed, descriptor))
-    tars = [_LAYER_TYPE.fullmatch(each.media_type) is not None for each in listed]
-    # cosign's signatures have the config of an image, and layers that are not tar files.
-    is_image = is_image and described.media_type in image.CONFIG_TYPES and (any(tars) or not tars)
-    if not all(blob.exists for blob in blobs):
-        return Entry(descriptor, raw, absent=is_image)
-    if not is_image:
-        return Entry(descriptor, raw, blobs=blobs)
-    if not all(tars):
-        other = listed[tars.index(False)]
-        message = f"its layer {other.digest} is not a tar: {shown(other.media_type)}"
-        raise ImageError(message)
-    config = image.loaded_object(blobs[0].document(), described.digest)
-    identities = image.diff_ids(config, len(listed))
-    layers = tuple(
-        blob._replace(diff_id=diff_id)
-        for blob, diff_id in zip(blobs[1:-1], identities, strict=True)
-    )
-    found = Image("", descriptor.digest, image.platform_of(config), config, layers)
-    return Entry(descriptor, raw, found, blobs=blobs)
+def _is_finer(listed: Platform | None, own: Platform | None) -> bool:
+    """Return True if the platform that an index has `listed` says more than the config's."""
+    return listed is not None and (own is None or (not own.variant and listed.matches(str(own))))
 
 
 def _blob(place: Place, descriptor: Descriptor) -> Blob:

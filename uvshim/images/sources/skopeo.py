@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
+    from uvshim.images.budget import Budget
     from uvshim.images.image import Entry
     from uvshim.images.reference import Reference
 
@@ -27,7 +28,9 @@ _DAEMON = "docker-daemon"
 _REGISTRY = "docker"
 
 
-def read(reference: Reference, platform: str | None, stack: ExitStack) -> list[Entry]:
+def read(
+    reference: Reference, platform: str | None, stack: ExitStack, budget: Budget
+) -> list[Entry]:
     """Return the images that `reference` names, readable until `stack` is closed.
 
     Without a `platform` these are all platforms. Raise `ImageError`.
@@ -53,7 +56,7 @@ def read(reference: Reference, platform: str | None, stack: ExitStack) -> list[E
     place = _Remote(folder, fetch)
     if reference.transport == _REGISTRY and platform is None:
         place.inspect(source)
-    return layout.read(place, reference.text, None)
+    return layout.read(place, reference.text, None, budget)
 
 
 class _Remote(layout.SkopeoFolder):

@@ -1,0 +1,117 @@
+"""What images may cost, in sum: everything in them was chosen by somebody else.
+
+Whoever reads anything of an image first pays for it. So many small things are bounded as well as
+one large thing is. Real images stay far below the limits: one of 500 MB with 30,000 files and 265
+distributions takes 20 MiB of memory, and expands to four times its size.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from uvshim.errors import ImageError
+
+# How many bytes of memory one image may take, with the documents of its index or archive.
+MEMORY = 256 << 20
+
+# How many parts of paths may be looked up for one image: long paths through long links take hours.
+STEPS = 30_000_000
+
+# How many images an index or an archive may list, with all that is nested in it.
+IMAGES = 10_000
+
+# How many bytes the blobs of one reference may expand to: the first number, and this many times
+# what is read of them.
+EXPANDED = 1 << 30
+FACTOR = 100
+
+# What all images of one reference may take, one after the other: as much as so many of the largest.
+_WHOLE = 100
+
+# What one entry of a layer, a group of entries in one directory, a directory in the tree, a name in
+# a copied directory, and a value in JSON take.
+ENTRY, GROUP, DIRECTORY, NAME, VALUE = 280, 250, 500, 100, 64
+_OBJECT = 4 * VALUE
+
+_UNPACK = "Unpack the image, and name its root directory"
+_NAME_ONE = "Name one image by its tag, digest or platform"
+
+
+class Budget:
+    """What is spent on one reference, or on one image of it. Threads may share it."""
+
+    def __init__(self, whole: Budget | None = None) -> None:
+        """Begin with nothing spent; one image begins with what its reference, `whole`, takes."""
+        self._whole = whole
+        self._lock = threading.Lock()
+        self.memory: int = whole.memory if whole else 0
+        """How many bytes are paid for."""
+        self._steps = self._images = self._images_memory = 0
+        self._expanded = self._read = 0
+
+    def __reduce__(self) -> tuple[type[Budget], tuple[()]]:
+        """Begin with nothing spent in another process."""
+        return Budget, ()
+
+    def of_image(self) -> Budget:
+        """Return the budget for one image of this reference."""
+        return Budget(self)
+
+    def keep(self, size: int, where: str) -> None:
+        """Pay for `size` bytes of memory. Raise `ImageError`, which names `where`."""
+        with self._lock:
+            self.memory += size
+            _check(self.memory, MEMORY, f"{where} has", "bytes of metadata, names and links")
+        if self._whole is not None:
+            self._whole.work(size, where)
+
+    def work(self, size: int, where: str) -> None:
+        """Pay for an image that needs `size` bytes for a while. Raise `ImageError`."""
+        with self._lock:
+            self._images_memory += size
+            limit = _WHOLE * MEMORY
+            _check(self._images_memory, limit, f"{where} and others have", "bytes", _NAME_ONE)
+
+    def look_up(self, parts: int, where: str) -> None:
+        """Pay for the look-up of a path with so many `parts`. Raise `ImageError`."""
+        self._steps += parts
+        _check(self._steps, STEPS, f"{where} has", "parts in its paths and links")
+
+    def list(self, images: int, where: str) -> None:
+        """Pay for so many `images` that are listed. Raise `ImageError`."""
+        self._images += images
+        _check(self._images, IMAGES, f"{where} lists", "images", _NAME_ONE)
+
+    def expand(self, size: int, read: int, where: str) -> None:
+        """Pay for `size` bytes that `read` bytes expand to. Raise `ImageError`."""
+        if self._whole is not None:
+            self._whole.expand(size, read, where)
+            return
+        with self._lock:
+            self._expanded += size
+            self._read += read
+            limit = most_expanded(self._read)
+        _check(self._expanded, limit, f"{where} expands to", f"bytes, {FACTOR} times its size")
+
+    def parse(self, content: bytes, where: str) -> None:
+        """Pay for the JSON in `content`: its values take more than its bytes."""
+        values = content.count(b",") + content.count(b"[") + content.count(b":")
+        objects = content.count(b"{")
+        self.keep(2 * len(content) + VALUE * values + _OBJECT * objects, where)
+
+
+def _check(spent: int, limit: int, who: str, what: str, advice: str = _UNPACK) -> None:
+    if spent > limit:
+        message = f"{who} more than {limit} {what}. {advice}"
+        raise ImageError(message)
+
+
+def most_expanded(read: int) -> int:
+    """Return how many bytes so many that were `read` may expand to."""
+    return max(EXPANDED, FACTOR * read)
+
+
+def size(*texts: str) -> int:
+    """Return how many bytes `texts` take in memory."""
+    return sum(map(sys.getsizeof, texts))
