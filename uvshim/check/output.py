@@ -339,13 +339,16 @@ def _fix_of_image(image: str) -> Iterator[str]:
     transport, _, rest = image.partition(":")
     is_archive = transport in {"oci-archive", "docker-archive"}
     path, _, name = rest.partition(":") if is_archive else ("", "", rest)
-    if "@" in image or (not is_archive and ":" not in name.rpartition("/")[2]) or not name:
+    piped = path == "-" or path.startswith("/dev/fd/")
+    has_repository = ":" in name.rpartition("/")[2]
+    if "@" in image or not name or ((piped or not is_archive) and not has_repository):
         return
     fixed = f"{image}-fixed"
     if is_archive:
-        kind = "docker-archive" if ":" in name else "oci-archive"
-        fixed = f"{kind}:{re.sub(r'[/:]', '-', name)}-fixed.tar:{name}-fixed"
-    piped = path == "-" or path.startswith("/dev/fd/")
+        kind = "docker-archive" if has_repository else "oci-archive"
+        repository, colon, tag = name.rpartition(":")
+        new = f"{repository.lower()}{colon}{tag}-fixed"  # Docker refuses capitals before the tag
+        fixed = f"{kind}:{re.sub(r'[/:]', '-', new)}.tar:{new}"
     source = (
         f"docker save {quoted(name)} | uvshim fix -" if piped else f"uvshim fix {quoted(image)}"
     )
@@ -357,7 +360,7 @@ def reinstalls(report: Report) -> list[str]:
 
     They resolve duplicates, ghosts and spellings that are not found, and restore changed files.
     Only an installer can do this: files are missing, one of two distributions must go with
-    its files, or a newer pkg_resources is needed. For an image, run them inside it.
+    its files, or a newer pkg_resources is needed. For an image, they are lines of a Dockerfile.
     """
     found = report.diagnosis
     versions: dict[tuple[str, str], list[str]] = {}
@@ -403,7 +406,7 @@ def _install_into(report: Report, directory: str) -> str:
             where += " --break-system-packages"
     else:
         where = f"--prefix {quoted(root)}" + (f" --python {version}" if version else "")
-    return f"uvpip install {where}"
+    return f"{'RUN ' if report.image is not None else ''}uvpip install {where}"
 
 
 def _interpreter(tree: SearchableTree, root: str, library: str | None) -> str:
