@@ -259,3 +259,27 @@ def test_what_debian_owns_is_left_and_named(run: Run, uvshim: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert f"Left 1 directory unchanged that dpkg owns: {info.name}\n" in done.stderr
     assert info.is_dir()
+
+
+def test_uv_reads_every_version_that_is_written(
+    run: Run, uv: Path, uvshim: Path, broken: Venv
+) -> None:
+    versions = ["1.0-1", "v1.5", "1.0+a-b", "01.2", "1!2.0", "1.0RC1", "1.0.post-2", "2.0-alpha.1"]
+    for number, version in enumerate([*versions, "1.0-5-gabc", "unknown"]):
+        for stem in (f"a_b{number}-{version}", f"c.d{number}-info"):
+            info = broken.site_packages / f"{stem}.dist-info"
+            info.mkdir()
+            name = stem.partition("-")[0].replace("_", ".")
+            text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+            (info / "METADATA").write_text(text)
+            (info / "RECORD").write_text(f"{info.name}/METADATA,,\n{info.name}/RECORD,,\n")
+    done = run(uvshim, "fix", "--format", "json", broken.path)
+    (environment,) = json.loads(done.stdout)["environments"]
+    assert len(environment["left_alone"]) == 4, environment["left_alone"]
+    for each in environment["left_alone"]:
+        assert each["reason"] == "neither its name nor its METADATA has a valid version"
+        shutil.rmtree(each["path"])
+    listed = run(uv, "pip", "list", "--python", broken.python)
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.count("a-b") + listed.stdout.count("c-d") == 2 * len(versions)
+    assert run(uvshim, "check", "-q", broken.path).returncode == 0

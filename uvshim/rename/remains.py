@@ -107,7 +107,7 @@ def _is_earlier(plan: Plan, *, is_new: bool) -> bool:
     it if both had the same name. If a run was killed while it made way, the RECORD of the later one
     lists all that is left of it.
     """
-    if is_new and os.path.lexists(f"{plan.destination}/METADATA"):
+    if is_new and {"METADATA", "RECORD"}.issubset(os.listdir(plan.destination)):
         return True
     listed = plan.record.files(plan.directory) if plan.record else set()
     try:

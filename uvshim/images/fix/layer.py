@@ -236,8 +236,9 @@ class _Building:
             above = self._tree.children(directory)
             self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + wanted.own))
             self._copies.update(_below(above[wanted.own], target))
-            # A killed run on a disk has left it.
-            self._copies.pop(f"{target}/{record.UNFINISHED}", None)
+            # What a killed run on a disk has left.
+            if wanted.record and wanted.record.is_unfinished:
+                self._copies.pop(f"{target}/{record.UNFINISHED}", None)
             building = wanted.directory + plan.BUILDING
             if building in above and wanted.record and building in wanted.record.directories():
                 self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + building))
