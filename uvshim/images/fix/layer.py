@@ -236,7 +236,7 @@ class _Building:
             above = self._tree.children(directory)
             self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + wanted.own))
             self._copies.update(_below(above[wanted.own], target))
-            # What a killed run on a disk has left.
+            # A killed run on a disk has left it.
             if wanted.record and wanted.record.is_unfinished:
                 self._copies.pop(f"{target}/{record.UNFINISHED}", None)
             building = wanted.directory + plan.BUILDING
