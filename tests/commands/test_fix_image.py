@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.corpus import installed, under
-from tests.images.making import Making, docker_archive, layout, tar
+from tests.images.making import Making, docker_archive, layout, oci_archive, tar
 from tests.images.unpacking import index
+from uvshim.commands import fix_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 SITE = "opt/app/lib/python3.12/site-packages"
 WRONG = tar(under(SITE, installed("oslo_cache-1.0", "oslo.cache")))
 RIGHT = tar(under(SITE, installed("oslo.cache-1.0", "oslo.cache")))
+STALE = tar(under(SITE, installed("oslo.cache-1.0", "oslo.cache", record="oslo_cache-1.0")))
 GHOST = tar(under(SITE, installed("zope.deferred-1.0", "zope.deferred", code=False)))
 
 
@@ -201,15 +204,98 @@ def test_a_root_in_a_tar_is_not_an_image(run: Run, uvshim: Path, tmp_path: Path)
     assert "is a root file system and not an image: unpack it" in done.stderr
 
 
-def test_check_names_the_command_that_fixes_an_image(run: Run, uvshim: Path, image: Path) -> None:
-    stale = under(SITE, installed("oslo.cache-1.0", "oslo.cache", record="oslo_cache-1.0"))
-    path = layout(image.parent / "stale", [tar(stale)])
+def test_check_names_the_command_that_mends_an_image(run: Run, uvshim: Path, image: Path) -> None:
+    path = layout(image.parent / "stale", [STALE])
     name = f"oci:{path}:latest"
     checked = run(uvshim, "check", "--no-cache", name)
     assert f"hint: uvshim fix {name} --output {name}-fixed\n" in checked.stdout
     done = run(uvshim, *f"fix {name} --output {name}-fixed".split())
     assert done.returncode == 0, done.stderr
     assert run(uvshim, "check", "--no-cache", f"{name}-fixed").returncode == 0
+
+
+def hints(run: Run, uvshim: Path, image: Path | str) -> list[str]:
+    """Return the commands that `check` names for `image`."""
+    said = run(uvshim, "check", "--no-cache", image).stdout
+    return [line.partition("hint: ")[2] for line in said.splitlines() if "hint: " in line]
+
+
+def test_what_no_rename_helps_is_a_line_for_the_dockerfile(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    """A command would change this machine."""
+    image = f"oci:{layout(tmp_path / 'layout', [GHOST])}:latest"
+    line = "RUN uvpip install --python /opt/app --no-deps --reinstall zope.deferred==1.0"
+    assert hints(run, uvshim, image) == [line]
+    done = run(uvshim, "fix", image, "--dry-run")
+    assert f"hint: {line}\n" in done.stderr
+
+
+def test_the_hint_for_a_name_with_capitals_works(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    saved = docker_archive(tmp_path / "saved.tar", [STALE], ["A/b:RC1"])
+    (hint,) = hints(run, uvshim, saved)
+    done = run(uvshim, *hint.split()[1:])
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a-b-RC1-fixed.tar").exists()
+
+
+def test_a_stream_without_a_name_for_docker_is_not_said_to_come_from_it(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    making = Making(tmp_path / "layout")
+    making.add(making.manifest([STALE]), "1")
+    archive = oci_archive(making.path, tmp_path / "one.tar")
+    done = run("sh", "-c", f"{uvshim} check --no-cache - <{archive}")
+    assert done.returncode == 1, done.stderr
+    assert "hint" not in done.stdout
+    saved = docker_archive(tmp_path / "saved.tar", [STALE], ["app:1"])
+    done = run("sh", "-c", f"{uvshim} check --no-cache - <{saved}")
+    assert "hint: docker save app:1 | uvshim fix - --output docker-archive:app-" in done.stdout
+
+
+def test_a_layout_without_a_tag_takes_several(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    making = Making(tmp_path / "from")
+    for tag, content in (("1", WRONG), ("2", RIGHT)):
+        making.add(making.manifest([content]), tag)
+    words = [f"oci:{making.path}:{tag}" for tag in "12"]
+    done = run(uvshim, "fix", *words, "--output", f"oci:{tmp_path}/new")
+    assert done.returncode == 0, done.stderr
+    assert list(index(tmp_path / "new")) == ["1-fixed", "2-fixed"]
+    other = f"oci:{layout(tmp_path / 'other', [GHOST])}:latest"
+    twice = [f"oci:{layout(tmp_path / 'third', [WRONG])}:latest", other]
+    done = run(uvshim, "fix", *twice, "--output", f"oci:{tmp_path}/new")
+    assert done.returncode == 2
+    assert "`latest-fixed` is there, and was made from another image" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("docker://r:5/app:1", "docker://r:5/app:1-fixed"),
+        ("docker://r:5/app", "docker://r:5/app:latest-fixed"),
+        ("docker://r:5/app@sha256:ab", "docker://r:5/app:ab-fixed"),
+        ("docker://r:5/app:1@sha256:ab", "docker://r:5/app:1-fixed"),
+        ("oci:d@sha256:ab", "oci:d:ab-fixed"),
+        ("docker-daemon:app:1", "docker-daemon:app:1-fixed"),
+    ],
+)
+def test_a_pattern_takes_repository_and_tag(name: str, wanted: str) -> None:
+    assert fix_image._output("{repository}:{tag}-fixed", name) == wanted
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")
+def test_a_full_directory_for_temporary_files_is_named(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    """Not the registry, to which nothing was sent."""
+    large = tar({"x": os.urandom(100_000)})
+    image = f"oci:{layout(tmp_path / 'layout', [WRONG, large])}:latest"
+    words = ("fix", image, "--output", "docker://no.example/app:1")
+    (tmp_path / "small").mkdir()
+    done = run("prlimit", "--fsize=50000", uvshim, *words, TMPDIR=str(tmp_path / "small"))
+    assert done.returncode == 2
+    assert f"`{tmp_path}/small/uvshim.run-" in done.stderr
+    assert "cannot be written: File too large" in done.stderr
 
 
 def environment(said: dict[str, Any]) -> Any:

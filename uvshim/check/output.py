@@ -304,13 +304,16 @@ def _fix_of_image(image: str) -> Iterator[str]:
     transport, _, rest = image.partition(":")
     is_archive = transport in {"oci-archive", "docker-archive"}
     path, _, name = rest.partition(":") if is_archive else ("", "", rest)
-    if "@" in image or (not is_archive and ":" not in name.rpartition("/")[2]) or not name:
+    piped = path == "-" or path.startswith("/dev/fd/")
+    has_repository = ":" in name.rpartition("/")[2]
+    if "@" in image or not name or ((piped or not is_archive) and not has_repository):
         return
     fixed = f"{image}-fixed"
     if is_archive:
-        kind = "docker-archive" if ":" in name else "oci-archive"
-        fixed = f"{kind}:{re.sub(r'[/:]', '-', name)}-fixed.tar:{name}-fixed"
-    piped = path == "-" or path.startswith("/dev/fd/")
+        kind = "docker-archive" if has_repository else "oci-archive"
+        repository, colon, tag = name.rpartition(":")
+        new = f"{repository.lower()}{colon}{tag}-fixed"  # Docker refuses capitals before the tag
+        fixed = f"{kind}:{re.sub(r'[/:]', '-', new)}.tar:{new}"
     source = (
         f"docker save {quoted(name)} | uvshim fix -" if piped else f"uvshim fix {quoted(image)}"
     )
@@ -321,8 +324,8 @@ def reinstalls(report: Report) -> list[str]:
     """Return the commands that fix what no rename can.
 
     They resolve duplicates, ghosts and spellings that are not found, and restore changed files.
-    Only an installer can do this: files are missing, one of two distributions must go with
-    its files, or a newer pkg_resources is needed. For an image, run them inside it.
+    Only an installer can do this: files are missing, or one of two distributions has to go with
+    its files, or a newer pkg_resources is needed. For an image, they are lines of a Dockerfile.
     """
     found = report.diagnosis
     versions: dict[str, list[str]] = {}
@@ -331,7 +334,8 @@ def reinstalls(report: Report) -> list[str]:
             versions.setdefault(finding.name, []).append(finding.version)
     for each in report.differences or ():
         versions.setdefault(each.name, []).append(each.version)
-    command = f"uvpip install {report.installation.option} {quoted(report.installation.path)}"
+    command = "uvpip install" if report.image is None else "RUN uvpip install"
+    command += f" {report.installation.option} {quoted(report.installation.path)}"
     newer = [f"{command} 'setuptools>=62,<82'"] if found.spellings else []
     if any(each.misspelled for each in found.hidden):
         newer = [f"{command} 'setuptools>=75.8.2,<82'"]

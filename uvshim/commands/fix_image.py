@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +32,9 @@ FAILED = UvshimError.exit_code
 _MOST_LAYERS = 125
 
 _MB = 1_000_000
+
+# What may follow the name and the tag of an image.
+_DIGEST = re.compile(r"@sha\d+:([0-9a-f]+)$")
 
 
 class _Done(NamedTuple):
@@ -72,7 +76,7 @@ def main(names: list[str], options: argparse.Namespace, messages: Messages) -> i
         if len(names) > 1 and options.format == "text":
             messages.note(f"[{number}/{len(names)}] `{printable(name)}`")
         with ending.cleanly():
-            done.append(_fix(name, output, gate, options))
+            done.append(_fix(name, output, gate, options, messages))
         if done[-1].error is not None:
             messages.error(done[-1].error)
         elif options.format == "text":
@@ -84,21 +88,21 @@ def main(names: list[str], options: argparse.Namespace, messages: Messages) -> i
     return FAILED if FAILED in codes else max(codes, default=0)
 
 
-def _outputs(names: list[str], options: argparse.Namespace) -> list[str | None]:
-    """Return where each of the images `names` is written; None in a dry run without --output.
+def _outputs(images: list[str], options: argparse.Namespace) -> list[str | None]:
+    """Return where each of `images` goes; None in a dry run without --output.
 
     Raise `UvshimError`.
     """
     if options.output is None:
         if options.dry_run:
-            return [None for _ in names]
+            return [None for _ in images]
         message = (
             "An image is not changed in place: name a place for the fixed one with --output. "
             "Example: --output docker://registry/app:1-fixed"
         )
         raise UvshimError(message)
-    outputs: list[str | None] = [_output(options.output, name) for name in names]
-    if len(set(outputs)) < len(outputs):
+    outputs: list[str | None] = [_output(options.output, name) for name in images]
+    if len(set(outputs)) < len(outputs) and not re.fullmatch(r"oci:[^:]+", options.output):
         message = (
             "Several images would be written to the same place. `--output` can be a pattern, "
             "as in: --output '{repository}:{tag}-fixed'"
@@ -108,15 +112,18 @@ def _outputs(names: list[str], options: argparse.Namespace) -> list[str | None]:
 
 
 def _output(pattern: str, name: str) -> str:
-    """Return where the image `name` is written, by the `pattern` in --output."""
+    """Return where the image called `name` goes, by the `pattern` that a person gave."""
+    digest = _DIGEST.search(name)
+    name = name[: digest.start()] if digest else name
     repository, _, tag = name.rpartition(":")
     if "/" in tag or reference.parse(repository) is None:
-        repository, tag = name, "latest"
-    repository = repository.removesuffix("@sha256")
+        repository, tag = name, digest[1] if digest else "latest"
     return pattern.replace("{repository}", repository).replace("{tag}", tag)
 
 
-def _fix(name: str, output: str | None, gate: Gate, options: argparse.Namespace) -> _Done:
+def _fix(
+    name: str, output: str | None, gate: Gate, options: argparse.Namespace, messages: Messages
+) -> _Done:
     """Fix the images called `name`, and write them to `output`."""
     try:
         source = reference.parse(name)
@@ -136,11 +143,14 @@ def _fix(name: str, output: str | None, gate: Gate, options: argparse.Namespace)
             images = [fixing.FixedImage(entry, gate) for entry in chosen]
             digests = [image.digest for image in images]
             if target is not None:
-                target = names.completed(target, images)
-                output = target.text
-            if target is not None and not options.dry_run:
-                other = write.write(target, images)
-                digests = [other] if other is not None else digests
+                output = names.completed(target, images)
+                if not options.dry_run:
+                    other = write.write(
+                        target,
+                        images,
+                        lambda path: messages.note(f"Waiting for another uvshim: `{path}`"),
+                    )
+                    digests = [other] if other is not None else digests
     except UvshimError as error:
         called = f"`{printable(name)}`"
         reason = str(error) if called in str(error) else f"{called}: {error}"
@@ -211,7 +221,7 @@ def _image_as_json(done: _Done, *, dry_run: bool) -> dict[str, Any]:
         "results": [
             {
                 "tag": image.entry.tag,
-                "digest_before": _before(image),
+                "digest_before": names.before(image),
                 "digest": digest if image.changed or written else None,
                 "written": written,
                 "attestations_dropped": image.dropped,
@@ -220,11 +230,6 @@ def _image_as_json(done: _Done, *, dry_run: bool) -> dict[str, Any]:
             for image, digest in zip(done.images, done.digests, strict=True)
         ],
     }
-
-
-def _before(image: FixedImage) -> str | None:
-    descriptor = image.entry.descriptor
-    return descriptor.digest if descriptor else image.platforms[0].image.digest
 
 
 def _platform_as_json(done: FixedPlatform) -> dict[str, Any]:

@@ -1,18 +1,25 @@
 """Remove temporary files before a signal ends the run.
 
-A copy of an image has hundreds of megabytes, in a place that the user does not know.
+A copy of an image has hundreds of megabytes, and nobody else would find it. What a killed run has
+left, the next one removes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import stat
+import tempfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import NoReturn
+
+# How the names of locked temporary directories begin, and those of no others.
+_PREFIX = "uvshim.run-"
 
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -75,3 +82,52 @@ def _end(number: int, _frame: object) -> NoReturn:
     for each in _SIGNALS:  # nothing may interrupt the removal
         signal.signal(each, signal.SIG_IGN)
     raise _Ended(number)
+
+
+@contextlib.contextmanager
+def directory(parent: str | None = None, prefix: str = _PREFIX) -> Iterator[str]:
+    """Yield a new directory in `parent`, by default the one for temporary files; remove it at last.
+
+    Its name begins with `prefix`. It is locked as long as this run uses it, so all others with such
+    names that are not locked were left by killed runs, and are removed. Raise OSError.
+    """
+    parent = parent or tempfile.gettempdir()
+    for name in os.listdir(parent):
+        if name.startswith(prefix):
+            _remove_if_left(os.path.join(parent, name))
+    made = tempfile.mkdtemp(prefix=".uvshim-new-", dir=parent)  # nobody looks for it before it is
+    path = os.path.join(parent, prefix + made[-8:])  # locked
+    lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(lock)
+        os.rename(made, path)
+        yield path
+    finally:
+        for each in (path, made):
+            shutil.rmtree(each, ignore_errors=True)
+        os.close(lock)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open directory; return False if another run has locked it, or nothing can be."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _remove_if_left(path: str) -> None:
+    """Remove the directory at `path` if it is ours, and no run uses it."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            return
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if _lock(lock):
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(lock)

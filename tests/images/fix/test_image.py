@@ -317,8 +317,11 @@ def test_another_name_that_containerd_gave_it_is_not_that_of_the_new_one(making:
         "x": "y",
     }
     making.index(listed)
+    before = index(making.path)["old"]["digest"]
     fix(making.path)
     assert index(making.path)["new"]["annotations"] == {
         "x": "y",
         "org.opencontainers.image.ref.name": "new",
+        "io.containerd.image.name": "docker.io/library/a:new",
+        "uvshim.fixed-from": before,
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
 import shutil
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,25 +31,26 @@ from tests.images.unpacking import index, manifest, states, unpacked
 from uvshim.check.report import Gate
 from uvshim.errors import ImageError
 from uvshim.images import reference, sources
+from uvshim.images.blob import Verified
 from uvshim.images.fix import image as fixing
 from uvshim.images.fix import names, write
+from uvshim.images.layer import changes
 from uvshim.images.sources import skopeo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SITE = "opt/app/lib/python3.12/site-packages"
 WRONG = tar(under(SITE, installed("oslo_cache-1.0", "oslo.cache")))
 OTHER = tar(under(SITE, installed("zope_deferred-1.0", "zope.deferred")))
 
 
-def fix(source: str, target: str) -> str | None:
+def fix(source: str, target: str, waiting: Any = str, platform: str | None = None) -> str | None:
     """Fix the images called `source` as `target`; return what `write.write` does."""
     named, goal = reference.parse(source), names.parse(target)
     assert named is not None
-    with sources.opened(named) as entries:
-        return write.write(goal, [fixing.FixedImage(entry, Gate()) for entry in entries])
+    with sources.opened(named, platform) as entries:
+        return write.write(goal, [fixing.FixedImage(entry, Gate()) for entry in entries], waiting)
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -120,18 +123,45 @@ def test_what_a_killed_run_has_left_is_written_over(tmp_path: Path, source: str)
     fix(source, f"oci:{path}:1")
     good = {key: value[:2] for key, value in content(path).items()}
     (path / "index.json").unlink()
-    (path / ".uvshim-unfinished").write_text("half")
+    (path / ".uvshim-left").mkdir()
+    (path / ".uvshim-left" / "blob").write_text("half")
     next((path / "blobs" / "sha256").iterdir()).write_text("half")
     fix(source, f"oci:{path}:1")
     assert {key: value[:2] for key, value in content(path).items()} == good
 
 
-def test_a_link_in_the_place_of_what_is_written_leads_nowhere(tmp_path: Path, source: str) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("mine")
-    (tmp_path / "source" / ".uvshim-unfinished").symlink_to(victim)
+def test_a_damaged_blob_of_the_right_size_is_replaced(tmp_path: Path, source: str) -> None:
+    """As a power failure leaves it."""
+    path = tmp_path / "new"
+    fix(source, f"oci:{path}:1")
+    good = {key: value[:2] for key, value in content(path).items()}
+    (path / "index.json").unlink()
+    for blob in (path / "blobs" / "sha256").iterdir():
+        blob.write_bytes(bytes(blob.stat().st_size))
+    fix(source, f"oci:{path}:1")
+    assert {key: value[:2] for key, value in content(path).items()} == good
+
+
+def test_an_index_that_is_a_link_stays_one(tmp_path: Path, source: str) -> None:
+    path, elsewhere = tmp_path / "source" / "index.json", tmp_path / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
     fix(source, f"oci:{tmp_path}/source:new")
-    assert victim.read_text() == "mine"
+    assert path.is_symlink()
+    assert list(index(tmp_path / "source")) == ["latest", "new"]
+
+
+def test_who_waits_for_a_layout_is_told(tmp_path: Path, source: str) -> None:
+    descriptor = os.open(tmp_path / "source", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    told = []
+
+    def waiting(path: str) -> None:
+        told.append(path)
+        os.close(descriptor)
+
+    fix(source, f"oci:{tmp_path}/source:new", waiting)
+    assert told == [f"{tmp_path}/source"]
 
 
 def _fix_with_tag(source: str, form: str, number: int) -> None:
@@ -198,6 +228,9 @@ def test_the_repository_of_an_image_goes_with_it(tmp_path: Path, tag: str | None
     wanted = tag or "0.9-fixed"
     assert listed["RepoTags"] == [f"registry.example:5000/x/app:{wanted}"]
     (described,) = json.loads((directory / "index.json").read_text())["manifests"]
+    origin = described["annotations"].pop("uvshim.fixed-from")
+    with opened(saved) as (image,):
+        assert image.digest == origin
     assert described["annotations"] == {
         "org.opencontainers.image.ref.name": wanted,
         "io.containerd.image.name": f"registry.example:5000/x/app:{wanted}",
@@ -264,7 +297,7 @@ def test_an_output_without_a_tag_gets_that_of_the_input_and_a_suffix(
     assert named is not None
     with sources.opened(named) as (entry,):
         fixed = fixing.FixedImage(entry._replace(reference=source, tag=None), Gate())
-    assert names.completed(names.parse(target), [fixed]).text == wanted
+    assert names.completed(names.parse(target), [fixed]) == wanted
 
 
 @pytest.mark.parametrize("name", ["App:1", "a b", "app@sha256:" + "0" * 64])
@@ -284,27 +317,54 @@ def test_an_output_without_a_place_or_tag_is_refused(text: str) -> None:
         names.parse(text)
 
 
-@pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")
-def test_a_directory_of_skopeo_gets_its_name_in_the_end(
-    tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+NEW = {
+    "oci-archive": "oci-archive:{}/new:1",
+    "docker-archive": "docker-archive:{}/new:app:1",
+    "dir": "dir:{}/new",
+}
+
+
+@pytest.mark.parametrize("target", NEW.values(), ids=NEW)
+def test_what_a_killed_run_has_left_is_removed_and_nothing_of_a_running_one(
+    tmp_path: Path, source: str, target: str
 ) -> None:
-    left = tmp_path / "new.uvshim-unfinished"
-    left.mkdir()
-    (left / "half").write_text("of a killed run")
-    copy = skopeo.copy
+    left, running = (tmp_path / f".new.uvshim-{name}" for name in "ab")
+    for path in (left, running):
+        path.mkdir()
+        (path / "half").write_text("half")
+    descriptor = os.open(running, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    fix(source, target.format(tmp_path))
+    os.close(descriptor)
+    assert sorted(os.listdir(tmp_path)) == [running.name, "new", "source"]
+    assert os.listdir(running) == ["half"]
+    with opened(target.format(tmp_path)) as images:
+        assert len(images) == 1
 
-    def failing(*words: Any) -> None:
-        copy(*words)
-        raise ImageError
 
-    monkeypatch.setattr(skopeo, "copy", failing)
-    with pytest.raises(ImageError):
-        fix(source, f"dir:{tmp_path}/new")
-    assert os.listdir(tmp_path) == ["source"]
-    monkeypatch.undo()
-    fix(source, f"dir:{tmp_path}/new")
+@pytest.mark.parametrize("target", NEW.values(), ids=NEW)
+def test_of_two_at_once_one_writes_everything_and_the_other_fails(
+    tmp_path: Path, source: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither waits, even if somebody has a lock on the directory above."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    finish = Verified.finish
+
+    def other(read: Verified) -> None:
+        if [*tmp_path.glob(".new.*")]:  # while the first one writes
+            monkeypatch.undo()
+            fix(source, target.format(tmp_path))
+        finish(read)
+
+    monkeypatch.setattr(Verified, "finish", other)
+    with pytest.raises(ImageError, match="new` cannot be written: it exists now"):
+        fix(source, target.format(tmp_path))
+    os.close(descriptor)
     assert sorted(os.listdir(tmp_path)) == ["new", "source"]
-    assert not (tmp_path / "new" / "half").exists()
+    with opened(target.format(tmp_path)) as (image,):
+        for layer in image.layers:
+            changes.read(layer)
 
 
 @pytest.mark.parametrize("transport", ["oci-archive", "docker-archive", "dir"])
@@ -374,26 +434,89 @@ def test_all_platforms_are_written(tmp_path: Path, *, nested: bool) -> None:
     assert len(listed["Layers"]) in {2, 3}
 
 
-def test_of_two_images_with_one_tag_each_is_found_and_written(tmp_path: Path) -> None:
-    """As `ctr image export` writes them."""
-    making = Making(tmp_path / "from")
+@pytest.fixture
+def two(tmp_path: Path) -> Making:
+    """Two images with one tag, as `ctr image export` writes them."""
+    making = Making(tmp_path / "two")
     for name, content in (("a", WRONG), ("b", OTHER)):
         full = {
             "org.opencontainers.image.ref.name": "1.0",
             "io.containerd.image.name": f"docker.io/library/{name}:1.0",
         }
         making.add({**making.manifest([content]), "annotations": full})
-    with opened(making.path) as images:
-        assert [each.reference.rpartition("from:")[2] for each in images] == ["a:1.0", "b:1.0"]
-    with opened(f"oci:{making.path}:b:1.0") as images:
-        assert len(images) == 1
-    with pytest.raises(ImageError, match="two images would be called `1"):
-        fix(f"oci:{making.path}", f"oci:{tmp_path}/new")
-    fix(f"oci:{making.path}", f"oci-archive:{tmp_path}/new.tar")
+    return making
+
+
+def called(name: object) -> list[str]:
+    """Return what the images called `name` are called in their layout or archive."""
+    with opened(str(name)) as images:
+        return [":".join(each.reference.split(":")[2:]) for each in images]
+
+
+def test_of_two_images_with_one_tag_each_is_found_and_written(tmp_path: Path, two: Making) -> None:
+    assert called(two.path) == ["a:1.0", "b:1.0"]
+    assert called(f"oci:{two.path}:b:1.0") == ["b:1.0"]
+    fix(f"oci:{two.path}", f"oci:{tmp_path}/new")
+    assert called(tmp_path / "new") == ["a:1.0-fixed", "b:1.0-fixed"]
+    fix(f"oci:{two.path}", f"oci-archive:{tmp_path}/new.tar")
     listed = json.loads((unpacked_archive(tmp_path / "new.tar") / "manifest.json").read_text())
     assert [each["RepoTags"] for each in listed] == [["a:1.0-fixed"], ["b:1.0-fixed"]]
-    fix(f"oci:{making.path}:a:1.0", f"oci:{tmp_path}/new")
-    assert list(index(tmp_path / "new")) == ["1.0-fixed"]
+    for name in ("b:1.0", "a:1.0", "b:1.0"):
+        fix(f"oci:{two.path}:{name}", f"oci:{tmp_path}/single")
+    assert called(tmp_path / "single") == ["a:1.0-fixed", "b:1.0-fixed"]
+
+
+def test_a_tag_of_another_repository_is_not_replaced(
+    tmp_path: Path, two: Making, source: str
+) -> None:
+    for name in (source, f"oci:{two.path}:a:1.0"):
+        before = content(two.path)
+        with pytest.raises(ImageError, match=r"the tag `1.0` belongs to `[ab]:1.0` there"):
+            fix(name, f"oci:{two.path}:1.0")
+        assert content(two.path) == before
+    fix(f"oci:{two.path}:a:1.0", f"oci:{two.path}:a:1.0")
+    assert called(two.path) == ["b:1.0", "a:1.0"]
+    assert called(f"oci:{two.path}:a:1.0") == ["a:1.0"]
+
+
+def test_a_tag_that_nobody_named_replaces_only_what_was_made_from_the_same_image(
+    tmp_path: Path, source: str
+) -> None:
+    for _ in range(2):
+        fix(source, f"oci:{tmp_path}/new")
+    other = layout(tmp_path / "other", [OTHER])
+    before = content(tmp_path / "new")
+    with pytest.raises(ImageError, match="`latest-fixed` is there, and was made from another"):
+        fix(f"oci:{other}", f"oci:{tmp_path}/new")
+    assert content(tmp_path / "new") == before
+    fix(f"oci:{other}", f"oci:{tmp_path}/new:latest-fixed")
+    assert list(index(tmp_path / "new")) == ["latest-fixed"]
+    assert content(tmp_path / "new") != before
+
+
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")
+def test_one_platform_goes_where_an_index_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making = Making(tmp_path / "from")
+    parts = platforms(making, "amd64", "arm64")
+    kind = "application/vnd.oci.image.index.v1+json"
+    making.add(making.described(kind, {"schemaVersion": 2, "manifests": parts}), "all")
+    target, kinds = "containers-storage:localhost/app:1", []
+
+    def copy(source: str, *words: Any) -> None:
+        with opened(source) as images:
+            assert len(images) == 1
+        manifest = json.loads((Path(source.removeprefix("dir:")) / "manifest.json").read_text())
+        kinds.append("layers" in manifest)
+        Path(words[-1]).write_text("sha256:0")
+
+    monkeypatch.setattr(skopeo, "copy", copy)
+    with pytest.raises(ImageError, match="with --platform: linux/amd64, linux/arm64"):
+        fix(f"oci:{making.path}:all", target)
+    fix(f"oci:{making.path}:all", target, platform="linux/arm64")
+    fix(f"oci:{making.path}:all", "docker://no.example/app:1", platform="linux/arm64")
+    assert kinds == [True, False]
 
 
 def test_a_platform_whose_files_are_absent_is_left_out(tmp_path: Path) -> None:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from uvshim.images.fix.image import FixedImage
-    from uvshim.images.image import Json
+    from uvshim.images.image import Descriptor, Json
     from uvshim.images.reference import Reference
 
 # The suffix of the image's tag if --output has no tag.
 _SUFFIX = "-fixed"
+
+# The annotation in an index of a fixed image: the digest of the image from which it was made.
+FIXED_FROM = "uvshim.fixed-from"
 
 # Tags in an index (OCI annotations, "ref.name"), and what Docker accepts as repository and tag
 # (distribution, "reference"). A registry's host may be in front of the repository.
@@ -42,6 +45,8 @@ class Named(NamedTuple):
     image: FixedImage
     tag: str | None
     names: list[str]
+    chosen: bool
+    """Whether a person named the tag."""
 
 
 def parse(text: str) -> Reference:
@@ -56,7 +61,7 @@ def parse(text: str) -> Reference:
     direct = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE)
     path, _, tag = rest.partition(":") if transport in direct else (rest, "", "")
     target = reference.Reference(text, transport, path, tag or None)
-    if transport not in direct:
+    if transport not in reference.DIRECT:
         skopeo.require(f"`{text}` is written with skopeo")
     if transport in {*direct, DIR} and (not path or path.endswith(("@sha256", "@sha512"))):
         message = f"`{text}` does not name a place and a tag, as in: oci:DIRECTORY:TAG"
@@ -76,7 +81,14 @@ def parse(text: str) -> Reference:
 
 
 def _check(name: str) -> None:
-    """Raise `ImageError` if `name` is not one that `docker load` accepts (distribution, reference).
+    """Raise `ImageError` if `name` is not one that `docker load` accepts."""
+    if not _is_valid(name):
+        message = f"{shown(name)} is not a valid name for an image"
+        raise ImageError(message)
+
+
+def _is_valid(name: str) -> bool:
+    """Return True if `docker load` accepts `name` (distribution, "reference").
 
     The first part is a host if it has a dot or a port, or is ``localhost``.
     """
@@ -85,15 +97,13 @@ def _check(name: str) -> None:
         repository, tag = name, "latest"
     full = _full(repository)
     host, _, path = full.partition("/")
-    if not (
+    return bool(
         _HOST.fullmatch(host)
         and all(map(_PART.fullmatch, path.split("/")))
         and _TAG.fullmatch(tag)
         and len(full) <= _LONGEST
         and not _IDENTIFIER.fullmatch(repository)
-    ):
-        message = f"{shown(name)} is not a valid name for an image"
-        raise ImageError(message)
+    )
 
 
 def holds_several(target: Reference) -> bool:
@@ -101,24 +111,19 @@ def holds_several(target: Reference) -> bool:
     return target.transport in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE} and target.tag is None
 
 
-def completed(target: Reference, images: Sequence[FixedImage]) -> Reference:
-    """Return `target` with the default tag, if it has none and there is one image.
+def completed(target: Reference, images: Sequence[FixedImage]) -> str:
+    """Return the name `target`, with the default tag if it has none and gets one image.
 
     A registry's `latest` is replaced only if a person names it.
     """
-    direct = target.transport in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE}
+    direct = target.transport in reference.DIRECT
     has_tag = target.tag or (not direct and ("@" in target.path or _tag_of(target.path)))
     if has_tag or len(images) != 1 or target.transport == DIR:
-        return target
-    _, tag, names = named(target, images[0])
+        return target.text
+    _, tag, names, _ = named(target, images[0])
     if target.transport == DOCKER_ARCHIVE:
-        if len(names) != 1:
-            return target
-        tag = names[0]
-    text = f"{target.text}:{tag}"
-    if not direct:
-        return reference.Reference(text, target.transport, f"{target.path}:{tag}", None)
-    return reference.Reference(text, target.transport, target.path, tag)
+        tag = names[0] if len(names) == 1 else None
+    return f"{target.text}:{tag}" if tag else target.text
 
 
 def named(target: Reference, fixed: FixedImage) -> Named:
@@ -141,7 +146,7 @@ def named(target: Reference, fixed: FixedImage) -> Named:
     if target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
         for name in names:
             _check(name)
-    return Named(fixed, tag, names)
+    return Named(fixed, tag, list(filter(_is_valid, names)), target.tag is not None)
 
 
 def _tag_of(name: str) -> str | None:
@@ -151,18 +156,54 @@ def _tag_of(name: str) -> str | None:
     return tag if tag != name and _TAG.fullmatch(tag) else None
 
 
-def descriptor(named: Named, *, full: bool) -> Json:
+def index(before: Sequence[Descriptor], images: Sequence[Named]) -> list[Json]:
+    """Return what an index lists that listed `before`, with `images`. Raise `ImageError`.
+
+    An image replaces the one of the same name: tag and, where it is known, repository.
+    """
+    listed = list(before)
+    for each in images:
+        new = _described(each)
+        listed = [one for one in listed if one.raw != new.raw and not _is_replaced(one, new, each)]
+        listed.append(new)
+    return [one.raw for one in listed]
+
+
+def _is_replaced(one: Descriptor, new: Descriptor, named: Named) -> bool:
+    """Return True if `new`, which is `named` so, replaces `one`; False if `one` stays.
+
+    A tag that nobody named replaces only what was made from the same image. Raise `ImageError`.
+    """
+    tag, name = shown(new.tag or ""), new.full_name
+    same_name = one.full_name and docker.same_name(one.full_name, name or "")
+    if not same_name and (one.tag != new.tag or (one.full_name and name and not named.chosen)):
+        return False
+    if one.full_name and not same_name:
+        other = shown(docker.familiar(one.full_name))
+        message = f"the tag {tag} belongs to {other} there. Choose another one"
+        raise ImageError(message)
+    if not named.chosen and one.annotations.get(FIXED_FROM) != new.annotations[FIXED_FROM]:
+        made = f"was made from another image than `{named.image.entry.reference}`"
+        message = f"{tag} is there, and {made}. Name a tag in `--output`"
+        raise ImageError(message)
+    return True
+
+
+def before(fixed: FixedImage) -> str | None:
+    """Return the digest of the image from which `fixed` was made."""
+    descriptor = fixed.entry.descriptor
+    return descriptor.digest if descriptor else fixed.platforms[0].image.digest
+
+
+def _described(named: Named) -> Descriptor:
     """Return the descriptor of an image with its names, for an index."""
-    annotations = dict(image.as_object(named.image.descriptor.get("annotations")))
-    annotations.pop(TAG, None)
-    if annotations.get(FULL_NAME) and named.tag != named.image.entry.tag:
-        del annotations[FULL_NAME]
-    if named.tag is not None:
-        annotations[TAG] = named.tag
-    if full and named.names:
+    raw = named.image.descriptor
+    annotations = dict(image.as_object(raw.get("annotations")))
+    annotations.pop(FULL_NAME, None)
+    annotations |= {TAG: named.tag, FIXED_FROM: before(named.image)}
+    if named.names:
         annotations[FULL_NAME] = _full(named.names[0])
-    others = {key: value for key, value in named.image.descriptor.items() if key != "annotations"}
-    return {**others, "annotations": annotations} if annotations else others
+    return image.descriptor({**raw, "annotations": annotations}, "the new index")
 
 
 def _full(name: str) -> str:

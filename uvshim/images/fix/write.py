@@ -1,27 +1,25 @@
-"""Write fixed images to a layout, to a new archive, or with skopeo.
+"""Where a fixed image is written: to a layout, to a new archive or directory, or through skopeo.
 
-Nothing that exists is modified, except that a layout gets blobs and a tag. It is valid at any
-moment: blobs get their names when they are complete, and `index.json` is replaced in the end. An
-archive is written under another name first. A failure is undone.
+Nothing that exists is modified, except that a layout gets more blobs and a tag. Everything is
+written under a unique name, and gets its own when it is complete. Whatever fails is undone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-import shutil
 import stat
 import tarfile
-import tempfile
 from typing import IO, TYPE_CHECKING, cast
 
 from uvshim.errors import ImageError
+from uvshim.images import ending
 from uvshim.images.blob import Folder, in_memory
 from uvshim.images.fix import names
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
 from uvshim.images.sources import docker, layout, skopeo
-from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,32 +36,35 @@ _LAYOUT_FILE = "oci-layout"
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _NO_IMAGES: Json = {"schemaVersion": 2, "manifests": []}
 
-# The suffix of unfinished files; a killed run leaves one, and the next run overwrites it.
-_UNFINISHED = ".uvshim-unfinished"
+# In the names of directories in which something is written.
+_PREFIX = ".uvshim-"
+
+# Where skopeo writes several platforms of an image; everywhere else there is one.
+_HAS_INDEXES = "docker"
 
 _PIECE = 1024 * 1024
 
 
-def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
-    """Write `images` to `target`; return the digest if it changes there.
+def write(
+    target: Reference, images: Sequence[FixedImage], waiting: Callable[[str], object] = str
+) -> str | None:
+    """Write `images` to `target`; return the digest if it is another one there.
 
-    Raise `ImageError`; then nothing has changed.
+    `waiting` is called with the path of a layout that another run has locked. Raise `ImageError`;
+    then nothing has changed.
     """
     named = [names.named(target, each) for each in images]
-    tags = [(each.tag, *(each.names if target.transport != OCI else ())) for each in named]
-    if len(set(tags)) < len(tags):
-        message = (
-            f"two images would be called {shown(str(tags[0][0]))}. "
-            f"Name one of them, such as `{images[0].entry.reference}`"
-        )
-        raise ImageError(message)
+    path = os.path.realpath(target.path)
     try:
         if target.transport == OCI:
-            _to_layout(os.path.abspath(target.path), named)
+            _to_layout(path, named, waiting)
         elif target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
-            _to_archive(os.path.realpath(target.path), named)
+            _to_archive(path, named)
+        elif target.transport == DIR:
+            with _new(path) as made:
+                _to_folder(made, images[0], images[0].digest)
         else:
-            return _through_skopeo(target, images[0])
+            return _through_skopeo(target, names.completed(target, images), images[0])
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else target.path
         message = f"`{place}` cannot be written: {error.strerror or error}"
@@ -71,96 +72,40 @@ def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
     return None
 
 
-# --- a layout -------------------------------------------------------------------------------------
-
-
 @contextlib.contextmanager
-def _locked(directory: str) -> Iterator[None]:
-    """Hold an exclusive lock on `directory`."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(ImportError, OSError):  # some file systems have no locks
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)  # which releases the lock
-
-
-def _to_layout(path: str, images: Sequence[Named]) -> None:
-    """Add `images` to the layout at `path`, which is created if it is missing."""
-    with contextlib.ExitStack() as undo:
-        _make_directory(path, undo)
-        with _locked(path), contextlib.ExitStack() as changes:
-            changes.callback(_remove, os.unlink, os.path.join(path, _UNFINISHED))
-            for name, content in ((_LAYOUT_FILE, _LAYOUT), (layout.INDEX, _NO_IMAGES)):
-                if not os.path.lexists(os.path.join(path, name)):
-                    _replace(path, name, _dumped(content))
-                    changes.callback(_remove, os.unlink, os.path.join(path, name))
-            raw, listed = layout.index_of(Folder(path))
-            for one in images:
-                for blob in one.image.blobs.values():
-                    _add_blob(path, blob, changes)
-            new = [names.descriptor(each, full=False) for each in images]
-            tags = {each.tag for each in images} - {None}
-            old = [one.raw for one in listed if one.tag not in tags and one.raw not in new]
-            _replace(path, layout.INDEX, _dumped({**raw, "manifests": old + new}))
-            changes.pop_all()
-        undo.pop_all()
+def _new(path: str) -> Iterator[str]:
+    """Yield a path for what gets the name `path` in the end, unless something has that name."""
+    parent, name = os.path.split(path)
+    with ending.directory(parent, f".{name}{_PREFIX}") as place:
+        made = os.path.join(place, "new")
+        yield made
+        try:  # in one step
+            (os.rename if os.path.isdir(made) else os.link)(made, path)
+        except OSError:
+            if os.path.lexists(path):
+                raise FileExistsError(None, "it exists now", path) from None
+            os.rename(made, path)  # some file systems have no hard links
 
 
-def _make_directory(path: str, undo: contextlib.ExitStack) -> None:
-    """Create the directory `path` and its parents, if they are missing."""
-    if os.path.isdir(path):
-        return
-    _make_directory(os.path.dirname(path), undo)
-    with contextlib.suppress(FileExistsError):  # another run has just created it
-        os.mkdir(path)
-        undo.callback(_remove, os.rmdir, path)
-
-
-def _remove(how: Callable[[str], None], path: str) -> None:
+def _remove(how: Callable[[str], object], path: str) -> None:
     with contextlib.suppress(OSError):
         how(path)
 
 
-def _add_blob(path: str, blob: Blob, undo: contextlib.ExitStack) -> None:
-    """Add `blob` to the layout at `path`, unless it exists."""
-    final = os.path.join(path, layout.path_of(blob.digest or ""))
-    if os.path.isfile(final) and os.path.getsize(final) == blob.size:
-        return
-    _make_directory(os.path.dirname(final), undo)
-    unfinished = os.path.join(path, _UNFINISHED)
-    with _new_file(unfinished) as file:
-        _copy(blob, file)
-    undo.callback(_remove, os.unlink, final)
-    os.replace(unfinished, final)
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[IO[bytes]]:
+    """Yield the new file `path`, open for writing. Errors name it."""
+    try:
+        with open(path, "xb") as file:
+            yield file
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
 
 
-def _replace(path: str, name: str, content: bytes) -> None:
-    """Replace the file `name` in the layout at `path` atomically; keep its mode and owner."""
-    unfinished, final = os.path.join(path, _UNFINISHED), os.path.join(path, name)
-    with _new_file(unfinished) as file:
-        file.write(content)
-    with contextlib.suppress(FileNotFoundError):
-        status = os.stat(final)
-        with contextlib.suppress(PermissionError):
-            os.chown(unfinished, status.st_uid, status.st_gid)
-        os.chmod(unfinished, stat.S_IMODE(status.st_mode))
-    os.replace(unfinished, final)
-
-
-def _new_file(path: str) -> IO[bytes]:
-    """Create the file `path`; replace a link of that name instead of following it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    return open(path, "xb")
-
-
-def _copy(blob: Blob, file: IO[bytes]) -> None:
-    """Write the content of `blob` to `file`. Raise `ImageError` if it is damaged."""
-    with contextlib.closing(blob.open()) as source:
+def _copy(blob: Blob, path: str) -> None:
+    """Write the content of `blob` to the file `path`. Raise `ImageError` if it is damaged."""
+    with _open(path) as file, contextlib.closing(blob.open()) as source:
         while piece := source.read(_PIECE):
             file.write(piece)
         source.finish()
@@ -168,6 +113,102 @@ def _copy(blob: Blob, file: IO[bytes]) -> None:
 
 def _dumped(raw: object) -> bytes:
     return json.dumps(raw, separators=(",", ":")).encode()
+
+
+# --- a layout -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _locked(make: Callable[[], str], waiting: Callable[[str], object]) -> Iterator[None]:
+    """Hold a lock on the directory that `make` makes, and again if another run has removed it."""
+    while True:
+        path = make()
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            with contextlib.suppress(OSError):  # some file systems have no locks
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    waiting(path)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                break
+    try:
+        yield
+    finally:
+        os.close(descriptor)  # which releases the lock
+
+
+def _to_layout(path: str, images: Sequence[Named], waiting: Callable[[str], object]) -> None:
+    """Add `images` to the layout at `path`, which is created if it is missing."""
+    with (
+        contextlib.ExitStack() as made,
+        _locked(lambda: _make_directory(path, made), waiting),
+        contextlib.ExitStack() as undo,
+        ending.directory(path, _PREFIX) as place,
+    ):
+        undo.callback(made.close)  # while nobody else has the lock
+        for name, content in ((_LAYOUT_FILE, _LAYOUT), (layout.INDEX, _NO_IMAGES)):
+            if not os.path.lexists(os.path.join(path, name)):
+                undo.callback(_remove, os.unlink, os.path.join(path, name))
+                _replace(os.path.join(path, name), place, content)
+        raw, listed = layout.index_of(Folder(path))
+        now = names.index(listed, images)
+        for one in images:
+            for blob in one.image.blobs.values():
+                _add_blob(path, blob, place, undo)
+        _replace(os.path.join(path, layout.INDEX), place, {**raw, "manifests": now})
+        undo.pop_all()
+        made.pop_all()
+
+
+def _make_directory(path: str, undo: contextlib.ExitStack) -> str:
+    """Create the directory `path`, and those above it, where they are missing; return `path`."""
+    if not os.path.isdir(path):
+        _make_directory(os.path.dirname(path), undo)
+        with contextlib.suppress(FileExistsError):  # of another run, at this moment
+            os.mkdir(path)
+            undo.callback(_remove, os.rmdir, path)
+    return path
+
+
+def _add_blob(path: str, blob: Blob, place: str, undo: contextlib.ExitStack) -> None:
+    """Add `blob` to the layout at `path`, unless it is there undamaged; write it in `place`."""
+    name = layout.path_of(blob.digest or "")
+    final = os.path.join(path, name)
+    if not os.path.lexists(final):
+        _make_directory(os.path.dirname(final), undo)
+        undo.callback(_remove, os.unlink, final)
+    elif _is_intact(blob._replace(place=Folder(path), name=name)):
+        return
+    made = os.path.join(place, "blob")
+    _copy(blob, made)
+    os.replace(made, final)
+
+
+def _is_intact(blob: Blob) -> bool:
+    """Return True if `blob` has its digest; after a power failure it may have only its size."""
+    try:
+        with contextlib.closing(blob.open()) as file:
+            file.finish()
+    except ImageError:
+        return False
+    return True
+
+
+def _replace(path: str, place: str, content: Json) -> None:
+    """Replace the file `path` in one step by one made in `place`; keep its mode and owner."""
+    made, final = os.path.join(place, "document"), os.path.realpath(path)
+    with _open(made) as file:
+        file.write(_dumped(content))
+        file.flush()
+        os.fsync(file.fileno())
+    with contextlib.suppress(FileNotFoundError):
+        status = os.stat(final)
+        with contextlib.suppress(PermissionError):
+            os.chown(made, status.st_uid, status.st_gid)
+        os.chmod(made, stat.S_IMODE(status.st_mode))
+    os.replace(made, final)
 
 
 # --- an archive -----------------------------------------------------------------------------------
@@ -178,24 +219,21 @@ def _to_archive(path: str, images: Sequence[Named]) -> None:
 
     `docker load` and readers of ``oci-archive:`` find the same images in it.
     """
-    unfinished = path + _UNFINISHED
-    with _locked(os.path.dirname(path)), contextlib.ExitStack() as stack:
-        stack.callback(_remove, os.unlink, unfinished)
-        with _new_file(unfinished) as file, tarfile.open(fileobj=file, mode="w") as archive:
-            blobs = {digest: blob for one in images for digest, blob in one.image.blobs.items()}
-            for digest, blob in blobs.items():
-                _add_member(archive, layout.path_of(digest), blob)
-            listed = [names.descriptor(each, full=True) for each in images]
-            documents = {
-                _LAYOUT_FILE: _LAYOUT,
-                layout.INDEX: {**_NO_IMAGES, "manifests": listed},
-                docker.LISTING: [_listed(each) for each in images],
-            }
-            for name, document in documents.items():
-                _add_member(archive, name, in_memory(_dumped(document)))
-        if os.path.lexists(path):
-            raise FileExistsError(None, "it exists now", path)
-        os.rename(unfinished, path)
+    documents = {
+        _LAYOUT_FILE: _LAYOUT,
+        layout.INDEX: {**_NO_IMAGES, "manifests": names.index((), images)},
+        docker.LISTING: [_listed(each) for each in images],
+    }
+    blobs = {digest: blob for one in images for digest, blob in one.image.blobs.items()}
+    with (
+        _new(path) as made,
+        _open(made) as file,
+        tarfile.open(fileobj=file, mode="w") as archive,
+    ):
+        for digest, blob in blobs.items():
+            _add_member(archive, layout.path_of(digest), blob)
+        for name, document in documents.items():
+            _add_member(archive, name, in_memory(_dumped(document)))
 
 
 def _listed(named: Named) -> Json:
@@ -229,41 +267,33 @@ def _add_member(archive: tarfile.TarFile, name: str, blob: Blob) -> None:
 # --- skopeo ---------------------------------------------------------------------------------------
 
 
-def _through_skopeo(target: Reference, fixed: FixedImage) -> str:
-    """Copy `fixed` to `target` with skopeo, and return its digest there.
+def _to_folder(path: str, fixed: FixedImage, top: str) -> None:
+    """Write `fixed` to the new directory `path` like skopeo's transport `dir`.
 
-    The source is a directory (`dir:`), which keeps both kinds of manifests.
+    That keeps manifests of either kind. `top` is the digest of the manifest or index to read first.
     """
-    with tempfile.TemporaryDirectory(prefix="uvshim-") as folder:
-        place = os.path.join(folder, "image")
-        os.mkdir(place)
-        for digest, blob in fixed.blobs.items():
-            name = digest.partition(":")[2]
-            if digest in fixed.manifests:
-                name = "manifest.json" if digest == fixed.digest else f"{name}.manifest.json"
-            with open(os.path.join(place, name), "xb") as file:
-                _copy(blob, file)
-        with open(os.path.join(place, "version"), "x", encoding="utf-8") as text:
-            text.write("Directory Transport Version: 1.1\n")
-        digest_file = os.path.join(folder, "digest")
-        failing = f"skopeo cannot write `{target.text}`"
-        with _new_directory(target) as name:
-            skopeo.copy(f"dir:{place}", name, failing, None, "--digestfile", digest_file)
-        with open(digest_file, encoding="utf-8") as text:
+    os.mkdir(path)
+    for digest, blob in fixed.blobs.items():
+        name = digest.partition(":")[2]
+        if digest in fixed.manifests:
+            name = "manifest.json" if digest == top else f"{name}.manifest.json"
+        _copy(blob, os.path.join(path, name))
+    _copy(in_memory(b"Directory Transport Version: 1.1\n"), os.path.join(path, "version"))
+
+
+def _through_skopeo(target: Reference, name: str, fixed: FixedImage) -> str:
+    """Copy `fixed` to `target` as `name` with skopeo; return the digest that it has there."""
+    top = fixed.digest
+    if target.transport != _HAS_INDEXES:
+        if len(fixed.platforms) > 1:
+            found = ", ".join(str(each.image.platform) for each in fixed.platforms)
+            message = f"`{name}` can have one platform. Choose it with --platform: {found}"
+            raise ImageError(message)
+        top = fixed.platforms[0].digest
+    with ending.directory() as folder:
+        place, told = os.path.join(folder, "image"), os.path.join(folder, "digest")
+        _to_folder(place, fixed, top)
+        failing = f"skopeo cannot write `{name}`"
+        skopeo.copy(f"dir:{place}", name, failing, None, "--digestfile", told)
+        with open(told, encoding="utf-8") as text:
             return text.read().strip()
-
-
-@contextlib.contextmanager
-def _new_directory(target: Reference) -> Iterator[str]:
-    """Yield the name for skopeo to write `target`; a directory is renamed at the end."""
-    if target.transport != DIR:
-        yield target.text
-        return
-    path = os.path.abspath(target.path)
-    unfinished = path + _UNFINISHED
-    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed run
-    try:
-        yield f"dir:{unfinished}"
-        os.rename(unfinished, path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

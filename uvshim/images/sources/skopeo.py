@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 import threading
+import time
 from typing import IO, TYPE_CHECKING
 
 from uvshim.errors import ImageError
 from uvshim.images import ending
 from uvshim.images.sources import layout
+from uvshim.messages import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +29,12 @@ _INSTALL = "Install your system's package `skopeo`, as in: apt-get install skope
 _DAEMON = "docker-daemon"
 _REGISTRY = "docker"
 
+# The variable with the number of seconds that skopeo may wait for a registry, and the default: it
+# waits up to 60 seconds itself where a registry asks for that. Fewer bytes are no progress.
+TIMEOUT = "UVSHIM_REGISTRY_TIMEOUT"
+_PATIENCE = "120"
+_PROGRESS = 16 * 1024
+
 
 def read(reference: Reference, platform: str | None, stack: ExitStack) -> list[Entry]:
     """Return the images that `reference` names, readable until `stack` is closed.
@@ -33,26 +42,24 @@ def read(reference: Reference, platform: str | None, stack: ExitStack) -> list[E
     Without a `platform` these are all platforms. Raise `ImageError`.
     """
     failing = f"skopeo cannot read `{reference.text}`"
-    if reference.transport == _DAEMON and shutil.which("skopeo") is None:
-        name = reference.path
-        message = f"{failing}: it is not installed. Try: docker save {name} | uvshim check -"
-        raise ImageError(message)
-    require(failing)
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
+    is_daemon = reference.transport == _DAEMON
+    without = f"Try: docker save {reference.path} | uvshim check -"
+    require(failing, without if is_daemon else _INSTALL)
+    folder = stack.enter_context(ending.directory())
     source = f"{reference.transport}:{reference.path}"
 
     def fetch(path: str) -> None:
         try:
             copy(source, f"dir:{path}", failing, platform)
         except ImageError as error:
-            if reference.transport != _DAEMON:
+            if not is_daemon:
                 raise
-            message = f"{error}. Try: docker save {reference.path} | uvshim check -"
+            message = f"{error}. {without}"
             raise ImageError(message) from None
 
     place = _Remote(folder, fetch)
     if reference.transport == _REGISTRY and platform is None:
-        place.inspect(source)
+        place.inspect(source, failing)
     return layout.read(place, reference.text, None)
 
 
@@ -69,11 +76,11 @@ class _Remote(layout.SkopeoFolder):
         self._lock = threading.Lock()
         self._fetch: Callable[[str], None] | None = fetch
 
-    def inspect(self, source: str) -> None:
-        """Save manifest and config of the image `source` (skopeo's name), if that works."""
-        status, manifest, _ = _ran(["skopeo", "inspect", "--raw", source])
+    def inspect(self, source: str, failing: str) -> None:
+        """Save manifest and config of the image that skopeo calls `source`, if that works."""
+        status, manifest, _ = _ran(["skopeo", "inspect", "--raw", source], failing)
         if status == 0 and b'"config"' in manifest:
-            status, config, _ = _ran(["skopeo", "inspect", "--raw", "--config", source])
+            status, config, _ = _ran(["skopeo", "inspect", "--raw", "--config", source], failing)
             if status == 0:
                 digest = hashlib.sha256(config).hexdigest()
                 for name, content in (("manifest.json", manifest), (digest, config)):
@@ -110,7 +117,7 @@ def copy(
         chosen = zip(names, platform.split("/"), strict=False)
         command = [*(f"--override-{name}={value}" for name, value in chosen), "copy", "--quiet"]
     require(failing)
-    status, _, error = _ran(["skopeo", *command, *options, source, target])
+    status, _, error = _ran(["skopeo", *command, *options, source, target], failing)
     if status != 0:
         text = error.decode(errors="replace")
         said = re.findall(r'msg="((?:[^"\\]|\\.)*)"', text) or [text.strip()]
@@ -119,24 +126,62 @@ def copy(
         raise ImageError(message)
 
 
-def require(failing: str) -> None:
-    """Raise `ImageError`, beginning with `failing`, if skopeo is not installed."""
+def require(failing: str, advice: str = _INSTALL) -> None:
+    """Raise `ImageError`, from `failing` to `advice`, if skopeo is not installed."""
     if shutil.which("skopeo") is None:
-        message = f"{failing}: it is not installed. {_INSTALL}"
+        message = f"{failing}: it is not installed. {advice}"
         raise ImageError(message)
 
 
-def _ran(command: list[str]) -> tuple[int, bytes, bytes]:
-    """Run `command`; return its exit code, standard output and standard error."""
+def _ran(command: list[str], failing: str) -> tuple[int, bytes, bytes]:
+    """Run `command`; return its exit code, standard output and standard error.
+
+    Raise `ImageError`, which begins with `failing`, if a registry keeps it waiting for too long.
+    """
     pipe = subprocess.PIPE
+    patience = _patience() if any(word.startswith(f"{_REGISTRY}:") for word in command) else None
     with (
         ending.undisturbed() as release,
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process,
     ):
         try:
             release()
-            output, error = process.communicate()
+            output, error = _awaited(process, patience, failing)
         except BaseException:
             process.kill()
             raise
         return process.returncode, output, error
+
+
+def _awaited(
+    process: subprocess.Popen[bytes], patience: int | None, failing: str
+) -> tuple[bytes, bytes]:
+    """Return what `process` prints. Raise `ImageError` if it waits for `patience` seconds."""
+    before, since = 0, time.monotonic()
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=patience and 1)
+        moved = _moved(process.pid)
+        if moved is None or moved - before > _PROGRESS:
+            before, since = moved or 0, time.monotonic()
+        elif patience and time.monotonic() - since > patience:
+            message = f"{failing}: no progress for {counted(patience, 'second')} ({TIMEOUT})"
+            raise ImageError(message)
+
+
+def _moved(process: int) -> int | None:
+    """Return how many bytes a `process` has read and written; None if the system does not say."""
+    try:
+        with open(f"/proc/{process}/io", encoding="ascii") as file:
+            return sum(int(line.split()[1]) for line in itertools.islice(file, 2))
+    except (OSError, ValueError):
+        return None
+
+
+def _patience() -> int:
+    """Return how many seconds skopeo may wait for a registry. Raise `ImageError`."""
+    text = os.environ.get(TIMEOUT) or _PATIENCE
+    if not text.isdecimal() or not int(text):
+        message = f"{TIMEOUT} is not a number of seconds: `{text}`"
+        raise ImageError(message)
+    return int(text)

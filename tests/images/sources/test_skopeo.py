@@ -1,0 +1,63 @@
+"""Registries, through skopeo."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.images.making import layout, tar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Run
+
+pytestmark = pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """An image in a registry that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"docker://127.0.0.1:{server.getsockname()[1]}/app:1"
+
+
+def test_a_registry_that_does_not_answer_is_given_up(
+    run: Run, uvshim: Path, tmp_path: Path, silent: str
+) -> None:
+    image = f"oci:{layout(tmp_path / 'layout', [tar({'etc/motd': ''})])}:latest"
+    done = run(uvshim, "check", "--no-cache", silent, image, UVSHIM_REGISTRY_TIMEOUT="1")
+    assert done.returncode == 2
+    why = "no progress for 1 second (UVSHIM_REGISTRY_TIMEOUT)"
+    assert f"error: skopeo cannot read `{silent}`: {why}\n" in done.stderr
+    assert "2 images: 0 broken, 1 not examined" in done.stdout
+    done = run(uvshim, "fix", image, "--output", silent, UVSHIM_REGISTRY_TIMEOUT="1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"skopeo cannot write `{silent}`: {why}\n" in done.stderr
+    done = run(uvshim, "check", silent, UVSHIM_REGISTRY_TIMEOUT="soon")
+    assert "UVSHIM_REGISTRY_TIMEOUT is not a number of seconds: `soon`" in done.stderr
+
+
+def test_slow_bytes_are_no_progress_and_many_are(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    """A skopeo in its place prints one byte at a time, or in two seconds a million."""
+    skopeo = tmp_path / "bin" / "skopeo"
+    skopeo.parent.mkdir()
+    found = {}
+    for size in (1, 500_000):
+        skopeo.write_text(
+            "#!/usr/bin/env python3\nimport os, time\nend = time.monotonic() + 2.5\n"
+            "while time.monotonic() < end:\n"
+            f"    os.write(2, b' ' * {size}); time.sleep(0.2)\n"
+        )
+        skopeo.chmod(0o755)
+        found[size] = run(
+            *(uvshim, "check", "--no-cache", "docker://no.example/app:1"),
+            PATH=f"{skopeo.parent}:/usr/bin:/bin",
+            UVSHIM_REGISTRY_TIMEOUT="1",
+        ).stderr
+    assert "no progress for 1 second" in found[1]
+    assert "no progress" not in found[500_000]
