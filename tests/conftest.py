@@ -46,13 +46,13 @@ def uv() -> Path:
 
 @pytest.fixture(scope="session")
 def uvpip() -> Path:
-    """The command `uvpip` as it was installed."""
+    """The installed command `uvpip`."""
     return Path(sys.executable).with_name("uvpip")
 
 
 @pytest.fixture(scope="session")
 def uvshim() -> Path:
-    """The command `uvshim` as it was installed."""
+    """The installed command `uvshim`."""
     return Path(sys.executable).with_name("uvshim")
 
 
@@ -77,7 +77,7 @@ def only_uv(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-# What macOS has not got of what is called on Linux; Python executes this when it starts.
+# Removes the functions that macOS lacks; Python executes this when it starts.
 LIKE_MACOS = """
 import os, signal
 from importlib import import_module
@@ -88,7 +88,7 @@ for module in (signal, import_module("_signal")):
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked so once more, without what macOS has not got.
+    """Run marked tests a second time, without the system calls that macOS lacks.
 
     Those are the tests whose commands come to the code that is another there, each in a way of its
     own: a signal, a stream or a working directory that is not there, one more question.
@@ -261,7 +261,7 @@ def interpreters() -> list[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how much the tests of robustness have tried, and what could not be tried here."""
+    """Print how much the tests of robustness have tried, and what they could not try here."""
     tried: dict[str, int] = {}
     missing = set()
     for report in itertools.chain.from_iterable(terminalreporter.stats.values()):

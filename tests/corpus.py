@@ -46,7 +46,7 @@ for line in sys.stdin:
 
 
 class RealPkgResources:
-    """A pkg_resources in a Python of its own, asked over and over."""
+    """A pkg_resources in a separate Python, which answers many questions."""
 
     def __init__(self, python: str | Path = sys.executable, prelude: str = "") -> None:
         command = [str(python), "-I", "-W", "ignore", "-c", SERVICE.format(prelude=prelude)]
@@ -97,7 +97,7 @@ def installed_pkg_resources(prelude: str = ALONE) -> RealPkgResources:
 
 
 class MemoryTree:
-    """A tree that lies nowhere: its files are a dictionary."""
+    """A tree in memory: its files are a dictionary."""
 
     def __init__(self, files: Mapping[str, str | bytes]) -> None:
         self.files: dict[str, bytes] = {}
@@ -132,7 +132,7 @@ def _plain(path: str) -> str:
 
 
 class ZipTree:
-    """The tree that a zip file holds, read as it is asked for."""
+    """The tree of a zip file, read on demand."""
 
     def __init__(self, path: Path) -> None:
         self._root = zipfile.Path(path)

@@ -1,4 +1,4 @@
-"""Environments that are broken in every way in which others have broken them."""
+"""Environments with every known kind of damage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def spoil_with_snippet(venv: Venv) -> None:
-    """Rename as the snippet that circulates does: its version is always `info`."""
+    """Rename as the copy-and-paste snippet does: its version is always `info`."""
     for info in venv.site_packages.glob("*.dist-info"):
         lines = (info / "METADATA").read_text().splitlines()
         name = next(line[6:] for line in lines if line.startswith("Name: "))
@@ -29,7 +29,7 @@ def spoil_with_dash(venv: Venv) -> None:
 
 
 def spoil_without_record(venv: Venv) -> None:
-    """Rename rightly, but leave RECORD alone."""
+    """Rename correctly, but do not change RECORD."""
     for old, new in (
         ("xstatic_jquery_tablesorter", "XStatic_JQuery.TableSorter"),
         ("zope_deferred", "zope.deferred"),

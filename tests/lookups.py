@@ -115,7 +115,7 @@ for line in sys.stdin:
 
 
 class RealLookups:
-    """The pkg_resources in a directory, in a Python that sees nothing else; asked over and over."""
+    """The pkg_resources in a directory, in an isolated Python, which answers many questions."""
 
     def __init__(self, directory: Path) -> None:
         self.packaging = directory / "only packaging"

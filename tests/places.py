@@ -1,4 +1,4 @@
-"""A virtual environment that a test made, and what can be asked of it from outside."""
+"""A test's virtual environment, and questions to it from outside."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Venv(NamedTuple):
         )
 
     def requires(self, name: str) -> bool:
-        """Say whether the environment's own pkg_resources finds `name` and all it needs."""
+        """Return True if the environment's own pkg_resources finds `name` and all it needs."""
         done = self.run(
             "import sys, pkg_resources\n"
             f"try: pkg_resources.require({name!r})\n"
@@ -55,7 +55,7 @@ class Venv(NamedTuple):
 def copy_installation(root: Path, python: Path | None = None) -> Path:
     """Make `root` an installation of the Python that runs the tests, with no packages in it.
 
-    The interpreter is a copy, so that it takes `root` for its own; the standard library is that of
+    The interpreter is a copy, so that `root` is its prefix; the standard library is that of
     the original, which may also be that of another interpreter, `python`.
     """
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -69,7 +69,7 @@ def copy_installation(root: Path, python: Path | None = None) -> Path:
             if each.name not in {"site-packages", "EXTERNALLY-MANAGED"}:
                 os.symlink(each.path, library / each.name)
     (root / "bin").mkdir()
-    # No hard link: that changes the original, and uv asks every environment made with it anew.
+    # No hard link: that changes the original, and uv would examine every environment made with it again.
     shutil.copy(original / "bin" / name, root / "bin" / name)
     for alias in ("python", "python3"):
         (root / "bin" / alias).symlink_to(name)
@@ -112,7 +112,7 @@ def tree(directory: Path) -> dict[str, tuple[str, bytes]]:
 
 
 def record_faults(dist_info: Path) -> list[str]:
-    """Return what is wrong with the RECORD of `dist_info`: nothing, if it is as it must be.
+    """Return the faults of the RECORD of `dist_info`.
 
     Every file it lists exists with the hash and size it says, once; every file in the dist-info
     directory is listed.

@@ -1,4 +1,4 @@
-"""Environments made by chance, each from a number: distributions of every kind, in one or two places."""
+"""Random environments, each from a number: distributions of every kind, in one or two places."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.places import Venv
 
 
-def test_renormalize_puts_right_what_is_new_since_a_snapshot(
+def test_renormalize_renames_what_is_new_since_a_snapshot(
     run: Run, uv: Path, venv: Venv, wheels: Path
 ) -> None:
     install = (uv, "pip", "install", "--no-index", "--find-links", wheels)
@@ -51,7 +51,7 @@ def test_a_snapshot_of_another_directory_is_refused(venv: Venv, tmp_path: Path) 
         uvshim.renormalize(venv.site_packages, uvshim.Snapshot.take([str(tmp_path)]))
 
 
-def test_renormalize_without_a_snapshot_puts_right_all_of_a_directory(
+def test_renormalize_without_a_snapshot_renames_all_of_a_directory(
     run: Run, uv: Path, venv: Venv, wheels: Path
 ) -> None:
     wanted = ("--no-index", "--find-links", wheels, "simple", "plain_name")

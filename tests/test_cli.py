@@ -1,4 +1,4 @@
-"""`uvshim`, the command: what all of its commands have in common."""
+"""What all commands of `uvshim` have in common."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def test_output_that_cannot_be_written_is_no_traceback(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_the_system_refuses_elsewhere_is_not_taken_for_a_closed_output(
+def test_another_os_error_is_not_mistaken_for_a_closed_output(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A disk that fails in the middle of a file names no file. It cannot be had here: a fake."""
+    """A fake: a disk that fails in the middle of a file names no file."""
 
     def failing(*_: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -189,7 +189,9 @@ def test_what_does_not_exist_is_not_called_something_else(run: Run, uvshim: Path
     assert (done.returncode, done.stderr) == (2, "error: `nosuch.tar` does not exist\n")
 
 
-def test_what_pip_has_put_aside_is_no_distribution(run: Run, uvshim: Path, broken: Venv) -> None:
+def test_a_directory_that_pip_is_removing_is_no_distribution(
+    run: Run, uvshim: Path, broken: Venv
+) -> None:
     assert run(uvshim, "fix", broken.path).returncode == 0
     info = broken.site_packages / "zope.deferred-1.2.dist-info"
     shutil.copytree(info, info.with_name("~ope.deferred-1.2.dist-info"))

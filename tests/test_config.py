@@ -164,7 +164,7 @@ def test_a_directory_that_cannot_be_searched_stops_no_install(
         ("uvshim.toml", "\xff", "is not valid TOML"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_installed(
+def test_a_mistake_is_reported_before_anything_is_installed(
     name: str, content: str, message: str, run: Run, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:
     (venv.path.parent / name).write_bytes(content.encode("latin-1"))

@@ -1,4 +1,4 @@
-"""What a run with nothing to rename costs, counted: it does not depend on the machine's speed."""
+"""The cost of a run with nothing to rename, counted in modules and events, not in time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from tests.conftest import Run
     from tests.places import Venv
 
-# All that is loaded when uv finds nothing to install. A further name here is a decision: `re`
-# takes half of what uv takes, `typing` and `subprocess` as much.
+# The modules of a run with nothing to install. Adding one is a decision: `re`
+# takes half of uv's own time, `typing` and `subprocess` as much as uv.
 MODULES = {
     "__future__",
     "_signal",
@@ -55,7 +55,7 @@ RENAMING = {
     "uvshim.uv.lock",
 }
 
-# Runs uvpip as its script does, and tells what an audit hook sees of it (PEP 578).
+# Runs uvpip as its script does, and prints the events of an audit hook (PEP 578).
 WATCHED = """
 import json, os, sys
 modules = set(sys.modules)
@@ -97,7 +97,7 @@ class Watched(Protocol):
 
 @pytest.fixture
 def watched(run: Run, tmp_path: Path) -> Watched:
-    """Run uvpip under the eyes of an audit hook."""
+    """Run uvpip with an audit hook."""
 
     def watch(*arguments: str | Path) -> Seen:
         told = tmp_path / "told.json"
@@ -111,7 +111,7 @@ def watched(run: Run, tmp_path: Path) -> Watched:
 
 @pytest.fixture
 def satisfied(run: Run, uv: Path, venv: Venv, wheels: Path) -> Venv:
-    """An environment in which plain uv has installed `simple`, and what it needs."""
+    """An environment in which plain uv has installed `simple` and its requirements."""
     wanted = ("--no-index", "--find-links", wheels, "simple")
     assert run(uv, "pip", "install", *wanted).returncode == 0
     return venv
@@ -140,7 +140,7 @@ def test_a_run_with_nothing_to_do_opens_configuration_files_and_its_modules_alon
     (satisfied.path.parent / "pyproject.toml").write_text("")
     opened = watched("simple").of("open")
     ours = [each for each in opened if f"{os.sep}uvshim{os.sep}" in each]
-    # A number is what Python opens by a descriptor: uv's answer, which lies in memory.
+    # A number is what Python opens by a descriptor: uv's answer, in memory.
     others = [
         each
         for each in opened

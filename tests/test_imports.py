@@ -1,4 +1,4 @@
-"""uvshim's own imports: what PYTHONPATH holds and what an installer removes does not reach them."""
+"""PYTHONPATH and an installer that removes modules do not affect uvshim's own imports."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_an_install_may_remove_uvshim_and_all_that_it_imports(
     installed: Venv,
     wheels: Path,
 ) -> None:
-    """What comes instead is a setuptools for which much more has to be imported."""
+    """The new setuptools needs many more imports."""
     if compiled:
         assert (
             run(installed.python, "-m", "compileall", "-q", installed.site_packages).returncode == 0

@@ -1,4 +1,4 @@
-"""What is said to a person, in the manner of uv."""
+"""Messages for people, in uv's style."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_what_was_renamed_is_told_as_uv_tells_what_was_installed(
+def test_renames_are_reported_as_uv_reports_installations(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Messages().outcome(Outcome([ONE], [], 0.0042))
@@ -40,12 +40,12 @@ def test_what_was_renamed_is_told_as_uv_tells_what_was_installed(
     )
 
 
-def test_where_nothing_was_renamed_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_nothing_was_renamed_nothing_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     Messages(verbose=True).outcome(Outcome([], [], 1))
     assert capsys.readouterr().err == ""
 
 
-def test_details_are_told_only_to_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_details_are_printed_only_with_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     Messages(verbose=True).outcome(Outcome([ONE], [], 0))
     said = capsys.readouterr().err
     assert f"DEBUG uvshim: `{ONE.before}` is now `{ONE.path}`\n" in said
@@ -61,7 +61,7 @@ def test_quiet_leaves_out_all_but_errors_and_warnings(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == "error: e\nwarning: w\n"
 
 
-def test_what_was_left_is_told_with_the_reason_and_the_command_to_try_again(
+def test_skipped_directories_are_reported_with_the_reason_and_a_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     messages = Messages()
@@ -88,7 +88,7 @@ def test_foreign_text_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[st
 @example("two words")
 @example("it's \x1b[31mred\\x41\x07f")
 @example("\udcff é\x85\u2028")
-def test_what_is_to_be_pasted_is_printable_and_means_what_it_stands_for(text: str) -> None:
+def test_a_quoted_text_is_printable_and_has_the_same_meaning_in_a_shell(text: str) -> None:
     word = quoted(text)
     assert word.isprintable()
     shell = ["bash", "-c", f"printf %s {word}"]

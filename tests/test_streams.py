@@ -1,4 +1,4 @@
-"""Standard streams that are closed, or that nobody reads: they change nothing in what is done."""
+"""Closed standard streams, and pipes without a reader, do not change the result."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_with_a_closed_stream_uvshim_run_renames_and_check_checks(
     assert DOTTED in venv.dist_infos()
     done = shell(run, f'"$@" {closed}', uvshim, "check", venv.path)
     assert (done.returncode, done.stderr) == (0, "")
-    # What no encoding has is told, to nobody, without a fault.
+    # A message that no encoding has does not fail on a closed stream.
     assert shell(run, f"\"$@\"$'\\xff' {closed}", uvshim, "check", "x").returncode == 2
 
 
@@ -72,10 +72,10 @@ with open({log!r}, "a") as log:
 
 
 @pytest.mark.on_macos_too
-def test_uv_finds_nowhere_in_the_place_of_a_closed_stream(
+def test_uv_gets_dev_null_for_a_closed_stream(
     run: Run, uvpip: Path, venv: Venv, tmp_path: Path
 ) -> None:
-    """A script stands in for uv, and notes what its streams are."""
+    """A script acts as uv, and records its streams."""
     uv, log = tmp_path / "streams", tmp_path / "log"
     uv.write_text(STREAMS.format(python=sys.executable, log=str(log)))
     uv.chmod(0o755)
@@ -85,7 +85,7 @@ def test_uv_finds_nowhere_in_the_place_of_a_closed_stream(
         log.unlink()
 
 
-# Its standard error is a pipe whose reader has gone before the command starts.
+# Its standard error is a pipe whose reader has ended before the command starts.
 UNREAD = """
 import os, subprocess, sys
 reading, writing = os.pipe()
@@ -99,7 +99,7 @@ def unread(run: Run, *words: str | Path, uv: Path | None = None) -> int:
 
 
 @pytest.mark.on_macos_too
-def test_where_nobody_reads_what_is_said_the_exit_code_is_the_same(
+def test_where_nobody_reads_what_is_reported_the_exit_code_is_the_same(
     run: Run, uv: Path, uvpip: Path, uvshim: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
     install = ("--no-index", "-f", wheels, "--reinstall", "zope.deferred", "-v")
@@ -130,7 +130,7 @@ def test_where_standard_output_cannot_be_written_uv_says_so(
 
 @pytest.fixture
 def no_program(tmp_path: Path) -> Path:
-    """A file that may be executed, and is nothing that the system can execute."""
+    """An executable file in a format that the system cannot run."""
     path = tmp_path / "noshebang"
     path.write_text("echo\n")
     path.chmod(0o755)
@@ -139,7 +139,7 @@ def no_program(tmp_path: Path) -> Path:
 
 @pytest.mark.on_macos_too
 @pytest.mark.parametrize("disabled", ["0", "1"])
-def test_what_cannot_be_started_is_told_and_ends_with_126(
+def test_what_cannot_be_started_is_reported_and_ends_with_126(
     disabled: str, run: Run, uvpip: Path, uvshim: Path, venv: Venv, no_program: Path
 ) -> None:
     said = f"error: `{no_program}` cannot be run: Exec format error\n"
@@ -163,7 +163,7 @@ def test_where_no_file_can_be_opened_for_its_answer_uv_installs_and_that_is_not_
     words = ["--no-index", "-f", str(wheels), "zope.deferred"]
     done = run(sys.executable, "-c", NO_FILES.format(words=words))
     assert done.returncode == 3
-    assert "there is no place for its answer: Too many open files" in done.stderr
+    assert "its answer cannot be stored: Too many open files" in done.stderr
     assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
 
 

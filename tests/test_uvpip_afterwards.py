@@ -1,4 +1,4 @@
-"""What uv's own commands find, and do, where `uvpip` has installed."""
+"""uv's own commands in an environment that `uvpip` has changed."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_importlib_metadata_finds_each_once_under_every_spelling(installed: Venv
     ]
 
 
-def test_a_subcommand_with_a_letter_missing_is_a_package_and_that_is_said(
+def test_a_subcommand_with_a_letter_missing_is_a_package_and_that_is_reported(
     run: Run, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:
     build_wheel(wheels, "instal")
@@ -123,7 +123,7 @@ def hints(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("hint")]
 
 
-def test_what_stood_there_under_a_wrong_name_is_not_touched_and_one_hint_names_the_command(
+def test_older_wrong_names_are_not_touched_and_one_hint_names_the_command(
     run: Run, uvpip: Path, uvshim: Path, broken: Venv, wheels: Path
 ) -> None:
     before = tree(broken.site_packages)
@@ -156,7 +156,7 @@ def test_where_setuptools_finds_it_or_is_not_there_no_hint_is_given(
     assert hints(run(uvpip, "--no-index", "-f", wheels, "simple").stderr) == []
 
 
-def test_what_is_installed_beside_what_stood_there_is_renamed_and_the_hint_comes_last(
+def test_new_directories_are_renamed_and_the_hint_about_older_ones_comes_last(
     run: Run, uvpip: Path, broken: Venv, wheels: Path
 ) -> None:
     build_wheel(wheels, "new.one")

@@ -85,7 +85,7 @@ def test_hashes_may_be_required(
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves the files of a directory, and does not talk about it."""
+    """Serves the files of a directory without a log."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -192,7 +192,7 @@ DEBIAN = Path("/usr/bin/python3")
 
 @pytest.fixture
 def debian(run: Run, uv: Path) -> Iterator[Path]:
-    """Debian's own Python, from which what the test installs is taken away again."""
+    """Debian's own Python; the test's distributions are removed at the end."""
     marks = list(Path("/usr/lib").glob("python3.*/EXTERNALLY-MANAGED"))
     if not (DEBIAN.is_file() and marks and os.access("/usr/local/lib", os.W_OK)):
         pytest.skip("there is no Debian system Python that this user may install into")

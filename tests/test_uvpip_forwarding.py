@@ -1,4 +1,4 @@
-"""What `uvpip` passes to uv, and what it returns: arguments, streams, environment, exit codes."""
+"""`uvpip` passes arguments, streams and environment to uv, and returns its exit code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ os.execv({uv!r}, [{uv!r}, *sys.argv[1:]])
 
 
 class Recorder:
-    """A program that stands in for uv: it notes how it was called, then becomes the real uv."""
+    """A program that acts as uv: it records its call, then becomes the real uv."""
 
     def __init__(self, directory: Path, uv: Path) -> None:
         self.path = directory / "recorder"
@@ -48,7 +48,7 @@ class Recorder:
         self.path.chmod(0o755)
 
     def calls(self) -> list[dict[str, Any]]:
-        """Return how it was called, each time, apart from what uvpip itself asked of uv."""
+        """Return its calls, except the questions of uvpip."""
         if not self._log.exists():
             return []
         seen = [json.loads(line) for line in self._log.read_text().splitlines()]
@@ -87,7 +87,7 @@ def recorder(tmp_path: Path, uv: Path) -> Recorder:
     ],
     ids=str,
 )
-def test_uv_gets_every_argument_as_it_was_given(
+def test_uv_gets_every_argument_unchanged(
     words: list[bytes], uvpip: Path, venv: Venv, variables: dict[str, str], recorder: Recorder
 ) -> None:
     subprocess.run(
@@ -156,7 +156,7 @@ def test_a_subcommand_after_an_option_of_install_is_refused_with_the_right_order
     done = run(uvpip, *offline, subcommand, "zope deferred", UVSHIM_UV=str(recorder.path))
     assert done.returncode == 2
     right = f"--no-index -f {wheels} 'zope deferred'"
-    assert f"Write it first: `uvpip {subcommand} {right}`." in done.stderr
+    assert f"Write `{subcommand}` before the options: `uvpip {subcommand} {right}`." in done.stderr
     assert f"`uvpip install {right} {subcommand}`" in done.stderr
     assert recorder.calls() == []
     assert tree(venv.path) == before
@@ -185,7 +185,7 @@ def test_every_subcommand_that_this_uv_has_is_known(run: Run, uv: Path) -> None:
 
 
 @pytest.mark.on_macos_too
-def test_uv_gets_the_environment_the_directory_and_the_streams_as_they_are(
+def test_uv_gets_the_environment_the_directory_and_the_streams_unchanged(
     uvpip: Path, venv: Venv, variables: dict[str, str], recorder: Recorder, tmp_path: Path
 ) -> None:
     given = {
@@ -210,7 +210,7 @@ def test_uv_gets_the_environment_the_directory_and_the_streams_as_they_are(
         )
     (call,) = recorder.calls()
     seen = {bytes.fromhex(k): bytes.fromhex(v) for k, v in call["environment"].items()}
-    seen.pop(b"LC_CTYPE", None)  # Python's own, of the program that stands in
+    seen.pop(b"LC_CTYPE", None)  # Python's own, of the recording program
     given.pop(b"LC_CTYPE", None)
     assert seen == given
     assert call["directory"] == str(venv.path.parent)
@@ -253,7 +253,7 @@ def test_exit_codes_are_uvs(run: Run, uv: Path, uvpip: Path, venv: Venv, wheels:
     assert run(uvpip, "list", "--no-such-option").returncode == 2
 
 
-def test_what_uv_complains_of_is_said_once_and_by_uv(
+def test_an_error_of_uv_is_reported_once_and_by_uv(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
     for words in (
@@ -303,7 +303,7 @@ def test_a_dry_run_is_uvs_and_changes_nothing(
 
 
 def in_a_terminal(command: list[str | Path], cwd: Path, environment: dict[str, str]) -> bytes:
-    """Return all that `command` writes to the terminal that it runs in."""
+    """Return the output of `command` in a terminal."""
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(cwd)
@@ -330,7 +330,7 @@ def test_in_a_terminal_uv_draws_its_progress_and_both_speak_in_colour(
     terminal = {**variables, "TERM": "xterm-256color"}
     terminal.pop("CI", None)
     written = in_a_terminal(command, venv.path.parent, terminal)
-    assert b"\x1b[2K" in written  # a line is taken back: a bar that moves
+    assert b"\x1b[2K" in written  # a carriage return: a progress bar
     assert "⠋".encode() in written or b"Resolving" in written
     assert b"\x1b[32m+\x1b[39m" in written
     assert b"\x1b[33m~\x1b[0m \x1b[1mzope.deferred\x1b[0m\x1b[2m==1.2" in written
@@ -463,7 +463,7 @@ def test_a_variable_that_says_no_does_not_disable_it(
 
 @pytest.mark.on_macos_too
 @pytest.mark.parametrize("options", [[], ["--directory", "/"]], ids=str)
-def test_in_a_directory_that_is_no_more_uv_says_what_is_wrong(
+def test_in_a_removed_working_directory_uv_reports_the_error(
     options: list[str], uvpip: Path, uv: Path, variables: dict[str, str], tmp_path: Path
 ) -> None:
     script = 'mkdir gone; cd gone; rmdir ../gone; "$@"; echo $?'

@@ -1,4 +1,4 @@
-"""What is installed, and how: every kind of source, of link, and of what stood there before."""
+"""Every kind of source and link, and of earlier installations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DOTTED = "zope.deferred-1.2.dist-info"
 NORMALIZED = "zope_deferred-1.2.dist-info"
 
-# A build backend that lies in the project itself and needs nothing: so an sdist can be built
+# A build backend in the project itself, without requirements: so an sdist can be built
 # without a package index. What it writes is what today's backends write: the normalized name.
 BACKEND = """\
 import shutil, sys
@@ -43,7 +43,7 @@ def build_editable(directory, config_settings=None, metadata_directory=None):
 
 
 def make_project(directory: Path, name: str, version: str) -> Path:
-    """Write a project with a backend of its own to `directory`."""
+    """Write a project with its own build backend to `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "pyproject.toml").write_text(
         f'[project]\nname = "{name}"\nversion = "{version}"\n'
@@ -128,7 +128,7 @@ def test_from_every_source_it_gets_its_name_and_a_true_record(
 
 
 def files_in(cache: Path) -> dict[str, tuple[str, bytes]]:
-    """Return the files in uv's `cache`, apart from what it knows of interpreters."""
+    """Return the files in uv's `cache`, except data on interpreters."""
     return {
         path: (kind, content)
         for path, (kind, content) in tree(cache).items()
@@ -138,7 +138,7 @@ def files_in(cache: Path) -> dict[str, tuple[str, bytes]]:
 
 @pytest.mark.parametrize("mode", ["hardlink", "copy", "clone", "symlink"])
 @pytest.mark.parametrize("compile_", [[], ["--compile-bytecode"]], ids=["source", "bytecode"])
-def test_however_files_are_linked_uvs_cache_stays_as_it_is(
+def test_in_every_link_mode_uvs_cache_is_unchanged(
     mode: str,
     compile_: list[str],
     run: Run,
@@ -183,7 +183,7 @@ def two_versions(wheels: Path) -> Path:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_over_another_version_or_the_same_one_directory_is_left_and_it_is_the_dotted_one(
+def test_after_a_reinstall_only_the_dotted_directory_is_left(
     before: str,
     first: str,
     words: list[str],
@@ -205,7 +205,7 @@ def test_over_another_version_or_the_same_one_directory_is_left_and_it_is_the_do
     assert record_faults(venv.site_packages / f"zope.deferred-{expected}.dist-info") == []
 
 
-def test_exact_and_sync_take_away_what_is_not_wanted_whatever_its_name(
+def test_exact_and_sync_remove_unwanted_distributions_of_any_name(
     run: Run, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:
     offline: list[str | Path] = ["--no-index", "-f", wheels]
@@ -257,7 +257,7 @@ def states(directory: Path) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def test_the_same_again_renames_nothing_and_changes_no_file(
+def test_a_second_run_renames_nothing_and_changes_no_file(
     run: Run, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:
     words: list[str | Path] = ["--no-index", "-f", wheels, "simple", "plain_name"]
@@ -269,7 +269,7 @@ def test_the_same_again_renames_nothing_and_changes_no_file(
     assert states(venv.path) == before
 
 
-def test_a_reinstall_puts_each_right_again(run: Run, uvpip: Path, venv: Venv, wheels: Path) -> None:
+def test_a_reinstall_renames_each_again(run: Run, uvpip: Path, venv: Venv, wheels: Path) -> None:
     words: list[str | Path] = ["--no-index", "-f", wheels, "--reinstall", "simple"]
     for _ in range(3):
         assert "Renormalized 2" in run(uvpip, *words).stderr
@@ -280,7 +280,7 @@ def test_a_reinstall_puts_each_right_again(run: Run, uvpip: Path, venv: Venv, wh
         ]
 
 
-def test_a_record_that_names_another_directory_is_put_right(
+def test_a_record_that_names_another_directory_is_fixed(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:
     for version in ("0.1", "0.2"):
@@ -301,10 +301,10 @@ def test_a_record_that_names_another_directory_is_put_right(
 
 
 @pytest.mark.on_macos_too
-def test_what_a_failed_install_has_completed_is_put_right_all_the_same(
+def test_what_a_failed_install_has_completed_is_renamed(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
-    """A script stands in for a uv that installs, and then fails."""
+    """A script acts as a uv that installs, and then fails."""
     failing = tmp_path / "uv-that-fails"
     failing.write_text(
         f'#!/bin/sh\n{uv} "$@" || exit 9\ncase "$*" in *dry-run*) ;; *) exit 7 ;; esac\n'
@@ -315,7 +315,7 @@ def test_what_a_failed_install_has_completed_is_put_right_all_the_same(
     assert DOTTED in venv.dist_infos()
 
 
-def test_what_cannot_be_put_right_is_named_and_ends_in_an_error(
+def test_what_cannot_be_fixed_is_reported_and_is_an_error(
     run: Run, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
     (venv.site_packages / "zope.deferred-1.2.dist-info").mkdir()
@@ -388,7 +388,7 @@ def test_a_wheel_with_a_dash_in_its_directory_is_renamed(
 def test_a_sync_that_removes_uvshim_itself_is_completed(
     run: Run, uv: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
-    """With a RECORD that takes modules which a usual rename does not load."""
+    """The RECORD needs modules that a usual rename does not load."""
     package = Path(uvshim.__file__).parent
     files = {
         str(path.relative_to(package.parent)): path.read_text() for path in package.rglob("*.py")

@@ -1,4 +1,4 @@
-"""Before setuptools 62 pkg_resources finds a name under one spelling: what worked goes on."""
+"""Before setuptools 62, requirements that were met stay met, in whichever spelling."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_fix_leaves_what_works_and_says_what_would_help(
     assert "Renormalized" not in done.stderr
 
 
-def test_the_care_is_the_same_for_any_command_and_for_programs(
+def test_renames_are_the_same_for_any_command_and_for_programs(
     run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path
 ) -> None:
     words = ("twisted", f"setuptools=={OLD}")

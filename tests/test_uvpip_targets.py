@@ -1,4 +1,4 @@
-"""Where uv writes: whatever chooses the environment, `uvpip` finds what was installed there."""
+"""`uvpip` finds what uv has installed, however the environment was chosen."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Case(NamedTuple):
     since: tuple[int, int] = (0, 4)
 
     def speaks_of(self, place: str) -> bool:
-        """Say whether a word, a variable or a file is about that place."""
+        """Return True if a word, a variable or a file names that place."""
         return any(place in each for each in (*self.words, *self.variables.values(), *self.files))
 
 
@@ -322,7 +322,7 @@ CASES = {
 }
 
 
-# One of each kind, as far as the calls that macOS has not got are concerned: whom uvpip asks for
+# One of each kind that matters on macOS: the program that uvpip asks for
 # the place of it, how often, and from where.
 ON_MACOS_TOO = [
     "VIRTUAL_ENV",

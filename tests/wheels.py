@@ -1,4 +1,4 @@
-"""Small wheels, built by the tests themselves, with every freedom that a build backend takes."""
+"""Small wheels with all variations that build backends write."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Most people need the commands `uvpip` and `uvshim` only. Programs can use
 
-- `renormalize(site_packages, since=None)`: rename what has a wrong name;
-- `Snapshot`: tell what is new since an earlier moment;
+- `renormalize(site_packages, since=None)`: rename directories with wrong names;
+- `Snapshot`: find what is new since an earlier moment;
 - `diagnose(tree)`: find what is wrong, and what breaks because of it, in a `DiskTree` or anything
   else that lists directories and reads files (a `Tree`);
 - `survey(images, executor=None)`: the same for container images;
@@ -49,12 +49,12 @@ _MODULES = {name: module for module, names in _DEFINED.items() for name in names
 
 
 def __dir__() -> list[str]:
-    """Return the names that are offered."""
+    """Return the public names."""
     return ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for, when it is (PEP 562)."""
+    """Import the module that defines `name`, and return that object (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -41,8 +41,8 @@ def rename_new(
 ) -> bool:
     """Rename the distributions with dotted names that are new in `environment` since `before`.
 
-    `exclude` are the patterns of project names that keep their directory. Reports the outcome with
-    `messages`. Returns True if every due rename was made.
+    `exclude` are patterns of project names that keep their directory. Report the outcome with
+    `messages`. Return False if a rename failed.
     """
     is_excluded = config.matcher(exclude)
     lock = uv_lock(environment.lock, supervisor.interrupted, messages.waiting)
@@ -61,9 +61,9 @@ def rename_new(
 def rename_since(
     environment: Environment, before: Snapshot | None, may: Callable[[str], bool], lock: uv_lock
 ) -> Outcome:
-    """Rename what is new since `before`, or everything, if its name `may` be; hold the `lock`."""
+    """Hold `lock` and rename what is new since `before` (None: all), if `may(name)` is True."""
     with lock:
-        # Look now: under the lock no other uv has written half of a directory.
+        # List under the lock: no other uv is writing a directory now.
         now = Snapshot.of(environment)
         new = None if before is None else now.new_since(before, environment.lock)
         chosen = spellings(environment, now)
@@ -110,7 +110,7 @@ def _has_new_python(environment: Environment) -> bool:
 
 
 def _has_no_other_setuptools(environment: Environment) -> bool:
-    """Return True if its Python can import no setuptools but one in its own directories.
+    """Return True if its Python can only import a setuptools in its own directories.
 
     This is the usual virtual environment: without system packages, and without a .pth file that
     names a directory. `search_path` finds out about all others, which takes 20 ms to import.

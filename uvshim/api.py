@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = None) -> Outcome:
     """Rename the distributions with dotted names in the directory `site_packages`.
 
-    With a snapshot, only those that are new `since` it was taken. uv's lock is held if its file
-    exists: in a virtual environment that uv has made or used, and in a target. The `left_alone` of
-    the outcome are those that could not be renamed.
+    With `since`, rename only what is new since that snapshot. uv's lock is held if its file
+    exists: in a virtual environment that uv has used, and in a target. `left_alone` in
+    the outcome has those that could not be renamed.
 
     Raise `EnvironmentUnknownError` if there is no such directory, ValueError if `since` is a
     snapshot of other directories.

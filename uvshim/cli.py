@@ -27,9 +27,8 @@ _ENVIRONMENTS = (
     "a file system, such as a mounted image. Without it: the environment that `uv pip` would use."
 )
 _IMAGES = (
-    "IMAGE is a container image, named as skopeo does it (docker://…, oci:DIR:TAG, "
-    "docker-archive:FILE), or the path of an image layout, of an archive, or of a tar of a root "
-    "file system."
+    "IMAGE is a container image: a name that skopeo uses (docker://…, oci:DIR:TAG, "
+    "docker-archive:FILE), or the path of an OCI layout, an archive, or a root file system's tar."
 )
 
 
@@ -54,7 +53,7 @@ def _run_command(options: argparse.Namespace) -> int:
             options.parser.print_help()
             return 0
         return int(import_module(f"uvshim.commands.{options.command}").main(options, messages))
-    except OSError as error:  # such as a directory that cannot be listed, or a pipe that is closed
+    except OSError as error:  # a directory cannot be listed, or a pipe is closed
         is_output = error.filename is None and _cannot_write()
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             messages.os_error(error, "standard output" if is_output else "")
@@ -103,7 +102,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 
 
 def _similar_command(words: list[str]) -> str:
-    """Return a message with the command that `words` probably mean, or ""."""
+    """Return an error message with the command that `words` probably mean, or ""."""
     from difflib import get_close_matches
 
     word = next(iter(_common().parse_known_args(words)[1]), "")
@@ -138,7 +137,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _common() -> argparse.ArgumentParser:
-    """Return a parser with the options that stand before or after the command."""
+    """Return a parser with the options that may come before or after the command."""
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("-q", "--quiet", action="count", help="print less")
     common.add_argument("-v", "--verbose", action="count", help="print everything")
@@ -166,7 +165,7 @@ def _add_check(commands: Commands) -> None:
     check.add_argument(
         "--strict",
         action="store_true",
-        help="also end with 1 if require() fails for another reason than a name (a requirement is "
+        help="also exit with 1 if require() fails for another reason than a name (a requirement is "
         "missing, or has a conflicting version), if only require() finds a name, or if an "
         "environment is empty",
     )
@@ -196,8 +195,8 @@ def _add_fix(commands: Commands) -> None:
     images = _add_examined(
         fix,
         ("text", "json"),
-        f"{_IMAGES} It is not changed: the fixed image, with one more layer, is written to "
-        "--output, which is named in the same way.",
+        f"{_IMAGES} The fixed image has one more layer. It is written to "
+        "--output; the source is not changed.",
     )
     images.add_argument(
         "--output",
@@ -210,7 +209,7 @@ def _add_fix(commands: Commands) -> None:
 def _add_examined(
     command: argparse.ArgumentParser, formats: Sequence[str], about_images: str
 ) -> argparse._ArgumentGroup:
-    """Add what a `command` takes to examine environments and images. Return the group of these."""
+    """Add the options of a `command` that examines environments and images; return their group."""
     verb = command.prog.split()[-1]
     command.add_argument("environments", nargs="*", metavar="ENV|IMAGE")
     command.add_argument("--format", choices=formats, default="text", help="default: text")
@@ -233,8 +232,8 @@ def _add_run(commands: Commands) -> None:
         commands,
         "run",
         "run a command, and rename what it installs",
-        "Example: uvshim run -- uv sync. Without --env, uv or pip is asked where the command "
-        "installs. For any other command it is the environment of the project, and the one that "
+        "Example: uvshim run -- uv sync. Without --env, uvshim asks uv or pip where the command "
+        "installs. For any other command it examines the project's environment, and the one that "
         "`uv pip` would use.",
     )
     run.add_argument("--env", metavar="ENV", help="the environment that the command installs into")

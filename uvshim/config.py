@@ -26,10 +26,10 @@ def disabled() -> bool:
 def excluded(directory: str) -> list[str]:
     """Return the patterns of the project names whose directories are not renamed.
 
-    They are those in `UVSHIM_EXCLUDE` (separated by commas) and those in `exclude` of the nearest
+    They come from `UVSHIM_EXCLUDE` (separated by commas) and from `exclude` in the nearest
     `uvshim.toml`, or `pyproject.toml` with a table `[tool.uvshim]`, from `directory` upwards.
 
-    Raises `ConfigurationError` if that file cannot be read or understood.
+    Raise `ConfigurationError` if that file cannot be read or understood.
     """
     return [pattern for _, patterns in exclusions(directory) for pattern in patterns]
 
@@ -77,7 +77,7 @@ def _read(path: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
-        if not os.path.lexists(path):  # a directory above it cannot be searched; uv goes on, too
+        if not os.path.lexists(path):  # a directory above it is unreadable; uv ignores this, too
             return None
         raise ConfigurationError(f"`{path}` cannot be read: {error.strerror}") from None
 
@@ -99,7 +99,7 @@ def _table(path: str, content: bytes | None) -> object:
                 f"`{path}` is not valid TOML 1.0: {error}. If uv can read it, move [tool.uvshim] "
                 f"to a file {_FILES[0]} beside it"
             ) from None
-        return None  # it only mentions us, and uv reports what is wrong with it
+        return None  # it may have no table of ours, and uv reports the error
     if is_ours:
         return document
     tools = document.get("tool")
@@ -124,7 +124,7 @@ def _patterns(path: str, table: object) -> list[str]:
     return patterns
 
 
-# What only some runs need is imported below, and nowhere else.
+# Only some runs need these modules.
 
 
 def _matching() -> tuple[Callable[[str, str], bool], Callable[[str], str]]:

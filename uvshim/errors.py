@@ -1,18 +1,18 @@
-"""What goes wrong: for reasons that a person can do something about, and by a bug in uvshim."""
+"""Errors that a person can do something about, and the report of a bug in uvshim."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# The exit code where an installer succeeded and a directory could not be renamed.
+# The exit code if an installer succeeded and a rename failed.
 NOT_RENAMED = 3
 
 
 class UvshimError(Exception):
-    """A failure with one message: what, where, what to do. The base of all that uvshim raises.
+    """The base of uvshim's exceptions. The message says what, where, and what to do.
 
-    The command that it stops ends with `exit_code`.
+    The command exits with `exit_code`.
     """
 
     exit_code = 2
@@ -31,15 +31,14 @@ class CannotRunError(UvshimError):
 
 
 class UvLoopError(UvshimError):
-    """The uv to run is a program that runs uvpip again, and so without end."""
+    """The uv to run is a script that runs uvpip again, which would never end."""
 
     MARK = "runs uvpip again"
 
     def __init__(self, uv: str) -> None:
-        """Name the `uv`."""
+        """Name the `uv` in the message."""
         super().__init__(
-            f"`{uv}` {self.MARK}, so that neither would ever install anything. "
-            "Name the real uv in UVSHIM_UV"
+            f"`{uv}` {self.MARK}, which would never end. Name the real uv in UVSHIM_UV"
         )
 
 
@@ -48,7 +47,7 @@ class ConfigurationError(UvshimError):
 
 
 class EnvironmentUnknownError(UvshimError):
-    """An environment cannot be found, or what was named is not an environment."""
+    """An environment cannot be found, or a path is not an environment."""
 
 
 class ImageError(UvshimError):
@@ -56,7 +55,7 @@ class ImageError(UvshimError):
 
 
 def report_bug(error: Exception, *, verbose: bool = False) -> int:
-    """Report an `error` that nobody expected, and return the exit code for it.
+    """Report an unexpected `error`, and return the exit code for it.
 
     With `verbose` or UVSHIM_DEBUG it includes the traceback.
     """
@@ -67,6 +66,6 @@ def report_bug(error: Exception, *, verbose: bool = False) -> int:
         lines += "".join(traceback.format_exception(error)).splitlines()
         lines += ["hint: please report this, with the lines above"]
     else:
-        lines += ["hint: please report this, with what it prints if you set UVSHIM_DEBUG=1"]
+        lines += ["hint: please report this, with the output of a run with UVSHIM_DEBUG=1"]
     sys.stderr.write("\n".join(lines) + "\n")
     return UvshimError.exit_code

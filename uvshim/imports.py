@@ -1,4 +1,4 @@
-"""Where uvshim imports modules from, whatever PYTHONPATH says and whatever an installer removes.
+"""Protects uvshim's imports from PYTHONPATH, and from installers that remove its modules.
 
 Before `put_foreign_directories_last`, nothing may be imported that PYTHONPATH could provide. So
 this module and `uvshim` itself avoid `from __future__ import annotations`, which imports a module.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Files = dict[str, tuple[bytes, os.stat_result]]
 
-# What a rename may import: uvshim, except what is for images, and its dependencies.
+# The packages that a rename may import; images are excluded below.
 _PACKAGES = ("uvshim", "packaging", "installer")
 _LEFT_OUT = frozenset({"images", "__pycache__"})
 
@@ -23,9 +23,9 @@ _LEFT_OUT = frozenset({"images", "__pycache__"})
 def put_foreign_directories_last(*, run_as_module: bool = False) -> None:
     """Move the directories of PYTHONPATH to the end of `sys.path`.
 
-    They hold an application's modules, which may be other versions of our dependencies or have the
-    names of standard modules. With `run_as_module` (``python -m``) the first entry, which is the
-    working directory, is moved as well. The programs that we start see PYTHONPATH unchanged.
+    An application's modules may be other versions of our dependencies, or have the
+    names of standard modules. With `run_as_module` (``python -m``) the first entry, the
+    working directory, is moved as well. Programs that we start get PYTHONPATH unchanged.
     """
     variable = os.environ.get("PYTHONPATH")
     foreign = set(map(os.path.abspath, variable.split(os.pathsep))) if variable else set()
@@ -46,9 +46,9 @@ def may_come_from(directories: "Sequence[str]") -> bool:
 
 
 def keep() -> None:
-    """Read every module that may still be needed: then it can be imported after its removal.
+    """Read every module that may still be needed, so that it can be imported after its removal.
 
-    Reading them takes about a tenth of the time that importing them takes.
+    Reading takes a tenth of the time of importing.
     """
     from importlib.machinery import PathFinder
 

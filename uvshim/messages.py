@@ -18,62 +18,62 @@ BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "31", "32", "33", "36"
 
 
 class Style:
-    """Colours and weights for what goes to one stream, or none of them."""
+    """Colours and weights for the text on one stream, if it is coloured."""
 
     def __init__(self, choice: str | None, stream: TextIO) -> None:
-        """Decide for `stream`; `choice` is `always`, `never`, `auto`, or None if nobody chose."""
+        """Decide for `stream`; `choice` is `always`, `never`, `auto` or None (as `auto`)."""
         self._colored = _colored(choice, stream)
 
     def paint(self, code: str, text: str) -> str:
-        """Return `text` in the look that `code` stands for (ECMA-48, select graphic rendition)."""
+        """Return `text` with the graphic rendition `code` (ECMA-48)."""
         return f"\033[{code}m{text}\033[0m" if self._colored else text
 
     def label(self, color: str, word: str) -> str:
-        """Return what a line such as ``error: …`` begins with."""
+        """Return the coloured label of a line, such as ``error:``."""
         return f"{self.paint(BOLD + ';' + color, word)}{self.paint(BOLD, ':')}"
 
 
 class Messages:
-    """Says what was done, in colour or not, as much as is wanted."""
+    """Prints messages, coloured and as detailed as the options say."""
 
     def __init__(
         self, *, color: str | None = None, quiet: bool = False, verbose: bool = False
     ) -> None:
-        """Prepare; `color` is what an option asked for: `always`, `never`, `auto` or nothing."""
+        """`color` is the option's value: `always`, `never`, `auto` or None."""
         self._style = Style(color, sys.stderr)
         self._quiet = quiet
         self._verbose = verbose
 
     def error(self, message: str) -> None:
-        """Say why nothing further is done. This is said in any case."""
+        """Print an error, also with -q."""
         self._say(f"{self._style.label(RED, 'error')} {message}")
 
     def warning(self, message: str) -> None:
-        """Say what could not be done. This is said in any case."""
+        """Print a warning, also with -q."""
         self._say(f"{self._style.label(YELLOW, 'warning')} {message}")
 
     def detail(self, message: str) -> None:
-        """Say what helps to find a fault."""
+        """Print details with -v."""
         if self._verbose:
             self._say(f"{self._style.paint(CYAN, 'DEBUG')} uvshim: {printable(message)}")
 
     def note(self, message: str) -> None:
-        """Say what is worth knowing although nothing was done about it."""
+        """Print `message`, but not with -q."""
         if not self._quiet:
             self._say(message)
 
     def waiting(self, lock: str) -> None:
-        """Say that another uv has the lock on the environment."""
+        """Print that another uv has the lock on the environment."""
         self.note(f"Waiting for another uv to release its lock at `{printable(lock)}`")
 
     def os_error(self, error: OSError, where: str = "") -> None:
-        """Say what the operating system refused; `where`, if the error names no file."""
+        """Print an `error` of the operating system; `where` is used if it names no file."""
         if error.filename is not None:
             where = f"`{printable(str(error.filename))}`"
         self.error(f"{where}: {error.strerror}" if where else str(error.strerror))
 
     def failure(self, error: Exception) -> int:
-        """Say which `error` ended what was to be done, and return the exit code for it."""
+        """Print the `error` that ended the command, and return its exit code."""
         if isinstance(error, UvshimError):
             self.error(str(error))
             return error.exit_code
@@ -83,7 +83,7 @@ class Messages:
         return report_bug(error, verbose=self._verbose)
 
     def outcome(self, outcome: Outcome, done: str = "Renormalized") -> None:
-        """Say which distributions were renamed, in which time, and which were left alone."""
+        """Print which distributions were renamed, how long it took, and which were skipped."""
         if outcome.renamed and not self._quiet:
             count = self._style.paint(BOLD, counted(len(outcome.renamed), "distribution"))
             took = self._style.paint(DIM, f"in {_duration(outcome.seconds)}")
@@ -97,32 +97,32 @@ class Messages:
             self.warning(f"`{printable(left.path)}` was left alone: {printable(left.reason)}")
 
     def suggest_fix(self, environment: str) -> None:
-        """Say which command renames what was left in `environment`, or says what else to do."""
+        """Suggest the command that tries the skipped renames in `environment` again."""
         self.hint(f"`uvshim fix {quoted(environment)}` tries again")
 
     def suggest_first_fix(self, environment: str, name: str) -> None:
-        """Name the command that renames what is in `environment` already, such as `name`."""
+        """Suggest the command that renames older directories in `environment`, such as `name`."""
         command = f"uvshim fix {quoted(environment)}"
         self.hint(f"`{command}` renames what was installed earlier, such as {printable(name)}")
 
     def similar_subcommand(self, word: str, subcommand: str) -> None:
-        """Say that `word` is a package here, although it looks like a `subcommand`."""
+        """Print that `word` is treated as a package, although it resembles a `subcommand`."""
         taken = f"`{printable(word)}` is treated as a package"
         self.hint(f"{taken}; a similar subcommand exists: `{subcommand}`")
 
     def hint(self, message: str) -> None:
-        """Say what can be done."""
+        """Print a hint."""
         self._say(f"{self._style.label(CYAN, 'hint')} {message}")
 
     def _say(self, line: str) -> None:
         try:
             sys.stderr.write(line + "\n")
-        except OSError:  # nobody reads it, such as `head` that has seen enough: what is done counts
+        except OSError:  # the reader is gone, such as `head`; the result must not depend on it
             process.give_up("stderr")
 
 
 def printable(text: str) -> str:
-    """Return foreign `text` with all that could drive a terminal, or breaks a line, escaped."""
+    """Return foreign `text` with control characters and line breaks escaped."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -146,12 +146,12 @@ def _escaped(character: str) -> str:
 
 
 def counted(number: int, noun: str, several: str = "") -> str:
-    """Return how many there are of something, such as ``2 distributions``."""
+    """Return a count with its noun, such as ``2 distributions``."""
     return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
 def _colored(choice: str | None, stream: TextIO) -> bool:
-    """Decide as uv does: its option, NO_COLOR, FORCE_COLOR, whether a terminal is there."""
+    """Decide as uv does: by option, NO_COLOR, FORCE_COLOR, and whether `stream` is a terminal."""
     if choice in {"always", "never"}:
         return choice == "always"
     if os.environ.get("NO_COLOR"):
@@ -164,5 +164,5 @@ def _colored(choice: str | None, stream: TextIO) -> bool:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time as uv says it: ``4ms``, ``1.25s``."""
+    """Return a time as uv prints it: ``4ms``, ``1.25s``."""
     return f"{seconds:.2f}s" if seconds >= 1 else f"{max(round(seconds * 1000), 1)}ms"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uvshim.uv.supervisor import Supervisor
 
 USAGE = """\
-uvpip: `uv pip install`, after which pkg_resources finds every distribution under its own name.
+uvpip: runs `uv pip install`, then renames what pkg_resources would not find under its own name.
 
 Usage: uvpip [ARGUMENTS OF `uv pip install`]
        uvpip [GLOBAL OPTIONS OF uv] {install|sync|uninstall|list|…} [ARGUMENTS OF IT]
@@ -31,7 +31,7 @@ Environment variables:
   UVSHIM_EXCLUDE=A,B.*   Distributions whose directories are not renamed
   UVSHIM_DISABLE=1       Run uv and do nothing else
 
-All arguments are uv's own. What follows is its help.
+uv gets all arguments unchanged. This is uv's help:
 
 """
 
@@ -52,7 +52,7 @@ def main() -> int:
 
 def _run(arguments: Arguments) -> int:
     """Wrap an install, or become uv for anything else."""
-    binary = process.find_uv()  # first: it notices that a uv which we asked runs uvpip
+    binary = process.find_uv()  # first: it detects a uv that runs uvpip
     if arguments.misplaced:
         raise UvshimError(_right_order(arguments.misplaced, sys.argv[1:]))
     if config.disabled():
@@ -83,7 +83,7 @@ def _become_uv(binary: str, words: list[str], before: str = "") -> int:
 
 def _install(binary: str, arguments: Arguments) -> int:
     """Ask uv where it will write, look there, run uv, look again, and rename what is new."""
-    supervisor = _supervisor()  # first: what we start must end when we end
+    supervisor = _supervisor()  # first: our children must end when we end
     question = _question().Question([binary], arguments, supervisor)
     environments, snapshots = _looking()  # loaded while uv works on the answer
     answer = question.answer()
@@ -95,10 +95,10 @@ def _install(binary: str, arguments: Arguments) -> int:
 
     supervisor.end_if_interrupted()
     uv_install = supervisor.start([binary, *arguments.command])
-    # From here on nothing may raise: uv would go on alone, or its work would stay unrenamed.
-    status = supervisor.wait(uv_install, meanwhile=load)
+    # Nothing below may raise: uv would continue alone, or its result would not be renamed.
+    status = supervisor.wait(uv_install, while_waiting=load)
     try:
-        if environment is None and status == 0:  # there was none, and now there should be
+        if environment is None and status == 0:  # uv has just created it
             answer = _question().Question([binary], arguments, supervisor).answer()
             environment = environments.of(answer, supervisor)
         if environment is None:
@@ -121,9 +121,9 @@ def _rename_new(  # noqa: PLR0913
     *,
     hints: bool,
 ) -> bool:
-    """Rename what is new in `environment` since `before`. Return True if every due rename was made.
+    """Rename what is new in `environment` since `before`. Return False if a rename failed.
 
-    With `hints`, name `uvshim fix` if pkg_resources does not find something older.
+    With `hints`, suggest `uvshim fix` if pkg_resources misses an older directory.
     """
     now = before.of(environment)
     if before.is_outdated(environment, now) and not _after_install().rename_new(
@@ -148,13 +148,13 @@ def _report_unknown(failure: str, arguments: Arguments) -> bool:
 
 
 def _right_order(misplaced: str, words: list[str]) -> str:
-    """Return what is wrong with `words`, in which the word `misplaced` is."""
+    """Return the message for `words` with the subcommand `misplaced` in the wrong place."""
     at = words.index(misplaced)
     others = _quoted([*words[:at], *words[at + 1 :]])
     if misplaced == "pip":
         return f"uvpip already is `uv pip`: write `uvpip {others}`"
     return (
-        f"`{misplaced}` comes after an option of `install`. Write it first: "
+        f"Write `{misplaced}` before the options: "
         f"`uvpip {misplaced} {others}`. For a project called {misplaced}: "
         f"`uvpip install {others} {misplaced}`"
     )
@@ -175,8 +175,7 @@ def _run_uv_alone() -> int:
         return UvNotFoundError.exit_code
 
 
-# What only some runs need is imported below, and nowhere else. Each import costs as much as a good
-# part of a run with nothing to do.
+# Only some runs need these modules. Each import takes a good part of a run with nothing to do.
 
 
 def _messages(arguments: Arguments) -> Messages:

@@ -34,7 +34,7 @@ def output(*command: str | Path, **more: str) -> str:
 
 
 def at_its_place(app: Path, *command: str | Path, **more: str) -> str:
-    """Run `command` where the directory `app` is `/opt/app`, for nobody else to see."""
+    """Run `command` with the directory `app` mounted at `/opt/app` for it alone."""
     made = not Path(PLACE).exists()
     Path(PLACE).mkdir(parents=True, exist_ok=True)
     script = f'mount --bind "$0" {PLACE} && exec "$@"'

@@ -1,4 +1,4 @@
-"""Images as they lie, in every form and from a registry: the same answer as of the unpacked root."""
+"""Images in every form and from a registry give the same answer as the unpacked root."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_the_nightly_recipe_fails_if_an_image_is_broken_and_knows_it_the_next_ni
         assert (tmp_path / "home" / kept.removeprefix("~/")).is_dir()
     for blobs in (tmp_path / "registry").rglob("blobs/sha256"):
         for data in blobs.rglob("data"):
-            if data.read_bytes()[:2] == b"\x1f\x8b":  # no layer is asked for any more
+            if data.read_bytes()[:2] == b"\x1f\x8b":  # no layer is read again
                 data.unlink()
     assert "2 images: 1 broken" in run("bash", "-c", command, cwd=in_registry).stdout
 
@@ -226,7 +226,7 @@ def some_entry(chance: random.Random, files: list[str]) -> tuple[str, Any]:
 
 
 def on_disk(root: Path) -> dict[str, str]:
-    """Return what lies below `root`: a directory, a file, or the target of a link, by path."""
+    """Return the contents of `root`: a directory, a file, or the target of a link, by path."""
     found = {}
     for parent, directories, names in os.walk(root):
         for name in directories + names:
@@ -268,7 +268,7 @@ def test_layers_are_united_as_umoci_does(start: int, tmp_path: Path) -> None:
             capture_output=True,
         )
         if unpacked.returncode != 0:
-            continue  # it takes the one or the other for an error that we can do without
+            continue  # umoci refuses some layers that uvshim accepts
         try:
             with opened(path) as (image,):
                 root = union.unite(map(changes.read, image.layers))

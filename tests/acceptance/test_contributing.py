@@ -1,4 +1,4 @@
-"""What runs for a contributor: the workflow on a server, and the hooks before a commit."""
+"""The workflow and the hooks for contributors."""
 
 from __future__ import annotations
 

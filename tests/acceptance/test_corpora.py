@@ -1,4 +1,4 @@
-"""Real sets of packages, installed by uv alone and by `uvpip`: what pkg_resources finds then."""
+"""Real sets of packages: what pkg_resources finds after uv alone, and after `uvpip`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.index
 
-# Every distribution that importlib.metadata sees, and those among them that `require` fails for.
+# Every distribution that importlib.metadata sees, and which of them `require` fails for.
 REQUIRE_EVERY_ONE = """
 import importlib.metadata, json, pkg_resources
 names = {each.metadata["Name"] for each in importlib.metadata.distributions()}

@@ -105,7 +105,7 @@ def test_unresolvable_is_what_pkg_resources_does_not_find(corpus: tuple[str, Ven
     assert not any(each.absent for each in diagnosis.unresolvable)
 
 
-def test_the_dropped_drivers_are_told(corpus: tuple[str, Venv]) -> None:
+def test_the_dropped_drivers_are_reported(corpus: tuple[str, Venv]) -> None:
     name, venv = corpus
     drivers = {
         each.name
@@ -145,8 +145,8 @@ def test_with_a_setuptools_that_is_not_affected_nothing_is_unresolvable(
     assert len(diagnosis.findings) == WRONG_NAMES[corpus[0]]
 
 
-def test_what_a_naive_rename_has_spoiled_is_told(corpus: tuple[str, Venv], copy: Venv) -> None:
-    """The rename takes the version from behind the last dash, where `info.dist-info` stands."""
+def test_what_a_naive_rename_has_spoiled_is_reported(corpus: tuple[str, Venv], copy: Venv) -> None:
+    """That rename uses the text after the last dash as the version, which is `info`."""
     for own in copy.site_packages.glob("*.dist-info"):
         name = parse_metadata((own / "METADATA").read_bytes())[0]
         version = own.name.rsplit("-", 1)[1].removesuffix(".dist-info")

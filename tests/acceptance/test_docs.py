@@ -1,4 +1,4 @@
-"""The documentation says what is so: what it shows was printed, what it lists is there."""
+"""The documentation is true: its output is real, and its lists are complete."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_every_recipe_is_shown_whole() -> None:
 
 
 def options(text: str) -> set[str]:
-    """Return the options that a text speaks of."""
+    """Return the options in a text."""
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text))
 
 
@@ -100,7 +100,7 @@ def test_the_page_about_json_lists_the_keys_that_there_are(run: Run, uvshim: Pat
     terms = re.findall(r"^ *- (`[^:]*):", page, re.MULTILINE)
     listed = {key for term in terms for key in re.findall(r"`(\w+)`", term)}
     assert keys(shown) <= listed
-    # Of kinds of entries that the example has none of, and of `fix`.
+    # Keys of entries that the example does not have, and of `fix`.
     elsewhere = {
         *("error", "reason", "images", "environments", "by", "missing", "changed", "unlisted"),
         *("fault", "dry_run", "complete", "renamed", "before", "left_alone", "rest", "commands"),

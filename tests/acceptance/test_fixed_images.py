@@ -1,4 +1,4 @@
-"""Images of real sets of packages, fixed with one layer, and judged by everybody's own tools."""
+"""Images of real sets of packages, fixed with one layer, and tested with the real tools."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def in_root(root: Path, code: str) -> Any:
     return json.loads(said.splitlines()[-1])
 
 
-def test_nothing_fails_any_more_and_nothing_else_has_changed(
+def test_nothing_fails_and_nothing_else_has_changed(
     pair: Pair, uvshim_here: Any, uv: Path, tmp_path: Path
 ) -> None:
     before = {
@@ -122,7 +122,7 @@ def test_nothing_fails_any_more_and_nothing_else_has_changed(
     assert done.returncode == 0, done.stderr
     assert f"Renormalized {pair.wrong} distributions in " in done.stderr
 
-    # One layer more, and everything that was there is there as it was.
+    # One more layer; everything else is unchanged.
     old, new = pair.manifest(TAG), pair.manifest("fixed")
     assert new["layers"][:-1] == old["layers"]
     assert new["layers"][-1]["mediaType"] == old["layers"][-1]["mediaType"]
@@ -185,7 +185,7 @@ def test_nothing_fails_any_more_and_nothing_else_has_changed(
     assert [path.name for path in left] in ([], ["_virtualenv.pth", "_virtualenv.py"])
 
 
-# --- everybody's own tools ------------------------------------------------------------------------
+# --- the real tools -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

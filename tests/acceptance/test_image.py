@@ -31,7 +31,7 @@ CACHE = zipapp.ROOT / ".cache" / "image"
 
 DOCKERFILE = (RECIPES / "Dockerfile").read_text()
 WITH_PLAIN_UV = DOCKERFILE.replace("\nRUN uvpip ", "\nRUN uv pip install ")
-MEND = (RECIPES / "Dockerfile.fix").read_text()
+FIX = (RECIPES / "Dockerfile.fix").read_text()
 GATE = "RUN uvshim check ${VIRTUAL_ENV}\n"
 WITH_PLAIN_UV_AND_NO_GATE = WITH_PLAIN_UV.replace(GATE, "")
 
@@ -207,12 +207,12 @@ def builder(
 
 
 @pytest.fixture(scope="session")
-def cured(builder: Builder) -> Image:
-    """The image of the recipe as it stands."""
-    done = builder.build(DOCKERFILE, "localhost/cured")
+def with_uvpip(builder: Builder) -> Image:
+    """The image of the unchanged recipe."""
+    done = builder.build(DOCKERFILE, "localhost/with-uvpip")
     assert done.returncode == 0, done.stdout + done.stderr
     assert " ~ oslo.cache==3.10.2\n" in done.stdout + done.stderr
-    return builder.open("localhost/cured")
+    return builder.open("localhost/with-uvpip")
 
 
 @pytest.fixture(scope="session")
@@ -228,12 +228,12 @@ def test_the_recipe_installs_with_uvpip_behind_a_gate() -> None:
     assert DOCKERFILE.count(GATE) == 1
 
 
-def test_in_the_image_of_the_recipe_everything_is_found(cured: Image) -> None:
-    done = cured.ask()
+def test_in_the_image_of_the_recipe_everything_is_found(with_uvpip: Image) -> None:
+    done = with_uvpip.ask()
     assert done.stdout == "oslo.cache 3.10.2\n", done.stderr
 
 
-def test_with_plain_uv_the_gate_ends_the_build_and_says_why(builder: Builder) -> None:
+def test_with_plain_uv_the_check_stops_the_build_and_says_why(builder: Builder) -> None:
     done = builder.build(WITH_PLAIN_UV, "localhost/gated")
     assert done.returncode != 0
     said = done.stdout + done.stderr
@@ -242,23 +242,23 @@ def test_with_plain_uv_the_gate_ends_the_build_and_says_why(builder: Builder) ->
     assert builder.buildah("inspect", "--type", "image", "localhost/gated").returncode != 0
 
 
-def test_with_plain_uv_and_no_gate_the_image_is_broken(plain: Image) -> None:
+def test_with_plain_uv_and_no_check_the_image_is_broken(plain: Image) -> None:
     done = plain.ask()
     assert done.returncode != 0
     assert "DistributionNotFound: The 'oslo.cache' distribution was not found" in done.stderr
 
 
 def test_the_image_is_as_large_as_with_plain_uv_and_holds_nothing_of_uvshim(
-    cured: Image, plain: Image
+    with_uvpip: Image, plain: Image
 ) -> None:
-    names = {path.name for path in cured.root.rglob("*")}
+    names = {path.name for path in with_uvpip.root.rglob("*")}
     assert "oslo.cache-3.10.2.dist-info" in names
     assert not [name for name in names if name.startswith(("uvshim", "uvpip"))]
-    assert not (cured.root / "usr" / "local" / "bin" / "uv").exists()
-    assert cured.size() == plain.size()
+    assert not (with_uvpip.root / "usr" / "local" / "bin" / "uv").exists()
+    assert with_uvpip.size() == plain.size()
 
 
-def test_an_image_that_was_built_already_is_diagnosed_and_mended_from_outside(
+def test_an_image_that_was_built_already_is_diagnosed_and_fixed_from_outside(
     builder: Builder, plain: Image, uvshim: Path
 ) -> None:
     image = builder.open("localhost/plain")
@@ -268,24 +268,22 @@ def test_an_image_that_was_built_already_is_diagnosed_and_mended_from_outside(
     assert checked.returncode == 1
     assert "/opt/app: broken (31 distributions, setuptools 75.8.0)\n" in checked.stdout
     assert "DistributionNotFound" in image.ask().stderr
-    mended = subprocess.run(
-        [uvshim, "fix", image.root], check=False, capture_output=True, text=True
-    )
-    assert mended.returncode == 0, mended.stderr
+    fixed = subprocess.run([uvshim, "fix", image.root], check=False, capture_output=True, text=True)
+    assert fixed.returncode == 0, fixed.stderr
     assert image.ask().stdout == "oslo.cache 3.10.2\n"
 
 
-def test_an_image_that_cannot_be_built_again_is_mended_by_a_dockerfile_alone(
+def test_an_image_that_cannot_be_rebuilt_is_fixed_by_a_dockerfile_alone(
     builder: Builder, plain: Image
 ) -> None:
-    done = builder.build(MEND, "localhost/mended")
+    done = builder.build(FIX, "localhost/fixed")
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout + done.stderr
     assert "Renormalized 8 distributions" in said
     assert "/opt/app: ok (31 distributions, setuptools 75.8.0)" in said
-    mended = builder.open("localhost/mended")
-    assert mended.ask().stdout == "oslo.cache 3.10.2\n"
-    assert not [path for path in mended.root.rglob("uvshim*") if path.stat().st_size]
+    fixed = builder.open("localhost/fixed")
+    assert fixed.ask().stdout == "oslo.cache 3.10.2\n"
+    assert not [path for path in fixed.root.rglob("uvshim*") if path.stat().st_size]
 
 
 # Patterns of other people's Dockerfiles. Each has `uvpip` where they have `uv pip install`.

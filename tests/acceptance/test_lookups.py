@@ -72,7 +72,7 @@ def test_the_model_answers_about_every_kind_of_environment(
         assert differences(release, [place], real, names) == [], title
 
 
-def test_the_model_answers_about_environments_made_by_chance(
+def test_the_model_answers_about_environments_made_at_random(
     release: str, real: RealLookups
 ) -> None:
     for number in range(MADE_BY_CHANCE):

@@ -1,4 +1,4 @@
-"""What a release consists of: that it holds what it should, and installs in every way."""
+"""The files of a release: their contents, and every way to install them."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def run(*words: str | Path, cwd: Path | None = None, **variables: str) -> str:
 
 
 def committed() -> list[str]:
-    """Return the files of the project: those that git knows, and those it would take."""
+    """Return the files of the project that git tracks or would add."""
     listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
     return [name for name in listed.splitlines() if (ROOT / name).is_file()]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which nobody works."""
+    """A clean copy of the project."""
     directory = tmp_path_factory.mktemp("checkout") / "project"
     for name in committed():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def wheel(release: Path) -> Path:
 
 
 def works(uvpip: Path, venv: Venv, wheels: Path) -> None:
-    """See that an installed `uvpip` does what it is for, and its `uvshim` as well."""
+    """Assert that an installed `uvpip` and its `uvshim` work."""
     wanted = ("--python", venv.path, "--no-index", "--find-links", wheels, "simple")
     said = run(uvpip, *wanted)
     assert " ~ zope.deferred==1.2\n" in said

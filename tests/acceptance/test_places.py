@@ -1,4 +1,4 @@
-"""The places that people take uvshim from: the action, the hook, completion, manual, workflows."""
+"""The action, the hook, completion, the manual and the workflows."""
 
 from __future__ import annotations
 

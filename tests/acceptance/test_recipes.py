@@ -1,4 +1,4 @@
-"""The recipes of the documentation: each runs as it stands, and its gate holds.
+"""The recipes of the documentation: each runs unchanged, and its check fails with plain uv.
 
 Each is run twice: as it is, and with plain uv in place of uvpip, where `uvshim check` must end it.
 """
@@ -33,12 +33,12 @@ THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 GET_FILE = "make zipapp"
 GET_COMMANDS = "uv tool install ."
 
-# The programs that a person has who follows a page.
+# The programs that a page assumes.
 PROGRAMS = ("uv", "tox", "nox", "pre-commit", "check-jsonschema")
 
 
 class Project:
-    """A directory with what the page of a recipe says, and nothing else of uvshim in reach."""
+    """A directory as the page of a recipe describes it, without any other uvshim on PATH."""
 
     def __init__(self, directory: Path, tools: Path | None) -> None:
         self.directory = directory
@@ -67,7 +67,7 @@ class Project:
             shutil.copy(RECIPES / name, directory)
 
     def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command, with all that it says in `stdout`."""
+        """Run a command, with both streams in `stdout`."""
         return subprocess.run(
             words,
             cwd=self.directory,
@@ -222,7 +222,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(
     tmp_path: Path, request: pytest.FixtureRequest, file: Path, tools: Path
 ) -> Iterator[Project]:
-    """A project as the page of the test's recipe says; without a recipe, with the commands."""
+    """A project as the page of the recipe describes it; without a recipe, with the commands."""
     recipe = request.getfixturevalue("recipe") if "recipe" in request.fixturenames else None
     directory = tmp_path / "project"
     directory.mkdir()
@@ -252,7 +252,7 @@ def test_it_runs_and_everything_is_found(recipe: Recipe, project: Project) -> No
 
 
 @each_recipe
-def test_with_plain_uv_it_ends_at_the_gate(recipe: Recipe, project: Project) -> None:
+def test_with_plain_uv_its_check_fails(recipe: Recipe, project: Project) -> None:
     text = (RECIPES / recipe.file).read_text()
     changed = recipe.with_plain_uv(text)
     assert changed != text
@@ -263,7 +263,7 @@ def test_with_plain_uv_it_ends_at_the_gate(recipe: Recipe, project: Project) -> 
     assert "Traceback" not in done.stdout
 
 
-def test_the_hook_holds_up_a_commit_until_the_environment_is_mended(project: Project) -> None:
+def test_the_hook_holds_up_a_commit_until_the_environment_is_fixed(project: Project) -> None:
     shutil.copy(RECIPES / "pre-commit-config.yaml", project.directory / ".pre-commit-config.yaml")
     wanted = "--constraint constraints.txt --requirement requirements.txt"
     made = project.shell(f"git init --quiet; git add .; uv venv .venv; {PLAIN} {wanted}")

@@ -1,4 +1,4 @@
-"""What any pkg_resources resolves after plain uv it resolves after `uvpip` and `fix`, too.
+"""`uvpip` and `fix` keep everything resolved that pkg_resources resolves after plain uv.
 
 On 177 real distributions that spell each other's names in every way, for nine releases of
 setuptools; and after each step of random sequences of installs, for those before 62.
@@ -34,8 +34,8 @@ pytestmark = pytest.mark.index
 LISTED = CORPORA / "spellings.txt"
 CONSTRAINTS = CORPORA / "build-constraints.txt"
 
-# How many `require(name)` fail after plain uv, and after uvpip. Before 62 what disagrees stays as
-# it is: Twisted spells zope-interface, 34 others zope.interface.
+# How many `require(name)` fail after plain uv, and after uvpip. Before 62 one of two spellings
+# keeps failing: Twisted spells zope-interface, 34 others zope.interface.
 FAILURES = {
     "44.1.1": (80, 53),
     "59.6.0": (70, 40),

@@ -1,4 +1,4 @@
-"""A survey on a cluster that exists already: a real Dask scheduler, and workers that die."""
+"""A survey on a real Dask cluster, with workers that die."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pythons that are not virtual environments, and what inherits from them."""
+"""Pythons that are not virtual environments, and environments that inherit from them."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_uv_runs_it_where_the_only_python_is_one_of_uv(
 
 
 @pytest.mark.parametrize("python", NEWER, ids=names(NEWER))
-def test_it_installs_and_checks_and_mends_under_every_python(
+def test_it_installs_and_checks_and_fixes_under_every_python(
     run: Run,
     uv: Path,
     uvpip: Path,
@@ -171,8 +171,8 @@ def test_it_installs_and_checks_and_mends_under_every_python(
 
     broken = make_venv("broken")
     assert run(uv, "pip", "install", "--python", broken.path, *wanted[2:]).returncode == 0
-    mended = run(python, "-I", uvshim, "fix", broken.path)
-    assert mended.returncode == 0, mended.stderr
+    fixed = run(python, "-I", uvshim, "fix", broken.path)
+    assert fixed.returncode == 0, fixed.stderr
     assert broken.requires("simple")
     assert record_faults(broken.site_packages / "zope.deferred-1.2.dist-info") == []
 
@@ -190,7 +190,7 @@ def test_it_reads_the_configuration_under_every_python(
 
 @pytest.mark.skipif(not OLDER, reason="there is no Python older than 3.10 here")
 @pytest.mark.parametrize("python", OLDER, ids=names(OLDER))
-def test_an_older_python_is_told_what_to_do(
+def test_an_older_python_prints_what_to_do(
     run: Run, uvpip: Path, uvshim: Path, python: Path
 ) -> None:
     said: list[tuple[list[str | Path], str]] = [
@@ -224,7 +224,7 @@ def test_it_works_from_a_directory_that_nobody_may_write_to_and_leaves_nothing(
     assert tree(place) == before
 
 
-def test_what_the_environment_holds_of_the_same_name_does_not_get_in_the_way(
+def test_modules_of_the_same_name_in_the_environment_do_not_matter(
     run: Run, uvpip: Path, venv: Venv, wheels: Path
 ) -> None:
     for name in ("packaging", "uvshim", "tomli"):
@@ -283,7 +283,7 @@ def test_every_shell_starts_it(run: Run, uvshim: Path, pythons: Pythons, shell: 
 def test_it_takes_a_python_outside_of_virtual_environments_where_it_can(
     run: Run, uvshim: Path, pythons: Pythons, tmp_path: Path
 ) -> None:
-    """Nor one of pyenv's shims, where it can: they change PATH, by which uv may find the target."""
+    """It avoids pyenv's shims if it can: they change PATH, by which uv may find the target."""
     env, shims, first = (pythons(name) for name in ("env/bin", "pyenv/shims", "first"))
     (tmp_path / "pythons" / "env" / "pyvenv.cfg").touch()
     for path, expected in (

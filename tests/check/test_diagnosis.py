@@ -174,7 +174,7 @@ def test_a_record_that_is_none_is_no_finding(record: str | bytes | None) -> None
     assert [kind for kind, _ in kinds(files) if kind != "ghost"] == []
 
 
-def test_two_directories_of_one_distribution_are_duplicates_and_nothing_else_is_said_of_them() -> (
+def test_two_directories_of_one_distribution_are_duplicates_and_nothing_else_is_reported_of_them() -> (
     None
 ):
     both = (
@@ -187,7 +187,7 @@ def test_two_directories_of_one_distribution_are_duplicates_and_nothing_else_is_
     ]
 
 
-def test_a_ghost_beside_its_successor_is_told_from_it() -> None:
+def test_a_ghost_beside_its_successor_is_distinguished_from_it() -> None:
     both = (
         installed("oslo_cache-3.1", "oslo.cache"),
         installed("oslo.cache-3.0", "oslo.cache", code=False),
@@ -210,7 +210,7 @@ def test_one_distribution_in_two_site_packages_is_no_duplicate() -> None:
     assert diagnose(tree, ["a", "b"]).findings == ()
 
 
-def test_excluded_names_are_told_apart() -> None:
+def test_excluded_names_are_listed_separately() -> None:
     tree = MemoryTree(
         under(SITE, installed("oslo_cache-3.0", "oslo.cache"), installed("a_b-1.0", "a.b"))
     )
@@ -244,7 +244,9 @@ def test_what_misses_only_excluded_names_is_not_broken() -> None:
         ({".dist-info/METADATA": "Name: a.b\n"}, "another distribution"),
     ],
 )
-def test_a_directory_that_says_nothing_is_told_with_the_reason(files: Files, reason: str) -> None:
+def test_a_directory_that_says_nothing_is_reported_with_the_reason(
+    files: Files, reason: str
+) -> None:
     diagnosis = examine(files, installed("oslo_cache-3.0", "oslo.cache"), AFFECTED)
     (unreadable,) = diagnosis.unreadable
     assert reason in unreadable.reason
@@ -279,7 +281,7 @@ def test_nothing_in_a_tree_makes_the_diagnosis_fail(files: dict[str, bytes]) -> 
 # --- consequences -------------------------------------------------------------------------------
 
 
-def test_what_pkg_resources_cannot_resolve_is_told_with_what_it_misses() -> None:
+def test_what_pkg_resources_cannot_resolve_is_reported_with_what_it_misses() -> None:
     assert examine(INCIDENT).unresolvable == (
         Unresolvable("magnum", "20.0", ("oslo.service",), ()),
         Unresolvable("magnum-cluster-api", "0.28", ("oslo.service",), ()),
@@ -287,7 +289,7 @@ def test_what_pkg_resources_cannot_resolve_is_told_with_what_it_misses() -> None
     )
 
 
-def test_the_entry_points_of_what_cannot_be_resolved_are_told_by_group() -> None:
+def test_the_entry_points_of_what_cannot_be_resolved_are_reported_by_group() -> None:
     assert examine(INCIDENT).entry_points == (
         EntryPoint("magnum.drivers", "k8s_ubuntu", "magnum-cluster-api"),
         EntryPoint("magnum.drivers", "k8s_flatcar", "magnum-cluster-api"),
@@ -308,16 +310,16 @@ def test_a_script_is_listed_only_if_it_asks_pkg_resources(script: str, *, listed
 
 
 def test_with_the_right_name_nothing_is_unresolvable() -> None:
-    mended = {
+    fixed = {
         name.replace("oslo_service-", "oslo.service-"): text.replace("oslo_service-", "oslo.service-")  # type: ignore[arg-type]
         for name, text in INCIDENT.items()
     }  # fmt: skip
-    diagnosis = examine(mended)
+    diagnosis = examine(fixed)
     assert (diagnosis.findings, diagnosis.unresolvable, diagnosis.entry_points) == ((), (), ())
     assert diagnosis.affected
 
 
-def test_a_name_that_is_not_installed_at_all_is_told_as_absent() -> None:
+def test_a_name_that_is_not_installed_at_all_is_reported_as_absent() -> None:
     alone = examine(installed("a-1.0", "a", ["b.c", "d", "e"]), installed("e-1", "e"), AFFECTED)
     (only,) = alone.unresolvable
     assert only == Unresolvable("a", "1.0", only.missing, only.absent)
@@ -331,7 +333,7 @@ def test_a_name_that_is_not_installed_at_all_is_told_as_absent() -> None:
     assert both.refused == []
 
 
-def test_what_fails_for_another_reason_is_told_apart() -> None:
+def test_what_fails_for_another_reason_is_listed_separately() -> None:
     diagnosis = examine(
         installed("oslo.cache-info", "oslo.cache"),
         installed("a-1.0", "a", ["oslo.cache"]),
@@ -546,7 +548,7 @@ def test_a_program_that_is_known_to_fail_breaks_the_environment(
     assert diagnosis.broken is (broken or setuptools is AFFECTED)
 
 
-def test_a_name_whose_metadata_has_other_separators_is_told_apart() -> None:
+def test_a_name_whose_metadata_has_other_separators_is_listed_separately() -> None:
     files = (
         installed("acme_core-1.0", "acme-core"),
         installed("user-1.0", "user", ["acme.core"]),
@@ -636,7 +638,7 @@ def test_a_record_of_another_directory_is_found_whatever_the_name() -> None:
 
 
 @pytest.mark.parametrize("setuptools", [AFFECTED, FIXED])
-def test_what_require_refuses_is_told_where_every_name_is_right(setuptools: Files) -> None:
+def test_what_require_refuses_is_reported_where_every_name_is_right(setuptools: Files) -> None:
     diagnosis = examine(
         installed("a-1.0", "a", ["b>=2"]),
         installed("b-1.0", "b", ["nowhere"]),

@@ -1,4 +1,4 @@
-"""What pkg_resources takes for a distribution, and what that says of itself."""
+"""The distributions that pkg_resources finds, and their metadata."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_key_keeps_dots_and_no_other_separator(name: str, key: str) -> None:
         ("a-01.0.DIST-INFO", "a", "1.0", ""),
     ],
 )
-def test_name_and_version_stand_in_the_name_of_the_directory(
+def test_name_and_version_are_in_the_name_of_the_directory(
     name: str, key: str, version: str, python: str
 ) -> None:
     one = only({f"{name}/METADATA": metadata("something.else", "9")})
@@ -75,7 +75,7 @@ def test_a_version_outside_pep_440_is_made_fit_for_a_file_name() -> None:
     assert only({"a-1.0RC1.dist-info/METADATA": ""}).version == "1.0rc1"
 
 
-def test_what_a_dist_info_directory_requires_stands_in_its_metadata() -> None:
+def test_what_a_dist_info_directory_requires_is_in_its_metadata() -> None:
     text = metadata("a", "1", ["b", "c; extra == 'x'"], ["x", "y"])
     one = only({"a-1.dist-info/METADATA": text})
     assert list(one.requirement_lines()) == [("", "b"), ("", "c; extra == 'x'")]
@@ -86,7 +86,7 @@ def test_what_a_dist_info_directory_requires_stands_in_its_metadata() -> None:
 
 
 @pytest.mark.parametrize("kind", ["egg-info", "egg"])
-def test_what_an_egg_requires_stands_in_sections(kind: str) -> None:
+def test_what_an_egg_requires_is_in_sections(kind: str) -> None:
     requires = "b>=1\n# c\n\n[x]\nd\n[:python_version<'3']\ne\n[y:sys_platform=='win32']\nf\n[z]\n"
     directory = {"egg-info": "a-1.egg-info", "egg": "a-1.egg/EGG-INFO"}[kind]
     files = {f"{directory}/PKG-INFO": "Version: 1\n", f"{directory}/requires.txt": requires}

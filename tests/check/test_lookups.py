@@ -42,7 +42,7 @@ def test_every_lookup_agrees_about(title: str, real: RealLookups, tmp_path: Path
 
 
 @pytest.mark.parametrize("number", range(20))
-def test_every_lookup_agrees_about_an_environment_made_by_chance(
+def test_every_lookup_agrees_about_an_environment_made_at_random(
     number: int, real: RealLookups, tmp_path: Path
 ) -> None:
     places = [

@@ -1,4 +1,4 @@
-"""What `uvshim check` says of what was found out: to a person, and to a program."""
+"""The output of `uvshim check`, for people and programs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_where_nothing_is_wrong_one_line_says_so() -> None:
     assert text(one) == "/opt/app: ok (1 distribution, no setuptools)\n"
 
 
-def test_what_is_wrong_is_said_first_and_then_what_follows_and_what_to_do() -> None:
+def test_problems_are_reported_first_then_consequences_then_commands() -> None:
     one = report(
         NORMALIZED,
         MISNAMED,
@@ -109,7 +109,7 @@ def test_what_is_wrong_is_said_first_and_then_what_follows_and_what_to_do() -> N
     ]
 
 
-def test_what_the_names_are_not_to_blame_for_is_said_apart_and_breaks_only_what_is_strict() -> None:
+def test_problems_without_wrong_names_are_listed_separately_and_fail_only_with_strict() -> None:
     facts: dict[str, Any] = {
         "unresolvable": (
             Unresolvable("a", "1", ("b",), ("b",)),
@@ -225,7 +225,7 @@ def test_a_ghost_has_no_arrow() -> None:
     assert "    ghost a.b==1.0: a_b-1.0.dist-info\n" in text(report(ghost))
 
 
-def test_what_is_left_out_is_counted_for_each_place_that_says_so() -> None:
+def test_excluded_names_are_counted_for_each_source() -> None:
     gate = Gate((("UVSHIM_EXCLUDE", ["a.*", "oslo.cache"]), ("/src/uvshim.toml", ["x.y"])))
     one = report(gate=gate, excluded=(NORMALIZED, MISNAMED, INHERITED))
     assert text(one).splitlines()[1:] == [
@@ -243,7 +243,7 @@ def test_a_directory_of_which_nothing_can_be_said_is_named_with_the_reason() -> 
     ]
 
 
-def test_what_is_inherited_is_fixed_where_it_lies() -> None:
+def test_inherited_distributions_are_fixed_in_their_own_environment() -> None:
     hints = [line for line in text(report(NORMALIZED, INHERITED)).splitlines() if "hint" in line]
     assert hints[1:] == ["  hint: uvshim fix /opt/app", f"  hint: uvshim fix {BASE}"]
     hints = [line for line in text(report(INHERITED)).splitlines() if "hint" in line]

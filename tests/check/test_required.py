@@ -1,4 +1,4 @@
-"""How installed requirements spell names, and what `check` makes of it before setuptools 62."""
+"""How installed requirements spell names, and the report on it before setuptools 62."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What distributions require, as pkg_resources reads it: extras, markers, and what is refused."""
+"""The requirements of distributions, as pkg_resources reads them."""
 
 from __future__ import annotations
 

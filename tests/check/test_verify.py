@@ -1,4 +1,4 @@
-"""What RECORD says, compared with what is there: on a disk, file by file."""
+"""The comparison of files with RECORD."""
 
 from __future__ import annotations
 
@@ -104,12 +104,14 @@ def test_bytecode_without_a_hash_need_not_be_there(site_packages: Path) -> None:
         ("a,,many", "`size` cannot be non-integer"),
     ],
 )
-def test_a_record_that_cannot_be_read_is_told(site_packages: Path, row: str, fault: str) -> None:
+def test_a_record_that_cannot_be_read_is_reported(
+    site_packages: Path, row: str, fault: str
+) -> None:
     add_row(site_packages, row)
     assert fault in only(site_packages).fault
 
 
-def test_a_record_that_is_gone_is_told(site_packages: Path) -> None:
+def test_a_record_that_is_missing_is_reported(site_packages: Path) -> None:
     (site_packages / INFO / "RECORD").unlink()
     assert only(site_packages).fault == "it has no RECORD"
 

@@ -286,7 +286,7 @@ def test_the_model_agrees_about_any_directory_name(stem: str) -> None:
 # --- the rest -----------------------------------------------------------------------------------
 
 
-def test_all_missing_names_are_told_in_the_order_they_come_up(tmp_path: Path) -> None:
+def test_all_missing_names_are_reported_in_the_order_they_come_up(tmp_path: Path) -> None:
     write(
         {
             **installed("a-1.0", "a", ["oslo.one", "b", "oslo.two"]),

@@ -174,7 +174,7 @@ def test_what_has_no_site_packages_cannot_be_examined(
     assert "has no site-packages directory" in done.stderr
 
 
-def test_what_is_excluded_does_not_shut_a_gate(run: Run, uvshim: Path, broken: Venv) -> None:
+def test_excluded_names_do_not_fail_a_check(run: Run, uvshim: Path, broken: Venv) -> None:
     names = "zope.deferred,xstatic-*"
     assert run(uvshim, "check", broken.path, UVSHIM_EXCLUDE=names).returncode == 0
     assert run(uvshim, "check", broken.path, UVSHIM_EXCLUDE="zope.deferred").returncode == 1
@@ -186,7 +186,7 @@ def test_check_can_be_interrupted(uvshim: Path, broken: Venv, variables: dict[st
     checking = subprocess.Popen(
         [uvshim, "check", *many], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    assert select.select([watch], [], [], 60)[0]  # it is at work on the first
+    assert select.select([watch], [], [], 60)[0]  # it is examining the first
     os.close(watch)
     checking.send_signal(signal.SIGINT)
     assert checking.communicate(timeout=60) == (b"", b"")
@@ -244,7 +244,7 @@ def test_a_strict_check_ends_with_1_for_it(run: Run, uvshim: Path, refusing: Ven
     assert "is required, and 3.0 is installed" in failure["reason"]
 
 
-def test_what_is_excluded_is_counted_with_where_that_stands(
+def test_excluded_names_are_counted_with_their_source(
     run: Run, uvshim: Path, broken: Venv, tmp_path: Path
 ) -> None:
     (tmp_path / "uvshim.toml").write_text('exclude = ["zope.*"]\n')

@@ -39,7 +39,7 @@ def fine(tmp_path: Path) -> Path:
     return layout(tmp_path / "fine", [FINE])
 
 
-def test_an_image_is_told_like_an_environment(run: Run, uvshim: Path, broken: Path) -> None:
+def test_an_image_is_reported_like_an_environment(run: Run, uvshim: Path, broken: Path) -> None:
     done = run(uvshim, "check", f"oci:{broken}")
     assert done.returncode == 1
     assert done.stderr == ""
@@ -148,7 +148,9 @@ def test_an_image_that_cannot_be_examined_is_named_at_the_end(
     assert images[0]["error"] == "`oci:nowhere`: `nowhere` does not exist"
 
 
-def test_an_image_without_python_is_said_to_be_one(run: Run, uvshim: Path, tmp_path: Path) -> None:
+def test_an_image_without_python_is_reported_to_be_one(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
     image = layout(tmp_path / "x", [tar({"bin/sh": ""})])
     done = run(uvshim, "check", image)
     assert done.returncode == 0
@@ -180,7 +182,7 @@ def test_environments_and_images_can_be_checked_together(
     assert second["path"] == "/opt/app"
 
 
-def test_what_was_learnt_is_kept_where_one_says_or_nowhere(
+def test_layer_contents_are_cached_in_the_named_directory_or_nowhere(
     run: Run, uvshim: Path, broken: Path, tmp_path: Path
 ) -> None:
     run(uvshim, "check", broken, "--no-cache")
@@ -229,7 +231,7 @@ def test_the_html_page_needs_nothing_from_elsewhere(
     assert "zope.interface==1.0 itself" in page
 
 
-def test_what_stands_in_an_image_is_escaped_in_html(run: Run, uvshim: Path, tmp_path: Path) -> None:
+def test_text_from_an_image_is_escaped_in_html(run: Run, uvshim: Path, tmp_path: Path) -> None:
     files = {
         **FILES,
         f"{SITE}/x_y-1.dist-info/METADATA": "Name: <script>alert(1)</script>\n",
@@ -251,7 +253,7 @@ def test_what_stands_in_an_image_is_escaped_in_html(run: Run, uvshim: Path, tmp_
         (["--scheduler", "nowhere", "oci:x"], "error: "),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_what_cannot_be_done_is_reported(
     run: Run, uvshim: Path, tmp_path: Path, words: list[str], said: str
 ) -> None:
     (tmp_path / "empty").write_text("# nothing\n")

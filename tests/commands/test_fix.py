@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("spoil", [spoil_with_snippet, spoil_with_dash, spoil_without_record])
-def test_fix_mends_the_damage_of_wrong_renames(
+def test_fix_fixes_the_damage_of_wrong_renames(
     run: Run, uv: Path, uvshim: Path, broken: Venv, spoil: Callable[[Venv], None]
 ) -> None:
     spoil(broken)
@@ -68,7 +68,9 @@ def test_a_dry_run_of_fix_says_what_it_would_do_and_does_nothing(
     assert tree(broken.path) == before
 
 
-def test_what_is_excluded_is_neither_found_nor_mended(run: Run, uvshim: Path, broken: Venv) -> None:
+def test_excluded_names_are_neither_reported_nor_fixed(
+    run: Run, uvshim: Path, broken: Venv
+) -> None:
     done = run(uvshim, "fix", broken.path, UVSHIM_EXCLUDE="zope.*")
     assert done.returncode == 0
     assert broken.dist_infos()[-1] == "zope_deferred-1.2.dist-info"
@@ -129,7 +131,7 @@ def test_fix_waits_for_a_lock_that_uv_holds_and_says_so(
     assert broken.dist_infos()[-1] == "zope.deferred-1.2.dist-info"
 
 
-def test_what_is_inherited_is_mended_where_it_lies(
+def test_inherited_distributions_are_fixed_in_their_own_environment(
     run: Run,
     uv: Path,
     uvshim: Path,

@@ -28,14 +28,14 @@ def image(tmp_path: Path) -> Path:
     return layout(tmp_path / "layout", [WRONG])
 
 
-def test_what_was_done_is_said(run: Run, uvshim: Path, image: Path) -> None:
+def test_what_was_done_is_reported(run: Run, uvshim: Path, image: Path) -> None:
     done = run(uvshim, "fix", f"oci:{image}:latest", "--output", f"oci:{image}:new")
     assert (done.returncode, done.stdout) == (0, "")
     lines = done.stderr.splitlines()
     assert lines[0].startswith("Renormalized 1 distribution in ")
     assert lines[1] == " ~ oslo.cache==1.0"
     digest = index(image)["new"]["digest"]
-    assert lines[2] == f"Wrote `oci:{image}:new` ({digest}): 1 layer more, 1 kB"
+    assert lines[2] == f"Wrote `oci:{image}:new` ({digest}): 1 layer added, 1 kB"
     assert lines[3:] == ["Existing signatures do not cover the new digest: sign the image again"]
     quiet = run(uvshim, "fix", "-q", f"oci:{image}:latest", "--output", f"oci:{image}:again")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
@@ -57,7 +57,7 @@ def test_with_nothing_to_fix_the_image_is_written_unchanged(
     assert run(uvshim, "check", f"oci:{tmp_path}/new:1").returncode == 0
 
 
-def test_what_no_rename_helps_is_named_and_the_rest_is_mended(
+def test_problems_that_no_rename_fixes_are_reported_and_the_rest_is_fixed(
     run: Run, uvshim: Path, tmp_path: Path
 ) -> None:
     image = layout(tmp_path / "layout", [WRONG, GHOST])
@@ -147,8 +147,8 @@ def test_all_images_of_a_layout_get_tags_like_their_own(
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "no output": (["oci:{}:latest"], "`--output` names the place for the fixed one"),
-    "an output that is not one": (
+    "no output": (["oci:{}:latest"], "name a place for the fixed one with --output"),
+    "an invalid output": (
         ["oci:{}:latest", "--output", "new"],
         "does not say what to write",
     ),
@@ -160,19 +160,19 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
         ["oci:{}:latest", "--output", "docker-archive:new.tar:App:1"],
         "`App:1` is not a valid name for an image",
     ),
-    "a tag that is not one": (["oci:{}:latest", "--output", "oci:new:-"], "`-` is not a valid"),
+    "an invalid tag": (["oci:{}:latest", "--output", "oci:new:-"], "`-` is not a valid"),
     "several to one place": (
         ["oci:{}:latest", "oci:{}", "--output", "oci:new:1"],
         "Several images would be written to the same place",
     ),
     "no such tag": (["oci:{}:no", "--output", "oci:new:1"], "there is no image `no` in it"),
-    "an environment": ([".", "--output", "oci:new:1"], "`.` is not an image"),
+    "an environment": ([".", "--output", "oci:new:1"], "`.` is not one"),
     "nothing": (["--output", "oci:new:1"], "none is named"),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_said_and_nothing_is_written(
+def test_a_mistake_is_reported_and_nothing_is_written(
     run: Run, uvshim: Path, image: Path, mistake: str, tmp_path: Path
 ) -> None:
     words, message = MISTAKES[mistake]
@@ -201,7 +201,7 @@ def test_a_root_in_a_tar_is_not_an_image(run: Run, uvshim: Path, tmp_path: Path)
     assert "is a root file system and not an image: unpack it" in done.stderr
 
 
-def test_check_names_the_command_that_mends_an_image(run: Run, uvshim: Path, image: Path) -> None:
+def test_check_names_the_command_that_fixes_an_image(run: Run, uvshim: Path, image: Path) -> None:
     stale = under(SITE, installed("oslo.cache-1.0", "oslo.cache", record="oslo_cache-1.0"))
     path = layout(image.parent / "stale", [tar(stale)])
     name = f"oci:{path}:latest"
@@ -216,7 +216,7 @@ def environment(said: dict[str, Any]) -> Any:
     return said["images"][0]["results"][0]["platforms"][0]["environments"][0]
 
 
-def test_what_is_excluded_is_left_alone(run: Run, uvshim: Path, image: Path) -> None:
+def test_excluded_names_are_skipped(run: Run, uvshim: Path, image: Path) -> None:
     words = ("fix", f"oci:{image}:latest", "--output", f"oci:{image}:new", "--format", "json")
     done = run(uvshim, *words, UVSHIM_EXCLUDE="oslo.*")
     assert done.returncode == 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
 
 
-def test_run_cares_for_an_environment_that_the_command_creates(
+def test_run_renames_in_an_environment_that_the_command_creates(
     run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path, offline: dict[str, Any]
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(
@@ -38,7 +38,7 @@ def test_run_cares_for_an_environment_that_the_command_creates(
     assert "Renormalized" not in again.stderr
 
 
-def test_run_cares_for_the_environment_of_a_pip_whatever_uv_would_use(
+def test_run_renames_in_the_environment_of_a_pip_whatever_uv_would_use(
     run: Run,
     uvshim: Path,
     make_venv: MakeVenv,
@@ -54,7 +54,7 @@ def test_run_cares_for_the_environment_of_a_pip_whatever_uv_would_use(
     assert "zope.deferred-1.2.dist-info" in other.dist_infos()
 
 
-def test_run_cares_for_the_environment_that_is_named_and_for_no_other(
+def test_run_renames_in_the_environment_that_is_named_and_for_no_other(
     run: Run, uv: Path, uvshim: Path, make_venv: MakeVenv, wheels: Path
 ) -> None:
     named, other = make_venv("named"), make_venv("other")
@@ -67,7 +67,7 @@ def test_run_cares_for_the_environment_that_is_named_and_for_no_other(
     assert other.dist_infos()[-1] == "zope_deferred-1.2.dist-info"
 
 
-def test_run_touches_nothing_that_stood_there_before(run: Run, uvshim: Path, broken: Venv) -> None:
+def test_run_touches_no_older_directory(run: Run, uvshim: Path, broken: Venv) -> None:
     before = tree(broken.path)
     assert run(uvshim, "run", "--", "true").returncode == 0
     assert tree(broken.path) == before
@@ -148,7 +148,7 @@ LIBFAKETIME = list(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
 @pytest.mark.skipif(not LIBFAKETIME, reason="NOT TRIED: libfaketime is not installed")
-def test_run_cares_for_what_is_created_where_the_clock_of_the_disk_is_late(
+def test_run_renames_what_is_created_on_a_disk_with_a_late_clock(
     run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path, offline: dict[str, Any]
 ) -> None:
     make = f"{uv} venv -q -p {sys.executable} && {uv} pip install -q zope.deferred"
@@ -162,9 +162,7 @@ def test_run_cares_for_what_is_created_where_the_clock_of_the_disk_is_late(
     assert Venv(tmp_path / ".venv").dist_infos()[-1] == "zope.deferred-1.2.dist-info"
 
 
-def test_run_takes_what_pip_has_put_aside_for_no_distribution(
-    run: Run, uvshim: Path, venv: Venv
-) -> None:
+def test_run_ignores_directories_that_pip_is_removing(run: Run, uvshim: Path, venv: Venv) -> None:
     stash = venv.site_packages / "~cme.one-1.0.dist-info"
     done = run(uvshim, "run", "--env", venv.path, "--", "mkdir", stash)
     assert (done.returncode, done.stderr) == (0, "")
@@ -179,8 +177,8 @@ def with_pip(install_pip: Callable[[Path], None], installation: Path) -> Path:
     return installation
 
 
-# How a pip is told where to install, by words and by variables, and where that is.
-TOLD: list[tuple[list[str], dict[str, Any], str]] = [
+# Arguments and variables that choose where pip installs, and the place.
+PIP_CHOICES: list[tuple[list[str], dict[str, Any], str]] = [
     ([], {}, "python/lib/python3.*/site-packages"),
     (["--target", "t"], {}, "t"),
     (["--target=./t"], {}, "t"),
@@ -194,18 +192,18 @@ TOLD: list[tuple[list[str], dict[str, Any], str]] = [
     ([], {"PIP_CONFIG_FILE": "pip.conf"}, "t"),
 ]
 # The same is read from the words of `python -m pip`: from the right one on, by the right Python.
-TOLD_TO_PYTHON = [TOLD[0], TOLD[1], TOLD[9]]
+TOLD_TO_PYTHON = [PIP_CHOICES[0], PIP_CHOICES[1], PIP_CHOICES[9]]
 
 
 @pytest.mark.parametrize(
     ("how", "words", "more", "lands"),
     [
-        *(("pip", *each) for each in TOLD),
+        *(("pip", *each) for each in PIP_CHOICES),
         *(("python -m pip", *each) for each in TOLD_TO_PYTHON),
     ],
     ids=str,
 )
-def test_run_cares_for_what_a_pip_installs_wherever_it_is_told_to(
+def test_run_renames_what_pip_installs_in_any_place(
     how: str,
     words: list[str],
     more: dict[str, Any],
@@ -323,7 +321,7 @@ def test_run_finds_what_uv_runs(
     tmp_path: Path,
     offline: dict[str, Any],
 ) -> None:
-    """A script stands in for `uv tool run`, which would download a pip."""
+    """A script acts as `uv tool run`, which would download a pip."""
     venv = make_venv("made")
     venv.path.rename(tmp_path / ".venv")
     venv = Venv(tmp_path / ".venv")
@@ -396,7 +394,7 @@ def test_run_asks_a_pip_that_is_a_script_of_a_shell(
     assert found.is_relative_to(tmp_path / "t" if target else where)
 
 
-def test_run_tells_two_pythons_of_one_prefix_apart(
+def test_run_distinguishes_two_pythons_of_one_prefix(
     run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
 ) -> None:
     others = [each for each in interpreters() if each.name != f"python3.{sys.version_info.minor}"]
@@ -418,7 +416,7 @@ def test_run_tells_two_pythons_of_one_prefix_apart(
     assert found.name == "zope.deferred-1.2.dist-info"
 
 
-def test_run_cares_for_the_tools_that_uv_installs(
+def test_run_renames_in_the_tools_that_uv_installs(
     run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path, offline: dict[str, Any]
 ) -> None:
     build_wheel(wheels, "tool", entry_points="[console_scripts]\ntool = tool:main\n")
@@ -472,7 +470,7 @@ def project(tmp_path: Path) -> Path:
     return directory
 
 
-# How uv is told which project's or script's environment it installs in.
+# Arguments and variables that choose the environment of a project or a script.
 SYNCS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "--project": (["sync", "--project", "../p"], {}),
     "--directory before it": (["--directory", "../p", "sync"], {}),
@@ -549,7 +547,7 @@ def test_run_installs_a_project_into_a_python_that_is_not_a_virtual_environment(
 def test_run_says_so_if_uv_does_not_say_where_it_installs(
     run: Run, uv: Path, uvshim: Path, project: Path, offline: dict[str, Any], tmp_path: Path
 ) -> None:
-    """A script stands in for a uv that knows no dry run of `sync`, as before 0.5."""
+    """A script acts as a uv without `sync --dry-run`, as before 0.5."""
     old = tmp_path / "bin" / "uv"
     old.parent.mkdir()
     old.write_text(f'#!/bin/sh\ncase "$*" in sync*--dry-run*) exit 2 ;; esac\nexec {uv} "$@"\n')
@@ -568,7 +566,7 @@ def test_run_says_so_if_uv_does_not_say_where_it_installs(
     assert "does not say" not in done.stderr
 
 
-# Commands that install nothing, and what they end with.
+# Commands that install nothing, and their exit codes.
 HARMLESS = [
     "uv --version",
     "uv",
@@ -637,7 +635,7 @@ def test_run_says_nothing_of_a_pip_that_installs_nothing(
 def test_a_uv_that_cannot_be_asked_stops_no_command(
     script: str | None, run: Run, uvshim: Path, tmp_path: Path
 ) -> None:
-    """A script stands for a uv that fails, one that is too old, and a file that is no program."""
+    """A uv that fails, a uv that is too old, and a file that is not a program."""
     uv = tmp_path / "uv"
     uv.write_text(f"#!/bin/sh\n{script}\n" if script else "\x7fELF")
     uv.chmod(0o755)

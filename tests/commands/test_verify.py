@@ -1,4 +1,4 @@
-"""`uvshim check --verify`: the proof that a rename changes names, and nothing else."""
+"""`uvshim check --verify`, which proves that a rename changes only names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["mounts", "overlay"]
 
 
 def verified(run: Run, uvshim: Path, venv: Venv) -> None:
-    """See that all is well in `venv`, and every file what RECORD says."""
+    """Assert that nothing is broken in `venv`, and that every file is as RECORD says."""
     done = run(uvshim, "check", "--verify", venv.path)
     assert done.returncode == 0, done.stdout
     assert "  All files are as RECORD lists them\n" in done.stdout
@@ -66,7 +66,7 @@ def test_after_run_every_file_is_what_record_says(
     verified(run, uvshim, venv)
 
 
-def test_what_was_changed_removed_and_added_is_told_and_shuts_the_gate(
+def test_changed_removed_and_added_files_are_reported_and_fail_the_check(
     run: Run, uvshim: Path, broken: Venv, make_venv: MakeVenv
 ) -> None:
     assert run(uvshim, "fix", broken.path).returncode == 0

@@ -1,4 +1,4 @@
-"""What a person may name, and what it means: on the disk, and in the file system of an image."""
+"""Find environments by path: on the disk, and in the file system of an image."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_of_two_pythons_below_one_root_an_interpreter_has_its_own_directories(
         assert found.site_packages == (f"{root}/{own}",)
 
 
-def test_a_site_packages_directory_is_taken_alone_with_the_lock_of_its_environment(
+def test_a_site_packages_directory_is_used_alone_with_the_lock_of_its_environment(
     tmp_path: Path,
 ) -> None:
     root = virtual(tmp_path / "venv")
@@ -103,9 +103,7 @@ def test_a_site_packages_directory_is_taken_alone_with_the_lock_of_its_environme
 
 
 @pytest.mark.parametrize("value", ["true", "True", "TRUE"])
-def test_what_is_inherited_from_the_python_below_is_seen_and_not_mended(
-    tmp_path: Path, value: str
-) -> None:
+def test_inherited_distributions_are_seen_and_not_fixed(tmp_path: Path, value: str) -> None:
     base = made(tmp_path / "base", [SITE, "lib/python3.12/site-packages"])
     settings = f"HOME = {base}/bin\ninclude-system-site-packages = {value}\n"
     root = virtual(tmp_path / "venv", settings)
@@ -117,7 +115,7 @@ def test_what_is_inherited_from_the_python_below_is_seen_and_not_mended(
     assert discovery.find(str(root))[0].inherited == ()
 
 
-def test_what_dpkg_owns_is_seen_before_nothing_and_mended_only_if_it_is_named(
+def test_directories_of_dpkg_are_seen_last_and_fixed_only_if_named(
     tmp_path: Path,
 ) -> None:
     usr = tmp_path / "usr"
@@ -217,7 +215,9 @@ def test_a_program_belongs_to_the_environment_of_its_directory_else_of_where_it_
     )
 
 
-def test_what_is_inherited_is_found_through_a_link_to_the_python_below(tmp_path: Path) -> None:
+def test_inherited_distributions_are_found_through_a_link_to_the_base_python(
+    tmp_path: Path,
+) -> None:
     base = made(tmp_path / "base", [SITE], ["bin/python3.11", "lib/python3.11/os.py"])
     links = made(tmp_path / "elsewhere", ["links", SITE]) / "links"
     (links / "python3.11").symlink_to(base / "bin" / "python3.11")
@@ -225,7 +225,7 @@ def test_what_is_inherited_is_found_through_a_link_to_the_python_below(tmp_path:
     root = virtual(tmp_path / "venv", settings)
     (found,) = discovery.find(str(root))
     assert found.inherited == (f"{base}/{SITE}",)
-    made(links.parent, files=["lib/python3.11/os.py"])  # now it is a Python of its own
+    made(links.parent, files=["lib/python3.11/os.py"])  # now it is a complete Python
     assert discovery.find(str(root))[0].inherited == (f"{links.parent}/{SITE}",)
 
 
@@ -312,7 +312,7 @@ def test_what_an_environment_sees_is_what_its_python_imports_from(
 # --- images -------------------------------------------------------------------------------------
 
 
-def test_every_environment_of_an_image_is_found_wherever_it_lies(tmp_path: Path) -> None:
+def test_every_environment_of_an_image_is_found(tmp_path: Path) -> None:
     root = made(tmp_path / "root", ["etc", "usr/" + SITE])
     for place in ("opt/app", "usr/src/app/.venv", "root/.local/share/uv/tools/foo"):
         virtual(root / place)
@@ -350,7 +350,7 @@ def test_each_library_of_a_prefix_belongs_to_one_interpreter(tmp_path: Path, pre
 
 
 def test_a_python_in_usr_local_and_that_of_the_system_are_two(tmp_path: Path) -> None:
-    """So it is in an image on top of Docker's `python`, on top of Debian's with its own Python."""
+    """As in images on Docker's `python`, which is based on a Debian with its own Python."""
     own = [f"usr/local/lib/python3.{minor}/site-packages" for minor in (11, 12)]
     local, dpkg = "usr/local/lib/python3.11/dist-packages", "usr/lib/python3/dist-packages"
     root = made(tmp_path / "root", ["etc", *own, local, dpkg], ["usr/lib/python3.11/os.py"])
@@ -365,7 +365,7 @@ def test_a_python_in_usr_local_and_that_of_the_system_are_two(tmp_path: Path) ->
 def test_a_local_directory_without_a_python_of_its_own_belongs_to_the_python_in_usr(
     tmp_path: Path,
 ) -> None:
-    """So it is on Fedora, for what pip installs as root."""
+    """As on Fedora, if root runs pip."""
     local = [f"usr/local/{lib}/python3.12/site-packages" for lib in ("lib", "lib64")]
     usr = "usr/lib/python3.12/site-packages"
     made(tmp_path, [*local, usr], ["usr/bin/python3.12"])
@@ -438,7 +438,7 @@ def test_a_virtual_environment_whose_lib_is_a_link_is_found_once(tmp_path: Path)
 
 
 def test_distributions_beside_a_standard_library_belong_to_it(tmp_path: Path) -> None:
-    """PyPy has some."""
+    """PyPy has such distributions."""
     library = "usr/lib/pypy3.9"
     made(tmp_path, ["etc", f"{library}/cffi.dist-info", f"{library}/site-packages"])
     made(tmp_path, [], [f"{library}/os.py"])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class InThisProcess(Supervisor):
-    """Stands in for the real one, which holds back the signals of the process it is in."""
+    """Acts as the real one, which would block the signals of this process."""
 
     def __init__(self) -> None:
         pass
@@ -95,7 +95,7 @@ def test_directories_that_are_one_count_once_and_such_that_are_two_twice(
 
 
 def answering(path: Path, *words: str | Path) -> Path:
-    """Write a program that answers as an interpreter does that is asked for its directories."""
+    """Write a program that prints directories like an interpreter."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\necho warning\nprintf '\\0%s' {shlex.join(map(str, words))} ''\n")
     path.chmod(0o755)
@@ -105,7 +105,7 @@ def answering(path: Path, *words: str | Path) -> Path:
 def test_any_other_python_is_asked_for_its_directories(
     tmp_path: Path, supervisor: Supervisor
 ) -> None:
-    """Two may have one version: CPython and PyPy, or CPython with and without its lock."""
+    """Two Pythons may have one version: CPython and PyPy, or CPython with and without its lock."""
     root = tmp_path / "line\nbreak"
     for name in ("right", "wrong", "older", "lib/python3.9/site-packages"):
         (root / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a Python imports from, as its module `site` builds it."""
+"""The `sys.path` of a Python, as its module `site` builds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dist-info directories are new since a moment before."""
+"""Which dist-info directories are new since a snapshot."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def clocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("clocks")
-def test_what_has_changed_since_a_moment_is_told_by_the_clock_of_its_file_system(
+def test_changes_since_a_moment_are_found_with_the_clock_of_the_file_system(
     tmp_path: Path,
 ) -> None:
     lock = tmp_path / ".lock"

@@ -67,7 +67,7 @@ def test_a_link_to_a_directory_that_is_a_link_is_followed_inside_the_root(image:
     assert DiskTree(str(image)).read("venv/file", 100) == b"the image's"
 
 
-def test_a_circle_of_links_leads_nowhere(image: Path) -> None:
+def test_a_loop_of_links_leads_nowhere(image: Path) -> None:
     (image / "a").symlink_to("b")
     (image / "b").symlink_to("/a")
     tree = DiskTree(str(image))
@@ -76,7 +76,7 @@ def test_a_circle_of_links_leads_nowhere(image: Path) -> None:
     assert tree.read("b", 1) is None
 
 
-def test_the_directories_in_a_directory_are_told_without_links(image: Path) -> None:
+def test_the_directories_in_a_directory_are_listed_without_links(image: Path) -> None:
     (image / "usr/bin").mkdir()
     (image / "usr/lib64").symlink_to("lib")
     assert sorted(DiskTree(str(image)).directories("/usr")) == ["bin", "lib"]
@@ -101,7 +101,7 @@ def test_a_root_that_is_a_link_itself_is_followed(image: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("root", [None, "image"])
-def test_what_is_not_there_or_no_such_thing_is_no_error(image: Path, root: str | None) -> None:
+def test_a_missing_or_different_file_is_no_error(image: Path, root: str | None) -> None:
     tree = DiskTree(root and str(image))
     start = "" if root else f"{image}/"
     for path in ("no", "usr/lib/file/no", "a\0b", "x" * 300):

@@ -1,4 +1,4 @@
-"""Small images, made by the tests themselves with tarfile, in every format that is read."""
+"""Small images in every format, made with tarfile."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Making:
         (path / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
     def blob(self, content: bytes) -> Path:
-        """Add a blob, and return where it lies."""
+        """Add a blob, and return its path."""
         path = self.path / "blobs" / "sha256" / digest(content).partition(":")[2]
         path.write_bytes(content)
         return path

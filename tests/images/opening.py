@@ -1,4 +1,4 @@
-"""Images opened by their names, as tests need them."""
+"""Open images by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache of layer contents: nothing foreign is ever deleted."""
+"""The cache of layer contents, which never deletes foreign files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAY = 24 * 60 * 60
 
 
 def aged(path: Path, days: float) -> Path:
-    """Let `path` be as old as that, and return it."""
+    """Set the age of `path`, and return it."""
     before = time.time() - days * DAY
     os.utime(path, (before, before))
     return path

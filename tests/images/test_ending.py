@@ -1,4 +1,4 @@
-"""A signal leaves no copy of an image behind: the run removes it, and then ends by the signal."""
+"""After a signal, the run removes its copy of an image, then ends by that signal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# It copies a part of an image, says so with its number, and waits for what never comes.
+# It copies a part of an image, prints its process number, and waits for ever.
 SKOPEO = """#!/bin/sh
 if [ $1 = inspect ]; then exit 1; fi
 for last; do :; done
@@ -65,7 +65,7 @@ class Run:
         return len([*self.temporary.rglob("blob")])
 
     def end(self, number: signal.Signals) -> tuple[int, str]:
-        """Send a signal, and return how the run ends, and what it has said."""
+        """Send a signal, and return the exit code and output of the run."""
         self.process.send_signal(number)
         said, _ = self.process.communicate()
         return self.process.returncode, said
@@ -111,7 +111,7 @@ def test_a_signal_that_is_ignored_stays_ignored(run: Run) -> None:
 
 
 def test_a_process_of_a_pool_cleans_up_after_itself(run: Run) -> None:
-    """One that is ended alone is replaced, as if it had died."""
+    """A worker that is ended alone is replaced."""
     run.start(*CHECK, "docker://no.example/b")
     skopeos = [run.copying(), run.copying()]
     above = int(Path(f"/proc/{skopeos[0]}/stat").read_text().split()[3])

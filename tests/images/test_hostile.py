@@ -1,4 +1,4 @@
-"""Images that somebody made to do harm: a clear error or the right answer, in bounds."""
+"""Hostile images: a clear error or the right answer, with bounded resources."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BASE: dict[str, Any] = {
 INFO = f"{SITE}/x_y-1.0.dist-info"
 
 # What each may take: address space, processor time, and memory. Of the latter 25 MB are Python's and
-# the modules'; what is harmful would take more than all of it if it were read as a whole.
+# the modules'; a hostile input would need more if it were read completely.
 _SPACE = 4 << 30
 _SECONDS = 20
 _MEMORY = 64 << 20
@@ -126,7 +126,7 @@ _EMPTY = header("d000/f0000000")
 
 MEGABYTE = bytes(1_000_000)
 
-# A layer on top of BASE, by what it is, and what is said of it; None: the right answer.
+# Layers on BASE by description, with the expected error; None: no error.
 LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
     "400 MB of zeros": (lambda: itertools.repeat(MEGABYTE, 400), None),
     "a file of 400 MB": (lambda: long("zeros", MEGABYTE, 400), None),
@@ -186,11 +186,11 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
         lambda: pax(record("size", b"-1000")) + entry("f", b""),
         "",
     ),
-    "a size that is not one": (lambda: pax(record("size", b"x")) + entry("f", b""), ""),
-    "a path that no file can have": (lambda: pax(record("path", b"a\0b")) + entry("f", b""), ""),
+    "an invalid size": (lambda: pax(record("size", b"x")) + entry("f", b""), ""),
+    "an invalid path": (lambda: pax(record("path", b"a\0b")) + entry("f", b""), ""),
     "a path of 5,000": (
         lambda: pax(record("path", b"a/" * 2500)) + entry("f", b""),
-        "no file can have",
+        "invalid path",
     ),
     "names that are not UTF-8": (
         lambda: entry(
@@ -205,7 +205,7 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
         None,
     ),
     "the whiteout of the root": (lambda: tar({".wh..": "", "x/.wh...": ""}), None),
-    "circles of links": (
+    "loops of links": (
         lambda: tar(
             {f"{SITE}2": Link(f"{SITE}2"), "a": Link("b"), "b": Link("/a"), INFO: Link(INFO)}
         ),
@@ -222,8 +222,8 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
 }
 
 
-# Runs a command in bounds, and tells what it took at most: a process has to its account what the
-# one that started it holds, and that is little here.
+# Runs a command with limits, and prints its peak memory. A process starts with the peak of the
+# one that started it, which is small here.
 BOUNDED = """
 import os, resource, sys
 for kind, limit in ((resource.RLIMIT_AS, {space}), (resource.RLIMIT_CPU, {seconds})):
@@ -239,7 +239,7 @@ sys.exit(os.waitstatus_to_exitcode(status) & 255)
 def check(
     uvshim: Path, image: Path | str, tmp_path: Path, *more: str, memory: int = _MEMORY
 ) -> subprocess.CompletedProcess[str]:
-    """Run `uvshim check` in bounds, and make sure that it stays in them and ends as it should."""
+    """Run `uvshim check` with limits, and check them and its result."""
     bounded = BOUNDED.format(space=_SPACE, seconds=_SECONDS)
     peak = tmp_path / "peak"
     done = subprocess.run(
@@ -313,7 +313,7 @@ def test_an_image_of_many_layers_is_answered(uvshim: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("number", range(40))
 def test_an_image_with_flipped_bits_is_an_error_or_answered(number: int, tmp_path: Path) -> None:
-    """Damage that the digests do not show, because they were taken afterwards."""
+    """Damage that digests do not show, because they were computed afterwards."""
     import uvshim
 
     chance = random.Random(number)

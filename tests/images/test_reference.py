@@ -74,7 +74,7 @@ def test_what_exists_under_that_name_is_a_path(
     assert reference.parse("oci:x") is None
 
 
-def test_an_image_is_found_however_it_lies(tmp_path: Path) -> None:
+def test_an_image_is_found_in_every_form(tmp_path: Path) -> None:
     directory = layout(tmp_path / "layout", [LAYER])
     archive = oci_archive(directory, tmp_path / "oci.tar")
     saved = docker_archive(tmp_path / "saved.tar", [LAYER])
@@ -125,7 +125,7 @@ def test_a_damaged_compressed_archive_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_skopeo_has_written_is_read(tmp_path: Path) -> None:
-    """Manifests lie under other names in it, and blobs under their bare digests."""
+    """Its manifests have other names, and its blobs are called by bare digests."""
     making = Making(tmp_path / "layout")
     manifests = [making.manifest([LAYER], architecture=name) for name in ("amd64", "arm64")]
     index = making.described(INDEX, {"mediaType": INDEX, "manifests": manifests})
@@ -149,7 +149,7 @@ def fake_skopeo(directory: Path, script: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def test_what_lies_elsewhere_is_copied_by_skopeo_for_all_platforms(
+def test_skopeo_copies_all_platforms_of_other_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     making = Making(tmp_path / "layout")
@@ -167,7 +167,7 @@ def test_what_lies_elsewhere_is_copied_by_skopeo_for_all_platforms(
     assert not list(tmp_path.glob("uvshim-*"))
 
 
-def test_what_skopeo_says_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_skopeo_says_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_skopeo(
         tmp_path / "bin",
         'echo \'time="now" level=fatal msg="initializing source \\"x\\": no such host"\' >&2; exit 1',
@@ -192,7 +192,7 @@ def test_without_skopeo_the_package_is_named(
     "text",
     ["oci:no", "oci-archive:no", "docker-archive:no", "oci:.", "dir:no", "dir:.", "oci-archive:."],
 )
-def test_what_is_not_there_or_something_else_is_an_error(
+def test_a_missing_or_different_file_is_an_error(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

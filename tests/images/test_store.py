@@ -1,4 +1,4 @@
-"""What is read of one layer serves every image that has it, and no other."""
+"""The contents of a layer are cached for every image that has it, and for no other."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _a_process_that_knows_nothing() -> Iterator[None]:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Grows by each layer that is really read."""
+    """A list of the layers that were really read."""
     seen: list[object] = []
     original = changes.read
 
@@ -84,29 +84,31 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return seen
 
 
-def told(image: Path, cache: Path | None = None) -> list[object]:
-    """Return what is said of `image`, without its name and digest."""
+def answer_about(image: Path, cache: Path | None = None) -> list[object]:
+    """Return the answer about `image`, without its name and digest."""
     (answer,) = uvshim.survey([image], cache=cache)
     assert answer.error is None
     return [(each.installation.facts, each.diagnosis) for each in answer.images[0].reports]
 
 
-def test_images_on_one_base_are_told_apart_in_any_order(tmp_path: Path, read: list[object]) -> None:
+def test_images_on_one_base_are_distinguished_in_any_order(
+    tmp_path: Path, read: list[object]
+) -> None:
     images = [layout(tmp_path / str(n), [tar(BASE), tar(own)]) for n, own in enumerate(OWN)]
     fresh = []
     for image in images:
         survey._store.cache_clear()
-        fresh.append(told(image))
+        fresh.append(answer_about(image))
     assert len({str(each) for each in fresh}) > 8  # they do differ
     survey._store.cache_clear()
     del read[:]
     for order in (range(len(images)), reversed(range(len(images)))):
         for number in order:
-            assert told(images[number]) == fresh[number], OWN[number]
+            assert answer_about(images[number]) == fresh[number], OWN[number]
     assert len(read) == 1 + len(OWN)
     for _ in range(2):
         survey._store.cache_clear()
-        assert [told(image, tmp_path / "cache") for image in images] == fresh
+        assert [answer_about(image, tmp_path / "cache") for image in images] == fresh
     assert len(read) == 2 * (1 + len(OWN))
 
 
@@ -116,18 +118,16 @@ def test_the_layers_that_the_next_image_needs_are_held_however_much_it_is(
     monkeypatch.setattr(store, "_HELD", 0)
     others = tar({"srv/linked/x": "", "usr/lib/x": ""})
     for number in range(3):
-        told(layout(tmp_path / str(number), [tar(BASE), tar({f"file{number}": ""})]))
-    told(layout(tmp_path / "other", [others]))
-    told(layout(tmp_path / "again", [tar(BASE), tar({"file": ""})]))
+        answer_about(layout(tmp_path / str(number), [tar(BASE), tar({f"file{number}": ""})]))
+    answer_about(layout(tmp_path / "other", [others]))
+    answer_about(layout(tmp_path / "again", [tar(BASE), tar({"file": ""})]))
     assert len(read) == 4 + 1 + 2
 
 
-def test_layers_without_a_digest_are_not_taken_for_each_other(
-    tmp_path: Path, read: list[object]
-) -> None:
+def test_layers_without_a_digest_are_not_mixed_up(tmp_path: Path, read: list[object]) -> None:
     for number in range(2):
         (tmp_path / f"{number}.tar").write_bytes(tar({**BASE, "x": str(number)}))
-        told(tmp_path / f"{number}.tar")
+        answer_about(tmp_path / f"{number}.tar")
     assert len(read) == 2
 
 

@@ -23,7 +23,7 @@ SITE = "opt/app/lib/python3.11/site-packages"
 
 
 def root(*names: str) -> dict[str, str | bytes]:
-    """Return the files of an image with distributions that lie under normalized names."""
+    """Return the files of an image with distributions in normalized directories."""
     infos = [installed(f"{name.replace('.', '_')}-1.0", name) for name in names]
     return under(SITE, installed("setuptools-75.8.0", "setuptools"), *infos) | {
         "opt/app/pyvenv.cfg": "home = /usr/bin\n"
@@ -90,7 +90,7 @@ def test_an_image_that_cannot_be_examined_does_not_stop_the_others(tmp_path: Pat
     assert answers[1].error == ("`nothing` does not exist")
 
 
-def test_what_nobody_foresaw_is_an_error_of_that_image(
+def test_an_unexpected_failure_is_an_error_of_that_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store.Store, "tree", lambda *_: 1 / 0)
@@ -116,7 +116,7 @@ def test_several_threads_give_the_same_answer(tmp_path: Path, cache: Path) -> No
     assert names(one) == [["oslo.cache", "zope.interface"]]
 
 
-def test_what_was_learnt_is_kept_for_the_next_run(
+def test_layer_contents_are_cached_for_the_next_run(
     tmp_path: Path, cache: Path, read: list[str]
 ) -> None:
     images = [layout(tmp_path / "x", [BASE])]
@@ -179,7 +179,7 @@ def test_other_exclusions_are_another_question(tmp_path: Path, cache: Path) -> N
         lambda _: __import__("zlib").compress(b"[" * 100_000),
     ],
 )
-def test_a_damaged_entry_is_read_anew(
+def test_a_damaged_entry_is_read_again(
     tmp_path: Path, cache: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     images = [layout(tmp_path / "x", [BASE])]
@@ -198,7 +198,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     assert names(answer) == [["zope.interface"]]
 
 
-def test_the_changes_of_a_layer_come_back_as_they_were(tmp_path: Path, cache: Path) -> None:
+def test_the_changes_of_a_layer_are_loaded_unchanged(tmp_path: Path, cache: Path) -> None:
     from tests.images.making import Hard, Link
 
     entries: dict[str, Any] = {
@@ -246,7 +246,7 @@ def test_relative_names_are_found_from_elsewhere(
     assert answer.reference == "oci:x:latest"
 
 
-def test_an_executor_that_breaks_is_told(tmp_path: Path) -> None:
+def test_an_executor_that_breaks_is_reported(tmp_path: Path) -> None:
     class Broken(Executor):
         def submit(self, *_: Any, **__: Any) -> Future[Any]:
             future: Future[Any] = Future()
@@ -258,7 +258,7 @@ def test_an_executor_that_breaks_is_told(tmp_path: Path) -> None:
 
 
 def die_once(named: Any, options: Options) -> uvshim.Surveyed:
-    """Die in place of the first answer, and of every one about `poison`."""
+    """Die instead of the first answer, and of every answer about `poison`."""
     text = named.text
     mark = os.path.join(str(options.cache), "died")
     if text == "poison" or not os.path.exists(mark):
@@ -268,7 +268,7 @@ def die_once(named: Any, options: Options) -> uvshim.Surveyed:
     return survey.Surveyed(text, ())
 
 
-def test_what_a_process_that_died_was_to_do_is_done_by_another(
+def test_another_process_takes_the_work_of_one_that_died(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(survey, "answer", die_once)
@@ -285,13 +285,13 @@ def test_what_a_process_that_died_was_to_do_is_done_by_another(
 def test_two_processes_do_not_read_one_layer_twice(
     tmp_path: Path, cache: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What another one has locked comes last, and then it is known."""
+    """A layer that another process has locked is read last, from the cache."""
     monkeypatch.setattr(store, "_LOCKS", 2**31)  # two layers may have one lock, by chance
     with opened(layout(tmp_path / "x", [BASE, MORE])) as (image,):
         base, more = image.layers
         shared = store.Cache(str(cache))
 
-        def meanwhile(layer: Any, *arguments: Any) -> Any:
+        def read_late(layer: Any, *arguments: Any) -> Any:
             found = original(layer, *arguments)
             if layer == more:  # the other one finishes
                 shared.save(original(base))
@@ -300,7 +300,7 @@ def test_two_processes_do_not_read_one_layer_twice(
 
         original, lock = changes.read, shared.locked(str(base.identity), wait=False)
         assert lock.__enter__()
-        monkeypatch.setattr(changes, "read", meanwhile)
+        monkeypatch.setattr(changes, "read", read_late)
         found = store.Store(str(cache))._changes(image.layers)
     assert [each.identity for each in found] == [base.identity, more.identity]
     assert read == [more.identity, base.identity]  # the second by the other one

@@ -97,7 +97,7 @@ def test_an_opaque_directory_hides_all_that_is_below(tmp_path: Path, *, last: bo
     assert listed(found, "a/d") == ["n"]
 
 
-def test_what_aufs_kept_for_itself_is_not_there(tmp_path: Path) -> None:
+def test_files_of_aufs_itself_are_ignored(tmp_path: Path) -> None:
     assert listed(tree_of(tmp_path, tar({"a": "", ".wh..wh.plnk": "", ".wh..wh.aufs": ""}))) == [
         "a"
     ]
@@ -139,15 +139,15 @@ def test_links_stay_inside_of_the_image(tmp_path: Path, target: str) -> None:
     assert found.directories("a") == ()
 
 
-def test_a_circle_of_links_leads_nowhere(tmp_path: Path) -> None:
+def test_a_loop_of_links_leads_nowhere(tmp_path: Path) -> None:
     found = tree_of(tmp_path, tar({"a": Link("b"), "b": Link("/a"), "c": Link("c/c")}))
     assert not found.is_directory("a")
     assert found.read("c", 1) is None
     assert found.real("b/x") is None
 
 
-def test_an_entry_below_a_circle_of_links_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="circle"):
+def test_an_entry_below_a_loop_of_links_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="loop of links"):
         tree_of(tmp_path, tar([("a", Link("b")), ("b", Link("a")), ("a/x", "")]))
 
 
@@ -161,7 +161,7 @@ def test_hard_links_are_the_files_that_they_name(tmp_path: Path) -> None:
     assert found.read("a/x.pth", 9) == b"two"
 
 
-def test_a_hard_link_to_a_file_whose_content_was_of_no_interest_has_that_content(
+def test_a_hard_link_to_a_file_that_was_not_kept_has_its_content(
     tmp_path: Path,
 ) -> None:
     found = tree_of(
@@ -184,8 +184,8 @@ def test_metadata_behind_a_link_with_another_name_are_read(tmp_path: Path) -> No
     assert found.read("store/0f3a/junk", 9) is None
 
 
-def test_a_hard_link_to_nothing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="hard link to nothing: `no`"):
+def test_a_hard_link_to_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="hard link to a missing file: `no`"):
         tree_of(tmp_path, tar({"a": Hard("no")}))
 
 
@@ -243,7 +243,7 @@ def test_empty_layers_change_nothing(tmp_path: Path) -> None:
 
 
 def test_a_tar_whose_last_block_is_not_filled_is_whole(tmp_path: Path) -> None:
-    """umoci 0.4 writes such ones."""
+    """umoci 0.4 writes such headers."""
     whole = tar({"a": "", "b.pth": "x" * 700})
     end = whole.rindex(b"x") + 1
     assert tree_of(tmp_path, whole[:end]).read("b.pth", 1000) == b"x" * 700
@@ -264,7 +264,7 @@ def test_a_damaged_header_is_an_error_and_not_the_end(tmp_path: Path) -> None:
         tree_of(tmp_path, bytes(made))
 
 
-def test_putting_a_layer_on_others_leaves_these_as_they_were(tmp_path: Path) -> None:
+def test_adding_a_layer_does_not_change_lower_ones(tmp_path: Path) -> None:
     tars = [tar({"a/b/x": "", "c": ""}), tar({"a/b/y": "", ".wh.c": "", "a/b/.wh.x": ""})]
     with opened(layout(tmp_path / "layout", tars)) as (image,):
         lower, upper = map(changes.read, image.layers)
@@ -275,7 +275,7 @@ def test_putting_a_layer_on_others_leaves_these_as_they_were(tmp_path: Path) -> 
 
 
 def test_the_entries_of_a_layer_can_be_read_again(tmp_path: Path) -> None:
-    """With all that their headers say: what a layer of renames is made of."""
+    """Entries with all header fields, which a new layer needs."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         header = tarfile.TarInfo("a/WHEEL")

@@ -1,4 +1,4 @@
-"""Images unpacked by the tests themselves, as the layer specification says, to look at the result."""
+"""Unpack images as the layer specification says, to examine the result."""
 
 from __future__ import annotations
 

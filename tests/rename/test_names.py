@@ -43,7 +43,7 @@ VERSIONS = st.from_regex(
             "1",
             "backports.entry_points_selectable-1",
         ),
-        # No dot: good as it stands, in whichever case and spelling.
+        # No dot: right in any case and spelling.
         ("Plain_Name-1.0", "plain-name", "1.0", "Plain_Name-1.0"),
         # The directory's own version is the wheel's; METADATA's may be spelt in another way.
         ("zope_event-5.0", "zope.event", "5.0.0", "zope.event-5.0"),
@@ -123,7 +123,7 @@ def test_a_directory_of_another_name_or_without_a_version_is_refused(
         b"Name: a.b\xff\n",
         "Name: osl\u043e.cache\n".encode(),  # a Cyrillic letter
         "Name: a\u202e.b\n".encode(),
-        "Name: \u017flo.cache\n".encode(),  # a long s, which is an `s` to those who ignore case
+        "Name: \u017flo.cache\n".encode(),  # a long s, which is equal to `s` without case
         "Name: a.b\n".encode("utf-16"),
         b"Name: -a.b\n",
         b"Name: a.b-\n",
@@ -188,7 +188,7 @@ HEADS = st.lists(
 @example("Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\nX: y\n\nname: b\n")
 @example("Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\nno field\nname: b\n")
 @example("Metadata-Version: 2.1\nName: a.b\nVersion: 1.0\rname: b\n")
-def test_the_short_way_to_read_a_name_agrees_with_the_standard_library_or_declines(
+def test_the_fast_way_to_read_a_name_agrees_with_the_standard_library_or_declines(
     text: str,
 ) -> None:
     metadata = text.encode()
@@ -200,7 +200,7 @@ def test_the_short_way_to_read_a_name_agrees_with_the_standard_library_or_declin
     assert names._parse_usual(header) in {None, by_email}
 
 
-def test_the_short_way_is_taken_for_what_build_backends_write() -> None:
+def test_metadata_of_build_backends_is_read_the_fast_way() -> None:
     for end in (b"\n", b"\r\n"):
         lines = (b"Metadata-Version: 2.4", b"Name: a.b", b"Version: 1.0.post1", b"Summary: x", b"")
         with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The rename of one dist-info directory: what it needs, what it does, what it refuses."""
+"""The rename of dist-info directories on disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def distribution(
 
 
 def renamed(*paths: Path, dry_run: bool = False) -> Outcome:
-    """Rename the directories `paths`, and return the outcome but for the time it took."""
+    """Rename the directories `paths`, and return the outcome without the time."""
     return compared(rename([str(path) for path in paths], lambda _name: True, dry_run=dry_run))
 
 
@@ -71,7 +71,7 @@ def test_a_directory_gets_its_name_and_record_says_so(
 
 
 @pytest.mark.parametrize("listed_as", ["a_b-1.0", "A_B-1.0", "a.b-info", "a-b-1.0", "a_b-0.9"])
-def test_a_record_that_speaks_of_another_name_is_put_right(tmp_path: Path, listed_as: str) -> None:
+def test_a_record_that_speaks_of_another_name_is_fixed(tmp_path: Path, listed_as: str) -> None:
     path = distribution(tmp_path, "a.b-1.0", "a.b", listed_as=listed_as)
     assert renamed(path) == Outcome([Renamed("a.b", "1.0", str(path), str(path))], [])
     assert record_faults(path) == []
@@ -143,7 +143,7 @@ def test_a_dry_run_says_the_same_and_touches_nothing(tmp_path: Path) -> None:
     assert said == renamed(one, two)
 
 
-def test_what_stands_beside_already_is_not_overwritten(tmp_path: Path) -> None:
+def test_an_existing_directory_is_not_overwritten(tmp_path: Path) -> None:
     one = distribution(tmp_path, "a_b-1.0", "a.b")
     distribution(tmp_path, "a.b-1.0", "a.b")
     before = tree(tmp_path)
@@ -187,7 +187,7 @@ def test_files_of_a_directory_with_the_new_name_are_not_overwritten(tmp_path: Pa
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_an_earlier_installation_of_the_same_version_makes_way(
+def test_an_earlier_installation_of_the_same_version_is_removed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     killed: bool,  # noqa: FBT001
@@ -297,7 +297,7 @@ def test_a_half_written_directory_is_left_and_named(tmp_path: Path, name: str, r
     ("directory", "name", "missing"),
     [("plain-1.0", "plain", "METADATA"), ("a.b-1.0", "a.b", "RECORD"), ("x-1", "x", "RECORD")],
 )
-def test_what_is_broken_in_nothing_that_could_be_put_right_here_is_passed_over(
+def test_problems_that_cannot_be_fixed_here_are_skipped(
     tmp_path: Path, directory: str, name: str, missing: str
 ) -> None:
     path = distribution(tmp_path, directory, name)
@@ -305,7 +305,7 @@ def test_what_is_broken_in_nothing_that_could_be_put_right_here_is_passed_over(
     assert renamed(path) == Outcome([], [])
 
 
-def test_one_that_fails_does_not_keep_the_next_from_being_put_right(tmp_path: Path) -> None:
+def test_a_failure_does_not_stop_later_renames(tmp_path: Path) -> None:
     one = distribution(tmp_path, "a_b-1.0", "a.b")
     (one / "RECORD").write_text("")
     two = distribution(tmp_path, "c_d-1.0", "c.d")

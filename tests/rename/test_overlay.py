@@ -1,4 +1,4 @@
-"""The rename that takes several steps: what each of them leaves is recognized and completed."""
+"""The rename on an overlay: the result of each step is recognized and completed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OLD, NEW = "a_b-1.0.dist-info", "a.b-1.0.dist-info"
 
 @pytest.fixture
 def lower(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the file system be one that renames no directory it has not made just now."""
+    """Make `os.rename` fail for older directories, as on an overlay."""
     rename = os.rename
 
     def refuse(source: str, target: str) -> None:
@@ -105,13 +105,13 @@ def test_what_is_left_of_the_old_directory_is_taken_away(
 
 
 class KilledError(BaseException):
-    """Stands for a SIGKILL: nothing cleans up after it."""
+    """Acts as a SIGKILL: nothing cleans up after it."""
 
 
-def test_killed_while_it_takes_the_old_directory_away_it_leaves_nothing_that_is_not_listed(
+def test_killed_while_it_removes_the_old_directory_it_leaves_no_unlisted_file(
     old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `fix` comes to them: the new directory is put right first, and then the old one goes."""
+    """As in `fix`: it completes the new directory first, then removes the old one."""
     new = half_moved(old, tmp_path)
     building = record_file.read(str(new)).added({NEW}, NEW + plan.BUILDING)
     record_file.append(str(new), building)
@@ -147,7 +147,7 @@ def test_an_old_directory_with_something_of_its_own_is_not_taken_away(
     assert tree(tmp_path) == before
 
 
-def test_what_a_killed_run_has_built_is_built_anew_or_taken_away(
+def test_a_copy_left_by_a_killed_run_is_rebuilt_or_removed(
     old: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     building = tmp_path / (NEW + plan.BUILDING)
@@ -160,7 +160,7 @@ def test_what_a_killed_run_has_built_is_built_anew_or_taken_away(
     assert record_faults(tmp_path / NEW) == []
 
 
-def test_an_error_in_the_middle_is_told_as_what_it_is(
+def test_an_error_in_the_middle_is_reported_as_what_it_is(
     old: Path, tmp_path: Path, lower: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: str, *_mode: int) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with one dist-info directory, and what to do about it: as a tree shows it."""
+"""The plan for one dist-info directory, read from a tree."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def planned(
 
 
 def listing(*paths: str) -> dict[str, str]:
-    """Return the one file of `a.b` that says what it consists of."""
+    """Return the METADATA of `a.b`."""
     return {"a_b-1.0.dist-info/RECORD": "".join(f"{path},,\n" for path in paths)}
 
 
@@ -54,7 +54,7 @@ def listed(wanted: plan.Plan) -> list[str]:
 A_B = installed("a_b-1.0", "a.b")
 OWN = "a_b-1.0.dist-info"
 RIGHT = "a.b-1.0.dist-info"
-MEANWHILE = {RIGHT, f"{RIGHT}.uvshim"}
+ALIASES = {RIGHT, f"{RIGHT}.uvshim"}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ MEANWHILE = {RIGHT, f"{RIGHT}.uvshim"}
         ("a.b-info", "a.b", "a.b-1.0", (plan.MISNAMED,)),
     ],
 )
-def test_what_is_wrong_with_a_name_is_told_with_the_right_one(
+def test_what_is_wrong_with_a_name_is_reported_with_the_right_one(
     tmp_path: Path, stem: str, name: str, right: str, wrong: tuple[str, ...]
 ) -> None:
     wanted = planned(tmp_path, stem, installed(stem, name))
@@ -85,10 +85,10 @@ def test_what_is_wrong_with_a_name_is_told_with_the_right_one(
     assert wanted.obstacle == ""
 
 
-def test_record_lists_both_names_meanwhile_and_the_right_one_in_the_end(tmp_path: Path) -> None:
+def test_record_lists_both_names_for_a_while_and_the_right_one_in_the_end(tmp_path: Path) -> None:
     wanted = planned(tmp_path, "a_b-1.0", A_B)
     assert listed(wanted) == [f"{OWN}/METADATA", f"{OWN}/RECORD", "module_of_a_b_1_0.py"]
-    assert wanted.aliases == {OWN} | MEANWHILE
+    assert wanted.aliases == {OWN} | ALIASES
     assert wanted.record is not None
     assert wanted.record.added(wanted.aliases, wanted.directory) == [
         f"{RIGHT}/{name},,\n".encode() for name in ("METADATA", "RECORD", "RECORD.uvshim")
@@ -100,10 +100,10 @@ def test_record_lists_both_names_meanwhile_and_the_right_one_in_the_end(tmp_path
     ]
 
 
-def test_what_is_right_has_nothing_to_be_listed_otherwise(tmp_path: Path) -> None:
+def test_a_right_directory_needs_no_other_rows(tmp_path: Path) -> None:
     wanted = planned(tmp_path, "a.b-1.0", installed("a.b-1.0", "a.b"))
     assert wanted.wrong == ()
-    assert wanted.aliases == MEANWHILE
+    assert wanted.aliases == ALIASES
     assert wanted.record is not None
     assert wanted.new_record() == wanted.record.content
 
@@ -189,7 +189,7 @@ def test_a_record_that_names_a_directory_that_is_not_there_is_stale(
     wanted = planned(tmp_path, "a.b-1.0", installed("a.b-1.0", "a.b", record=record))
     assert wanted.directory == wanted.own
     assert wanted.wrong == (plan.STALE_RECORD,)
-    assert wanted.aliases == {f"{record}.dist-info"} | MEANWHILE
+    assert wanted.aliases == {f"{record}.dist-info"} | ALIASES
     assert f"{RIGHT}/METADATA" in list(Record(wanted.new_record(), RIGHT).paths())
 
 
@@ -206,7 +206,7 @@ def test_the_directory_of_another_version_or_project_is_no_other_name_of_this_on
     listed = listing(f"{OWN}/RECORD", f"{other}.dist-info/METADATA")
     wanted = planned(tmp_path, "a_b-1.0", A_B, beside, listed)
     assert wanted.wrong == (plan.NORMALIZED_NAME,)
-    assert wanted.aliases == {OWN} | MEANWHILE
+    assert wanted.aliases == {OWN} | ALIASES
     assert f"{other}.dist-info/METADATA" in list(Record(wanted.new_record(), RIGHT).paths())
 
 

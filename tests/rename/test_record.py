@@ -1,4 +1,4 @@
-"""RECORD: what it lists under one name and the other, torn or not, quoted or not."""
+"""The content of RECORD before, during and after a rename."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ a_b/__init__.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU,0
 
 Row = tuple[str, str, str]
 
-# File names as anybody may choose them, if only they are UTF-8. (A backslash is in tests below.)
+# Any file names in UTF-8. (Tests below have backslashes.)
 COMPONENTS = st.text(
     st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1, max_size=12
 ).filter(lambda part: part not in {".", ".."})
@@ -138,7 +138,7 @@ def texts(draw: st.DrawFn) -> str:
 @example("a,b\na,b,c,d\n")
 @example("a,b,c\r\nd,e,f\n")
 @example("a,b,c\nd")
-def test_what_is_read_as_plain_lines_is_what_the_module_csv_reads(text: str) -> None:
+def test_plain_lines_are_read_as_the_module_csv_reads_them(text: str) -> None:
     found = text.encode("utf-8", "surrogateescape")
     if record._is_plain(found) and all(path for path, _, _ in listed(found)):
         assert list(record.elements(found)) == listed(found)
@@ -184,7 +184,7 @@ def test_what_is_no_record_is_refused(found: bytes, reason: str) -> None:
         ("./a_b/x.py", "./a_b/x.py"),
     ],
 )
-def test_a_path_is_taken_for_what_it_means(path: str, renamed: str) -> None:
+def test_a_path_is_examined_as_what_it_is(path: str, renamed: str) -> None:
     found = Record(f"{path},,\n".encode(), OLD).renamed({OLD, NEW}, NEW)
     assert found == f"{renamed},,\n".encode()
 
@@ -233,7 +233,7 @@ FILLER = f"{NEW}/{UNFINISHED},,\n".encode()
 )
 @example([b"x" * 300 + b",,\n"] * 30, PAGE - len(FILLER))
 @example([b"x,,\n"] * 3000, 17)
-def test_no_appended_row_lies_across_the_border_of_a_page(rows: list[bytes], end: int) -> None:
+def test_no_appended_row_crosses_the_border_of_a_page(rows: list[bytes], end: int) -> None:
     found = record.appended(rows, FILLER, end)
     assert b"".join(row for row in found.splitlines(keepends=True) if row in rows) == b"".join(rows)
     assert {row.rstrip(b"_,\n") for row in found.splitlines() if row + b"\n" not in rows} <= {

@@ -1,4 +1,4 @@
-"""Which name a directory gets, where pkg_resources finds each under one spelling."""
+"""The name of a directory if pkg_resources finds one spelling only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of robustness need of the machine, and what they share."""
+"""Fixtures of the robustness tests."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def tools(
     own_cache: Path,
     uvshim_ready: Ready,
 ) -> Iterator[Tools]:
-    """The commands under test, and those that judge."""
+    """The commands under test, and those that test the result."""
     ready: dict[tuple[str, Path], Ready] = {}
     commands = (frozen / "uvpip", frozen / "uvshim-command")
     yield Tools(uv, pip, *commands, variables, uvshim_ready, ready)

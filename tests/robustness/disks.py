@@ -1,4 +1,4 @@
-"""Where the environment of a test lies: on the disk, in a layer of an overlay, on a small tmpfs."""
+"""Places for a test's environment: the disk, a layer of an overlay, a small tmpfs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tests.robustness.invariants import clone
 
 
 class Place(Protocol):
-    """Where environments lie that are equal to one that was prepared."""
+    """A place for copies of a prepared environment."""
 
     def fresh(self) -> Venv:
-        """Return the environment as it was prepared, and forget what became of it before."""
+        """Return a new copy of the prepared environment."""
 
     def copy(self) -> Venv:
         """Return a copy of the environment as it is now, and forget the copy before."""
@@ -40,7 +40,7 @@ class Plain:
 
 
 class Overlay:
-    """An overlay file system with what was prepared in its lower layer; all of it in memory."""
+    """An overlay file system in memory, with the prepared environment in its lower layer."""
 
     def __init__(self, prepared: Path, directory: Path) -> None:
         self._memory = directory / "memory"

@@ -122,7 +122,7 @@ class Call(NamedTuple):
 
 
 class Traced(NamedTuple):
-    """How a command that was traced ended, and the system calls it made itself, in order."""
+    """The exit code of a traced command, and its own system calls, in order."""
 
     status: int
     output: str

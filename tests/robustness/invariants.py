@@ -1,4 +1,4 @@
-"""What must be true of an environment at every instant, asked of the real uv, pip and Python."""
+"""What must be true of an environment at every moment, tested with the real uv, pip and Python."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ pip._internal.network.session.user_agent = lambda: "pip"
 
 
 class Tools(NamedTuple):
-    """The commands that judge, and the environment variables they run with."""
+    """The commands that test an environment, and their variables."""
 
     uv: Path
     pip: Path
@@ -140,7 +140,7 @@ def checksum(directory: Path) -> str:
 
 
 def clone(source: Path, destination: Path) -> Path:
-    """Copy a tree so that what was a hard link to uv's cache is one again, and nothing else is."""
+    """Copy a tree, and keep its hard links to uv's cache."""
 
     def copy(one: str, other: str) -> str:
         if os.lstat(one).st_nlink > 1 and not os.path.islink(one):

@@ -74,7 +74,7 @@ class Ready:
     def run(
         self, code: str, words: Sequence[str | Path], variables: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        """Execute `code` in a child of its own, as a script with the arguments `words`.
+        """Execute `code` in a new child, as a script with the arguments `words`.
 
         It has those environment variables and no others.
         """

@@ -1,4 +1,4 @@
-"""uv's cache, whose files an environment may share: byte for byte what it was."""
+"""uv's cache, whose files an environment may share, is unchanged byte for byte."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_nothing_in_the_cache_changes_in_any_link_mode(
 ) -> None:
     choice: list[str | Path] = ["--python", bare.python, "--no-index", "--find-links", two_wheels]
     wanted: list[str | Path] = [*choice, "--link-mode", mode, "--reinstall", *NAMES]
-    for _ in range(2):  # the second time the cache has all that uv will ever put there
+    for _ in range(2):  # after the first time the cache is complete
         assert tools.run(tools.uv, "pip", "install", *wanted).returncode == 0
     metadata = bare.site_packages / NORMALIZED[0] / "METADATA"
     assert (mode == "symlink") == metadata.is_symlink()

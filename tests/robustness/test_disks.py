@@ -1,4 +1,4 @@
-"""A disk that is full, a disk that is read-only, and directories that belong to somebody else."""
+"""Full disks, read-only disks, and directories of other users."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def quote_a_row(venv: Venv) -> None:
 
 @pytest.mark.parametrize("room", [0, 1, 60, 500])
 @pytest.mark.parametrize("quoted", [False, True], ids=["in place", "replaced"])
-def test_a_full_disk_is_said_and_loses_nothing(
+def test_a_full_disk_is_reported_and_loses_nothing(
     small: Venv,
     tools: Tools,
     empty: set[str],
@@ -156,7 +156,7 @@ def test_a_rename_that_needs_no_further_page_needs_no_space(small: Venv, tools: 
     fixed_by(tools, small)
 
 
-def test_a_read_only_disk_is_said_and_loses_nothing(small: Venv, tools: Tools) -> None:
+def test_a_read_only_disk_is_reported_and_loses_nothing(small: Venv, tools: Tools) -> None:
     before = checksum(small.path)
     subprocess.run(["mount", "-o", "remount,ro", small.path.parent], check=True)
     for options in (["--dry-run"], []):
@@ -170,7 +170,7 @@ def test_a_read_only_disk_is_said_and_loses_nothing(small: Venv, tools: Tools) -
     fixed_by(tools, small)
 
 
-def test_names_are_put_right_where_case_does_not_matter(
+def test_names_are_fixed_where_case_does_not_matter(
     ignoring_case: Path, prepared: Venv, tools: Tools
 ) -> None:
     site = ignoring_case / "site-packages"
@@ -206,9 +206,7 @@ def test_the_directories_of_another_user_are_left_alone_without_the_right_to_the
     fixed_by(tools, installed)
 
 
-def test_what_belongs_to_another_user_goes_on_to_do_so(
-    installed: Venv, tools: Tools, root: None
-) -> None:
+def test_files_of_another_user_keep_their_owner(installed: Venv, tools: Tools, root: None) -> None:
     for path in (installed.site_packages, *installed.site_packages.rglob("*")):
         os.chown(path, 1234, 1235)
     fixed_by(tools, installed)

@@ -1,4 +1,4 @@
-"""A system call that fails: said, exit 3, nothing lost, and `fix` completes it afterwards."""
+"""A system call fails: uvshim reports it, exits with 3 and loses nothing; `fix` completes it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def failing_everywhere(
     directory: Path,
     empty: set[str],
 ) -> int:
-    """Let each call of that run that changes something fail once, and look every time."""
+    """Let each call of that run that changes something fail once, and check every time."""
     venv = place.fresh()
     whole = run(tools, venv, directory)
     assert whole.status == 0, whole.output

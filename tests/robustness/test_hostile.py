@@ -1,4 +1,4 @@
-"""Trees that are broken or made to do harm: nothing outside of what is concerned is touched."""
+"""Broken and hostile trees: nothing outside of the directory is touched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RECORD = (f"a_b/__init__.py,,\n{OWN}/METADATA,,\n{OWN}/RECORD,,\n").encode()
 
 Content: TypeAlias = "bytes | str | Callable[[], bytes] | None"
 
-# A name for each input, what METADATA and RECORD are, and whether that is put right all the same
+# A name for each input, what METADATA and RECORD are, and True if it is renamed nevertheless
 # (None: that depends on Python's version). Bytes stand for a file, a string for a symbolic link,
 # nothing for none; what is large is made when it is needed.
 
@@ -175,14 +175,14 @@ def state(directory: Path, besides: tuple[str, ...]) -> dict[str, object]:
 
 
 def printable(text: str) -> bool:
-    """Say whether nothing in `text` could drive a terminal."""
+    """Return True if `text` has no control characters."""
     return all(line.isprintable() for line in text.split("\n"))
 
 
 def is_survived(
     tools: Tools, venv: Venv, outside: Path, besides: tuple[str, ...] = ("a_b-", "a.b-", "A.B-")
 ) -> str:
-    """Assert that all commands leave alone what they should; return what `fix` said."""
+    """Assert that no command touches foreign files; return the output of `fix`."""
     directories = ("zope", "XStatic", "xstatic")  # these are renamed, as they should be
     before = state(venv.path, (*besides, *directories)), state(outside, ())
     whole = state(venv.path, ()), state(outside, ())
@@ -217,7 +217,7 @@ def is_survived(
 def test_hostile_files_in_a_directory_do_no_harm(
     case: str, hostile: Venv, outside: Path, tools: Tools, tried: Callable[[str, int], None]
 ) -> None:
-    metadata, record, mended = FILES[case]
+    metadata, record, renamed = FILES[case]
     by_uvpip = Venv(clone(hostile.path, hostile.path.with_name("by-uvpip")))
     for venv in (hostile, by_uvpip):
         directory = venv.site_packages / OWN
@@ -227,10 +227,10 @@ def test_hostile_files_in_a_directory_do_no_harm(
 
     said = is_survived(tools, hostile, outside)
     right = "A.B-1.0.dist-info" if "other case" in case else "a.b-1.0.dist-info"
-    if mended is not None:
-        assert (right in hostile.dist_infos()) == mended, said
-        assert (OWN in hostile.dist_infos()) != mended
-        assert (OWN + "` was left alone" in said) != mended
+    if renamed is not None:
+        assert (right in hostile.dist_infos()) == renamed, said
+        assert (OWN in hostile.dist_infos()) != renamed
+        assert (OWN + "` was left alone" in said) != renamed
 
     # The same by the other way in: what uvpip does with what uv has written.
     before = state(by_uvpip.path, ("a_b-", "a.b-", "A.B-")), state(outside, ())
@@ -404,10 +404,10 @@ def test_hostile_directories_do_no_harm(
     tried("hostile inputs", 1)
 
 
-def test_an_empty_directory_where_the_new_name_goes_is_in_nobodys_way(
+def test_an_empty_directory_with_the_new_name_is_replaced(
     hostile: Venv, outside: Path, tools: Tools, tried: Callable[[str, int], None]
 ) -> None:
-    """uv leaves one behind in a target that was named by ``./``; nothing is lost with it."""
+    """uv leaves one in a target whose path has ``./``."""
     a_directory_with(hostile.site_packages)
     (hostile.site_packages / "a.b-1.0.dist-info").mkdir()
     count = len(list(hostile.site_packages.iterdir()))

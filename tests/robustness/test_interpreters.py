@@ -30,7 +30,7 @@ def minor(interpreter: Path) -> int:
 
 
 @pytest.mark.parametrize("interpreter", INTERPRETERS, ids=lambda path: str(path.name))
-def test_names_are_put_right_in_an_environment_of_any_python(
+def test_names_are_fixed_in_an_environment_of_any_python(
     interpreter: Path,
     make_venv: MakeVenv,
     tools: Tools,
@@ -53,7 +53,7 @@ def test_names_are_put_right_in_an_environment_of_any_python(
     is_right(venv, right)
     if minor(interpreter) > 9:
         tools.finds(venv, NAMES)
-    else:  # their importlib.metadata looks for a directory of the very name
+    else:  # their importlib.metadata looks for a directory of exactly this name
         tools.finds(venv, ["zope.deferred"])
     assert all(venv.requires(name) for name in NAMES if setuptools)
     tried("interpreters of environments", 1)

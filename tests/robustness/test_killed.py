@@ -1,4 +1,4 @@
-"""Killed before any system call that changes a file: nothing is lost, and `fix` completes it."""
+"""A kill before any call that changes a file loses nothing, and `fix` completes the rename."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Runs(Protocol):
-    """Something that is run in `venv`, traced, with what strace calls an injection."""
+    """A function that runs a traced command in `venv`, with an injection of strace."""
 
     def __call__(
         self, tools: Tools, venv: Venv, directory: Path, inject: str | None = None
@@ -61,7 +61,7 @@ def killed_before(point: Call, run: Runs, tools: Tools, directory: Path, venv: V
 def all_is_well(
     place: Place, tools: Tools, venv: Venv, empty: set[str], installations: int = 1
 ) -> None:
-    """Assert that the distributions are found, can be uninstalled, and can be put right.
+    """Assert that the distributions are found, can be uninstalled, and can be fixed.
 
     `installations` says how often one of them was installed: pip uninstalls one at a time.
     """
@@ -85,7 +85,7 @@ def all_is_well(
                 assert "RECORD" in done.stderr
                 done = uninstall(copy, NAMES)
         if done.returncode != 0:
-            # For the last two calls the old directory has no RECORD any more: refused.
+            # For the last two calls the old directory has no RECORD: uv refuses.
             assert ["METADATA"] in held.values() or emptied, done.stderr
             assert "RECORD" in done.stderr
             there = [name for name in NAMES if (copy.site_packages / module(name)).exists()]
@@ -100,7 +100,7 @@ def all_is_well(
 
 
 def are_found(tools: Tools, venv: Venv) -> None:
-    """Assert that importlib.metadata finds the distributions, as far as is promised."""
+    """Assert that importlib.metadata finds the distributions, as promised."""
     tools.finds(
         venv,
         NAMES,
@@ -119,7 +119,7 @@ def without_files(venv: Venv) -> set[str]:
 
 
 def fixed_by(tools: Tools, venv: Venv) -> None:
-    """Assert that `uvshim fix` completes what was begun, and then has nothing more to do."""
+    """Assert that `uvshim fix` completes the rename, and that a second one changes nothing."""
     done = tools.fix(venv)
     assert done.returncode == 0, done.stderr
     is_right(venv, DOTTED)
@@ -139,7 +139,7 @@ def killed_everywhere(
     empty: set[str],
     installations: int = 1,
 ) -> int:
-    """Kill that run before each of its calls that change something, and look every time."""
+    """Kill that run before each of its calls that change something, and check every time."""
     venv = place.fresh()
     whole = run(tools, venv, directory)
     assert whole.status == 0, whole.output
@@ -207,7 +207,7 @@ def test_fix_killed_where_it_keeps_the_original_name_loses_nothing(
     empty: set[str],
     tried: Callable[[str, int], None],
 ) -> None:
-    """So it does before setuptools 62."""
+    """As before setuptools 62."""
     setuptools = installed.site_packages / "setuptools-59.6.0.egg-info"
     setuptools.write_text("Metadata-Version: 2.1\nName: setuptools\nVersion: 59.6.0\n")
     place = plain(installed)

@@ -1,4 +1,4 @@
-"""An image is fixed and the run is killed, or the disk is full: nothing that was there is lost."""
+"""A fix of an image is killed, or the disk is full: nothing that existed is lost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def prepared(directory: Path) -> Path:
 
 
 def is_well(here: Path) -> None:
-    """Assert that all that is there can be read, and what was there before is as it was."""
+    """Assert that everything can be read, and that old files are unchanged."""
     for path in here.iterdir():
         if path.is_dir() and (path / "index.json").exists():
             for blob in path.glob("blobs/sha256/*"):
@@ -66,7 +66,7 @@ def is_well(here: Path) -> None:
 
 
 def finished(here: Path) -> dict[str, object]:
-    """Return all that is there, without times."""
+    """Return all contents, without times."""
     return {path: state[1] if len(state) > 1 else None for path, state in states(here).items()}
 
 
@@ -116,7 +116,7 @@ def small(tmp_path: Path, mounts: None) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_full_disk_is_said_and_leaves_everything_as_it_was(
+def test_a_full_disk_is_reported_and_changes_nothing(
     small: Path, tools: Tools, target: str
 ) -> None:
     here = prepared(small)

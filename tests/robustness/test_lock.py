@@ -1,4 +1,4 @@
-"""uv's lock on the environment: held while a name is put right, never while uv is at work."""
+"""uv's lock on the environment: held during a rename, never while uv runs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_lock_is_held_during_the_rename_and_not_while_uv_runs(
 
 
 class Held:
-    """The lock on an environment, in other hands until it is released."""
+    """The lock on an environment, held by the test until it is released."""
 
     def __init__(self, venv: Venv) -> None:
         self._file = os.open(venv.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -70,7 +70,7 @@ class Held:
 
 
 class Started:
-    """A command that runs, and what it has said so far."""
+    """A running command, and its output so far."""
 
     def __init__(self, command: list[str | Path], tools: Tools, **variables: str) -> None:
         self.process = subprocess.Popen(
@@ -90,13 +90,13 @@ class Started:
             self.said += line
 
     def waits_for(self, said: str) -> None:
-        """Wait until it has said that."""
+        """Wait for that output."""
         while said not in self.said:
             assert self.process.poll() is None, self.said
             time.sleep(0.01)
 
     def has_open(self, path: Path) -> bool:
-        """Say whether it has that file open."""
+        """Return True if it has that file open."""
         with contextlib.suppress(OSError):  # closed while we look
             for each in Path(f"/proc/{self.process.pid}/fd").iterdir():
                 if each.readlink() == path:
@@ -109,7 +109,7 @@ class Started:
         return status
 
 
-# What macOS has not got, a fix does not call.
+# A fix does not call what macOS lacks.
 COMMANDS = pytest.mark.parametrize(
     ("waiting", "system"),
     [("fix", "linux"), ("uvpip", "linux"), ("uvpip", "like macOS")],
@@ -121,7 +121,7 @@ COMMANDS = pytest.mark.parametrize(
 def waiting(
     request: pytest.FixtureRequest, system: str, tools: Tools, tmp_path: Path, two_wheels: Path
 ) -> Iterator[tuple[Started, Held, Venv]]:
-    """`uvshim fix` or `uvpip`, which finds the lock in other hands when it wants to rename."""
+    """`uvshim fix` or `uvpip`, for which another process has the lock."""
     if request.param == "fix":
         venv: Venv = request.getfixturevalue("installed")
         held = Held(venv)
@@ -148,10 +148,10 @@ def waiting(
 
 
 @COMMANDS
-def test_a_lock_held_elsewhere_is_waited_for_and_that_is_said(
+def test_the_wait_for_a_lock_is_reported(
     waiting: tuple[Started, Held, Venv],
 ) -> None:
-    started, held, venv = waiting  # after which time it is said: see tests/uv/test_lock.py
+    started, held, venv = waiting  # after how much time: see tests/uv/test_lock.py
     started.waits_for(f"{SAID}{venv.path}/.lock`\n")
     assert venv.dist_infos() == sorted(NORMALIZED)
     assert started.process.poll() is None

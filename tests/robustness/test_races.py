@@ -1,4 +1,4 @@
-"""Several at once in one environment: nobody fails who would not fail with plain uv."""
+"""Several processes in one environment: none fails that would not fail with plain uv."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_eight_uvpip_at_once_leave_every_name_and_record_right(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_uvpip_among_plain_uv_and_fix_leaves_nothing_that_a_last_fix_does_not_mend(
+def test_uvpip_among_plain_uv_and_fix_leaves_nothing_that_a_last_fix_does_not_fix(
     make_venv: MakeVenv, tools: Tools, many: Path, seed: int, tried: Callable[[str, int], None]
 ) -> None:
     venv = make_venv("raced")

@@ -1,4 +1,4 @@
-"""Signals at any moment of a real install: everybody ends, and what is whole is right."""
+"""Signals at any moment of an install: all processes end, complete directories are right."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def still_running(mark: str) -> list[str]:
 
 
 def listens(started: subprocess.Popen[bytes]) -> bool:
-    """Say whether the process holds signals back; until then, an interrupt is Python's own matter.
+    """Return True if the process blocks signals; until then, Python handles an interrupt.
 
     That is while the interpreter itself starts, when nothing has been begun.
     """
@@ -66,7 +66,7 @@ def listens(started: subprocess.Popen[bytes]) -> bool:
 
 
 def written(venv: Venv) -> int:
-    """Return how far an install is: how many things it has written, those renamed counted twice."""
+    """Return the progress of an install: its written entries, renamed ones counted twice."""
     names = os.listdir(venv.site_packages)
     return sum(2 if name.startswith("Signal.") else 1 for name in names)
 
@@ -106,7 +106,7 @@ def test_a_signal_at_any_moment_of_an_install_ends_all_and_leaves_what_is_whole_
     sent = ended_by_it = partly = 0
     for trial in range(TRIALS):
         venv = place.fresh()
-        # By chance, and yet in every part of the install: of a deck of them each trial has one.
+        # Random moments, spread over the whole install.
         moment = nothing_written + int(
             (all_written - nothing_written) * (trial + chance.random()) / TRIALS
         )

@@ -1,4 +1,4 @@
-"""Killed inside a write to RECORD: whatever part of it was written, nothing is lost."""
+"""A kill inside a write to RECORD loses nothing, whatever part was written."""
 
 from __future__ import annotations
 

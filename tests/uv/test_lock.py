@@ -1,4 +1,4 @@
-"""uv's lock: held, waited for, given up; and done without where there is none to be had."""
+"""uv's lock: held, waited for, interrupted, and missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def is_free(path: Path) -> bool:
-    """Say whether somebody else could have the lock now."""
+    """Return True if another process could lock it now."""
     file = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / ".lock"
 
 
-def test_the_lock_is_held_inside_and_given_back_after_an_error(path: Path) -> None:
+def test_the_lock_is_held_inside_and_released_after_an_error(path: Path) -> None:
     def work() -> None:
         with uv_lock(str(path)):
             assert not is_free(path)
@@ -51,7 +51,7 @@ def test_a_lock_that_is_free_is_not_waited_for(path: Path) -> None:
 
 
 class Time:
-    """A clock that goes only while somebody sleeps, and the other uv that ends at `end`."""
+    """A clock that runs only during `sleep`, and another uv that ends at `end`."""
 
     def __init__(self, path: Path, end: float) -> None:
         self.now = 0.0
@@ -70,9 +70,7 @@ class Time:
 
 
 @pytest.mark.parametrize("end", [0.5, 0.9, 1.1, 300])
-def test_a_lock_held_elsewhere_is_waited_for_and_after_a_second_that_is_said_once(
-    path: Path, end: float
-) -> None:
+def test_the_wait_for_a_lock_is_reported_once_after_a_second(path: Path, end: float) -> None:
     time = Time(path, end)
     said: list[tuple[str, bool]] = []
 
@@ -111,7 +109,7 @@ def test_where_there_is_no_lock_file_nothing_is_held_and_none_made(
         assert os.listdir(tmp_path) == []
 
 
-def test_a_file_system_that_knows_no_locks_is_gone_on_without(
+def test_a_file_system_without_locks_is_used_without(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_file: int, _operation: int) -> None:

@@ -1,4 +1,4 @@
-"""Which uv is run, how a program is started, and what it says."""
+"""Which uv is run, how a program is started, and its output."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_uv_that_is_installed_beside_it_comes_last(
 
 
 @pytest.mark.usefixtures("_nothing_chosen")
-def test_without_any_uv_one_is_told_what_to_do(
+def test_without_any_uv_an_error_says_what_to_do(
     run: Run, uvpip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_installed", lambda: None)
@@ -102,7 +102,7 @@ def test_without_any_uv_one_is_told_what_to_do(
     assert done.stderr.count("\n") == 1
 
 
-def test_a_uv_that_is_no_program_is_told(
+def test_a_uv_that_is_no_program_is_reported(
     run: Run, uvpip: Path, program: Path, tmp_path: Path
 ) -> None:
     program.write_bytes(b"\x7fELF but not really")
@@ -118,9 +118,7 @@ def end(child: process.Child) -> int:
 
 
 @pytest.mark.parametrize("kept", ["in memory", "in a file, as on macOS"])
-def test_what_is_kept_of_a_program_is_all_that_it_writes_to_either_stream(
-    monkeypatch: pytest.MonkeyPatch, kept: str
-) -> None:
+def test_kept_output_is_that_of_both_streams(monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
     if kept != "in memory":
         monkeypatch.delattr(os, "memfd_create")
     script = "cat; printf 'out '; printf '\\377 err' >&2; exit 7"
@@ -140,7 +138,7 @@ def test_a_program_has_the_variables_that_it_is_given_and_else_ours(
         assert (end(child), child.output()) == (0, expected)
 
 
-def test_of_a_program_whose_output_is_not_kept_nothing_is_told() -> None:
+def test_of_a_program_whose_output_is_not_kept_nothing_is_reported() -> None:
     child = process.start(["/bin/true"])
     assert (end(child), child.output()) == (0, "")
 

@@ -1,4 +1,4 @@
-"""How uv says where it installs, and which uv is asked."""
+"""The question to uv where it installs, and which uv is asked."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ case "$*" in *--dry-run*) ;; *) touch "{witness}" ;; esac
 def test_an_old_uv_is_refused_before_it_installs_anything(
     logs: str, run: Run, uvpip: Path, program: Path, tmp_path: Path
 ) -> None:
-    """A script stands in for uv 0.3.5, which logs its version, and 0.1.45, which does not."""
+    """A script acts as uv 0.3.5, which logs its version, and 0.1.45, which does not."""
     text = OLD_UV.replace("{logs}", logs)
     witness = tmp_path / "installed"
     program.write_text(text.format(version="0.3.5", witness=witness))
@@ -74,7 +74,7 @@ case "$*" in *--dry-run*) {answer} ;; *) exec {uv} "$@" ;; esac
 def test_a_uv_that_does_not_say_where_it_installs_is_an_error_after_the_install(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, program: Path
 ) -> None:
-    """A script stands in for a uv whose log is not understood; it installs as the real one does."""
+    """A script acts as a uv whose log is not understood; it installs as the real one does."""
     program.write_text(SILENT_UV.format(answer="exit 0", uv=uv))
     offline = ("--no-index", "-f", wheels)
     done = run(uvpip, *offline, "zope.deferred", UVSHIM_UV=str(program))
@@ -88,18 +88,18 @@ def test_a_uv_that_does_not_say_where_it_installs_is_an_error_after_the_install(
 def test_a_uv_that_says_only_afterwards_where_it_installs_is_enough(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, program: Path, tmp_path: Path
 ) -> None:
-    """A script stands in for a uv that fails on the first question, and on that alone."""
+    """A script acts as a uv that fails on the first question, and on that alone."""
     offline = ("--no-index", "-f", wheels)
     assert run(uv, "pip", "install", *offline, "XStatic-JQuery.TableSorter").returncode == 0
     installed = next(venv.site_packages.glob("xstatic*")).stat().st_ctime_ns
     while snapshot._time_of_disk(str(venv.site_packages), None) <= installed:
-        """So young that it could be new: a file system tells no finer time."""
+        """A directory as old as the resolution of the file system's times."""
     asked = tmp_path / "asked"
     answer = f'if [ -e "{asked}" ]; then exec {uv} "$@"; fi; touch "{asked}"; exit 1'
     program.write_text(SILENT_UV.format(answer=answer, uv=uv))
     done = run(uvpip, *offline, "zope.deferred", UVSHIM_UV=str(program))
     assert done.returncode == 0, done.stderr
-    assert venv.dist_infos() == [  # what stood there before is not new
+    assert venv.dist_infos() == [  # earlier directories are not new
         "xstatic_jquery_tablesorter-2.14.5.3.dist-info",
         "zope.deferred-1.2.dist-info",
     ]
@@ -108,7 +108,7 @@ def test_a_uv_that_says_only_afterwards_where_it_installs_is_enough(
 def test_a_place_that_is_not_there_is_no_answer(
     run: Run, uv: Path, uvpip: Path, venv: Venv, wheels: Path, program: Path
 ) -> None:
-    """A script stands in for a uv whose log names a place that is none."""
+    """A script acts as a uv whose log names a missing place."""
     answer = "echo Using Python 3.12.1 environment at: elsewhere >&2"
     program.write_text(SILENT_UV.format(answer=answer, uv=uv))
     done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred", UVSHIM_UV=str(program))
@@ -125,7 +125,7 @@ def test_the_question_leaves_nothing_behind(
     assert set(found_below(tmp_path, "*")) - set(before) <= {"tmp", ".venv/.lock"}
 
 
-def test_where_the_kernel_has_no_nameless_files_in_memory_uv_is_asked_all_the_same(
+def test_where_the_kernel_has_no_nameless_files_in_memory_uv_is_asked_nevertheless(
     run: Run, uvpip: Path, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
     if shutil.which("strace") is None:
@@ -155,7 +155,7 @@ sys.exit(main())
     [("no memory", ""), ("memory", '[tool.uv.pip]\nextra = ["more"]\n')],
     ids=["for any answer", "for a project"],
 )
-def test_where_there_is_no_place_for_the_question_uv_installs_and_that_is_said(
+def test_where_there_is_no_place_for_the_question_uv_installs_and_that_is_reported(
     memory: str, configuration: str, run: Run, venv: Venv, wheels: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(
@@ -166,6 +166,7 @@ def test_where_there_is_no_place_for_the_question_uv_installs_and_that_is_said(
     done = run(sys.executable, "-c", NO_PLACE, memory, *offline)
     assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
     assert done.returncode == 3
-    assert "warning: uv did not say where it installed: nothing was renamed (there is no" in (
-        done.stderr
+    assert (
+        "warning: uv did not say where it installed: nothing was renamed (its answer cannot be stored"
+        in (done.stderr)
     )

@@ -1,4 +1,4 @@
-"""Signals, and the end of uv, as far as runs of the commands show them."""
+"""Signals, and the end of uv, in runs of the commands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.on_macos_too
 
 # It answers the question at once, and otherwise waits for signals, which it notes: all that come
-# until whoever started it has nothing more to do with them.
+# until its parent no longer handles them.
 WAITING_UV = """\
 #!{python} -IS
 import os, select, signal, sys, time
@@ -66,7 +66,7 @@ ENDING = sorted(map(int, signal.valid_signals() - {getattr(signal, name) for nam
 
 
 class Waiting:
-    """A program that stands in for a uv that takes long, and what signals have reached it."""
+    """A program that acts as a slow uv, and the signals that it got."""
 
     def __init__(self, directory: Path, *, dies: bool) -> None:
         self.path = directory / "waiting"
@@ -77,11 +77,11 @@ class Waiting:
         self.path.chmod(0o755)
 
     def has_begun(self) -> None:
-        """Return when it waits."""
+        """Wait until it waits for signals."""
         self._has_said("waits")
 
     def has_been_woken(self) -> None:
-        """Return when the first signal has reached it."""
+        """Wait until the first signal has reached it."""
         self._has_said("wakes")
 
     def received(self) -> list[int]:
@@ -173,7 +173,7 @@ def test_an_alarm_that_was_set_for_uvpip_before_it_began_ends_uv(
 def test_if_uv_dies_of_a_signal_a_shell_sees_what_it_would_see_of_uv(
     number: signal.Signals, run: Run, uvpip: Path, venv: Venv, tmp_path: Path
 ) -> None:
-    """A script stands in for a uv that is killed."""
+    """A script acts as a uv that is killed."""
     killed = tmp_path / "killed"
     killed.write_text(f'#!/bin/sh\ncase "$*" in *dry-run*) ;; *) kill -{number.value} $$ ;; esac\n')
     killed.chmod(0o755)
@@ -200,10 +200,10 @@ def signals(status: str) -> tuple[set[int], set[int]]:
 
 @pytest.mark.parametrize("ignored", [[], ["HUP"], ["PIPE"], ["INT", "TERM"]], ids=str)
 @pytest.mark.parametrize("words", [["x"], ["list"]], ids=str)
-def test_uv_finds_every_signal_as_it_was_before_python(
+def test_uv_starts_with_the_original_signal_handling(
     words: list[str], ignored: list[str], run: Run, uvpip: Path, venv: Venv, tmp_path: Path
 ) -> None:
-    """A script stands in for uv, and prints which signals are blocked and ignored."""
+    """A script acts as uv, and prints which signals are blocked and ignored."""
     status = tmp_path / "status"
     status.write_text(STATUS)
     status.chmod(0o755)
@@ -214,10 +214,10 @@ def test_uv_finds_every_signal_as_it_was_before_python(
     assert signals(seen) == signals(plain)
 
 
-def test_where_the_end_of_children_is_ignored_uvpip_works_all_the_same(
+def test_where_the_end_of_children_is_ignored_uvpip_works_nevertheless(
     run: Run, uvpip: Path, venv: Venv, tmp_path: Path
 ) -> None:
-    """`true` stands in for a uv that has ended before anybody can wait for it."""
+    """`true` acts as a uv that has ended before uvpip waits for it."""
     program = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
     program += "os.execv(sys.argv[1], sys.argv[1:])"
     for _ in range(5):
@@ -228,7 +228,7 @@ def test_where_the_end_of_children_is_ignored_uvpip_works_all_the_same(
 
 # --- before anything is begun ---------------------------------------------------------------------
 
-# It stands in for a uv that waits for another one's lock when it is asked.
+# It acts as a uv that waits for another one's lock when it is asked.
 WAITING = """\
 #!/bin/sh
 case "$*" in *--dry-run*) touch {here}/asked; exec sleep 60 ;; --version) exit ;; esac
@@ -287,7 +287,7 @@ def test_a_signal_while_uv_is_asked_ends_the_command_and_nothing_is_begun(
     assert misnamed.exists()
 
 
-# Runs uvpip, and looks around for as long as it takes until a key has been pressed.
+# Runs uvpip, and waits until a key was pressed.
 SLOW_LOOK = """
 import signal, sys, time
 from uvshim import uvpip
@@ -328,7 +328,7 @@ def fail():
     raise MemoryError("no more memory")
 supervisor = Supervisor()
 child = supervisor.start(["/bin/sh", "-c", "sleep 0.3; exit 7"])
-os._exit(supervisor.wait(child, meanwhile=fail))
+os._exit(supervisor.wait(child, while_waiting=fail))
 """
 
 

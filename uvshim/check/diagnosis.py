@@ -1,7 +1,7 @@
 """The problems with distributions' names in an environment, and their consequences.
 
-Everything is read through a `Tree`, and nothing of the environment is imported or run. What costs
-time is skipped where it cannot matter: if no directory can have a wrong name, and there is no
+Everything is read through a `Tree`; no code of the environment is imported or run. Slow steps
+are skipped where they cannot matter: if no directory can have a wrong name, and there is no
 pkg_resources that such a name would break, the listing is enough.
 """
 
@@ -49,12 +49,12 @@ class Finding(NamedTuple):
     """A problem with one dist-info directory."""
 
     kind: str
-    """`normalized-name`: pkg_resources looks for a name with dots, and the directory's has none.
+    """`normalized-name`: the project's name has a dot, and the directory's has none.
 
     `misnamed`: the name part, or the version part, of its name is not valid.
     `stale-record`: its RECORD lists files of its own under another dist-info directory.
-    `ghost`: of the files that RECORD lists outside of dist-info directories, none exists.
-    `duplicate`: there is another dist-info directory of this distribution beside it.
+    `ghost`: no file exists that RECORD lists outside of dist-info directories.
+    `duplicate`: another dist-info directory of this distribution exists.
     """
     name: str
     """The distribution's name, as METADATA has it."""
@@ -64,11 +64,11 @@ class Finding(NamedTuple):
     expected: str
     """The name that the directory should have."""
     owner: str = ""
-    """The package manager that owns the directory, so that nobody else may rename it."""
+    """The package manager that owns the directory, which therefore must not be renamed, or ""."""
 
 
 class Unresolvable(NamedTuple):
-    """A distribution that `pkg_resources.require` does not find, or not all that it needs."""
+    """A distribution for which `pkg_resources.require` raises DistributionNotFound."""
 
     name: str
     """Its name, as METADATA has it."""
@@ -76,11 +76,11 @@ class Unresolvable(NamedTuple):
     missing: tuple[str, ...]
     """The names that cannot be found, as the requirements have them."""
     absent: tuple[str, ...]
-    """Those of `missing` that are not installed under any spelling: no wrong name is the cause."""
+    """Those of `missing` that are not installed under any spelling."""
     excluded: tuple[str, ...] = ()
-    """Those of `missing` that keep their wrong names on purpose."""
+    """Those of `missing` that the configuration excludes from renaming."""
     misspelled: tuple[str, ...] = ()
-    """Those of `missing` whose METADATA has other separators: no rename makes them found."""
+    """Those of `missing` whose METADATA has other separators: a rename does not help."""
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -90,18 +90,18 @@ class Unresolvable(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A distribution for which `pkg_resources.require` ends in another exception."""
+    """A distribution for which `pkg_resources.require` raises another exception."""
 
     name: str
     version: str
     error: str
     """The exception's name: `VersionConflict`, `InvalidVersion`, `UnknownExtra`, …"""
     reason: str = ""
-    """What led to it, as a clause; may be empty."""
+    """Its cause, as a clause; may be empty."""
 
 
 class EntryPoint(NamedTuple):
-    """An entry point of an unresolvable distribution: a plugin that may be dropped silently."""
+    """An entry point of an unresolvable distribution: a plugin that may be missing silently."""
 
     group: str
     name: str
@@ -120,23 +120,23 @@ class Diagnosis(NamedTuple):
 
     site_packages: tuple[str, ...]
     distributions: int
-    """How many there are in `site_packages`."""
+    """The number of distributions in `site_packages`."""
     setuptools: str | None
     """The version of setuptools in the environment."""
     affected: bool
-    """Its pkg_resources does not find a distribution with dots under its normalized name."""
+    """True if pkg_resources does not find dotted names in normalized directories."""
     findings: tuple[Finding, ...]
     unresolvable: tuple[Unresolvable, ...] = ()
-    """All for which `require` ends in DistributionNotFound; none without a pkg_resources."""
+    """Distributions for which `require` raises DistributionNotFound; none without pkg_resources."""
     entry_points: tuple[EntryPoint, ...] = ()
     failures: tuple[Failure, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     invalid: tuple[Unreadable, ...] = ()
     """Others without a METADATA that tells what they are. Their names are right all the same."""
     excluded: tuple[Finding, ...] = ()
-    """What would be among `findings` if the names of its distributions were not excluded."""
+    """Like `findings`, for excluded names."""
     spellings: tuple[Spelling, ...] = ()
-    """Names that are needed under a spelling by which they are not found: before setuptools 62."""
+    """Before setuptools 62: names that are required in a spelling that is not found."""
     lookups: tuple[Lookups, ...] = ()
     """The lookups of pkg_resources that fail, for each distribution in `site_packages`."""
     checks_requirements: bool = True
@@ -144,7 +144,7 @@ class Diagnosis(NamedTuple):
     by_spelling: bool = False
     """Its pkg_resources finds each directory under one spelling only: it is older than 62."""
     programs: tuple[AffectedProgram, ...] = ()
-    """What is known to use one of these lookups."""
+    """Installed programs that are known to use one of these lookups."""
 
     @property
     def wrong(self) -> list[Finding]:
@@ -162,12 +162,12 @@ class Diagnosis(NamedTuple):
 
     @property
     def hidden(self) -> list[Unresolvable]:
-        """What `require` fails for because of a wrong name: its own, or that of one it needs."""
+        """Those that `require` fails for because of a wrong name, their own or a requirement's."""
         return [one for one in self.unresolvable if one.hidden]
 
     @property
     def refused(self) -> list[Unresolvable | Failure]:
-        """What `require` fails for, and would fail for if every name were right."""
+        """Those that `require` fails for even if every name is right."""
         incomplete = [one for one in self.unresolvable if one.absent and not one.hidden]
         return [*incomplete, *self.failures]
 
@@ -188,7 +188,7 @@ def diagnose(
     """Examine the environment in `tree` that has the directories `site_packages`.
 
     `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
-    them those in the usual places of a virtual environment, a prefix or the tree itself are taken.
+    them, those in the usual places of a virtual environment, a prefix or the tree itself.
     `python` is the version of its Python, as in ``3.12.1``; without one it is read from the tree
     (`interpreter.version_of` says how). `platform` is that of an image, as in ``linux/arm64``.
     Problems of directories whose project name is `excluded` are reported separately.
@@ -229,7 +229,7 @@ def diagnose_environment(
 def site_packages_in(tree: Tree) -> list[str]:
     """Return the site-packages directories in the usual places of `tree`, or its root itself."""
     usual = environment.usual_site_packages("", tree.names)
-    # A tree does not know which of two paths is a link. Two with the same names are one.
+    # One path may be a link to another: those with equal contents count once.
     return environment.existing(
         usual, tree.is_directory, lambda path: frozenset(tree.names(path))
     ) or ["."]
@@ -432,7 +432,7 @@ class _Model:
 
     @functools.cached_property
     def _spelled(self) -> dict[str, set[str]]:
-        """The keys by which each installed name is found if its directory is right."""
+        """The keys that find each installed name once its directory has the right name."""
         spelled: dict[str, set[str]] = {}
         for name in self._working_set.installed:
             plain = names.normalized(name)

@@ -1,8 +1,8 @@
-"""The distributions that pkg_resources sees in a tree, known by the names of files.
+"""The distributions that pkg_resources sees in a tree, by the names of files.
 
 pkg_resources (pypa/setuptools) reads a distribution's name and version from the name of its
-directory or file, not from METADATA. Directories of dist-info and egg-info, files of egg-info, eggs
-and egg-links are all distributions to it. Nothing in the tree is imported or run.
+directory or file, not from METADATA. It counts dist-info and egg-info directories, egg-info files,
+eggs and egg-links. Nothing in the tree is imported or run.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     _Precedence = tuple[bool, Version | tuple[str, ...]]
     _Order = list[_Precedence]
 
-# What is read of one metadata file at most. The longest real ones have a third of it.
+# The limit of one metadata file, in bytes. The longest real ones have a third of it.
 METADATA_LIMIT = 1024 * 1024
 
 # Shorter texts are remembered: images have much in common.
 _USUAL = 16 * 1024
 
-# A field (RFC 5322, 2.2), and the header, which ends at the first line that is neither a field nor
+# A field (RFC 5322, 2.2), and the header, which ends at the first line that is neither a field, nor
 # its continuation. `email` would take a fifth of the time of `uvshim check`.
 _FIELD = re.compile(r"^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _HEADER = re.compile(r"(?:[ \t].*\n)*(?:[!-9;-~]*:.*(?:\n[ \t].*)*\n?)*")
@@ -57,10 +57,10 @@ NOT_FOUND = "DistributionNotFound"
 
 
 class RequireError(Exception):
-    """`require` would raise something; its argument is the name of that exception."""
+    """`require` would raise the exception whose name is the argument."""
 
     def __init__(self, name: str, reason: str = "") -> None:
-        """Say which exception; `reason` is what leads to it, as a clause, where that helps."""
+        """Name the exception; `reason` is its cause, as a clause, or ""."""
         super().__init__(name)
         self.reason = reason
 
@@ -75,9 +75,9 @@ class Distribution:
     def __init__(self, tree: Tree, location: str, stem: str, metadata: str, kind: str) -> None:
         """Describe what was found on the search path at `location`.
 
-        `stem` is its file's name without the suffix, `kind` the suffix, which says how its
-        metadata are written: ``.dist-info``, ``.egg-info`` or ``.egg``. `metadata` is the path
-        of the directory or file that holds them.
+        `stem` is its file's name without the suffix. `kind` is the suffix, which says how its
+        metadata is written: ``.dist-info``, ``.egg-info`` or ``.egg``. `metadata` is the path
+        of the directory or file with it.
         """
         self.location = location
         self.metadata = metadata
@@ -107,14 +107,14 @@ class Distribution:
     def read(self, name: str) -> str | None:
         """Return the text of the metadata file `name`; None if it does not exist.
 
-        Raises `RequireError` where pkg_resources could not decode it.
+        Raise `RequireError` if pkg_resources could not decode it.
         """
         content = self._tree.read(f"{self.metadata}/{name}", METADATA_LIMIT)
         if content is None:
             if self.kind == ".egg-info" and name == "PKG-INFO":
                 content = self._tree.read(self.metadata, METADATA_LIMIT)
             return None if content is None else content.decode("utf-8", "replace")
-        if len(content) == METADATA_LIMIT:  # the end is cut off, within a character perhaps
+        if len(content) == METADATA_LIMIT:  # the limit may have cut a character
             return content.decode("utf-8", "replace")
         try:
             return content.decode("utf-8")
@@ -123,7 +123,7 @@ class Distribution:
 
     @functools.cached_property
     def version(self) -> str:
-        """The version, normalized if it can be. Raises `NoVersionError` or `RequireError`."""
+        """The version, normalized if it can be. Raise `NoVersionError` or `RequireError`."""
         version = self._version_in_name
         if self.kind == ".egg-info" or not version:
             text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
@@ -138,9 +138,9 @@ class Distribution:
     def requirement_lines(self) -> Iterator[tuple[str, str]]:
         """Yield every requirement in the metadata, as a section and a line.
 
-        In a dist-info directory there are no sections; the line says everything. In the
-        requires.txt of an egg a section is an extra, a marker after a colon, or both, and it may
-        be empty: then so is the line. Raises `RequireError` if the file cannot be read.
+        A dist-info directory has no sections. In the
+        requires.txt of an egg, a section is an extra, a marker after a colon, or both. It may
+        be empty; then the line is "". Raise `RequireError` if the file cannot be read.
         """
         if self.kind == ".dist-info":
             for value in self._values("requires-dist"):
@@ -165,7 +165,7 @@ class Distribution:
     def entry_points(self) -> dict[str, dict[str, str]]:
         """Return the entry points that pkg_resources reads: by group and name, extras in brackets.
 
-        Raises `RequireError` if pkg_resources cannot read them.
+        Raise `RequireError` if pkg_resources cannot read them.
         """
         text = self.read("entry_points.txt") or ""
         return _entry_points(text) if len(text) < _USUAL else _entry_points.__wrapped__(text)
@@ -231,8 +231,8 @@ def find(
 ) -> Iterator[Distribution]:
     """Yield the distributions at `entry` of the search path, in the order of pkg_resources.
 
-    `nested` is how its `Environment` looks and its `WorkingSet` does not: eggs inside of `entry`
-    count, and what an egg-link leads to. `order` is what file names are sorted by, the greatest
+    With `nested`, as in `Environment` but not in `WorkingSet`, eggs inside of `entry`
+    and targets of egg-links count. `order` is the sort key of file names, the greatest
     first (`by_version`); None: alphabetically. `within` are the entries this one was reached from.
     """
     if entry.lower().endswith(".egg") and (egg := _egg(tree, entry)):
@@ -253,7 +253,7 @@ def find(
                 reached = (*within, entry)
                 yield from find(tree, target, nested=True, order=order, within=reached)
         elif _is_metadata(tree, path):
-            # A name that is nothing but a suffix is one without a suffix to `splitext`.
+            # `splitext` finds no suffix in a name that is only a suffix.
             yield Distribution(tree, entry, stem if kind else "", path, kind or ".egg")
 
 
@@ -265,9 +265,9 @@ def _is_metadata(tree: Tree, path: str) -> bool:
 
 
 def _egg(tree: Tree, path: str) -> Distribution | None:
-    """Return the distribution that the egg at `path` is, or None if it is not an egg.
+    """Return the distribution of the egg at `path`, or None if it is not an egg.
 
-    Of a zipped one only its name is known: its requirements are not read.
+    A zipped egg is known by name only: its requirements are not read.
     """
     if tree.is_file(f"{path}/EGG-INFO/PKG-INFO") or tree.read(path, 2) == b"PK":
         stem = posixpath.basename(path)[: -len(".egg")]
@@ -293,15 +293,15 @@ def by_version(name: str, *, any_version: bool = False) -> _Order:
 
 
 def precedence(version: str) -> _Precedence:
-    """Return what versions are sorted by where those outside PEP 440 are accepted."""
+    """Return the sort key of a version where those outside PEP 440 are accepted."""
     parsed = parsed_version(version)
     return (True, parsed) if parsed is not None else (False, old_precedence(version))
 
 
 def old_precedence(version: str) -> tuple[str, ...]:
-    """Return what setuptools before 66 sorts a `version` outside PEP 440 by.
+    """Return the sort key of a `version` outside PEP 440 before setuptools 66.
 
-    Numbers are compared as such, words alphabetically; a word up to `final` marks a pre-release.
+    Numbers are compared as numbers, words alphabetically; words before `final` are pre-releases.
     """
     parts: list[str] = []
     for part in [*_VERSION_PART.split(version.lower()), "final"]:

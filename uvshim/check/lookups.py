@@ -32,13 +32,13 @@ def failing(
 ) -> tuple[str, ...]:
     """Return the lookups that fail for the distribution `name`, as METADATA has it.
 
-    `installed` are the normalized names of all that is installed, `requires` is whether `require`
+    `installed` are the normalized names of all distributions; `requires` is True if `require`
     succeeds. The names of lookups are those of pkg_resources:
 
     - ``by_key``: ``working_set.by_key[KEY]``;
     - ``Environment``: ``Environment()[KEY]``;
     - ``in Requirement``: ``distribution in Requirement.parse(NAME)``;
-    - ``project_name``: it is not NAME, and has another key;
+    - ``project_name``: it differs from NAME, and has another key;
     - ``load_entry_point``: for one of its entry points, unless that needs extras which are not
       installed.
     """
@@ -70,7 +70,7 @@ def failing(
 def _are_installed(
     extras: str, own: Distribution, working_set: WorkingSet, installed: Container[str]
 ) -> bool:
-    """Return True if what `own` requires for `extras`, which are in brackets, is installed."""
+    """Return True if the requirements of `own` for `extras` (in brackets) are installed."""
     wanted = working_set.requirements.parse(f"x{extras}").extras if extras else ()
     required = working_set.requirements.of(own, wanted)
     return all(normalized(each.name) in installed for each in required)
@@ -84,7 +84,7 @@ def _holds(succeeds: Callable[[], object]) -> bool:
 
 
 class _KnownProgram(NamedTuple):
-    """Releases of a distribution, the lookup that they use, and what fails with it."""
+    """Releases of a distribution, the lookup that they use, and the consequence."""
 
     name: str
     releases: str

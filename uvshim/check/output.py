@@ -50,7 +50,7 @@ def as_json(reports: Iterable[Report], **more: Any) -> str:
 
 
 def _as_json(report: Report) -> dict[str, Any]:
-    """Return what is reported of one environment, as an object for the module `json`."""
+    """Return the report on one environment as an object for the module `json`."""
     found = report.diagnosis
 
     def plain(records: Iterable[Any]) -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ def heading(report: Report, style: Style) -> str:
     return f"{style.paint(BOLD, path)}: {mark} {about}"
 
 
-# A section is its title and its lines; nothing where there is nothing to say.
+# A section has a title and lines. It is omitted if it has no lines.
 _Section = tuple[str, list[str]]
 
 
@@ -220,7 +220,7 @@ def _about_files(report: Report, style: Style) -> Iterator[_Section]:
 
 
 def _arrow(finding: Finding) -> str:
-    """Return the name that a rename gives the directory, or why nobody may rename it."""
+    """Return an arrow and the new name of the directory, or who owns it."""
     if finding.owner:
         return f", which {printable(finding.owner)} owns: uvshim leaves it alone"
     is_due = finding.kind in _FIXABLE and os.path.basename(finding.path) != finding.expected
@@ -235,7 +235,7 @@ def _refusal(each: Unresolvable | Failure) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Return `names` for people: if there are many, the first ones and a count."""
+    """Return `names` as text: if there are many, the first ones and a count."""
     shown = list(map(printable, names))
     if len(shown) > _NAMED + 1:
         shown[_NAMED:] = [f"{len(shown) - _NAMED} more"]
@@ -268,7 +268,7 @@ def notes(report: Report, style: Style) -> Iterator[str]:
 
 
 def _misspelled(found: Diagnosis) -> Iterator[str]:
-    """Yield for which names no rename helps, and why."""
+    """Yield the names that no rename helps, and why."""
     required_by: dict[str, list[str]] = {}
     for each in found.hidden:
         for name in each.misspelled:
@@ -281,7 +281,7 @@ def _misspelled(found: Diagnosis) -> Iterator[str]:
 
 
 def left_out(report: Report) -> Iterator[str]:
-    """Yield how many directories with a problem each file or variable excludes."""
+    """Yield how many broken directories each file or variable excludes."""
     sources: dict[str, set[str]] = {}
     for finding in filter(report.diagnosis.matters, report.diagnosis.excluded):
         where = report.gate.source_of(finding.name) or ""
@@ -304,7 +304,7 @@ def remedies(report: Report) -> Iterator[str]:
 def fixable(report: Report) -> list[Finding]:
     """Return the findings that `fix` fixes, and that matter here."""
     found = report.diagnosis
-    # From setuptools 75.8.2 on, a normalized name breaks only what does not ask by `require`.
+    # From setuptools 75.8.2 on, a normalized name breaks only other lookups than `require`.
     counts = found.programs or (report.gate.strict and found.by_require_only)
     concerned = found.findings if counts else found.wrong
     return [each for each in concerned if each.kind in _FIXABLE and not each.owner]
@@ -332,7 +332,7 @@ def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
 
 
 def _fix_of_image(image: str) -> Iterator[str]:
-    """Yield the command that fixes `image`, if it has a tag from which another can be made.
+    """Yield the command that fixes `image`, if it has a tag to which `-fixed` can be added.
 
     An archive is not modified, so its fixed image goes to a new one.
     """
@@ -353,10 +353,10 @@ def _fix_of_image(image: str) -> Iterator[str]:
 
 
 def reinstalls(report: Report) -> list[str]:
-    """Return the commands that help where no rename does.
+    """Return the commands that fix what no rename can.
 
     They resolve duplicates, ghosts and spellings that are not found, and restore changed files.
-    Only an installer can do this: files are missing, or one of two distributions has to go with
+    Only an installer can do this: files are missing, one of two distributions must go with
     its files, or a newer pkg_resources is needed. For an image, run them inside it.
     """
     found = report.diagnosis

@@ -26,7 +26,7 @@ class Gate(NamedTuple):
     """These count too: what require() refuses for other reasons than names, names that only
     require() finds, directories without a valid METADATA, and an environment that is empty."""
     verify: bool = False
-    """Files that differ from RECORD count too."""
+    """Also count files that differ from RECORD."""
 
     def excludes(self, name: str) -> bool:
         """Return True if the distribution `name` does not count."""
@@ -47,7 +47,7 @@ class Report(NamedTuple):
     diagnosis: Diagnosis
     gate: Gate
     image: str | None = None
-    """The reference to the image that it is in, as a person would write it; None: in none."""
+    """The image that it is in, as a person would write it; None on a disk."""
     digest: str | None = None
     platform: str | None = None
     """Those of the image; the platform is as in ``linux/amd64``."""
@@ -69,7 +69,7 @@ class Report(NamedTuple):
 
     @property
     def called(self) -> str:
-        """What a person calls it."""
+        """Its name in messages."""
         path = self.outside(self.installation.path)
         return path if self.image is None else f"{self.image} {path}"
 

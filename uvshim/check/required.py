@@ -1,4 +1,4 @@
-"""How installed distributions spell the names of those they require.
+"""How installed distributions spell the names of their requirements.
 
 That matters where pkg_resources finds a name under one spelling only: see `rename.spelling`.
 """
@@ -81,24 +81,24 @@ def spellings(tree: Tree, site_packages: Sequence[str]) -> Spellings | None:
 def keys(
     tree: Tree, site_packages: Sequence[str], pkg_resources: PkgResources, python: str
 ) -> frozenset[str]:
-    """Return the keys of all that the distributions in an environment require, with any extra."""
+    """Return the keys of all requirements in an environment, with all extras."""
     from uvshim.check.working_set import WorkingSet
 
     return keys_in(WorkingSet.in_environment(tree, site_packages, pkg_resources, python))
 
 
 def keys_in(working_set: WorkingSet) -> frozenset[str]:
-    """Return the keys of all that the distributions of `working_set` require, with any extra."""
+    """Return the keys of all requirements in `working_set`, with all extras."""
     return frozenset(
         key for name in working_set.active for key in _required_by(working_set, name, extras=True)
     )
 
 
 def unfound(working_set: WorkingSet, renames: Mapping[str, str]) -> Iterator[Spelling]:
-    """Yield all spellings of each name that is not found by one of them, or as METADATA has it.
+    """Yield all spellings of each name of which one, or that in METADATA, is not found.
 
-    Nothing is yielded that a rename cures: `renames` are the names that dist-info directories
-    should have, by their paths.
+    Names that a rename makes found are omitted: `renames` are the names that directories
+    should have, by path.
     """
     found = {
         names.key_of(names.split(renames[one.metadata].rpartition("/")[2])[0])

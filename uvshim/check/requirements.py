@@ -1,7 +1,7 @@
-"""What distributions require, as pkg_resources reads it for one environment.
+"""The requirements of distributions, as pkg_resources reads them in one environment.
 
-The requirements and markers themselves are read by packaging, of which pkg_resources has a copy.
-It is imported by the first question that needs it: it takes longer than Python itself to start.
+packaging, of which pkg_resources has a copy, parses requirements and markers. It is imported
+only when it is needed: that takes longer than starting Python.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     ByExtra = dict[str | None, list["Requirement"]]
 
 
-# What packaging before 22 refuses: a comma at the end, `===` without a space behind its version;
+# What packaging before 22 refuses: a comma at the end, `===` without a space after its version;
 # and what it accepts although PEP 440 does not: a specifier such as ``>=2004d``.
 _REFUSED_BY_OLD = re.compile(r"^[^;]*(?:,[\s)]*(?:;|$)|===\s*[^\s;)]*[;)])")
 _OLD_CLAUSE = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*([^,;\s)]*)\s*")
 _HEAD = re.compile(r"\s*([A-Za-z0-9._-]+\s*(?:\[[^]]*\])?)\s*\(?([^()]*)\)?\s*")
 
-# Markers that ask for an extra: the name of the extra, in this order and the other way round.
+# Markers that compare `extra` with a name, in either order.
 _ASKS_FOR_EXTRA = re.compile(
     r"""(?<=\bextra)(\s*[=!]=\s*["'])([^"']*)|(["'])([^"']*)(?=["']\s*[=!]=\s*extra\b)"""
 )
 _ASKS_BACKWARDS = re.compile(r"""["']\s*(==|!=|<=|>=|<|>|~=|===|in|not\s+in)\s*extra\b""")
 
-# How many requirements are remembered for later environments. An image has some two thousand.
+# How many requirements are cached for later environments. An image has about two thousand.
 _MOST_REMEMBERED = 16_384
 
 
@@ -103,7 +103,7 @@ class Requirements:
         return found
 
     def parse(self, line: str) -> Requirement:
-        """Return the requirement in `line`. Raises `RequireError` if it is not valid."""
+        """Return the requirement in `line`. Raise `RequireError` if it is not valid."""
         if line not in self.by_line:
             code = line.partition(" #")[0]
             parsed, old = self._parsed(code)
@@ -120,7 +120,7 @@ class Requirements:
     def of(self, distribution: Distribution, extras: Collection[str]) -> list[Requirement]:
         """Return what `distribution` requires with `extras`, in the order it is written.
 
-        Raises `RequireError` if that cannot be read, or if it has not got such an extra.
+        Raise `RequireError` if that cannot be read, or if it has no such extra.
         """
         by_extra = self._by_extra(distribution)
         if not by_extra.keys() >= set(extras):
@@ -128,11 +128,11 @@ class Requirements:
         return [one for extra in (None, *extras) for one in by_extra.get(extra, ())]
 
     def extras_of(self, distribution: Distribution) -> list[str]:
-        """Return the extras that `distribution` has. Raises `RequireError`, as `of` does."""
+        """Return the extras that `distribution` has. Raise `RequireError`, as `of` does."""
         return [extra for extra in self._by_extra(distribution) if extra]
 
     def meets(self, version: str, requirement: Requirement) -> bool:
-        """Return True if `requirement` accepts the `version`. Raises `RequireError`."""
+        """Return True if `requirement` accepts the `version`. Raise `RequireError`."""
         question = (requirement.first, version)
         if question not in self._met:
             self._met[question] = self._compared(version, requirement)
@@ -242,7 +242,7 @@ _shared = functools.lru_cache(maxsize=8)(Requirements)
 def _as_packaging_reads(line: str) -> Parsed:
     """Return the requirement in `line`; it must not be changed.
 
-    One environment asks for a line once, but hundreds of images contain the same distributions.
+    The result is cached: hundreds of images contain the same distributions.
     Raise ValueError if its versions cannot be compared: if a number has thousands of digits.
     """
     from packaging.requirements import Requirement
@@ -253,9 +253,9 @@ def _as_packaging_reads(line: str) -> Parsed:
 
 
 def _without_old_specifiers(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """Return the requirement in `line` without its specifiers outside PEP 440, and these.
+    """Return the requirement in `line` without specifiers outside PEP 440, and those specifiers.
 
-    They are empty if `line` is not a requirement for packaging before 22 either.
+    There are none if packaging before 22 would refuse `line`, too.
     """
     from packaging.specifiers import InvalidSpecifier, Specifier
 
@@ -290,7 +290,7 @@ def _as_written(marker: str, extra: str) -> tuple[Marker, str]:
     """Return `marker` and `extra` so that extras are compared as they are written.
 
     Encoded, they survive the normalization of packaging from 22 on. Without an extra, older ones
-    compare nothing with it: that fails where the extra comes second. Raises `RequireError` then.
+    compare nothing with it: that fails where the extra comes second. Raise `RequireError` then.
     """
     from packaging.markers import Marker
 

@@ -89,7 +89,7 @@ def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
 def _differing(
     tree: SearchableTree, place: str, entries: Iterable[RecordEntry]
 ) -> tuple[list[str], list[str]]:
-    """Return which of `entries` are not there, and which are not what they were."""
+    """Return which of `entries` are missing, and which have changed."""
     missing, changed = [], []
     for entry in entries:
         path = posixpath.join(place, entry.path)

@@ -1,7 +1,7 @@
 """A model of pkg_resources in an environment: the answer of each lookup, without running it.
 
-Modelled after the source of `pkg_resources` in pypa/setuptools, and compared with the real one
-release by release. Where releases differ, `rename.setuptools.PkgResources` knows how.
+Modelled on the source of `pkg_resources` in pypa/setuptools, and compared with the real one
+for each release. `rename.setuptools.PkgResources` has the differences between releases.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Resolution(NamedTuple):
     pkg_resources itself stops at the first one.
     """
     reason: str = ""
-    """What leads to another error, as a clause, where more can be said than its name."""
+    """The cause of another error, as a clause, if there is more to say than its name."""
 
 
 class WorkingSet:
@@ -111,7 +111,7 @@ class WorkingSet:
         python: str | None = None,
         image_platform: str | None = None,
     ) -> WorkingSet:
-        """Return what `pkg_resources` sees in an environment.
+        """Return the working set of an environment.
 
         `site_packages` are the directories that its Python imports from, `python` is the version
         of that Python, if that is known, and `image_platform` is as in ``linux/arm64``.
@@ -137,7 +137,7 @@ class WorkingSet:
     def get_distribution(
         self, name: str, chosen: dict[str, Distribution] | None = None
     ) -> Distribution:
-        """Return what `pkg_resources.get_distribution(name)` returns. Raises `RequireError`.
+        """Return what `pkg_resources.get_distribution(name)` returns. Raise `RequireError`.
 
         Distributions that it activates are added to `chosen`.
         """
@@ -154,19 +154,19 @@ class WorkingSet:
     def best_match(self, name: str) -> Distribution | None:
         """Return what `Environment().best_match(requirement, working_set)` returns for `name`.
 
-        Raises `RequireError`.
+        Raise `RequireError`.
         """
         return self._best_match(self.requirements.parse(name))
 
     def available(self, key: str) -> list[Distribution]:
         """Return what `Environment()[key]` returns: active or not, the newest first.
 
-        Raises `RequireError`.
+        Raise `RequireError`.
         """
         return self._all_available.get(key.lower(), [])
 
     def meets(self, distribution: Distribution, name: str) -> bool:
-        """Return what `distribution in Requirement.parse(name)` returns. Raises `RequireError`."""
+        """Return what `distribution in Requirement.parse(name)` returns. Raise `RequireError`."""
         requirement = self.requirements.parse(name)
         return distribution.key == requirement.key and self.requirements.meets(
             distribution.version, requirement
@@ -225,8 +225,8 @@ class WorkingSet:
     ) -> Distribution | None:
         """Return the distribution that meets `requirement`, or None.
 
-        `chosen` are those that were not active and were chosen for an earlier requirement: a later
-        one gets the same. Raises `RequireError` if the only candidate has another version.
+        `chosen` are inactive ones that were chosen for an earlier requirement: a later
+        one gets the same. Raise `RequireError` if the only candidate has another version.
         """
         distribution = chosen.get(requirement.key) or self.active.get(requirement.key)
         if distribution is not None:
@@ -238,7 +238,7 @@ class WorkingSet:
 
     def _best_match(self, requirement: Requirement) -> Distribution | None:
         if self._pkg_resources.needs_valid_versions:
-            _ = self._all_available  # which may fail, needed or not
+            _ = self._all_available  # this may fail even if the result is not needed
         if (distribution := self._find(requirement)) is not None:
             return distribution
         others = self._all_available.get(requirement.key, ())
@@ -247,12 +247,12 @@ class WorkingSet:
         )
 
     def _find(self, requirement: Requirement) -> Distribution | None:
-        """Return what `working_set.find` returns. Raises `RequireError`."""
+        """Return what `working_set.find` returns. Raise `RequireError`."""
         distribution = self._active_for(requirement.key)
         return None if distribution is None else self._checked(distribution, requirement)
 
     def _checked(self, distribution: Distribution, requirement: Requirement) -> Distribution:
-        """Return `distribution`. Raises `RequireError` if its version is not the required one."""
+        """Return `distribution`. Raise `RequireError` if its version is not the required one."""
         if not self.requirements.meets(distribution.version, requirement):
             wanted = f"{requirement.name}{requirement.specifier}"
             reason = f"{wanted} is required, and {distribution.version} is installed"
@@ -260,7 +260,7 @@ class WorkingSet:
         return distribution
 
     def _active_for(self, key: str) -> Distribution | None:
-        """Return the active distribution that requirement lookups find for `key`."""
+        """Return the active distribution that requirement lookups find as `key`."""
         found = self.active.get(key)
         if found is None and self._pkg_resources.finds_every_spelling:
             found = self.active.get(self._canonical.get(key, ""))
@@ -302,7 +302,7 @@ class WorkingSet:
         available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
         for distribution in itertools.chain.from_iterable(self._everything):
             if self._is_usable(distribution):
-                # What is found a second time, through an egg-link perhaps, counts once.
+                # One that is found twice, perhaps through an egg-link, counts once.
                 same = available.setdefault(distribution.key, {})
                 same.setdefault((self._rank(distribution), distribution.kind), distribution)
         return {
@@ -311,7 +311,7 @@ class WorkingSet:
         }
 
     def _rank(self, one: Distribution) -> _Rank:
-        """Return what pkg_resources sorts the distributions of one project by."""
+        """Return the sort key of the distributions of one project."""
         version = one.version
         if not self._pkg_resources.accepts_any_version and parsed_version(version) is None:
             version = replaced_version(version)

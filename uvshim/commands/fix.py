@@ -81,13 +81,13 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
 def _fix_images(
     words: list[str], names: list[str], options: argparse.Namespace, messages: Messages
 ) -> int:
-    """Fix images instead. An environment is changed in place, an image never is."""
+    """Fix images. Raise `UvshimError` if `words` also name environments, or nothing does."""
     from uvshim.commands import fix_image
 
     if words and not os.path.lexists(words[0]):
         raise UvshimError(f"`{printable(words[0])}` {targets.refusal(words[0])}")
     if words or not names:
-        what = f"`{printable(words[0])}` is not an image" if words else "none is named"
+        what = f"`{printable(words[0])}` is not one" if words else "none is named"
         raise UvshimError(f"`--images` and `--output` are for images, and {what}")
     return fix_image.main(names, options, messages)
 

@@ -1,4 +1,4 @@
-"""The part of `uvshim fix` that fixes container images: each gets one more layer."""
+"""The part of `uvshim fix` that fixes container images: it adds one layer to each."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _MB = 1_000_000
 
 
 class _Done(NamedTuple):
-    """What was done with the images that one reference names; mostly that is one."""
+    """The result for the images that one reference names, usually one."""
 
     name: str
     output: str | None
     images: list[FixedImage]
     digests: list[str]
-    """Those of the images where they are written."""
+    """The digests of the written images."""
     absent: list[str]
-    """The images that were not fixed because their files are not there."""
+    """The images that were not fixed because their files are missing."""
     error: str | None = None
 
     @property
     def environments(self) -> list[Fixed]:
-        """What was done in each environment, on every platform."""
+        """The result for each environment, on every platform."""
         return [
             Fixed(*each)
             for image in self.images
@@ -64,8 +64,8 @@ class _Done(NamedTuple):
 
 
 def main(names: list[str], options: argparse.Namespace, messages: Messages) -> int:
-    """Fix the images called `names`, one after the other; one failure does not stop the others."""
-    gc.enable()  # one image after the other goes
+    """Fix the images called `names` in turn; a failure does not stop the others."""
+    gc.enable()  # images are examined one at a time
     gate = Gate(config.exclusions(process.working_directory()))
     done = []
     for number, (name, output) in enumerate(zip(names, _outputs(names, options), strict=True), 1):
@@ -85,7 +85,7 @@ def main(names: list[str], options: argparse.Namespace, messages: Messages) -> i
 
 
 def _outputs(names: list[str], options: argparse.Namespace) -> list[str | None]:
-    """Return where each of the images called `names` goes; None in a dry run without --output.
+    """Return where each of the images `names` is written; None in a dry run without --output.
 
     Raise `UvshimError`.
     """
@@ -93,8 +93,8 @@ def _outputs(names: list[str], options: argparse.Namespace) -> list[str | None]:
         if options.dry_run:
             return [None for _ in names]
         message = (
-            "An image is never changed: `--output` names the place for the fixed one. "
-            "Example: uvshim fix docker://registry/app:1 --output docker://registry/app:1-fixed"
+            "An image is not changed in place: name a place for the fixed one with --output. "
+            "Example: --output docker://registry/app:1-fixed"
         )
         raise UvshimError(message)
     outputs: list[str | None] = [_output(options.output, name) for name in names]
@@ -108,7 +108,7 @@ def _outputs(names: list[str], options: argparse.Namespace) -> list[str | None]:
 
 
 def _output(pattern: str, name: str) -> str:
-    """Return where the image called `name` goes, by the `pattern` that a person gave."""
+    """Return where the image `name` is written, by the `pattern` in --output."""
     repository, _, tag = name.rpartition(":")
     if "/" in tag or reference.parse(repository) is None:
         repository, tag = name, "latest"
@@ -152,14 +152,14 @@ def _fix(name: str, output: str | None, gate: Gate, options: argparse.Namespace)
 
 
 def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
-    """Report what was done in one image, what is left in it, and where it is now."""
-    told = [each for each in done.environments if each.outcome.renamed or not each.complete]
-    if len({each.report.platform for each in told}) > 1:
-        told = [_with_platform(each) for each in told]
-    for each in told:
-        say(each, messages, dry_run=dry_run, among_others=len(told) > 1)
+    """Report what was done in one image, what is left, and where it was written."""
+    reported = [each for each in done.environments if each.outcome.renamed or not each.complete]
+    if len({each.report.platform for each in reported}) > 1:
+        reported = [_with_platform(each) for each in reported]
+    for each in reported:
+        say(each, messages, dry_run=dry_run, among_others=len(reported) > 1)
     for one in done.absent:
-        messages.warning(f"{printable(one)} was left out: its files are not there")
+        messages.warning(f"{printable(one)} was skipped: its files are missing")
     place = f" `{printable(done.output)}`" if done.output else ""
     for image, digest in zip(done.images, done.digests, strict=True):
         called = done.name if len(done.images) == 1 else image.entry.reference
@@ -174,7 +174,7 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
         new = [each.layer for each in image.platforms if each.layer]
         verb = "Would write" if dry_run else "Wrote"
         size = _amount(sum(layer.size or 0 for layer in new))
-        messages.note(f"{verb}{place} ({digest}): {counted(len(new), 'layer')} more, {size}")
+        messages.note(f"{verb}{place} ({digest}): {counted(len(new), 'layer')} added, {size}")
         if image.dropped:
             messages.note(f"Dropped {counted(image.dropped, 'attestation')} of the old digest")
         messages.note("Existing signatures do not cover the new digest: sign the image again")

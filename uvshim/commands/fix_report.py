@@ -1,4 +1,4 @@
-"""What `uvshim fix` did in one environment, or in one of an image: for people and programs."""
+"""The report of `uvshim fix` on one environment, on disk or in an image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REST = {GHOST: "belongs to {}, but its code is gone", DUPLICATE: "duplicates {}
 
 
 class Fixed(NamedTuple):
-    """What was done in one environment, and the report on it afterwards."""
+    """What was renamed in one environment, and the report on it afterwards."""
 
     outcome: Outcome
     report: Report

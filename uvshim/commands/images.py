@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from uvshim.messages import Messages, Style
 
 
-# After how many new objects Python looks for cycles: a layer has 100,000 and no cycle.
+# The threshold of garbage collection: a layer has 100,000 objects and no cycle.
 _LITTLE_GARBAGE = 100_000
 
 
 def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[Surveyed]:
     """Return the answers for the images called `names`, in their order.
 
-    Raise `UvshimError` if the cache directory is somebody else's, there is no such scheduler, or
+    Raise `UvshimError` if the cache directory is not uvshim's, the scheduler does not answer, or
     the library for it is missing.
     """
     gc.set_threshold(_LITTLE_GARBAGE)
-    gc.enable()  # one image after the other goes
+    gc.enable()  # images are examined one at a time
     kept: str | None = survey.USUAL
     if options.no_cache:
         kept = None
@@ -66,7 +66,7 @@ def _processors() -> int:
 def _with_progress(found: Iterable[Surveyed], total: int, *, quiet: bool) -> Iterable[Surveyed]:
     """Yield `found`, with a progress bar on standard error if that is a terminal.
 
-    Of several images it shows how many are done, of one how much of it has been read.
+    For several images it shows how many are done, for one how much has been read.
     """
     try:
         from tqdm import tqdm
@@ -116,7 +116,7 @@ def _as_json(
 
 
 def as_text(found: list[Surveyed], style: Style, options: argparse.Namespace) -> Iterator[str]:
-    """Yield the text for people: all that matters of one image, a line for each of several."""
+    """Yield the text for people: details of a single image, or one line for each image."""
     images = [image for answer in found for image in answer.images]
     alone = len(found) == len(images) == 1
     for image in images:
@@ -131,12 +131,12 @@ def as_text(found: list[Surveyed], style: Style, options: argparse.Namespace) ->
 
 
 def end(found: Iterable[Surveyed], messages: Messages) -> int:
-    """Report the images that could not be examined; return the exit code for that, 0 if none."""
+    """Report the images that could not be examined. Return 0 if there are none, else 2."""
     found = list(found)
     for answer in found:
         for one in answer.absent:
             name = f"`{printable(one.reference)}` for {one.platform or one.digest}"
-            messages.note(f"{name} was not examined: its files are not there")
+            messages.note(f"{name} was not examined: its files are missing")
     failed = [answer.error for answer in found if answer.error is not None]
     for error in failed:
         messages.error(error)

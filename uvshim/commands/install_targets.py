@@ -1,4 +1,4 @@
-"""Where a command installs: uv, pip and interpreters are asked, and their rules not repeated."""
+"""Where a command installs. uv, pip and interpreters answer; their rules are not repeated."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ from pip._internal.cli import main_parser
 from pip._internal.commands import create_command
 from pip._internal.commands.install import decide_user_install
 from pip._internal.locations import get_scheme
-told = {"places": []}
+reply = {"places": []}
 try:
     general = main_parser.create_main_parser().parse_args(sys.argv[3:])[0]
     name, words = main_parser.parse_command(sys.argv[3:])
     if getattr(general, "python", None) and not again:
-        told["python"] = main_parser.identify_python_interpreter(general.python)
-        told["pip"] = os.path.dirname(os.path.dirname(pip.__file__))
+        reply["python"] = main_parser.identify_python_interpreter(general.python)
+        reply["pip"] = os.path.dirname(os.path.dirname(pip.__file__))
     elif name == "install":
         options = create_command(name).parse_args(words)[0]
         where = {"prefix": options.prefix_path, "root": options.root_path}
@@ -75,15 +75,15 @@ try:
             root_path=options.root_path,
             isolated_mode=options.isolated_mode,
         )
-        told["own"] = not (user or options.target_dir or any(where.values()))
-        told["prefix"] = sys.prefix
+        reply["own"] = not (user or options.target_dir or any(where.values()))
+        reply["prefix"] = sys.prefix
         scheme = get_scheme("x", user=user, isolated=options.isolated_mode, **where)
-        told["places"] = [scheme.purelib, scheme.platlib]
+        reply["places"] = [scheme.purelib, scheme.platlib]
         if options.target_dir:
-            told["places"] = [os.path.abspath(options.target_dir)]
+            reply["places"] = [os.path.abspath(options.target_dir)]
 except SystemExit:  # its help, or an error
     pass
-print("\\n" + json.dumps(told))
+print("\\n" + json.dumps(reply))
 """
 
 
@@ -93,14 +93,14 @@ class Targets(NamedTuple):
     environments: list[Environment]
     """The places that exist now."""
     is_known: bool = True
-    """Whether the command was understood, so that it can install nowhere else."""
+    """Whether these are all the places: the command was understood."""
 
 
 def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     """Return where `command` may install, or None if it is known to install nothing.
 
-    `command` begins with the path of a program. uv and pip are asked. For any other program it is
-    the environment that it runs in, that of the project, and the one that `uv pip` would use.
+    `command` begins with the path of a program. uv and pip answer themselves. Any other program
+    may use the environment that it runs in, that of the project, or the one of `uv pip`.
     """
     program, *words = command
     if _is_python(program):
@@ -139,10 +139,10 @@ def _of_words(runner: str, words: list[str], supervisor: Supervisor, prefix: str
 
 @contextlib.contextmanager
 def _variables_of(env: list[str], supervisor: Supervisor) -> Iterator[None]:
-    """Have the environment variables that the command `env` gives to a program, for a while."""
+    """Set the environment variables that `env` sets for a program, during the context."""
     own = dict(os.environ)
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    said = _said_by([*env, sys.executable, "-I", "-c", code], supervisor) if env else [""]
+    said = _output_lines([*env, sys.executable, "-I", "-c", code], supervisor) if env else [""]
     try:
         if said[-1]:
             os.environ.clear()
@@ -225,7 +225,7 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
         return Targets([*found, *_of_any(uv[0], supervisor)])
     if subcommand == "tool":
         return Targets(list(_of_tools([*uv, *choosing, "tool", "dir"], supervisor)))
-    usage = "\n".join(_said_by([*uv, subcommand, "--help"], supervisor)) if subcommand else ""
+    usage = "\n".join(_output_lines([*uv, subcommand, "--help"], supervisor)) if subcommand else ""
     if subcommand != "sync" and "--no-sync" not in usage:  # it never syncs an environment
         return None
     with_value = _with_value(usage)
@@ -250,7 +250,7 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
 
 
 def _with_value(usage: str) -> frozenset[str]:
-    """Return the options that take a value, by the help `usage` of one of uv's subcommands."""
+    """Return the options that take a value, read from the help `usage` of a uv subcommand."""
     listed = re.findall(r"^ +(-\w)?(?:, )?(--[\w-]+)?(?:\.\.\.)? <", usage, re.MULTILINE)
     return (GLOBAL & WITH_VALUE).union(*listed)
 
@@ -266,7 +266,7 @@ def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targe
 
 def _of_tools(command: list[str], supervisor: Supervisor) -> Iterator[Environment]:
     """Yield the environments of the tools that uv has installed, in the directory it names."""
-    directory = _said_by(command, supervisor)[-1]
+    directory = _output_lines(command, supervisor)[-1]
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(directory)):
             path = os.path.join(directory, name)
@@ -281,36 +281,36 @@ def _of_pip(
 
     `first` is the directory that is first on its path, "" for the working directory.
     """
-    told = _told_by_pip(python, ["", first], words, supervisor)
-    if told and "python" in told:
-        python = [told["python"] or ""]
-        told = _told_by_pip(python, ["again", told["pip"]], words, supervisor)
-    if told is None:  # a pip that cannot be asked
+    reply = _pip_places(python, ["", first], words, supervisor)
+    if reply and "python" in reply:
+        python = [reply["python"] or ""]
+        reply = _pip_places(python, ["again", reply["pip"]], words, supervisor)
+    if reply is None:  # a pip that cannot be asked
         return Targets(_of_interpreter(python[0], supervisor), is_known=False)
-    if not told["places"]:
+    if not reply["places"]:
         return None
-    if told["own"]:
-        lock = _lock_of_prefix(told["prefix"], python[0], supervisor)
-        return Targets([Environment(told["prefix"], lock, told["places"])])
-    path = told["places"][0]
-    return Targets([Environment(path, os.path.join(path, ".lock"), told["places"])])
+    if reply["own"]:
+        lock = _lock_of_prefix(reply["prefix"], python[0], supervisor)
+        return Targets([Environment(reply["prefix"], lock, reply["places"])])
+    path = reply["places"][0]
+    return Targets([Environment(path, os.path.join(path, ".lock"), reply["places"])])
 
 
-def _told_by_pip(
+def _pip_places(
     python: list[str], how: list[str], words: list[str], supervisor: Supervisor
 ) -> dict[str, Any] | None:
     """Return what `_ASK_PIP` prints, or None if that fails."""
-    said = _said_by([*python, "-c", _ASK_PIP, *how, *words], supervisor)
+    said = _output_lines([*python, "-c", _ASK_PIP, *how, *words], supervisor)
     try:
-        told: dict[str, Any] = json.loads(said[-1])
+        reply: dict[str, Any] = json.loads(said[-1])
     except ValueError:
         return None
-    return told
+    return reply
 
 
 def _executable_of(pip: str, supervisor: Supervisor) -> str:
-    """Return the interpreter of the program `pip`, by what it says itself, or ""."""
-    for line in _said_by([pip, "debug"], supervisor):
+    """Return the interpreter that runs the program `pip`, or ""."""
+    for line in _output_lines([pip, "debug"], supervisor):
         if line.startswith("sys.executable: "):
             return line.partition(": ")[2]
     return ""
@@ -319,7 +319,7 @@ def _executable_of(pip: str, supervisor: Supervisor) -> str:
 def _interpreter_of(script: str) -> str | None:
     """Return the interpreter that the first lines of `script` name, or None if it is not a Python.
 
-    If its path is too long or has blanks, they are lines of a shell, which executes it.
+    If its path is long or has blanks, a shell script of two lines executes it.
     """
     try:
         with open(script, "rb") as file:
@@ -335,11 +335,11 @@ def _interpreter_of(script: str) -> str | None:
 
 
 def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
-    """Return where `interpreter` installs: its own place, and that of its user if there is one."""
-    said = _said_by([interpreter, "-c", _WHERE], supervisor)
+    """Return where `interpreter` installs: its own site-packages, and its user's if they exist."""
+    said = _output_lines([interpreter, "-c", _WHERE], supervisor)
     try:
         prefix, purelib, platlib, user = said[-4:]
-    except ValueError:  # it cannot be run, or says something else
+    except ValueError:  # it cannot be run, or prints something else
         own = discovery.of_program(interpreter)
         return [targets.with_lock(own, supervisor)] if own else []
     lock = _lock_of_prefix(prefix, interpreter, supervisor)
@@ -356,7 +356,7 @@ def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> st
     return None
 
 
-def _said_by(command: list[str], supervisor: Supervisor) -> list[str]:
+def _output_lines(command: list[str], supervisor: Supervisor) -> list[str]:
     """Return the lines that `command` writes, or [""] if it fails."""
     try:
         program = process.on_path(command[0]) or command[0]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
 
-    # Environments with what is in them, by their paths. A prefix may have several Pythons.
+    # Environments and their snapshots, by path. A prefix may have several Pythons.
     Seen = dict[tuple[str, ...], tuple[Environment, Snapshot]]
 
 
@@ -54,7 +54,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     nothing = Snapshot.of(None)
 
     status = supervisor.wait(supervisor.start(command))
-    # From here on nothing may raise: what was installed would stay unrenamed.
+    # Nothing below may raise: what was installed would not be renamed.
     try:
         found = _targets(place, command, supervisor) or found
         _add_new(seen, found, nothing)
@@ -86,7 +86,7 @@ def _program(word: str) -> str:
 
 
 def _targets(option: str | None, command: list[str], supervisor: Supervisor) -> Targets | None:
-    """Return where `command` may install. That is where `option` says, if there is one."""
+    """Return where `command` may install: the environment `option`, if one is named."""
     if option is None:
         return install_targets.of(command, supervisor)
     try:
@@ -103,7 +103,7 @@ def _key(environment: Environment) -> tuple[str, ...]:
 
 
 def _add_new(seen: Seen, found: Targets | None, before: Snapshot) -> None:
-    """Add to `seen` the environments in `found` that did not exist: `before` has nothing in it."""
+    """Add to `seen` the environments in `found` that are new, with the empty snapshot `before`."""
     known = {path for key in seen for path in key}
     for each in found.environments if found else ():
         if not known.issuperset(key := _key(each)):
@@ -111,7 +111,7 @@ def _add_new(seen: Seen, found: Targets | None, before: Snapshot) -> None:
 
 
 def _report_nothing(word: str, found: Targets, seen: Seen, messages: Messages) -> None:
-    """Report that nothing is new, if that may be because the command `word` installed elsewhere."""
+    """Report that nothing is new, if the command `word` may have installed elsewhere."""
     looked = ", ".join(f"`{printable(each.path)}`" for each, _ in seen.values())
     nothing = f"nothing is new in {looked}" if looked else "there is no environment to look into"
     if found.is_known:

@@ -1,4 +1,4 @@
-"""What a person names on the command line of `uvshim`: environments, and images."""
+"""The environments and images on the command line of `uvshim`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Return the words that name environments, and those that name images.
 
-    Raises `UvshimError` if a file of names cannot be read, or has no names.
+    Raise `UvshimError` if a file of names cannot be read, or has no names.
     """
     if "-" in options.environments and "-" in options.images:
         raise UvshimError(
@@ -94,7 +94,7 @@ def _named(word: str, messages: Messages) -> list[Environment]:
 
 
 def refusal(word: str) -> str:
-    """Return what `word`, which is not an environment, is instead, and what would work."""
+    """Return the error for `word`, which is not an environment: what it is, and what works."""
     if not os.path.lexists(word):
         return _absence(word)
     if not os.path.isdir(word):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _WHAT_WORKS = "Name a virtual environment, a Python interpreter or a site-packages directory"
 
-# The kernel's file systems, and what is empty when an image starts.
+# The kernel's file systems, and directories that are empty when an image starts.
 _NOT_SEARCHED = frozenset({"/boot", "/dev", "/proc", "/run", "/sys", "/tmp"})  # noqa: S108
 
 # Copies of distributions inside a package that uses them.
@@ -32,20 +32,20 @@ _VENDORED = frozenset({"_vendor", "_vendored"})
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
 _INTERPRETERS = ("python", "pypy", "graalpy")
 
-# How many directories deep a file system is searched.
+# How deep a file system is searched, in directories.
 _DEEPEST = 16
 
-# A path in a file is shorter, in bytes.
+# The limit of a file with a path in it, in bytes.
 _LONGEST_PATH = 4096
 
 
 def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list[Environment]:
     """Return the environments that `word`, given by a person, names.
 
-    These are several if it is the root of a file system, or a prefix with several Pythons.
+    The root of a file system, or a prefix with several Pythons, may have several.
     `skipped` is called with the path of each cache in a file system, which is not searched.
 
-    Raise `EnvironmentUnknownError` if there are none.
+    Raise `EnvironmentUnknownError` if it has no environment.
     """
     path = os.path.abspath(word)
     if not os.path.lexists(path):
@@ -67,7 +67,7 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
 
 
 def _at(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
-    """Yield the environments that `path` is: that of an interpreter, or those in a directory."""
+    """Yield the environments at `path`, which may be an interpreter or a directory."""
     if os.path.isfile(path):
         is_interpreter = os.path.basename(path).startswith(_INTERPRETERS)
         if is_interpreter and (found := of_program(path)):
@@ -88,7 +88,7 @@ def _at(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
 
 
 def _redirected(path: str) -> str | None:
-    """Return the environment that the file `path` names, which is called ``.venv``."""
+    """Return the environment that the file `path`, called ``.venv``, names."""
     if os.path.basename(path) != ".venv":
         return None
     content = (DiskTree().read(path, _LONGEST_PATH) or b"").decode("utf-8", "surrogateescape")
@@ -98,7 +98,7 @@ def _redirected(path: str) -> str | None:
 
 
 def of_site_packages(path: str) -> Environment:
-    """Do what `_bare` does, or raise `EnvironmentUnknownError` if `path` is not a directory."""
+    """Return what `_bare` does. Raise `EnvironmentUnknownError` if `path` is not a directory."""
     if not os.path.isdir(path):
         message = f"`{path}` is not a directory"
         raise EnvironmentUnknownError(message)
@@ -106,7 +106,7 @@ def of_site_packages(path: str) -> Environment:
 
 
 def of_program(path: str) -> Environment | None:
-    """Return the environment that the program at `path` belongs to: that of its directory."""
+    """Return the environment of the program at `path`, by its directory."""
     tree = DiskTree()
     for program in (os.path.abspath(path), os.path.realpath(path)):
         root = os.path.dirname(os.path.dirname(program))
@@ -123,16 +123,16 @@ def _virtual(tree: SearchableTree, root: str) -> Environment:
 
 
 def _prefix(tree: SearchableTree, root: str, library: str | None) -> Environment | None:
-    """Return the Python with the `library` that is installed below `root`, or None."""
+    """Return the Python with that `library` below `root`, or None."""
     own = search_path.in_prefix(tree, root, library)
     lock = os.path.join(root, ".lock")
-    # For a Python uv locks another file, and only uv knows which.
+    # For such a Python uv locks another file, which only uv knows.
     is_locked = tree.is_file(lock) and not search_path.has_interpreter(tree, root)
     return Environment(root, lock if is_locked else None, own, tree=tree) if own else None
 
 
 def _bare(tree: SearchableTree, path: str) -> Environment:
-    """Return the site-packages directory `path`, of a virtual environment or on its own."""
+    """Return the environment of the site-packages directory `path`, virtual or not."""
     root = interpreter.root_of(path)
     virtual = tree.is_file(os.path.join(root, CONFIGURATION))
     return Environment(path, os.path.join(root if virtual else path, ".lock"), [path], tree=tree)
@@ -146,9 +146,9 @@ def _is_image(path: str) -> bool:
 def in_image(
     tree: SearchableTree, skipped: Callable[[str], None] = lambda _path: None
 ) -> Iterator[Environment]:
-    """Yield every environment in the file system that `tree` is.
+    """Yield every environment in the file system `tree`.
 
-    Any directory with dist-info directories in it is one, or a part of one. `skipped` is called
+    Any directory that contains dist-info directories belongs to one. `skipped` is called
     with the path of each cache, which is not searched.
     """
     roots = {}
@@ -169,7 +169,7 @@ def in_image(
 
 
 def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Environment]:
-    """Yield every Python that is installed below `prefix`, the oldest first."""
+    """Yield every Python that is installed below `prefix`, oldest first."""
     present = map(interpreter.library, usual_site_packages(prefix, tree.names))
     libraries: list[str | None] = [*interpreter.oldest_first(present)]
     for library in libraries or [None]:
@@ -180,9 +180,9 @@ def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Environment]:
 def _search(
     tree: SearchableTree, directory: str, depth: int, skipped: Callable[[str], None]
 ) -> Iterator[str]:
-    """Yield the directories below `directory` that distributions are or may be installed in.
+    """Yield the directories below `directory` in which distributions may be installed.
 
-    These are virtual environments, and all with a usual name or with dist-info directories in them.
+    These are virtual environments, and directories with a usual name or a dist-info directory.
     Symbolic links are not followed.
     """
     listed = tree.names(directory)
@@ -206,10 +206,10 @@ def _has_dist_infos(names: Collection[str]) -> bool:
 
 
 def _is_cache(tree: SearchableTree, directory: str, listed: Collection[str]) -> bool:
-    """Return True if `directory`, with the names `listed`, is a cache for other environments.
+    """Return True if `directory`, which contains the names `listed`, is an installer's cache.
 
-    uv and others mark theirs (Cache Directory Tagging Specification). pip, pipx (for the pip that
-    its environments share) and conda do not. uv marks each virtual environment, too.
+    uv and others mark caches (Cache Directory Tagging Specification). pip, pipx (for the pip that
+    its environments share) and conda do not. uv also marks each virtual environment.
     """
     if CONFIGURATION in listed:
         return directory.endswith("/pipx/shared")

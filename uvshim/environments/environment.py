@@ -1,4 +1,4 @@
-"""One environment: the site-packages directories that distributions are installed in."""
+"""One environment: the directories in which distributions are installed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Imported when they are needed: `tree` for paths that are not this machine's own, `search_path`
 # for what a Python imports from. A run of `uvpip` with nothing to do needs neither.
 
-# Run by the interpreter of an environment that is not a virtual one, isolated from its user.
+# Run by a non-virtual environment's interpreter, without the user's site-packages.
 _WHERE = (
     "import os, sys, sysconfig as s; os.write(1, os.fsencode('\\0'.join(['', sys.prefix, "
     "'%d.%d.%d' % sys.version_info[:3], s.get_path('purelib'), s.get_path('platlib'), ''])))"
@@ -26,14 +26,14 @@ _WHERE = (
 # The files that identify a standard library.
 _LIBRARY = frozenset({"os.py", "os.pyc"})
 
-# What dpkg installs into. It belongs to Debian's packages.
+# dpkg installs into this directory.
 _OF_DPKG = "lib/python3/dist-packages"
 
 
 class Environment:
-    """A place that distributions are installed in: on this machine's disk, or in another tree.
+    """A place where distributions are installed: on this machine's disk, or in another tree.
 
-    - `path`: what a person would call it: its root, or a site-packages directory, as with
+    - `path`: its name in messages: its root, or a site-packages directory, as with
       `--target`;
     - `lock`: the path of the file that uv locks while it installs there, or None.
     """
@@ -47,10 +47,10 @@ class Environment:
         visible: Iterable[str] | None = None,
         tree: SearchableTree | None = None,
     ) -> None:
-        """Hold the facts; paths are those of `tree`, without one those of this machine.
+        """Hold the facts; paths are those of `tree`, or of this machine without one.
 
-        Without `site_packages`, these are the directories in the usual places below `path`.
-        Without `visible`, the files tell which directories its Python imports from.
+        By default, `site_packages` are the directories in the usual places below `path`.
+        By default, files show which directories are `visible` to its Python.
         """
         self.path = path
         self.lock = lock
@@ -63,7 +63,7 @@ class Environment:
         return isinstance(other, Environment) and self.facts == other.facts
 
     def __hash__(self) -> int:
-        """Return what equal environments share."""
+        """Return the hash of the paths."""
         return hash((self.path, self.lock))
 
     @classmethod
@@ -92,7 +92,7 @@ class Environment:
 
     @property
     def site_packages(self) -> tuple[str, ...]:
-        """Its own site-packages directories, each once; those that were given may not exist."""
+        """Its own site-packages directories, each once; given ones may not exist."""
         if self._site_packages is None:
             usual = usual_site_packages(self.path)
             return tuple(existing(usual, os.path.isdir, os.path.realpath))
@@ -100,10 +100,10 @@ class Environment:
 
     @property
     def own(self) -> list[str]:
-        """Those of `site_packages` that distributions are renamed in.
+        """Those of `site_packages` in which distributions are renamed.
 
-        Debian's dist-packages outside of /usr/local belongs to dpkg. Renaming there takes a person
-        who names that very directory.
+        Debian's dist-packages outside of /usr/local belongs to dpkg. It counts only if a person
+        names that directory.
         """
         return [path for path in self.site_packages if not self.is_of_dpkg(f"{path}/x")]
 
@@ -130,7 +130,7 @@ class Environment:
     def visible(self) -> tuple[str, ...]:
         """All site-packages directories that its Python imports from, in the order of `sys.path`.
 
-        A directory that `--target` names has no Python, and nothing but itself.
+        A directory of `--target` has no Python: only itself is visible.
         """
         if self._visible is None:
             from uvshim.environments import search_path
@@ -140,7 +140,7 @@ class Environment:
 
     @property
     def inherited(self) -> tuple[str, ...]:
-        """Those of the `visible` directories that are not its own: the system's and the user's."""
+        """The `visible` directories that are not its own: the system's and the user's."""
         return tuple(path for path in self.visible if path not in self.site_packages)
 
     @property
@@ -225,10 +225,10 @@ def dist_infos(names: Iterable[str]) -> list[str]:
 
 
 def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | None:
-    """Return what the Python below `root` that uv's `answer` names says of its own scheme, or None.
+    """Return the site-packages of the Python below `root` that uv's `answer` names, or None.
 
-    That is the interpreter in the answer, or in a uv's words one of the usual names. Only one that
-    has this root, and the version that uv said, is believed.
+    The interpreter itself prints them. Its path is in the answer, or has a usual name. One that
+    has another root or version than uv logged is not used.
     """
     series = ".".join((answer.python or "").split(".")[:2])
     usual = [os.path.join(root, "bin", name) for name in ("python3", "python", f"python{series}")]
@@ -237,7 +237,7 @@ def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | Non
             continue
         try:
             child = supervisor.start([interpreter, "-I", "-c", _WHERE], keep_output=True)
-        except (CannotRunError, OSError):  # of another architecture; no place for its answer
+        except (CannotRunError, OSError):  # it cannot run here, or there is no space for its answer
             continue
         if supervisor.wait_for_answer(child) != 0:
             continue

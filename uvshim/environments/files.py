@@ -1,4 +1,4 @@
-"""Read files of unknown origin: only regular ones, since a link may lead to a device or a pipe."""
+"""Read files of unknown origin: only regular ones, because a link may lead to a device."""
 
 from __future__ import annotations
 

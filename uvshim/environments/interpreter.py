@@ -1,4 +1,4 @@
-"""Find out from names and files which Python an environment has."""
+"""Find the Python of an environment from names and files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _SYSTEMS = {
 
 
 def library(*texts: str) -> str | None:
-    """Return the first library, such as ``python3.13t``, that a path or a file name ends in.
+    """Return the library, such as ``python3.13t``, at the end of the first path that has one.
 
     Each Python in a prefix has its own: CPython, its free-threaded build, and PyPy.
     """
@@ -58,14 +58,14 @@ def library(*texts: str) -> str | None:
 
 
 def series(*texts: str) -> str | None:
-    """Return the first Python version, such as ``3.12``, that a path or a file name ends in."""
+    """Return the version, such as ``3.12``, at the end of the first path that has one."""
     return next((found[3] for text in texts if (found := _LIBRARY.search(text))), None)
 
 
 def chosen(libraries: Iterable[str | None], name: str) -> str | None:
-    """Return which of `libraries` belongs to the interpreter called `name`, such as ``python3``.
+    """Return which of `libraries` the interpreter `name`, such as ``python3``, uses.
 
-    Without a version in the name it is the newest of its kind, or simply the newest.
+    Without a version in the name, this is the newest of its kind, or else the newest.
     """
     wanted, version = library(name), series(name)
     kind = name.rstrip("0123456789.t")
@@ -83,7 +83,7 @@ def oldest_first(libraries: Iterable[str | None]) -> list[str]:
 
 
 def _age(name: str) -> tuple[list[int], bool, str]:
-    """Return what libraries are sorted by: the usual build of CPython is last in its version."""
+    """Return the sort key of libraries: the usual build of CPython is last in its version."""
     version = series(name) or "0"
     return [*map(int, version.split("."))], name == f"python{version}", name
 
@@ -92,8 +92,8 @@ def version_of(tree: Tree, site_packages: Collection[str]) -> str:
     """Return the version of the Python that `site_packages` belong to, as in ``3.12.1``.
 
     The first two numbers are in their paths (``lib/python3.12/``), or beside ``lib/python3``;
-    all of them in a pyvenv.cfg, or in Python's own header files. If the third is unknown, it
-    is a late one. If nothing is known, it is the running Python's version.
+    all three in a pyvenv.cfg, or in Python's header files. If the third is unknown, it
+    is high. If nothing is known, it is the running Python's version.
     """
     found = None
     for path in site_packages:
@@ -116,7 +116,7 @@ def version_of(tree: Tree, site_packages: Collection[str]) -> str:
 
 
 def _library_beside(tree: Tree, site_packages: str) -> str | None:
-    """Return the newest Python beside ``lib/python3``, which Debian has for all of them."""
+    """Return the newest Python beside ``lib/python3``, which all Pythons of Debian share."""
     lib, python = os.path.split(os.path.dirname(site_packages))
     return chosen(map(library, tree.names(lib)), "python") if python == "python3" else None
 
@@ -170,9 +170,9 @@ def _named(platform: str) -> dict[str, str]:
 
 
 def _measured(tree: Tree, site_packages: list[str]) -> dict[str, str]:
-    """Return the machine that the interpreter is built for, if that is another than this one.
+    """Return the machine that the interpreter is built for, if that is not this one.
 
-    A kernel also runs programs for its 32-bit sibling, and they see the kernel's machine.
+    A kernel also runs programs for its 32-bit variant, which see the kernel's machine.
     """
     here = os.uname().machine
     for path in site_packages:

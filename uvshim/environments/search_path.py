@@ -1,6 +1,6 @@
-"""What a Python imports from: its `sys.path`, as the standard library's `site` builds it.
+"""The `sys.path` of a Python, as the standard library's `site` builds it.
 
-Only files are read. The `import` lines of .pth files are not run, so a path that only such a line
+Only files are read. `import` lines in .pth files do not run, so a path that only such a line
 adds is unknown here.
 """
 
@@ -38,7 +38,7 @@ def site_directories(environment: Environment) -> tuple[str, ...]:
     """Return the site-packages directories that the Python of `environment` imports from.
 
     They are in the order of `sys.path`: in a virtual environment its own, then the user's and the
-    system's if it has them; otherwise the user's come first.
+    system's, if it uses them; otherwise the user's come first.
     """
     tree, own = environment.tree, environment.site_packages
     is_bare = environment.path in own
@@ -75,8 +75,8 @@ def in_usual_places(tree: SearchableTree, root: str) -> list[str]:
 def in_virtual_environment(tree: SearchableTree, root: str) -> list[str]:
     """Return the site-packages directories of the virtual environment at `root` itself.
 
-    Of several Pythons there, it is the one that pyvenv.cfg names: the others are left from before.
-    Which build of it that is, only the link to the interpreter tells.
+    Of several Pythons, pyvenv.cfg names the one that counts; the others are older.
+    The link to the interpreter shows which build it is.
     """
     found = in_usual_places(tree, root)
     present = set(map(interpreter.library, found))
@@ -96,7 +96,7 @@ def _library_in(settings: dict[str, str]) -> str | None:
 
 
 def _below(tree: SearchableTree, root: str, name: str | None) -> list[str]:
-    """Return what the virtual environment at `root` adds to its own directories, if anything."""
+    """Return the system directories that the virtual environment at `root` uses, if any."""
     settings = settings_of(tree, root)
     if settings.get("include-system-site-packages", "").lower() != "true" or "home" not in settings:
         return []
@@ -123,7 +123,7 @@ def _of_home(tree: SearchableTree, home: str, name: str | None) -> list[str]:
 def _of_user(tree: SearchableTree, name: str | None) -> list[str]:
     """Return the site-packages directory of the user who runs this, for the library `name`.
 
-    Nobody knows whose that would be in an image.
+    In an image there is none: its user is unknown.
     """
     if not isinstance(tree, DiskTree) or tree.root is not None or name is None:
         return []
@@ -135,7 +135,7 @@ def _of_user(tree: SearchableTree, name: str | None) -> list[str]:
 
 
 def has_interpreter(tree: SearchableTree, root: str) -> bool:
-    """Return True if a Python is installed below `root`, and not only for a Python elsewhere."""
+    """Return True if a Python is installed below `root` itself."""
     return any(name.startswith(("python", "pypy")) for name in tree.names(f"{root}/bin"))
 
 
@@ -151,7 +151,7 @@ def settings_of(tree: Tree, root: str) -> dict[str, str]:
 
 
 def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:
-    """Return the part of `sys.path` with distributions in it, for the directories `site_packages`.
+    """Return the entries of `sys.path` with distributions, for the directories `site_packages`.
 
     These are the directories themselves, and what their .pth files name: in the order of the
     files' names, after their own directory. What does not exist is left out. Before them comes the

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     Path = str | os.PathLike[str]
 
-# Identifies a directory among others that had its name: inode, mtime, ctime.
+# Distinguishes a directory from an earlier one of the same name: inode, mtime, ctime.
 State = tuple[int, int, int]
 
-# Times that are multiples of this are too coarse to tell one moment from the next (ext4 with small
-# inodes), in nanoseconds.
+# Times that are multiples of this, in nanoseconds, may be too coarse to compare (ext4 with small
+# inodes).
 _SECOND = 1_000_000_000
 
 
@@ -29,7 +29,7 @@ class Snapshot:
     - `states`: the state of each, by its path (times in nanoseconds);
     - `setuptools`: the paths of its metadata directories;
     - `places`: the mtime of each site-packages directory, by its path, 0 if it did not exist;
-    - `is_blind`: nothing could be listed, so what changes from this moment on counts as new.
+    - `is_blind`: nothing could be listed, so everything that changes later counts as new.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Snapshot:
         *,
         is_blind: bool = False,
     ) -> None:
-        """Hold what `take` or `of` has found."""
+        """Hold the facts; `take` and `of` list directories."""
         self.states = states
         self.setuptools = setuptools
         self.places = places or {}
@@ -49,7 +49,7 @@ class Snapshot:
 
     @classmethod
     def take(cls, site_packages: Path | Iterable[Path]) -> Snapshot:
-        """List the directories `site_packages`, or one. What cannot be listed counts as empty.
+        """List one directory, or several. One that cannot be listed counts as empty.
 
         The paths in the snapshot are absolute and contain no links.
         """
@@ -86,10 +86,10 @@ class Snapshot:
         return cls.take(environment.on_disk)
 
     def is_outdated(self, environment: Environment, now: Snapshot | None = None) -> bool:
-        """Return True if a rename may be due in `environment`, of which `now` is a snapshot.
+        """Return True if a rename may be due in `environment`; `now` is a snapshot of it.
 
-        It is if a directory is new. Anything else that is new may require the original name of a
-        directory that was renamed (see `rename.spelling`), so a change counts beside a dotted one.
+        It may be if a directory is new. Any other new distribution may need the original name of a
+        renamed directory (see `rename.spelling`), so any change counts if there is a dotted one.
         """
         now = now or Snapshot.of(environment)
         if now.new_since(self, environment.lock):
@@ -100,9 +100,9 @@ class Snapshot:
         )
 
     def new_since(self, before: Snapshot, lock: str | None = None) -> list[str]:
-        """Return the paths that `before` does not hold, or holds in another state; sorted.
+        """Return the sorted paths that `before` lacks, or has in another state.
 
-        Where an equal state does not prove that it is the same directory, the change time decides.
+        If times are too coarse to compare states, the change time decides.
         `lock` is the path of uv's lock on the environment.
         """
         began: dict[str, int] = {}
@@ -117,7 +117,7 @@ class Snapshot:
                     continue
             directory = os.path.dirname(path)
             if directory not in began:
-                now = _time_of_disk(directory, lock)  # first: too early an answer does no harm
+                now = _time_of_disk(directory, lock)  # first: a time that is too early does no harm
                 began[directory] = now - (_steady_clock() - before._moment)
             if changed >= began[directory]:
                 new.append(path)
@@ -127,7 +127,7 @@ class Snapshot:
 def may_be_dotted(directory: str) -> bool:
     """Return True if `directory` names a dist-info directory that may have to be renamed.
 
-    Every spelling of a dotted name has a ``.`` or a ``_`` in the place of the dot, the normalized
+    Every spelling of a dotted name has a ``.`` or a ``_`` instead of the dot, the normalized
     one too (binary distribution format, "Escaping and Unicode"). A second ``-`` is in the wrong
     place: uv and pkg_resources end the name part at the first.
     """
@@ -137,20 +137,20 @@ def may_be_dotted(directory: str) -> bool:
 
 
 def _is_coarse(nanoseconds: int) -> bool:
-    """Return True if a time comes from a file system that stores whole seconds."""
+    """Return True if a time may come from a file system that stores whole seconds."""
     return nanoseconds % _SECOND == 0
 
 
 def _steady_clock() -> int:
-    """Return the nanoseconds of a clock that is never set, and goes on while a machine sleeps."""
+    """Return the nanoseconds of a clock that is never set and does not stop during sleep."""
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _time_of_disk(directory: str, lock: str | None) -> int:
-    """Return the earliest time, in nanoseconds, that it can be on the file system of `directory`.
+    """Return the earliest possible time, in nanoseconds, on the file system of `directory`.
 
-    That may be another machine's (NFS). A nameless file there has it, or else uv's `lock` if it is
-    on the same file system. What the file system cuts off its times is subtracted.
+    It may use another machine's clock (NFS). A new nameless file shows it, or else uv's `lock` on
+    the same file system. The resolution of its times is subtracted.
     """
     now = time.time_ns()
     try:

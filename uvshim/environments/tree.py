@@ -1,6 +1,6 @@
-"""Trees: the few questions that are asked about files, wherever these are.
+"""Trees: the few operations on files that uvshim needs, wherever the files are.
 
-So a tree may be a disk, a mounted image, a zip, or the layers of a container image that was never
+A tree may be a disk, a mounted image, a zip, or the layers of a container image that was never
 unpacked. A path in a tree is a string with ``/`` between its parts, as in RECORD.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Place = TypeVar("Place")
 
-# More symbolic links than this on the way to one file count as a circle, as in Linux.
+# More symbolic links than this in one path count as a loop, as in Linux.
 _MOST_LINKS = 40
 
 # How much of a file is hashed at once, in bytes.
@@ -73,7 +73,7 @@ class LinksError(OSError):
     """Too many symbolic links lead to a file."""
 
     def __init__(self, path: str) -> None:
-        """Name the `path` that leads through them."""
+        """Name the `path` in the message."""
         super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
@@ -85,7 +85,7 @@ def follow(
 ) -> tuple[Place, list[str]] | None:
     """Return the place that `path` leads to from `root`, and its parts without links.
 
-    `step` returns what has a name in a place: another place, or the target of a link. If it returns
+    `step(place, name)` returns another place, or else the target of a link. If it returns
     neither, the result is None. No ``..`` leads out of `root` (path_resolution(7)). `parts` splits
     a path, the last part first. Raise `LinksError`, and what these two raise.
     """
@@ -119,7 +119,7 @@ def follow(
 
 
 class DiskTree:
-    """The files of this machine, or those below a `root` as a program sees them after chroot(2).
+    """The files of this machine, or those below a `root`, as after chroot(2).
 
     With a `root`, absolute paths and links begin there, and no ``..`` leads out of it.
     """
@@ -167,7 +167,7 @@ class DiskTree:
 
         try:
             measured = hashlib.new(algorithm)
-            if not measured.digest_size:  # a digest of any length: RECORD does not tell which
+            if not measured.digest_size:  # the length of the digest is unknown
                 raise ValueError(algorithm)
         except TypeError:
             raise ValueError(algorithm) from None

@@ -1,4 +1,4 @@
-"""Archives of images: tar files, compressed or not, and streams such as `docker save app |`."""
+"""Archives of images: tar files, compressed or not, and streams of them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 
-# How many bytes are spooled to a temporary file at most, and the variable that changes this. A
-# compressed archive may not expand to more than so many times its size, beyond the first GiB.
+# The limit of temporary files, in bytes, and the variable that changes it. A
+# compressed archive may expand to the first GiB, or to this many times its size.
 LIMIT = "UVSHIM_SPOOL_LIMIT"
 _SPOOL_LIMIT = 16 << 30
 _MOST_EXPANDED = 100
@@ -47,13 +47,13 @@ class Archive:
     def __init__(self, file: IO[bytes], path: str, *, is_packed: bool = False) -> None:
         """List the archive in `file`; messages call it `path`. Raise `ImageError`.
 
-        The listing ends early where the archive turns out to be a root file system; one that
-        `is_packed`, compressed, is not listed. The name of the whole file is "".
+        The listing ends early if the archive is a root file system. An archive that
+        `is_packed` (compressed) is not listed. The name of the whole file is "".
         """
         self.path = path
         self.is_packed = is_packed
         self.tops: set[str] = set()
-        """The names at its top."""
+        """The names at the top of the archive."""
         self._file = file
         self._members: dict[str, tuple[int, int] | str] = {}
         try:
@@ -99,11 +99,11 @@ def is_stream(path: str) -> bool:
 
 
 def looks_like_one(path: str) -> bool:
-    """Return True if the file at `path` begins as a tar or as something compressed does."""
+    """Return True if the file at `path` begins like a tar or a compressed file."""
     try:
         head = files.read(path, tarfile.BLOCKSIZE) or b""
     except PermissionError:
-        return not os.access(path, os.X_OK)  # an archive of root's; it is opened, and that is said
+        return not os.access(path, os.X_OK)  # another user's archive: opening it reports the error
     except (OSError, ValueError):
         return False
     return bool(compression.suffix(head[:4])) or _is_header(head)
@@ -112,7 +112,7 @@ def looks_like_one(path: str) -> bool:
 def opened(path: str, stack: ExitStack) -> Archive:
     """Return the archive at `path`, readable until `stack` is closed. Raise `ImageError`.
 
-    A compressed root file system is not spooled.
+    A compressed root file system is not copied to a temporary file.
     """
     try:
         if path == STANDARD_INPUT:
@@ -196,12 +196,12 @@ def _spooled(
 
 
 def _close(file: IO[bytes]) -> None:
-    with contextlib.suppress(OSError):  # the disk is full, which was said
+    with contextlib.suppress(OSError):  # the full disk is already reported
         file.close()
 
 
 def _chosen_limit() -> int | None:
-    """Return how many bytes may be spooled if the user has said so. Raise `ImageError`."""
+    """Return the limit of temporary files that the user has set, or None. Raise `ImageError`."""
     text = os.environ.get(LIMIT)
     if not text:
         return None
@@ -222,7 +222,7 @@ def _is_header(head: bytes) -> bool:
 
 
 def _list(file: IO[bytes], tops: set[str], members: dict[str, tuple[int, int] | str]) -> None:
-    """Add the names at the top of a tar to `tops`, and where files in it begin to `members`.
+    """Add the names at the top of a tar to `tops`, and the offsets of files to `members`.
 
     Stop as soon as it looks like a root file system. Raise one of `compression.errors()`.
     """
@@ -249,7 +249,7 @@ def _is_root(tops: set[str]) -> bool:
 def _begins_root(head: bytes) -> bool:
     """Return True if a tar that begins with `head` looks like a root file system."""
     tops: set[str] = set()
-    with contextlib.suppress(*compression.errors()):  # it ends in the middle
+    with contextlib.suppress(*compression.errors()):  # it ends too early
         _list(io.BytesIO(head), tops, {})
     return _is_root(tops)
 

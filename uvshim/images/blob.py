@@ -1,4 +1,4 @@
-"""Blobs: the files that an image consists of, wherever they are, verified while they are read."""
+"""Blobs: the files of an image, wherever they are. They are verified while they are read."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Folder:
             os.stat(os.path.join(self.path, name))
         except (FileNotFoundError, NotADirectoryError):
             return False
-        except OSError:  # it is not absent: to open it raises a clear error
+        except OSError:  # it exists: opening it raises a clear error
             return True
         return True
 
@@ -64,7 +64,7 @@ class Memory:
     """One file that exists only in memory."""
 
     def __init__(self, content: bytes) -> None:
-        """Use `content` as that of the file."""
+        """Use `content`."""
         self._content = content
 
     def open(self, name: str) -> IO[bytes]:  # noqa: ARG002
@@ -72,7 +72,7 @@ class Memory:
         return io.BytesIO(self._content)
 
     def has(self, name: str) -> bool:
-        """Return True if `name` is empty, as this file's is."""
+        """Return True if `name` is "", the name of this file."""
         return not name
 
 
@@ -91,12 +91,12 @@ class Blob(NamedTuple):
 
     @property
     def identity(self) -> str | None:
-        """What two blobs have in common if they are the same one."""
+        """What identifies it: equal blobs have the same."""
         return self.digest or self.diff_id
 
     @property
     def exists(self) -> bool:
-        """Whether its file is there."""
+        """Whether its file exists."""
         return self.place.has(self.name)
 
     def open(self) -> Verified:
@@ -104,7 +104,7 @@ class Blob(NamedTuple):
         return Verified(self.place.open(self.name), self.digest, self.size)
 
     def touch(self) -> None:
-        """Have its file copied to this machine, if it is elsewhere. Raise `ImageError`."""
+        """Copy its file to this machine, if it is elsewhere. Raise `ImageError`."""
         self.place.open(self.name).close()
 
     def document(self) -> bytes:
@@ -121,7 +121,7 @@ class Blob(NamedTuple):
 
     @property
     def called(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return self.digest or self.name
 
 
@@ -156,13 +156,13 @@ class Verified:
     """The bytes of a blob. They can be trusted only after `finish` has returned."""
 
     def __init__(self, file: IO[bytes], digest: str | None, size: int | None = None) -> None:
-        """Read `file`, which must have `digest` and `size` where these are known."""
+        """Read `file`, which must have `digest` and `size`, if these are known."""
         self._file = file
         self._digest = digest
         self._size = size
         self._hash = None if digest is None else hashlib.new(digest.partition(":")[0])
         self.count = 0
-        """How many bytes were read."""
+        """The number of bytes that were read."""
         self._head = b""
 
     def peek(self, length: int) -> bytes:

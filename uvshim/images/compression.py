@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from uvshim.images.blob import Verified
 
-# How the media type of a layer ends, by its compression; that of a plain tar has no such end.
+# The ends of media types of layers, by compression; a plain tar has none.
 GZIP = "+gzip"
 ZSTD = "+zstd"
 _XZ = "+xz"
@@ -26,15 +26,15 @@ _BZIP2 = "+bzip2"
 _MAGIC = {b"\x1f\x8b": GZIP, b"\x28\xb5\x2f\xfd": ZSTD, b"\xfd7zX": _XZ, b"BZh": _BZIP2}
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 50 to 5F (RFC 8878)
 
-# How much memory the dictionary of an xz stream may take. `xz -9` needs 65 MiB.
+# The memory limit of an xz stream's dictionary, in bytes. `xz -9` needs 65 MiB.
 _XZ_MEMORY = 128 * 1024 * 1024
 
-# What tarfile raises for damaged files, on purpose or not.
+# The exceptions of tarfile for damaged files, intended or not.
 _DAMAGED = (tarfile.TarError, ValueError, OverflowError, RecursionError, LookupError, OSError)
 
 
 def suffix(head: bytes) -> str:
-    """Return how the media type of a layer ends that begins with `head`, its first four bytes."""
+    """Return the end of the media type of a layer whose first four bytes are `head`."""
     if head[:1] in b"PQRSTUVWXYZ[\\]^_" and head[1:4] == _ZSTD_SKIPPABLE:
         return ZSTD
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
@@ -61,7 +61,7 @@ def decompressed(blob: Verified, name: str) -> IO[bytes]:
 
 
 def compressed(content: bytes, media_type: str) -> bytes:
-    """Return `content` compressed as `media_type` says, without a date. Raise `ImageError`."""
+    """Return `content` compressed for `media_type`, without a date. Raise `ImageError`."""
     if media_type.endswith("gzip"):
         file = io.BytesIO()
         with gzip.GzipFile("", "wb", compresslevel=9, fileobj=file, mtime=0) as target:
@@ -71,7 +71,7 @@ def compressed(content: bytes, media_type: str) -> bytes:
         return cast("bytes", _zstd("its layers are compressed with zstd").compress(content))
     if media_type.endswith(".tar"):
         return content
-    message = f"its layers are of a kind that cannot be written: {media_type}"
+    message = f"uvshim cannot write layers of this kind: {media_type}"
     raise ImageError(message)
 
 
@@ -141,7 +141,7 @@ def _zstd_module() -> Any:
 
 
 def errors() -> tuple[type[Exception], ...]:
-    """Return what is raised for a tar that cannot be read, or cannot be decompressed."""
+    """Return the exceptions for a tar that cannot be read or decompressed."""
     found: list[Any] = [*_DAMAGED, EOFError, zlib.error]
     with contextlib.suppress(ImportError):
         from isal import isal_zlib

@@ -1,6 +1,6 @@
-"""How a run ends that a signal interrupts: temporary files are removed first.
+"""Remove temporary files before a signal ends the run.
 
-A copy of an image has hundreds of megabytes, and nobody else would find it.
+A copy of an image has hundreds of megabytes, in a place that the user does not know.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class _Ended(SystemExit):
-    """A signal has come: every `with` is left, and no `except Exception` is in the way.
+    """A signal has arrived. As a BaseException it leaves every `with`.
 
     It ends an idle process of a pool silently.
     """
@@ -30,7 +30,7 @@ class _Ended(SystemExit):
 
 @contextlib.contextmanager
 def cleanly() -> Iterator[None]:
-    """If a signal comes, clean up in the context, and then end by that signal.
+    """If a signal arrives in this context, clean up, then end by that signal.
 
     Use it in the main thread. A signal that is ignored, as after `nohup`, stays ignored.
     """
@@ -50,7 +50,7 @@ def cleanly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[Callable[[], None]]:
-    """Hold such signals back until the function that is yielded is called, or to the end.
+    """Block such signals until the yielded function is called, or until the end.
 
     A signal during the start of a process would leave that process running.
     """
@@ -72,6 +72,6 @@ def undisturbed() -> Iterator[Callable[[], None]]:
 
 
 def _end(number: int, _frame: object) -> NoReturn:
-    for each in _SIGNALS:  # one is enough, and nothing interrupts the removal
+    for each in _SIGNALS:  # nothing may interrupt the removal
         signal.signal(each, signal.SIG_IGN)
     raise _Ended(number)

@@ -1,4 +1,4 @@
-"""Images as every format has them, and JSON that somebody else wrote, read defensively.
+"""The model of images that all formats share, and defensive reading of foreign JSON.
 
 The formats are those of the OCI Image Format Specification (index, manifest, config, descriptor)
 and Docker's schema 2, which has the same keys under other media types.
@@ -47,7 +47,7 @@ LONGEST_LIST = 10_000
 
 
 class Platform(NamedTuple):
-    """The platform of an image: what the config says, as in Go's names (OCI config)."""
+    """The platform in the config of an image, with Go's names (OCI config)."""
 
     os: str
     architecture: str
@@ -58,7 +58,7 @@ class Platform(NamedTuple):
         return "/".join(filter(None, self))
 
     def matches(self, wanted: str) -> bool:
-        """Return True if the text `wanted`, such as ``linux/arm64``, names this platform."""
+        """Return True if `wanted`, such as ``linux/arm64``, names this platform."""
         parts = wanted.split("/")
         return parts == [part for part in self if part][: len(parts)]
 
@@ -68,19 +68,19 @@ class Descriptor(NamedTuple):
 
     media_type: str
     digest: str
-    """A valid digest, never anything else."""
+    """A valid digest."""
     size: int
     raw: Json
-    """All of it, as it is written."""
+    """The JSON object, unchanged."""
 
     @property
     def annotations(self) -> Json:
-        """Its annotations; empty if that is not an object."""
+        """Its annotations; empty if they are not an object."""
         return as_object(self.raw.get("annotations"))
 
     @property
     def tag(self) -> str | None:
-        """The tag that it has in its index. Raise `ImageError` if that is no possible name."""
+        """Its tag in the index. Raise `ImageError` if that is not a valid name."""
         return self._name(TAG)
 
     @property
@@ -98,7 +98,7 @@ class Descriptor(NamedTuple):
         if not isinstance(name, str) or not name:
             return None
         if not name.isprintable():
-            message = f"the index has an impossible name: {shown(name)}"
+            message = f"the index has an invalid name: {shown(name)}"
             raise ImageError(message)
         return name
 
@@ -107,20 +107,20 @@ class Image(NamedTuple):
     """One image for one platform."""
 
     reference: str
-    """What a person would call it, as skopeo writes names."""
+    """Its name, as skopeo writes names."""
     digest: str | None
-    """Of its manifest; of its config where there is no manifest; None for a root file system."""
+    """The digest of its manifest, or else of its config; None for a root file system."""
     platform: Platform | None
     config: Json
     layers: tuple[Blob, ...]
-    """From the lowest to the highest."""
+    """Its layers, the lowest first."""
 
 
 class Entry(NamedTuple):
     """What one name leads to: an image, an index of several, or an artifact such as a signature."""
 
     descriptor: Descriptor | None
-    """What points to it; None where the format has no manifests."""
+    """Its descriptor; None if the format has no manifests."""
     raw: Json
     """Its manifest or index."""
     image: Image | None = None
@@ -129,12 +129,12 @@ class Entry(NamedTuple):
     blobs: tuple[Blob, ...] = ()
     """Its own files: config, layers, and its manifest or index."""
     absent: bool = False
-    """Its files are not all there."""
+    """True if some of its files are missing."""
     tag: str | None = None
     names: tuple[str, ...] = ()
     """Its names with repository and tag, as Docker has them."""
     reference: str = ""
-    """What a person would call it."""
+    """Its name for people."""
 
     @property
     def images(self) -> Iterator[Image]:
@@ -146,14 +146,14 @@ class Entry(NamedTuple):
 
     @property
     def lacking(self) -> Iterator[Entry]:
-        """All images in it of which files are absent."""
+        """All images in it with missing files."""
         if self.absent:
             yield self
         for child in self.children:
             yield from child.lacking
 
     def limited_to(self, platform: str) -> Entry | None:
-        """Return it with images for `platform` only; None without such images."""
+        """Return the entry with images for `platform` only, or None if there are none."""
         if self.image is not None:
             own = self.image.platform
             return self if own is not None and own.matches(platform) else None
@@ -164,11 +164,11 @@ class Entry(NamedTuple):
         return self._replace(children=tuple(kept)) if kept else None
 
 
-# --- JSON that somebody else wrote ----------------------------------------------------------------
+# --- foreign JSON ---------------------------------------------------------------------------------
 
 
 def loaded(content: bytes, what: str) -> object:
-    """Return the JSON in `content`, which messages call `what`. Raise `ImageError`."""
+    """Return the JSON in `content`, called `what` in messages. Raise `ImageError`."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -177,7 +177,7 @@ def loaded(content: bytes, what: str) -> object:
 
 
 def loaded_object(content: bytes, what: str) -> Json:
-    """Return the JSON object in `content`, which messages call `what`. Raise `ImageError`."""
+    """Return the JSON object in `content`, called `what` in messages. Raise `ImageError`."""
     raw = loaded(content, what)
     if not isinstance(raw, dict):
         message = f"{what} is not a JSON object"
@@ -192,7 +192,7 @@ def as_object(value: object) -> Json:
 
 def as_list(value: object, what: str) -> list[object]:
     """Return `value`, a list or null, as a list. Raise `ImageError`."""
-    if value is None:  # as Go writes an empty list
+    if value is None:  # Go writes an empty list as null
         return []
     if not isinstance(value, list) or len(value) > LONGEST_LIST:
         message = f"{what} is not a list, or too long"
@@ -228,7 +228,7 @@ def descriptor(value: object, what: str) -> Descriptor:
 
 
 def descriptors(raw: Json, key: str, what: str) -> tuple[Descriptor, ...]:
-    """Return the descriptors in the list `key` of `raw`, called `what`. Raise `ImageError`."""
+    """Return the descriptors in the list `key` of `raw` (`what`). Raise `ImageError`."""
     if key not in raw:
         message = f"{what} has no `{key}`"
         raise ImageError(message)

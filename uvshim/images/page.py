@@ -1,4 +1,4 @@
-"""A page in HTML about images and environments: one file that needs nothing from elsewhere."""
+"""A self-contained HTML page about images and environments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) -> str:
-    """Return the page about `answers`, and about `environments` that are in no image.
+    """Return the page about `answers` and about `environments` on disk.
 
     All text from images is escaped. Raise `UvshimError` if the library for it is missing.
     """

@@ -1,7 +1,7 @@
 """The names of images: as skopeo writes them (containers-transports(5)), or bare paths.
 
-`oci:`, `oci-archive:`, `docker-archive:` and `dir:` are read directly, and so are the path of a
-layout or of a tar, and ``-`` for standard input. skopeo copies everything else.
+uvshim reads `oci:`, `oci-archive:`, `docker-archive:` and `dir:` directly, and also the path of a
+layout or a tar, and ``-`` for standard input. skopeo copies all others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DOCKER_ARCHIVE = "docker-archive"
 DIR = "dir"
 DIRECT = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE, DIR)
 
-# What skopeo copies from.
+# The transports that skopeo reads.
 THROUGH_SKOPEO = tuple("atomic containers-storage docker docker-daemon ostree sif tarball".split())
 
 _TAG_AND_DIGEST = re.compile(r"(//.*/[^/:@]+|//[^/:@]+):[\w.-]+(@sha\d+:[0-9a-f]+)")
@@ -28,16 +28,16 @@ class Reference(NamedTuple):
     """The name of an image, or of several."""
 
     text: str
-    """As the person wrote it."""
+    """The name as the person wrote it."""
     transport: str
     """``oci``, ``docker`` and so on; empty for a bare path."""
     path: str
-    """What follows: a path, or for skopeo all the rest."""
+    """The path; for skopeo, everything after the transport."""
     tag: str | None
     """A tag, the name of a repository, a digest, or ``@N``."""
 
     def absolute(self) -> Reference:
-        """Return it with an absolute path, for processes in other directories."""
+        """Return the reference with an absolute path, for processes in other directories."""
         direct = self.transport in {"", *DIRECT} and self.path != archive.STANDARD_INPUT
         return self._replace(path=os.path.abspath(self.path)) if direct else self
 
@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 def parse(text: str) -> Reference | None:
     """Return the reference to an image in `text`, or None if it is something else.
 
-    What exists under that very name is a path, whatever it looks like.
+    If a file with exactly this name exists, `text` is a path.
     """
     transport, colon, rest = text.partition(":")
     if colon and not os.path.lexists(text):
@@ -57,7 +57,7 @@ def parse(text: str) -> Reference | None:
                 path, _, algorithm = path.rpartition("@")
                 tag = f"{algorithm}:{tag}"
             return Reference(text, transport, path, tag or None)
-        if transport in THROUGH_SKOPEO:  # which refuses a tag beside a digest
+        if transport in THROUGH_SKOPEO:  # skopeo refuses a tag beside a digest
             return Reference(text, transport, _TAG_AND_DIGEST.sub(r"\1\2", rest), None)
     if _is_layout(text) or archive.is_stream(text) or archive.looks_like_one(text):
         return Reference(text, "", text, None)

@@ -1,9 +1,9 @@
-"""The contents of layers that were read before: in memory for this run, and in the cache on disk.
+"""Cached contents of layers: in memory for this run, and on disk.
 
-The cache has a file for each layer, named by its digest, so entries never get old. It holds what
-layers contain, never what uvshim concludes from it. A damaged entry counts as missing. Several
-processes and versions may use one directory. uvshim deletes only files that have exactly the names
-it gives them, in a directory that it has marked as its own.
+The cache on disk has a file for each layer, named by its digest, so entries do not expire. It has
+the contents of layers, never conclusions. A damaged entry counts as missing. Several
+processes and versions may use one directory. uvshim deletes only files with names
+that it gives, in a directory that it has marked.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from uvshim.images.tree import ImageTree
     from uvshim.images.union import Directory
 
-# How many directories of layers are held in memory for later images: some 50 MiB.
+# How many directories of layers are kept in memory for later images: about 50 MiB.
 _HELD = 10_000
 
-# The form of the entries, and what they hold: another one is another directory.
+# The format of entries and their contents: another format has another directory.
 _FORM = f"layers-3-{zlib.crc32(repr(changes.kept()).encode()):08x}"
 
-# What is deleted when it is old: these names, in directories with such names.
+# Files with these names are deleted when they are old, in directories with these names.
 _FORMS = re.compile(r"layers-\d+-[0-9a-f]{8}")
 _ENTRIES = re.compile(r"sha(256-[0-9a-f]{64}|512-[0-9a-f]{128})|\.new-[a-z0-9_]{8}|\.lock-\d\d?")
 
-# After how many seconds without use an entry is deleted, and how often old ones are looked for.
+# After how many seconds without use an entry is deleted, and how often this is checked.
 _MONTH = 30 * 24 * 60 * 60
 _DAY = 24 * 60 * 60
 
@@ -52,7 +52,7 @@ _LOCKS = 64
 # The longest entry that is read, in bytes, compressed or not.
 _LONGEST = 512 * 1024 * 1024
 
-# What marks the directory as a cache (Cache Directory Tagging Specification), and as uvshim's.
+# The file that marks a directory as a cache (Cache Directory Tagging Specification) of uvshim.
 _TAG = "CACHEDIR.TAG"
 _MARK = (
     b"Signature: 8a477f597d28d172789f06886806bc55\n# The cache of uvshim. Delete it at any time.\n"
@@ -60,12 +60,12 @@ _MARK = (
 
 
 class Store:
-    """The layers that are known."""
+    """The layers in memory and in the cache."""
 
     def __init__(self, directory: str | None, threads: int = 1) -> None:
         """Use the cache in `directory`, or none. Raise `ImageError` if it is not uvshim's.
 
-        Several `threads` read the layers of one image: most of the time is spent in libraries that
+        Several `threads` read the layers of one image: most of the time is in libraries that
         release Python's lock.
         """
         self._threads = threads
@@ -74,7 +74,7 @@ class Store:
         self._roots: dict[tuple[str, ...], Directory] = {}
 
     def tree(self, image: Image) -> ImageTree:
-        """Return the tree that the layers of `image` are. Raise `ImageError`."""
+        """Return the tree of the layers of `image`. Raise `ImageError`."""
         found = self._changes(image.layers)
         root: Directory | None = None
         key: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ class Store:
         return united
 
     def _forget(self, needed: set[str | None]) -> None:
-        """If much is held in memory, forget all but the `needed` layers.
+        """If memory has many layers, forget all except the `needed` ones.
 
         The next image has most of these, too.
         """
@@ -97,7 +97,7 @@ class Store:
             self._roots = {names: root for names, root in self._roots.items() if needed >= {*names}}
 
     def _changes(self, layers: Sequence[Blob]) -> list[Changes]:
-        """Return what each layer changes. What another process is reading comes last."""
+        """Return the changes of each layer; read those last that another process is reading."""
         known = {
             layer: self._known[layer.identity] for layer in layers if layer.identity in self._known
         }
@@ -115,7 +115,7 @@ class Store:
         from concurrent.futures import ThreadPoolExecutor
 
         if self._cache is None or not all(self._cache.has(one.identity) for one in layers):
-            layers[0].touch()  # skopeo is started by this thread, which signals reach
+            layers[0].touch()  # start skopeo in this thread, which gets the signals
         with ThreadPoolExecutor(self._threads) as executor:
             found = executor.map(read, layers)
             import packaging.requirements  # noqa: F401  # which the diagnosis will need
@@ -123,7 +123,7 @@ class Store:
             return list(zip(layers, found, strict=True))
 
     def _of_layer(self, layer: Blob, *, wait: bool) -> Changes | None:
-        """Return what `layer` changes; None if another process is reading it and not to `wait`."""
+        """Return the changes of `layer`; None if another process reads it, and not `wait`."""
         identity, cache = layer.identity, self._cache
         if identity is None or cache is None:
             found: Changes | None = changes.read(layer)
@@ -138,7 +138,7 @@ class Store:
 
 
 def usual_directory() -> str:
-    """Return the directory that is used by default (XDG Base Directory Specification)."""
+    """Return the default directory (XDG Base Directory Specification)."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(home, "uvshim", "images")
 
@@ -147,10 +147,10 @@ class Cache:
     """The cache in one directory."""
 
     def __init__(self, directory: str) -> None:
-        """Use `directory`. Raise `ImageError` if somebody else's files are in it."""
+        """Use `directory`. Raise `ImageError` if it has files that are not uvshim's."""
         try:
             names = os.listdir(directory)
-        except OSError:  # not there yet, or not ours to read: nothing is kept then
+        except OSError:  # missing, or unreadable: then nothing is cached
             names = []
         if names and not _is_ours(directory, names):
             message = (
@@ -163,7 +163,7 @@ class Cache:
         _prune(directory, names)
 
     def load(self, identity: str) -> Changes | None:
-        """Return what was saved for the layer `identity`, or None."""
+        """Return the saved changes of the layer `identity`, or None."""
         path = self._path(identity)
         try:
             content = files.read(path, _LONGEST) or b""
@@ -173,11 +173,11 @@ class Cache:
             return None
 
     def has(self, identity: str | None) -> bool:
-        """Return True if something was saved for the layer `identity`."""
+        """Return True if there is an entry for the layer `identity`."""
         return identity is not None and os.path.exists(self._path(identity))
 
     def save(self, found: Changes) -> None:
-        """Save what the layer `found.identity` changes, if the disk allows it."""
+        """Save the changes of a layer, if the disk allows it."""
         content = zlib.compress(json.dumps(_flat(found), separators=(",", ":")).encode(), 1)
         temporary = None
         try:
@@ -193,7 +193,7 @@ class Cache:
 
     @contextlib.contextmanager
     def locked(self, identity: str, *, wait: bool) -> Iterator[bool]:
-        """Hold the lock on an entry; yield False if it is taken and not to `wait`."""
+        """Hold the lock on an entry; yield False if it is taken, and not `wait`."""
         try:
             import fcntl
 
@@ -201,7 +201,7 @@ class Cache:
             number = int(hashlib.sha256(identity.encode()).hexdigest()[:8], 16) % _LOCKS
             flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
             lock = os.open(os.path.join(self._layers, f".lock-{number}"), flags, 0o600)
-        except (ImportError, OSError):  # two processes may read the same layer then
+        except (ImportError, OSError):  # then two processes may read the same layer
             yield True
             return
         free = True
@@ -229,7 +229,7 @@ class Cache:
 
 
 def _is_ours(directory: str, names: list[str]) -> bool:
-    """Return True if uvshim has marked `directory`, or another process is just marking it."""
+    """Return True if uvshim has marked `directory`, or another process is marking it now."""
     try:
         with open(os.path.join(directory, _TAG), "rb") as file:
             found = file.read(len(_MARK))
@@ -239,14 +239,14 @@ def _is_ours(directory: str, names: list[str]) -> bool:
 
 
 def _use(path: str) -> None:
-    """Note that an entry is used, unless that was noted today."""
-    with contextlib.suppress(OSError):  # it may be another user's
+    """Update the time of an entry, at most once a day."""
+    with contextlib.suppress(OSError):  # the file may belong to another user
         if os.stat(path).st_mtime < time.time() - _DAY:
             os.utime(path)
 
 
 def _prune(directory: str, names: list[str]) -> None:
-    """Delete entries that were not used for a month from our own `directory`; look once a day."""
+    """Delete entries that were not used for a month from `directory`, at most once a day."""
     mark = os.path.join(directory, _TAG)
     now = time.time()
     with contextlib.suppress(OSError):  # another user's
@@ -277,7 +277,7 @@ def _flat(found: Changes) -> object:
 
 
 def _flat_entry(entry: Entry) -> tuple[object, ...]:
-    """Return the fields of `entry` without the layer; nearly all are files without content."""
+    """Return the fields of `entry` without the layer; most are files without content."""
     _, number, size, content, *others = entry
     if content is None:
         return (number, size) if entry.kind == FILE else (number, size, None, *others)
@@ -285,7 +285,7 @@ def _flat_entry(entry: Entry) -> tuple[object, ...]:
 
 
 def _restored(flat: Any) -> Changes:
-    """Return the changes that `flat` was made of."""
+    """Return the changes in the saved form `flat`."""
     identity, groups, removes, wanted_links = flat
     return Changes(
         identity,

@@ -1,4 +1,4 @@
-"""What is wrong in images, one or many: each is diagnosed as its unpacked root would be."""
+"""The diagnosis of many images, each as its unpacked root would be diagnosed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DiagnosedImage(NamedTuple):
     digest: str | None
     platform: str | None
     reports: tuple[Report, ...]
-    """One for each environment in it. All paths are those in the image."""
+    """The reports on its environments. Paths are those in the image."""
 
     @property
     def broken(self) -> bool:
@@ -47,7 +47,7 @@ class DiagnosedImage(NamedTuple):
 
 
 class Absent(NamedTuple):
-    """One image that an index lists, and whose files are not there."""
+    """An image that an index lists, but whose files are missing."""
 
     reference: str
     digest: str | None
@@ -58,12 +58,12 @@ class Surveyed(NamedTuple):
     """The answer for one reference."""
 
     reference: str
-    """As it was given."""
+    """The reference, as given."""
     images: tuple[DiagnosedImage, ...]
     error: str | None = None
     """Why the images cannot be examined; then `images` is empty."""
     absent: tuple[Absent, ...] = ()
-    """What could not be examined because the archive or layout has only a part of the images."""
+    """The images that could not be examined because their files are missing."""
 
 
 class Options(NamedTuple):
@@ -71,7 +71,7 @@ class Options(NamedTuple):
 
     gate: Gate = Gate()
     cache: str | None = USUAL
-    """The directory where contents of layers are kept; None: nowhere."""
+    """The directory of the cache; None for no cache."""
     threads: int = 1
     """How many threads read the layers of one image."""
     platform: str | None = None
@@ -86,13 +86,13 @@ def survey(
     cache: str | os.PathLike[str] | None = USUAL,
     platform: str | None = None,
 ) -> Iterator[Surveyed]:
-    """Diagnose `images` and yield an answer for each, as they come.
+    """Diagnose `images`, and yield an answer for each when it is ready.
 
     `images` are references as skopeo writes them, or paths of layouts and archives. With an
     `executor`, such as a `ProcessPoolExecutor` or that of a Dask client, it examines them in any
     order; without one they are examined here, one after the other. Project names that match one of
-    the patterns `exclude` do not count. Contents of layers are kept in the directory `cache`, by
-    default the user's own; None keeps nothing. `platform`, such as ``linux/arm64``, limits images
+    the patterns `exclude` do not count. Contents of layers are cached in the directory `cache`, by
+    default the user's own; None caches nothing. `platform`, such as ``linux/arm64``, limits images
     for several platforms to one.
 
     Nothing is raised for an image that cannot be examined: the answer's `error` says why.
@@ -114,7 +114,7 @@ def _named(images: Iterable[str | os.PathLike[str]]) -> list[Reference]:
 def _from(
     executor: Executor, named: list[Reference], options: Options
 ) -> Generator[Surveyed, None, None]:
-    """Yield the answers about all that is `named`, as `executor` gives them."""
+    """Yield the answers for `named`, as `executor` returns them."""
     from concurrent.futures import as_completed
 
     futures = {executor.submit(answer, one.absolute(), options): one for one in named}
@@ -127,7 +127,7 @@ def on_cluster(
 ) -> Generator[Surveyed, None, None]:
     """Yield the answers of `survey`, from the workers of the Dask `scheduler` at an address.
 
-    Workers need uvshim, and access to the images. If one dies, another one does its work. Raise
+    Workers need uvshim, and access to the images. If one dies, another one takes its work. Raise
     `ImageError` if there is no such scheduler, or the library is missing.
     """
     try:
@@ -148,9 +148,9 @@ def on_cluster(
 def in_processes(
     images: Iterable[str | os.PathLike[str]], jobs: int, options: Options
 ) -> Generator[Surveyed, None, None]:
-    """Yield the answers of `survey`, from `jobs` processes; of one image, from so many threads.
+    """Yield the answers of `survey`, from `jobs` processes, or threads for a single image.
 
-    If a process dies, such as for lack of memory, its images are tried again, each alone.
+    If a process dies, for example for lack of memory, its images are tried again, each alone.
     """
     named = _named(images)
     here = [one for one in named if jobs == 1 or len(named) == 1 or archive.is_stream(one.path)]
@@ -164,7 +164,7 @@ def in_processes(
 
     again = []
     with contextlib.ExitStack() as stack:
-        if options.cache is None:  # the processes share what they read
+        if options.cache is None:  # the processes share the cache
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="uvshim-"))
             options = options._replace(cache=directory)
         with _pool(min(jobs, len(others))) as executor:
@@ -181,7 +181,7 @@ def in_processes(
 
 @contextlib.contextmanager
 def _pool(processes: int) -> Iterator[Executor]:
-    """Yield an executor with so many `processes`, which are ended if anything fails here."""
+    """Yield an executor with that many `processes`, which are ended if anything fails."""
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
@@ -196,7 +196,7 @@ def _pool(processes: int) -> Iterator[Executor]:
 
 
 def _cleanly(named: Reference, options: Options) -> Surveyed:
-    """Return the answer, in another process; remove temporary files if a signal ends it."""
+    """Return the answer; in this worker process, remove temporary files before a signal ends it."""
     with ending.cleanly():
         return answer(named, options)
 
@@ -211,7 +211,7 @@ def _outcome(named: Reference, future: Future[Surveyed]) -> Surveyed:
 
 
 def answer(named: Reference, options: Options) -> Surveyed:
-    """Return the answer for what is `named`. Raise nothing."""
+    """Return the answer for the reference `named`. Raise nothing."""
     text = named.text
     kept = usual_directory() if options.cache == USUAL else options.cache
     try:
@@ -222,20 +222,20 @@ def answer(named: Reference, options: Options) -> Surveyed:
             absent = tuple(_absent(one) for entry in entries for one in entry.lacking)
     except ImageError as error:
         return Surveyed(text, (), _of(text, str(error)))
-    # Whatever is in one of hundreds of images, it must not stop the others.
+    # One broken image must not stop hundreds of others.
     except Exception as error:  # noqa: BLE001
         return Surveyed(text, (), _of(text, f"{type(error).__name__}: {error}"))
     return Surveyed(text, found, absent=absent)
 
 
 def _of(text: str, reason: str) -> str:
-    """Return the `reason` with the reference `text` in front, unless that is in it."""
+    """Return the `reason`, after the reference `text` unless it contains that."""
     return reason if f"`{text}`" in reason else f"`{text}`: {reason}"
 
 
 @functools.lru_cache(maxsize=1)
 def _store(directory: str | None, threads: int) -> Store:
-    """Return the layers that this process knows. Raise `ImageError`."""
+    """Return this process's store for the cache in `directory`. Raise `ImageError`."""
     return Store(directory, threads)
 
 

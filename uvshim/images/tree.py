@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from uvshim.images.layer.changes import Changes
     from uvshim.images.union import Node
 
-    # By the identity of the layer, and the number of the entry in it.
+    # Keys are the identity of a layer and the number of an entry in it.
     Contents: TypeAlias = dict[tuple[str, int], bytes]
 
-# How many directories are remembered by their paths. Real images have some hundred.
+# How many directories are cached by path. Real images need a few hundred.
 _MOST_PLACES = 10_000
 
 
@@ -34,10 +34,10 @@ def of(
     root: Directory | None = None,
     platform: Platform | None = None,
 ) -> ImageTree:
-    """Return the tree of an image with `layers`, each of which has `changed` something.
+    """Return the tree of an image with `layers`, whose changes are `changed`.
 
-    `root` is what `unite` returns for these, if that is known already. If a link leads to a file
-    whose content was not kept, its layer is read again. Raise `ImageError`.
+    `root` is the result of `unite` for these, if known. If a link leads to a file
+    without kept content, its layer is read again. Raise `ImageError`.
     """
     root = root or unite(changed)
     bare = ImageTree(root)
@@ -68,7 +68,7 @@ class ImageTree:
     """
 
     root = None
-    """It is nowhere on this machine."""
+    """None: the tree is not on this machine."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class ImageTree:
         layers: Sequence[Blob] = (),
         platform: Platform | None = None,
     ) -> None:
-        """Use `directory` as the root; `contents` has what files do not hold themselves.
+        """Use `directory` as the root; `contents` are those of files read again.
 
         Digests of files are taken from `layers`. `platform` is that of the image, for markers.
         """
@@ -118,7 +118,7 @@ class ImageTree:
         return self.file(path) is not None
 
     def read(self, path: str, limit: int) -> bytes | None:
-        """Return the first `limit` bytes of a file, or as many of them as are kept."""
+        """Return the first `limit` bytes of a file, or those that are kept."""
         found = self.file(path)
         if found is None:
             return None
@@ -144,7 +144,7 @@ class ImageTree:
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode(), found.size
 
     def _all_digests(self, algorithm: str) -> Contents:
-        """Return the digest of every file that is in the image."""
+        """Return the digest of every file in the image."""
         numbers: dict[str, set[int]] = {}
         waiting = [self._directory]
         while waiting:
@@ -171,19 +171,19 @@ class ImageTree:
         return None
 
     def node(self, path: str) -> Node | None:
-        """Return what `path` leads to, all links followed; None if it leads nowhere."""
+        """Return the node at `path`, all links followed; None if there is none."""
         found = self._resolved(path)
         return found and found.node
 
     def file(self, path: str) -> Entry | None:
-        """Return the regular file that `path` leads to; None if it is anything else."""
+        """Return the regular file at `path`, all links followed; None if it is anything else."""
         found = self.node(path)
         return found if isinstance(found, Entry) and found.kind == FILE else None
 
     def _resolved(self, path: str) -> _Resolved | None:
-        """Return what `path` leads to, all links followed.
+        """Return the node at `path`, all links followed.
 
-        Directories are remembered: most paths differ from others in the last part only.
+        Directories are cached: most paths differ only in the last part.
         """
         above, slash, name = path.rpartition("/")
         if not slash or name in {"", ".", ".."}:
@@ -201,7 +201,7 @@ class ImageTree:
         return None if found is None else _Resolved(found, [*place.names, name])
 
     def _walked(self, path: str) -> _Resolved | None:
-        """Return what `path` leads to, from the root on (path_resolution(7))."""
+        """Return the node at `path`, resolved from the root (path_resolution(7))."""
         try:
             root: Node = self._directory
             found = follow(path, root, _step, self._steps.of)
@@ -222,7 +222,7 @@ def _step(node: Node, name: str) -> tuple[Node | None, str | None]:
 
 
 class _Resolved(NamedTuple):
-    """What a path leads to."""
+    """The node that a path leads to."""
 
     node: Node
     names: list[str]

@@ -1,6 +1,6 @@
-"""The layers of an image united: its directories, as a container would have them.
+"""The union of an image's layers: its directories, as a container has them.
 
-Whiteouts, opaque directories, hard and symbolic links act across layers as they do there (OCI
+Whiteouts, opaque directories, hard and symbolic links work across layers as in a container (OCI
 Image Format Specification, "Applying Changesets"). Nothing is unpacked or written.
 """
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     Node: TypeAlias = "Entry | Directory"
 
-# How many parts of paths are looked up in one layer, or in one tree. Real images need some hundred
+# How many parts of paths are looked up in one layer, or in one tree. Real images need a few hundred
 # thousand; long paths through long links could take hours.
 _MOST_STEPS = 30_000_000
 
 
 class Directory:
-    """A directory in the layers that were united so far.
+    """A directory in the layers that are united so far.
 
     Several images may share it, so it is copied before it is changed.
     """
@@ -48,7 +48,7 @@ class Directory:
 
 
 def unite(changed: Iterable[Changes], below: Directory | None = None) -> Directory:
-    """Return the root after layers with these changes, the lowest first, were put on `below`.
+    """Return the root after the layers `changed`, the lowest first, are applied to `below`.
 
     `below` itself, the root of the layers under them, is not changed. Raise `ImageError`.
     """
@@ -77,7 +77,7 @@ class _Application:
             place = self._directory(directory, only_removed=all(map(_removes, entries)))
             if place is not None:
                 for name, entry in entries:
-                    if entry.kind == FILE and name and self._added is None:  # nearly all
+                    if entry.kind == FILE and name and self._added is None:  # nearly always
                         place[0].children[name] = entry
                     else:
                         self._apply(*place, name, entry)
@@ -102,7 +102,7 @@ class _Application:
             self.root.layer, self.root.number = entry[:2]
 
     def _add(self, directory: Directory, name: str, entry: Entry) -> None:
-        """Put `entry`, which is not a whiteout, into `directory` as `name`."""
+        """Add `entry`, which is not a whiteout, to `directory` as `name`."""
         if entry.kind == FOLDER:
             found = directory.children.get(name)
             if isinstance(found, Directory):
@@ -113,7 +113,7 @@ class _Application:
         elif entry.kind == HARD_LINK:
             target = self._linked(entry.target)
             if target is None:
-                message = f"{self._name} has a hard link to nothing: {shown(entry.target)}"
+                message = f"{self._name} has a hard link to a missing file: {shown(entry.target)}"
                 raise ImageError(message)
             directory.children[name] = target
         else:
@@ -133,7 +133,7 @@ class _Application:
                 waiting.extend((found, (*path, name)) for name in found.children)
 
     def _linked(self, path: str) -> Node | None:
-        """Return the file that a hard link to `path` means: the last part is not followed."""
+        """Return the target of a hard link to `path`, whose last part is not followed."""
         above, name = posixpath.split(path)
         place = self._directory(above, only_removed=True)
         found = place[0].children.get(name) if place else None
@@ -161,7 +161,7 @@ class _Application:
         try:
             found = follow(path, self.root, step, self._steps.of)
         except LinksError:
-            message = f"{self._name} has something below a circle of links: {shown(path)}"
+            message = f"{self._name} has a path through a loop of links: {shown(path)}"
             raise ImageError(message) from None
         return found and (found[0], tuple(found[1]))
 
@@ -172,7 +172,7 @@ class _Application:
         return directory
 
     def _changeable(self, above: Directory, name: str, found: Directory) -> Directory:
-        """Return the directory `found`, which is `name` in `above`, ready to be changed."""
+        """Return the directory `found`, called `name` in `above`, ready to be changed."""
         if id(found) not in self._own:
             found = found.copy()
             self._own.add(id(found))
@@ -188,7 +188,7 @@ class Steps:
     """Counts the parts of paths that are looked up, up to a limit."""
 
     def __init__(self, name: str) -> None:
-        """Begin with none; errors call the layer or image `name`."""
+        """Begin at 0; errors call the layer or image `name`."""
         self._name = name
         self._left = _MOST_STEPS
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 SUFFIX = ".dist-info"
 
-# A METADATA's header ends here at the latest. Real ones need a few kilobytes.
+# The limit of a METADATA's header, in bytes. Real ones have a few kilobytes.
 HEADER_LIMIT = 64 * 1024
 
-# The longest name of a directory that file systems take, in bytes.
+# The longest name of a directory that file systems accept, in bytes.
 LONGEST = 255
 
-# What pkg_resources makes of each ASCII character in a name.
+# What pkg_resources replaces each ASCII character in a name with.
 _SAFE = "".join(c if c.isalnum() or c == "." else "-" for c in map(chr, range(128)))
 
 
 class MetadataError(ValueError):
-    """A METADATA file does not say, or not clearly, which distribution it describes."""
+    """A METADATA file has no name, or not a clear one."""
 
 
 def normalized(name: str) -> str:
@@ -79,7 +79,7 @@ def is_well_formed(directory: str) -> bool:
 
 
 def dotted(name: str) -> str:
-    """Return the name part of the dist-info directory under which pkg_resources finds `name`.
+    """Return the name part of the dist-info directory in which pkg_resources finds `name`.
 
     setuptools wrote it before 75.8.1: every run of characters other than ASCII letters, digits and
     dots becomes one ``_``. pkg_resources turns ``_`` back into ``-`` (its ``safe_name``). A ``-``
@@ -89,19 +89,19 @@ def dotted(name: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Return `name` as pkg_resources writes it: unlike in a normalized name, dots stay."""
+    """Return `name` as pkg_resources writes it: dots stay, unlike in a normalized name."""
     return _squeezed(name.encode("ascii", "replace").decode().translate(_SAFE), "-")
 
 
 def key_of(name: str) -> str:
-    """Return what pkg_resources looks for when it is asked for `name`."""
+    """Return the key that pkg_resources looks for if `name` is required."""
     return safe_name(name).lower()
 
 
 def parse_metadata(metadata: bytes) -> tuple[str, str]:
     """Return the name and the version in a METADATA file, or in its first `HEADER_LIMIT` bytes.
 
-    A missing or doubled version is returned as "": only a misnamed directory needs it.
+    If there is not exactly one version, it is "": only a misnamed directory needs it.
 
     Raise `MetadataError` if there is no Name, more than one, or an invalid one.
     """
@@ -110,9 +110,9 @@ def parse_metadata(metadata: bytes) -> tuple[str, str]:
 
 
 def _parse_usual(header: bytes) -> tuple[str, str] | None:
-    """Return name and version if the `header` has the form that build backends write, else None.
+    """Return name and version if `header` is as build backends write it, else None.
 
-    That is: Metadata-Version, Name and Version first, each once and on one line.
+    It begins with Metadata-Version, Name and Version, each once and on one line.
     """
     first, name, version, rest = (header + b"\n\n\n").split(b"\n", 3)
     others = b"\n" + rest.lower()
@@ -129,7 +129,7 @@ def _parse_usual(header: bytes) -> tuple[str, str] | None:
 
 
 def _parse_any(header: str) -> tuple[str, str]:
-    """Return name and version in a `header` as the standard library reads it, 50 times slower."""
+    """Return name and version in any `header`, with the standard library: 50 times slower."""
     from email.parser import HeaderParser
 
     fields = HeaderParser().parsestr(header)
@@ -149,8 +149,8 @@ def version_in(directory: str, name: str) -> str | None:
     """Return what follows the name of the distribution `name` in the name of its `directory`.
 
     `directory` is the last component of the path, with its suffix. The result is the version
-    (``3.10.2``), or what a wrong rename left in its place (``info``), or "" if nothing follows.
-    None: the directory does not belong to that name.
+    (``3.10.2``), what a wrong rename left instead (``info``), or "" if nothing follows.
+    Return None if the directory does not belong to that name.
     """
     parts = directory.removesuffix(SUFFIX).split("-")
     wanted = normalized(name)
@@ -196,7 +196,7 @@ def expected(directory: str, name: str, version: str) -> str:
 
 
 def shown(text: str, limit: int = 80) -> str:
-    """Return foreign `text` so that it can be printed: quoted, escaped, at most `limit` long."""
+    """Return foreign `text` quoted, escaped, and cut to `limit` characters, for a message."""
     if len(text) > limit:
         text = text[: limit - 1] + "…"
     return ascii(text) if not text.isprintable() else f"`{text}`"

@@ -1,8 +1,8 @@
-"""The rename: dist-info directories get the names under which pkg_resources finds them.
+"""The rename of dist-info directories to the names that pkg_resources finds.
 
-At every instant, a kill inside a system call included, `importlib.metadata` finds the distribution
-and an uninstall removes every file: RECORD lists both names as long as either may be the one that
-exists. (uv and pip skip a path that does not exist.)
+At every moment, even after a kill inside a system call, `importlib.metadata` finds the distribution
+and an uninstall removes every file: RECORD lists both names as long as either may
+exist. (uv and pip skip a path that does not exist.)
 
 1. Append the new name's rows to RECORD.
 2. Rename the directory.
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 class _Facts:
-    """Facts, equal to others of the same class with equal values.
+    """Facts that are equal if their class and values are.
 
-    They are no NamedTuple: that would cost 8 ms.
+    This is not a NamedTuple, which would cost 8 ms.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -61,13 +61,13 @@ class LeftAlone(_Facts):
     """A dist-info directory that is wrong and was not renamed."""
 
     def __init__(self, path: str, reason: str) -> None:
-        """Hold its path, and the reason: a clause that goes after the path and a colon."""
+        """Hold its path, and the reason: a clause, for a message after the path."""
         self.path = path
         self.reason = reason
 
 
 class Outcome(_Facts):
-    """What was done with the directories in which something was wrong.
+    """What was done with wrong directories.
 
     - `owned`: those that a package manager owns, whose name is the reason;
     - `plans`: what was carried out, or would be.
@@ -199,31 +199,32 @@ def _plan(
     spellings: Spellings | None,
     *,
     only_new: bool,
-) -> Plan | None:
-    """Return the plan for the dist-info directory `path`, None if it is not to be looked at.
+) -> tuple[Plan | None, bool]:
+    """Return the plan for the dist-info directory `path`, or None if it is not concerned.
 
-    Raise `names.MetadataError` if nothing is known about it.
+    Return also whether it is the usual case: nothing was left by a killed run, or by others, that
+    is in the way. Raise `names.MetadataError` if nothing is known about the directory.
     """
     fault = None
     try:
         wanted = plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)):
-            return None  # broken, but not in its name
+            return None, True  # broken, but not in its name
         fault = error
     else:
         if wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted)):
-            return wanted
+            return wanted, True
     from uvshim.rename import remains
 
-    if fault and remains.is_remainder(path):
-        return None
-    if heir := remains.heir(path):
-        wanted = plan.make(disk, heir, concerns, spellings=spellings)
-        return wanted and wanted.with_remnant(path)
+    if fault and remains.is_leftover(path):
+        return None, True
+    if successor := remains.successor(path):
+        wanted = plan.make(disk, successor, concerns, spellings=spellings)
+        return wanted and wanted.with_remnant(path), False
     if fault:
         raise fault
-    return wanted
+    return wanted, False
 
 
 def _carry_out(disk: _Disk, wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
@@ -237,7 +238,7 @@ def _carry_out(disk: _Disk, wanted: Plan, *, is_new: bool, dry_run: bool) -> Non
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise plan.ObstacleError(message)
-    if dry_run or _is_taken(wanted):
+    if dry_run or not is_usual:
         from uvshim.rename import remains
 
         remains.make_way(wanted, is_new=is_new, dry_run=dry_run)
@@ -285,9 +286,10 @@ def _rename(wanted: Plan, record: Record) -> None:
 
 def _is_taken(wanted: Plan) -> bool:
     """Return True if there is something under the new name, or what a killed run has built."""
-    new = (wanted.destination, wanted.destination + plan.BUILDING)
-    return wanted.destination != wanted.path and any(  # `lexists` takes three times as long
-        os.access(each, os.F_OK, follow_symlinks=False) for each in new
+    new = wanted.destination
+    return new != wanted.path and (  # `lexists` takes three times as long
+        os.access(new, os.F_OK, follow_symlinks=False)
+        or os.access(new + plan.BUILDING, os.F_OK, follow_symlinks=False)
     )
 
 

@@ -1,8 +1,8 @@
-"""The rename of a directory that comes from a lower layer of an overlay file system.
+"""The rename of a dist-info directory from a lower layer of an overlay file system.
 
 There, `os.rename` fails with EXDEV (Linux, Documentation/filesystems/overlayfs.rst, "renaming
-directories"). So its files are linked into a new directory whose name is not a distribution's, that
-one is renamed, and the old one is removed. While both exist they are equal, and each RECORD lists
+directories"). So its files are linked into a new directory with another suffix, which is then
+renamed, and the old one is removed. While both exist they are equal, and each RECORD lists
 all files of both.
 """
 
@@ -76,7 +76,7 @@ def files_in(directory: str) -> list[str]:
 def is_contained(path: str, destination: str) -> bool:
     """Return True if each file below `path` is below `destination`, with the same content.
 
-    The RECORDs may differ: they do while a rename goes on.
+    Their RECORDs may differ, as they do during a rename.
     """
     try:
         return all(
@@ -89,7 +89,7 @@ def is_contained(path: str, destination: str) -> bool:
 
 
 def remove(path: str) -> None:
-    """Remove the dist-info directory `path`; last, the files by which others know it.
+    """Remove the dist-info directory `path`; `_LAST` are removed last.
 
     Raise OSError.
     """
@@ -106,7 +106,7 @@ def remove(path: str) -> None:
 def _link_tree(source: str, target: str) -> None:
     """Make the directory `target` with the files of the directory `source` in it.
 
-    Directories come last: pip leaves one in which nothing but other directories was listed.
+    Directories come last: pip leaves one in which only other directories were listed.
     """
     os.mkdir(target)
     with os.scandir(source) as entries:
@@ -122,7 +122,7 @@ def _link_tree(source: str, target: str) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """Give the file `source` the second name `target`; copy it if that is not possible."""
+    """Link the file `source` to `target`, or copy it if that fails."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:

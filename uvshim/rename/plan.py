@@ -1,6 +1,6 @@
 """What is wrong with one dist-info directory, and what to do about it.
 
-The only place where this is decided: `uvshim check` shows plans, `uvpip` and `uvshim fix` carry
+Only this module decides that. `uvshim check` shows plans; `uvpip` and `uvshim fix` carry
 them out. Everything is read through a `Tree`, and nothing is changed.
 """
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from uvshim.environments.tree import Tree
     from uvshim.rename.spelling import Spellings
 
-# What can be wrong with a directory that a rename cures.
+# Problems of a directory that a rename fixes.
 MISNAMED = "misnamed"
 NORMALIZED_NAME = "normalized-name"
 STALE_RECORD = "stale-record"
 
-# The end of a directory's name while the files of another are linked into it (see `overlay`).
+# The suffix of a directory while files are linked into it (see `overlay`).
 BUILDING = ".uvshim"
 
-# The file that holds the name that a directory had in its wheel (see `spelling`).
+# The file with the name that a directory had in its wheel (see `spelling`).
 ORIGINAL = "ORIGINAL.uvshim"
 
 # Package managers that list the files they own by path. They write their name to INSTALLER.
@@ -40,14 +40,14 @@ _OWNERS = {
     "rpm": "rpm",
 }
 
-# The row of INSTALLER as uv writes it. It saves a look at that file, but is proof only of what is
-# new: conda's packages are built with uv or pip, and have INSTALLER overwritten later.
+# The row of INSTALLER as uv writes it. If RECORD has it, INSTALLER need not be read, but only in
+# new directories: conda builds packages with uv or pip, and overwrites INSTALLER later.
 _INSTALLED_BY_UV = b"/INSTALLER,sha256=5hhM4Q4mYTT9z6QB6PGpUAW81PGNFrYrdXMj4oM_6ak,2"
 
-# What is read of a METADATA first, in bytes: most headers are shorter.
+# How many bytes of METADATA are read first: most headers are shorter.
 _USUAL_HEADER = 4096
 
-# What is read of a RECORD at most, in bytes. The longest real ones have a tenth of it.
+# The limit of one RECORD, in bytes. The longest real ones have a tenth of it.
 RECORD_LIMIT = 64 * 1024 * 1024
 
 
@@ -56,19 +56,19 @@ class ObstacleError(Exception):
 
 
 class Plan:
-    """What is to be done with one dist-info directory: nothing, unless something is `wrong`.
+    """What to do with one dist-info directory: nothing, unless something is `wrong`.
 
     - `name`: the project name, as METADATA has it;
     - `path`: the path of the directory in the tree;
-    - `own`: the name that it has;
+    - `own`: its name now;
     - `directory` and `destination`: the name and the path that it should have;
     - `wrong`: what is wrong: `MISNAMED` or `NORMALIZED_NAME`, `STALE_RECORD`;
-    - `obstacle`: why that cannot be changed, as a clause; "" if it can;
+    - `obstacle`: why it cannot be renamed, as a clause; "" if it can;
     - `owner`: the package manager that owns the directory, "" unless something is wrong with it;
     - `record`: its RECORD, None if that cannot be read;
     - `aliases`: the directories under which RECORD lists its files, or may during the rename;
     - `remnant`: the directory from which a killed run has moved it, to be removed; "" if none;
-    - `original`: what the file `ORIGINAL` in it is to hold, listed in `record`; "" for no change.
+    - `original`: the content to write to the file `ORIGINAL`, or "" for no change.
     """
 
     def __init__(self, name: str, path: str, directory: str) -> None:
@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def version(self) -> str:
-        """The version of its distribution, as the name that it should have tells it."""
+        """The version in the name that it should have."""
         return names.split(self.directory)[1]
 
     def new_record(self) -> bytes:
@@ -111,14 +111,14 @@ def make(
     spellings: Spellings | None = None,
     only_new: bool = False,
 ) -> Plan | None:
-    """Return what is to be done with the dist-info directory `path`, a path in `tree`.
+    """Return the plan for the dist-info directory `path`, a path in `tree`.
 
-    `concerns` is asked with the project name; if it returns False, no more is read and None is
-    returned. So it is with `only_new` if the name has no dot, unless the directory's name has not
-    the form NAME-VERSION. `spellings` choose the name if they decide names there.
+    If `concerns(name)` is False for the project's name, no more is read and None is
+    returned. With `only_new` this is also so if the name has no dot and the directory's name has
+    the form NAME-VERSION. `spellings`, if given, choose between two right names.
 
-    Raise `names.MetadataError` if METADATA is missing or does not tell which distribution it
-    describes: then nothing is known about the directory.
+    Raise `names.MetadataError` if METADATA is missing or does not name the distribution that it
+    describes.
     """
     own = posixpath.basename(path)
     metadata = tree.read(f"{path}/METADATA", _USUAL_HEADER)
@@ -212,10 +212,10 @@ def _record(tree: Tree, directory: str) -> Record:
 
 
 def _look_into_record(plan: Plan, record: Record, tree: Tree) -> None:
-    """Add to `plan` what follows from `record`.
+    """Add to `plan` what `record` shows.
 
-    A directory of the same project that RECORD lists and that does not exist is another name of
-    this one. A wrongly built wheel lists one, and so does what a killed rename has left.
+    If RECORD lists a directory of the same project that does not exist, that is another name of
+    this one, left by a wrongly built wheel or a killed rename.
     """
     listed = record.directories()
     others = {

@@ -1,6 +1,6 @@
-"""The RECORD of a distribution: what it lists, and what it lists once its directory is renamed.
+"""The RECORD of a distribution, and its content after a rename of the directory.
 
-Everything is done on bytes, and rows keep their order. What is quoted here is "Recording installed
+This module works on bytes, and rows keep their order. Quotations are from "Recording installed
 projects" (packaging.python.org), section "The RECORD file".
 """
 
@@ -13,14 +13,14 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-# A RECORD is written under this name before it replaces the old one. While that file may exist,
+# A new RECORD has this name before it replaces the old one. As long as this file may exist,
 # RECORD lists it.
 UNFINISHED = "RECORD.uvshim"
 
-# A kill inside a write leaves a part of it that ends at a multiple of this (Linux, mm/filemap.c).
+# A write that is killed may stop at a multiple of this offset (Linux, mm/filemap.c).
 _PAGE = 4096
 
-# All bytes but those that delimit rows and fields, or may make that difficult.
+# All bytes except delimiters of rows and fields, quotes and other unusual ones.
 _ORDINARY = bytes(set(range(256)) - set(b',"\r\n\0'))
 
 _NO_ROW = "its RECORD has a row that is not a path, a hash and a size"
@@ -33,7 +33,7 @@ class RecordError(ValueError):
 class Record:
     """What a RECORD lists.
 
-    - `content`: its bytes, without a last row that a killed run has torn;
+    - `content`: its bytes, without an incomplete last row that a killed run has left;
     - `is_unfinished`: a killed run has left it as it is;
     - `only`: its own directory, if nothing of another one is listed and it is finished, and each
       row is one line without quotes; else "". Then no row needs to be taken apart.
@@ -68,7 +68,7 @@ class Record:
         return {self.only} if self.only else {first for _, first, _, _ in self._rows}
 
     def files(self, directory: str) -> set[str]:
-        """Return what is listed in the dist-info `directory`: paths relative to it."""
+        """Return the listed files in the dist-info `directory`, relative to it."""
         return {rest for _, first, rest, _ in self._rows or self._read() if first == directory}
 
     def paths(self) -> Iterator[str]:
@@ -76,14 +76,14 @@ class Record:
         return (path for path, _, _ in elements(self.content))
 
     def with_row(self, path: str) -> Record:
-        """Return the same with a row for `path`, without a hash, if there is none."""
+        """Return a RECORD that also lists `path`, without a hash if it was not listed."""
         if path in self.paths():
             return self
         line_end = b"" if self.content.endswith(b"\n") else b"\n"
         return Record(self.content + line_end + self.row(path), path.partition("/")[0])
 
     def renamed(self, aliases: Collection[str], directory: str) -> bytes:
-        """Return the content that lists each file of the directories `aliases` in `directory`.
+        """Return the content with files of the directories `aliases` listed in `directory` instead.
 
         "There is one record per installed file": of two rows for one file, the first stays, with
         the hash of the second if it has none. Other rows are not changed.
@@ -102,7 +102,7 @@ class Record:
         return b"".join(rows)
 
     def added(self, aliases: Collection[str], directory: str) -> list[bytes]:
-        """Return the rows that are missing to list the files of `aliases` in `directory` as well.
+        """Return the rows to add, so that files of `aliases` are also listed in `directory`.
 
         The last one is for `UNFINISHED`.
         """
@@ -141,8 +141,8 @@ class Record:
 def appended(rows: Iterable[bytes], filler: bytes, end: int) -> bytes:
     """Return `rows` as they are appended to a RECORD of the length `end`.
 
-    None lies across the border of a page, so that a kill inside the write tears none. Before a
-    border, `filler`, the row of a file that does not exist, is repeated and lengthened to fit.
+    No row crosses the border of a page, so a kill inside the write leaves whole rows. Before a
+    border, `filler`, a row of a file that does not exist, is repeated and lengthened to fit.
     """
     parts = []
     stem, columns = filler.rstrip()[:-2], filler[len(filler.rstrip()) - 2 :]
@@ -160,10 +160,10 @@ def appended(rows: Iterable[bytes], filler: bytes, end: int) -> bytes:
 
 
 def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
-    """Yield path, hash and size of each row in the `content` of a RECORD, as they are written.
+    """Yield path, hash and size of each row in the `content` of a RECORD, as written.
 
     Bytes that are not UTF-8 are escaped (PEP 383). Raise `RecordError` if `content` is not
-    "readable with the default `reader` of Python's `csv` module", or a row has not three elements.
+    "readable with the default `reader` of Python's `csv` module", or a row lacks an element.
     """
     if _is_plain(content):
         for row in io.BytesIO(content):
@@ -177,7 +177,7 @@ def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
     from installer.records import InvalidRecordEntry, parse_record_file
 
     text = content.decode("utf-8", "surrogateescape")
-    if "\0" in text or "\\" in text:  # that reader replaces backslashes, and a name may have one
+    if "\0" in text or "\\" in text:  # `installer` replaces backslashes, and a name may have one
         raise RecordError(_NO_ROW)
     lines = io.StringIO(text, newline="")
     message = "its RECORD is empty"
@@ -196,10 +196,10 @@ def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
 
 
 def complete(content: bytes) -> int:
-    """Return the length of a RECORD without a last row that a kill while appending has torn.
+    """Return the length of a RECORD without the incomplete last row of a killed run.
 
-    That is a line without its end that has too few columns, after RECORD's own row. Otherwise an
-    installer has torn it, and what is missing is unknown.
+    That row has too few columns and no line end, and comes after RECORD's own row. Otherwise an
+    installer was killed, and the missing rows are unknown.
     """
     end = content.rfind(b"\n") + 1
     if end == len(content) or content.count(b",", end) >= 2:  # noqa: PLR2004
@@ -211,8 +211,8 @@ def split(path: str) -> tuple[str, str]:
     """Return the first component of the `path` in a row, and the rest.
 
     The path is normalized first: ``./x/../y`` begins with ``y``. "On Windows, directories
-    may be separated either by forward- or back-slashes": backslashes do where one comes before any
-    slash. After a slash, a backslash is a part of a name.
+    may be separated either by forward- or back-slashes": if a backslash comes first, it is a
+    separator. After a slash, it is a part of a name.
     """
     if "/" not in path.partition("\\")[0]:
         path = path.replace("\\", "/")
@@ -230,7 +230,7 @@ def _is_plain(content: bytes) -> bool:
 
 
 def _row(path: str, columns: str) -> bytes:
-    """Return the row of `path`, quoted if need be, and the `columns` after it."""
+    """Return a row with `path`, quoted if necessary, and `columns`."""
     if '"' in path or "," in path or "\r" in path or "\n" in path:
         path = '"' + path.replace('"', '""') + '"'
     return _bytes(path + columns)

@@ -44,8 +44,10 @@ class opened:  # noqa: N801  # used like a function, without the 3 ms that conte
 
     def __exit__(self, *_error: object) -> None:
         """Restore the times, and close the file."""
-        restore_times(self._file, self.status)
-        os.close(self._file)
+        try:
+            restore_times(self._file, self.status)
+        finally:
+            os.close(self._file)
 
     def append(self, rows: list[bytes]) -> None:
         """Append `rows` in one write. Raise OSError, having appended none of them.
@@ -87,7 +89,7 @@ def append(directory: str, rows: list[bytes]) -> None:
 
 
 def replace(directory: str, content: bytes, status: os.stat_result) -> None:
-    """Replace the RECORD in the dist-info `directory` (a path) by one with `content`, at once.
+    """Replace the RECORD in the dist-info `directory` (a path) by one with `content`, atomically.
 
     Mode, owner and times are those in `status`. Raise OSError, having changed nothing.
     """

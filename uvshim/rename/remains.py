@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uvshim.rename.plan import Plan
 
 
-def heir(path: str) -> str | None:
+def successor(path: str) -> str | None:
     """Return the directory into which a killed run has moved the dist-info directory `path`.
 
     Its RECORD lists the files in `path` as well, and each of them exists there with the same
@@ -30,7 +30,7 @@ def heir(path: str) -> str | None:
     return next((other for other in _others(path) if _is_remnant(path, other)), None)
 
 
-def is_remainder(path: str) -> bool:
+def is_leftover(path: str) -> bool:
     """Return True if the directory `path` has only files that an uninstall has left, or none.
 
     uv removes what RECORD lists. It leaves an empty directory if a target was named by ``./`` or
@@ -74,7 +74,7 @@ def make_way(plan: Plan, *, is_new: bool, dry_run: bool) -> None:
 
 
 def _others(path: str) -> Iterator[str]:
-    """Yield the dist-info directories beside `path` whose names are of the same project."""
+    """Yield the other dist-info directories of the same project as `path`."""
     site_packages, own = os.path.split(path)
     for name in os.listdir(site_packages):
         is_dist_info = name.endswith(names.SUFFIX) and name != own
@@ -83,7 +83,7 @@ def _others(path: str) -> Iterator[str]:
 
 
 def _is_remnant(path: str, other: str) -> bool:
-    """Return True if `other` is the heir of `path`."""
+    """Return True if `other` is the successor of `path`."""
     try:
         listed = record_file.read(other).files(os.path.basename(path))
     except (RecordError, OSError):
@@ -166,9 +166,9 @@ def _check_rights(plan: Plan) -> None:
         written.append(f"{plan.path}/RECORD")
     if plan.destination != plan.path:
         written.append(os.path.dirname(plan.path))
-    as_who_we_are = os.access in os.supports_effective_ids
+    effective = os.access in os.supports_effective_ids
     for each in written:
-        if not os.access(each, os.W_OK, effective_ids=as_who_we_are):
+        if not os.access(each, os.W_OK, effective_ids=effective):
             read_only = os.statvfs(each).f_flag & os.ST_RDONLY
             code = errno.EROFS if read_only else errno.EACCES
             raise OSError(code, os.strerror(code), each)

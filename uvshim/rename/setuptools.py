@@ -3,9 +3,9 @@
 Each lookup of pkg_resources belongs to one of two groups:
 
 - *requirement lookups*: `require`, `get_distribution`, `load_entry_point`, `Environment.best_match`
-  with a working set. They take any spelling that `WorkingSet.find` knows.
+  with a working set. They accept any spelling that `WorkingSet.find` does.
 - *key lookups*: `working_set.by_key[…]`, `Environment()[…]`, `dist in Requirement`,
-  `dist.project_name`. They know only the name in the directory's name.
+  `dist.project_name`. They use only the name in the directory's name.
 
 `iter_entry_points` yields the entry points of every distribution, whatever its directory's name;
 loading one is a requirement lookup. So an installed `oslo.cache` is found:
@@ -59,7 +59,7 @@ _MARKS = (
 )
 _OLDER = (61,)
 
-# What is read at most of a file, in bytes. The longest real pkg_resources has a hundredth of it.
+# The limit of one file, in bytes. The longest real pkg_resources has a hundredth of it.
 _FILE_LIMIT = 16 * 1024 * 1024
 
 # Where the vendored distributions are, relative to the directory of the package pkg_resources.
@@ -68,7 +68,7 @@ _VENDORED_BY_BACKPORT = "pkg_resources/_vendor"
 
 
 class PkgResources:
-    """The pkg_resources of one release of setuptools, or the absence of one.
+    """The pkg_resources of one release of setuptools, or its absence.
 
     It answers every question whose answer depends on the release:
 
@@ -88,9 +88,9 @@ class PkgResources:
     """
 
     def __init__(self, release: tuple[int, ...] | None, vendored: str = _VENDORED) -> None:
-        """Take the `release` of setuptools, as in ``(75, 8, 0)``; None: there is no setuptools.
+        """`release` is that of setuptools, as in ``(75, 8, 0)``; None: there is no setuptools.
 
-        `vendored` is the directory of the distributions that it brings along, from beside it.
+        `vendored` is the directory of its vendored distributions, relative to site-packages.
         """
         known = release if release is not None and release < _REMOVED else ()
         self.release = known or None

@@ -1,12 +1,12 @@
-"""Which of two names a directory gets where pkg_resources finds a name under one spelling only.
+"""Which of two names a directory gets if pkg_resources finds a name in one spelling only.
 
 Before setuptools 62, a directory `zope.interface-7.0.dist-info` is not found as `zope-interface`,
-and the directory `zope_interface-7.0.dist-info` of the wheel only so. If an installed distribution
+and the wheel's `zope_interface-7.0.dist-info` only by that name. If an installed distribution
 requires `zope-interface`, the name in the wheel is right: plain uv meets that requirement. If none
 does, the dotted name is right.
 
-So the name depends on the wheel and on what is installed, never on the order of the installs: a
-later requirement may bring the wheel's name back. After a rename, `ORIGINAL` in the directory holds
+The name depends on the wheel and on what is installed, not on the order of the installs: a
+later requirement may bring the wheel's name back. After a rename, `ORIGINAL` in the directory has
 it. RECORD lists that file, so an uninstall removes it.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Spellings:
-    """The spellings that installed distributions require, where that decides names.
+    """The spellings that installed distributions require, if these decide names.
 
     `required` are the keys that pkg_resources looks for, such as ``zope-interface``.
     """
@@ -41,7 +41,7 @@ class Spellings:
     def choose(self, tree: Tree, path: str, project: str, dotted: str) -> tuple[str, str]:
         """Return the name that the dist-info directory `path` should have, and its original one.
 
-        It is a directory of `project`, and either has its original name or was renamed to `dotted`.
+        The directory of `project` either has its original name or was renamed to `dotted`.
         The second name is empty if no rename to `dotted` is due, or if `ORIGINAL` exists already.
         """
         own = path.rpartition("/")[2]
@@ -53,7 +53,7 @@ class Spellings:
         return dotted, "" if kept or not is_due else own
 
     def due_back(self, tree: Tree, paths: Iterable[str]) -> list[str]:
-        """Return those of the dist-info directories `paths` that get their original names back."""
+        """Return the dist-info directories in `paths` that must get their original names back."""
         found = []
         for path in paths:
             own = path.rpartition("/")[2]
@@ -73,10 +73,10 @@ def in_environment(
     """Return the spellings that decide names in an environment; None if spelling does not matter.
 
     `site_packages` are the directories that its Python imports from. `required` returns the keys
-    that are required there by its distributions, for this pkg_resources and version of Python.
+    that its distributions require, for this pkg_resources and version of Python.
 
-    Without a pkg_resources nothing is required. But an old Python may get an old one later, and
-    then what a rename has left in `ORIGINAL` is needed.
+    Without a pkg_resources nothing is required. But an old Python may get an old one later,
+    which needs `ORIGINAL`.
     """
     _, pkg_resources = setuptools.imported_from(tree, search_path(tree, site_packages))
     if pkg_resources.exists and pkg_resources.finds_every_spelling:
@@ -90,7 +90,7 @@ def in_environment(
 def keep_original(plan: Plan) -> None:
     """Write `ORIGINAL` as the `plan` of a directory says. Raise `ObstacleError` or OSError.
 
-    RECORD lists the file before it exists: a kill in between leaves nothing that no RECORD lists.
+    RECORD lists the file before it exists: a kill in between leaves no unlisted file.
     Owner, mode and times are those of RECORD.
     """
     path, listed = plan.path, record_file.read(plan.path)

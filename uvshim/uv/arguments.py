@@ -1,9 +1,9 @@
-"""A command line of `uv pip`: its subcommand, and the options that concern uvpip.
+"""A command line of `uv pip`: its subcommand, and the options that matter to uvpip.
 
-uv itself parses its arguments; uvpip passes them on unchanged. This module only reads along, by the
+uv gets its arguments unchanged. This module also reads them, by the
 rules of uv's parser (clap): `--name value`, `--name=value`, `-n value`, `-nvalue`, `-n=value`,
 clusters of one-letter flags of which the last may take a value, and only positionals after `--`. An
-unknown option counts as a flag: if it has a value, that value is skipped as a positional.
+unknown option counts as a flag; its value, if it has one, counts as a positional.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GLOBAL = frozenset(
     """.split()
 )
 
-# The options that decide in which environment `uv pip` installs, or whether uv finds it at all.
+# The options that choose the environment of `uv pip`, or that uv needs to find it.
 _CHOOSES = frozenset(
     """
     --allow-python-downloads --break-system-packages --cache-dir --config-file --directory
@@ -58,7 +58,7 @@ _CHOOSES = frozenset(
     """.split()
 )
 
-# Those that decide in which environment a project or a script is installed, by `uv sync`.
+# The options of `uv sync` that choose the environment of a project or a script.
 _CHOOSES_PROJECT = (_CHOOSES & GLOBAL) | {"--active", "--no-active", "--python", "--script", "-p"}
 
 
@@ -68,7 +68,7 @@ class Arguments:
     - `subcommand`: the subcommand of `uv pip`, `install` if none is named;
     - `command`: the words for uv, from `pip` on;
     - `misplaced`: a word that is misplaced before or instead of a subcommand, or None;
-    - `choosing`: the options that choose the environment, in order, in a form uv reads alike;
+    - `choosing`: the options that choose the environment, in order, perhaps written differently;
     - `choosing_project`: likewise those that choose the environment of a project or a script;
     - `directory`, `project`: the values of `--directory` and `--project`, or None;
     - `color`: `auto`, `always` or `never` if an option says so, or None;
@@ -113,8 +113,8 @@ class Arguments:
     def misplaced(self) -> str | None:
         """The first positional, if it is a subcommand's name after an option of `install`.
 
-        Nobody means a project of that name: the option just came before the subcommand. It is also
-        `pip` if a subcommand's name comes after that: uvpip already is `uv pip`.
+        It is not meant as a project: the option came before the subcommand. It is also
+        `pip` if a subcommand's name comes after that, because uvpip already is `uv pip`.
         """
         if self._first in SUBCOMMANDS or self.help or self.version:
             return None
@@ -135,12 +135,12 @@ class Arguments:
 
     @property
     def installs(self) -> bool:
-        """Whether something may be installed, so that there may be something to rename."""
+        """Whether something may be installed."""
         return self.subcommand in INSTALLING and not (self.dry or self.help or self.version)
 
 
 def split_subcommand(words: Sequence[str]) -> tuple[list[str], str, list[str]]:
-    """Return the global options at the beginning of `words`, the word after them, and the rest.
+    """Return the global options that `words` begin with, the next word, and the rest.
 
     The word is "" if another option, `--` or nothing comes after them.
     """
@@ -151,7 +151,7 @@ def split_subcommand(words: Sequence[str]) -> tuple[list[str], str, list[str]]:
 
 
 def split_command(words: Sequence[str], with_value: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return the options at the beginning of `words`, and the command after them (`uv run`)."""
+    """Return the options that `words` begin with, and the command after them (`uv run`)."""
     options, command = _split(words, with_value)
     return options, command[1:] if command[:1] == ["--"] else command
 
@@ -173,7 +173,7 @@ def _split(
 
 
 def _one_letter_apart(one: str, other: str) -> bool:
-    """Return True if one letter added, changed, or swapped with the next makes the difference."""
+    """Return True if the words differ by one letter: added, changed, or swapped with the next."""
     while one and one[:1] == other[:1]:  # what both begin with
         one, other = one[1:], other[1:]
     changed = one[1:] in {other, other[1:]} or one == other[1:] or one[1::-1] + one[2:] == other
@@ -183,7 +183,7 @@ def _one_letter_apart(one: str, other: str) -> bool:
 def options_in(
     words: Iterable[str], with_value: Collection[str]
 ) -> Iterator[tuple[str, str | None, list[str]]]:
-    """Yield each option in `words`: its name, its value if it has one, and words that say it.
+    """Yield each option in `words`: its name, its value or None, and its words.
 
     Any other word before `--` is the value of an option called "".
     """
@@ -200,7 +200,7 @@ def options_in(
 def _read(
     word: str, following: Iterator[str], with_value: Collection[str]
 ) -> Iterator[tuple[str, str | None, list[str]]]:
-    """Yield the option `word`, or each in a cluster such as ``-qp``; a value may be `following`."""
+    """Yield the option `word`, or each in a cluster such as ``-qp``, perhaps with the next word."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         if not equals and name in with_value:
@@ -222,6 +222,6 @@ def _read(
 
 
 def _with_next(name: str, following: Iterator[str]) -> tuple[str, str | None, list[str]]:
-    """Return the option `name` with the next word, if there is one, as its value."""
+    """Return the option `name` with the next word as its value, if there is one."""
     value = next(following, None)
     return name, value, [name] if value is None else [name, value]

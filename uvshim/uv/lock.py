@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 class LockInterruptedError(Exception):
-    """The wait for the lock was given up, because a signal asks this process to end."""
+    """A signal ended the wait for the lock."""
 
 
 class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that contextlib costs
-    """Hold the lock file `path`, so that no uv installs into its environment now.
+    """Hold the lock file `path`, so that no uv installs into its environment.
 
-    uv takes `flock(LOCK_EX)` on that file. If it cannot be opened, or there is no path, nothing is
-    held: uv goes on without a lock in that case, too.
+    uv uses `flock(LOCK_EX)` on that file. If it cannot be opened, or `path` is None, nothing is
+    held: uv continues without a lock, too.
 
-    While another process holds it, `interrupted` is asked repeatedly; after a second `waiting` is
+    While another process holds it, `interrupted` is called repeatedly. After a second, `waiting` is
     called once with `path`. `clock` returns seconds, and `sleep` takes seconds.
 
     Entering raises `LockInterruptedError` if `interrupted` returns True before the lock is ours.
@@ -36,7 +36,7 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Prepare; nothing is opened yet."""
+        """Store the arguments; nothing is opened yet."""
         self._path = path
         self._interrupted = interrupted
         self._waiting = waiting
@@ -67,7 +67,7 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
 
 
 def _is_taken(file: int) -> bool:
-    """Try to take the lock. Return True if it is ours, or the file system has no locks."""
+    """Try to lock. Return True if that worked, or if the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

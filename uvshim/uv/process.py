@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 # Python ignores these signals. The programs that it starts should find them unchanged.
 IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 
-# Set for a uv that is asked where it installs, to the path of that uv. If it runs uvpip, and that
-# uvpip would run the same uv again, they would do so without end.
+# The path of the uv that answers where it installs, set for that uv. If it runs uvpip, and that
+# uvpip would run the same uv again, this would never end.
 ASKED = "UVSHIM_ASKED"
 
 # The directories of uv's cache that hold environments (each name ends in a format number).
@@ -25,9 +25,9 @@ _CACHED_ENVIRONMENTS = ("archive-v", "builds-v", "environments-v")
 
 
 def open_standard_streams() -> None:
-    """Open /dev/null on every closed standard stream. To be called first.
+    """Open /dev/null on every closed standard stream. Call this first.
 
-    Otherwise the next file that is opened would become that stream, also for what we start.
+    Otherwise the next file that is opened would become that stream, also in child processes.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -40,7 +40,7 @@ def open_standard_streams() -> None:
 
 
 def write(text: str) -> None:
-    """Write `text` to standard output at once, as UTF-8 like uv; go on if that fails."""
+    """Write `text` to standard output at once, as UTF-8 like uv; ignore a failure."""
     try:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.flush()
@@ -49,7 +49,7 @@ def write(text: str) -> None:
 
 
 def give_up(name: str) -> None:
-    """Write no more to the stream `name`, so that Python does not fail to when it exits."""
+    """Replace the stream `name`, so that Python does not fail to flush it at exit."""
     setattr(sys, name, _text(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
@@ -59,19 +59,19 @@ def _text(number: int, mode: str) -> IO[str]:
 
 
 def restore_environment() -> None:
-    """Remove from the environment variables what others have added for this program alone."""
+    """Remove environment variables that others have set for this program alone."""
     _restore_locale()
     _leave_throwaway_environment()
 
 
 def _restore_locale() -> None:
-    """Remove the LC_CTYPE that Python has set for itself (PEP 538), and would hand on to uv."""
+    """Remove the LC_CTYPE that Python has set for itself (PEP 538), so that uv does not get it."""
     if os.environ.get("LC_CTYPE") in {"C.UTF-8", "C.utf8", "UTF-8"}:
         try:
             with open("/proc/self/environ", "rb") as given:
                 if b"\0LC_CTYPE=" not in b"\0" + given.read():
                     del os.environ["LC_CTYPE"]
-        except OSError:  # macOS, where such a locale is the usual one
+        except OSError:  # macOS, where such a locale is usual
             return
 
 
@@ -100,10 +100,10 @@ def _is_made_by_uvx(prefix: str) -> bool:
 def find_uv() -> str:
     """Return the path of the uv to run.
 
-    It is `$UVSHIM_UV`; else `$UV`, which uv sets for what it starts; else `uv` on PATH; else that
+    It is `$UVSHIM_UV`; else `$UV`, which uv sets for its children; else `uv` on PATH; else that
     of the `uv` distribution installed beside this package.
 
-    Raises `UvNotFoundError` if there is none, `CannotRunError` if UVSHIM_UV names another file, and
+    Raise `UvNotFoundError` if there is none, `CannotRunError` if UVSHIM_UV names another file, and
     `UvLoopError` if that uv runs uvpip, and so this program.
     """
     found = _find_uv()
@@ -150,7 +150,7 @@ def on_path(name: str) -> str | None:
 
 def _installed() -> str | None:
     """Return the path of the uv in the `uv` distribution that is installed beside this package."""
-    # It is usually beside Python; importing the package would take a third of uv's own time.
+    # It is usually beside Python; importing the package takes a third of uv's own time.
     if beside := on_path(os.path.join(os.path.dirname(sys.executable), "uv")):
         return beside
     try:
@@ -163,12 +163,12 @@ class Child:
     """A program that was started: its process number and the file with its output."""
 
     def __init__(self, pid: int, output: int | None) -> None:
-        """Take over `pid`, and the file descriptor `output` if its output is kept."""
+        """`pid` is the process number, `output` a file descriptor or None."""
         self.pid = pid
         self._output = output
 
     def output(self) -> str:
-        """Return what the program, which has ended, wrote to both streams. To be called once."""
+        """Return what the ended program wrote to both streams. Call this once."""
         if self._output is None:
             return ""
         os.lseek(self._output, 0, os.SEEK_SET)
@@ -185,10 +185,10 @@ def start(
 ) -> Child:
     """Start `command` (its first word is the path of the program) and return at once.
 
-    It has our standard streams and open files. With `keep_output` it has only a file, which
+    It gets our standard streams and open files. With `keep_output` it writes to a file, which
     `Child.output` reads. `signals` are arguments for `os.posix_spawn`.
 
-    Raises `CannotRunError` if the program cannot be started, OSError if no temporary file can be
+    Raise `CannotRunError` if the program cannot be started, OSError if no temporary file can be
     made for its output.
     """
     environment = os.environ if environment is None else environment
@@ -215,7 +215,7 @@ def replace(command: list[str]) -> NoReturn:
     try:
         os.execv(command[0], command)  # noqa: S606
     except OSError as error:
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # we go on, and report it
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # this process continues, and reports it
         raise _cannot_run(command[0], error) from error
 
 
@@ -232,7 +232,7 @@ def working_directory() -> str:
 
 
 def _nameless_file() -> int:
-    """Return the descriptor of a new file without a name, which no kill can leave behind."""
+    """Return the descriptor of a new nameless file, which vanishes after a kill."""
     try:
         return os.memfd_create("uvshim")
     except (AttributeError, OSError):  # macOS; a kernel or a container's filter that forbids it
@@ -240,7 +240,7 @@ def _nameless_file() -> int:
             return os.dup(file.fileno())
 
 
-# What only some runs need is imported below, and nowhere else.
+# Only some runs need these modules.
 
 
 def _signal() -> ModuleType:

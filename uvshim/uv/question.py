@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from uvshim.uv.process import Child
     from uvshim.uv.supervisor import Supervisor
 
-# The oldest minor release whose answers are understood.
+# The oldest supported minor release.
 OLDEST = (0, 4)
 
-# Variables that add requirements, change how uv logs, or make it read hundreds of certificates for
+# Variables that add requirements, change uv's log, or make it read hundreds of certificates for
 # a network that it will not use. None of them chooses an environment.
 _NOT_FOR_A_QUESTION = frozenset(
     """
@@ -25,21 +25,21 @@ _NOT_FOR_A_QUESTION = frozenset(
     """.split()
 )
 
-# What uv answers if extras are configured: a requirements file has none.
+# uv's error if extras are configured, which a requirements file does not have.
 _WANTS_A_PROJECT = "Requesting extras requires a "
 
 
 class Answer:
-    """Where uv says that it installs. Without `directory` and `root`, uv did not say.
+    """Where uv will install. Without `directory` and `root`, uv did not answer.
 
-    - `directory`: what `--target` names: distributions are installed in it directly;
+    - `directory`: that of `--target`, which contains distributions directly;
     - `root`: otherwise the root of a virtual environment, of a prefix or of a Python installation;
-    - `is_prefix`: whether that root was named by `--prefix`;
-    - `python`: the version of the Python that uv installs for, such as ``3.12.1``, if uv said it;
-    - `interpreter`: the path of that Python, if uv said it;
-    - `lock`: the path of the file that uv locks during an install, if uv said it;
+    - `is_prefix`: True if `--prefix` names that root;
+    - `python`: the version of the Python that uv installs for, such as ``3.12.1``, or None;
+    - `interpreter`: the path of that Python, or None;
+    - `lock`: the path of the file that uv locks during an install, or None;
     - `project`: the directory in which uv begins to look for configuration files;
-    - `failure`: why uv could not be asked, as a clause; "" if it could.
+    - `failure`: why uv could not run, as a clause, or "".
     """
 
     def __init__(  # noqa: PLR0913
@@ -54,7 +54,7 @@ class Answer:
         is_prefix: bool = False,
         failure: str = "",
     ) -> None:
-        """Hold the facts. What is left out is unknown."""
+        """Hold the facts. Defaults mean unknown."""
         self.directory = directory
         self.root = root
         self.python = python
@@ -66,20 +66,20 @@ class Answer:
 
     @property
     def known(self) -> bool:
-        """Whether uv said where it installs."""
+        """Whether uv answered where it installs."""
         return self.directory is not None or self.root is not None
 
 
 class Question:
-    """A dry run of an install of nothing, whose log tells where uv would install.
+    """A dry run of an empty install, whose log shows where uv would install.
 
-    uv goes through the same discovery as for the real command: options, environment variables and
-    configuration files. (`uv python find` answers another question: it honours `.python-version`,
+    uv uses the same options, environment variables and configuration files as the real command.
+    (`uv python find` answers another question: it honours `.python-version`,
     and ignores `[tool.uv.pip]`.)
     """
 
     def __init__(self, uv: list[str], arguments: Arguments, supervisor: Supervisor) -> None:
-        """Let the command `uv` look for the environment that `arguments` choose; do not wait."""
+        """Start the command `uv` with the options in `arguments` that choose an environment."""
         self._uv = uv
         self._arguments = arguments
         self._supervisor = supervisor
@@ -91,9 +91,9 @@ class Question:
             self._failure = _no_place(error)
 
     def answer(self) -> Answer:
-        """Wait for the answer. It may be unknown, if uv fails or cannot be asked.
+        """Wait for the answer. It is unknown if uv fails or cannot run.
 
-        Raises `UvshimError` if this uv is older than what is understood, and `UvLoopError`.
+        Raise `UvshimError` if this uv is older than what is understood, and `UvLoopError`.
         """
         if self._child is None:
             return Answer(project=self._project(()), failure=self._failure)
@@ -107,7 +107,7 @@ class Question:
         return answer
 
     def refuse_loop(self) -> None:
-        """Wait for the answer. Raise `UvLoopError` if the uv that was asked runs uvpip again."""
+        """Wait for the answer. Raise `UvLoopError` if this uv runs uvpip again."""
         if self._child is not None:
             self._listen(self._child)
 
@@ -124,7 +124,7 @@ class Question:
         return log
 
     def _ask_with_project(self) -> str:
-        """Ask again about an empty project: with extras configured, uv wants one."""
+        """Ask again with an empty project, which uv needs if extras are configured."""
         import tempfile  # the only module that few questions need
 
         with tempfile.TemporaryDirectory(prefix="uvshim-") as directory:
@@ -134,7 +134,7 @@ class Question:
             return self._listen(self._ask(project))
 
     def _read(self, log: str) -> Answer:
-        """Read the answer out of uv's `log`."""
+        """Return the answer in uv's `log`."""
         version = _version(_said(log, "DEBUG uv "))
         if not version:  # very old releases do not log it
             child = self._supervisor.start([*self._uv, "--version"], keep_output=True)
@@ -148,7 +148,7 @@ class Question:
         named = directory or prefix or _with_line_breaks(root, log)
         searched = _said(log, "Found `")[-1].partition("` at `")[2].partition("` (")[0]
         interpreter = searched or _said(log, "Checking for Python interpreter at path ")[-1]
-        # Locks are released in reverse order: the target's first, if uv had it.
+        # Locks are released in reverse order: the first is the target's, if uv had it.
         taken = named and named in _said(log, "lock for ")
         lock = _said(log, "Released lock at ")[0] if taken else ""
         return Answer(
@@ -170,10 +170,10 @@ class Question:
 def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
     """Return where the command `uv` installs the project or the script that `choosing` choose.
 
-    uv logs the environment first. What the dry run does after that may fail: uv may not use a
+    uv logs the environment first. Later the dry run may fail: uv may not use a
     network, and may not build anything. Releases without `uv sync --dry-run` do not answer.
 
-    Raises OSError if there is no place for the answer.
+    Raise OSError if there is no space for the answer.
     """
     arguments = Arguments(choosing, WITH_VALUE | {"--script"})
     question = ["sync", "--dry-run", "-vv", "--offline", "--no-build", "--color", "never"]
@@ -190,7 +190,7 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
 
 
 def working_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
-    """Return the directory that a uv of this `version` changes to first: paths relate to it."""
+    """Return the directory that a uv of this `version` changes to: paths are relative to it."""
     directory = arguments.directory
     if directory is None and version >= (0, 9, 1):
         directory = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
@@ -198,19 +198,19 @@ def working_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
 
 
 def _variables(uv: str) -> dict[str, str]:
-    """Return the environment variables for a question to the program `uv`."""
+    """Return the environment variables for a question to `uv`."""
     kept = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_A_QUESTION}
     return kept | {process.ASKED: uv}
 
 
 def _no_place(error: OSError) -> str:
-    """Return why uv could not be asked, as a clause."""
+    """Return why uv could not run, as a clause."""
     where = f" (`{error.filename}`)" if error.filename else ""
-    return f"there is no place for its answer: {error.strerror}{where}"
+    return f"its answer cannot be stored: {error.strerror}{where}"
 
 
 def check_version(version: tuple[int, ...], uv: str) -> None:
-    """Raise `UvshimError` if the `version` of the program `uv` is too old. () is unknown."""
+    """Raise `UvshimError` if the `version` of `uv` is too old; () is unknown."""
     if version and version[:2] < OLDEST:
         had, needed = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
         message = f"uvshim needs uv {needed} or later; `{uv}` is {had}"
@@ -233,7 +233,7 @@ def _said(log: str, phrase: str) -> list[str]:
 
 
 def _ending(rest: str) -> str:
-    """Return the end of the phrase that the `rest` of the log begins with.
+    """Return the answer that the `rest` of the log begins with.
 
     Newer releases write a path in backticks. Then it may contain newlines.
     """

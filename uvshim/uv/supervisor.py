@@ -1,4 +1,4 @@
-"""Wait for a program that was started, and pass signals on to it."""
+"""Wait for a child process, and pass signals on to it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ else:
     except ImportError:
         import signal
 
-# The signals that do not end a program without a handler for them, that cannot be held back, or
-# that the kernel sends because of a fault in the program itself. All others end it.
+# The signals that do not end a program by default, that cannot be blocked, or
+# that the kernel sends because of a fault in the program itself. Supervisor blocks all others.
 _NOT_ENDING = frozenset(
     """
     SIGCHLD SIGCONT SIGINFO SIGTSTP SIGTTIN SIGTTOU SIGURG SIGWINCH
@@ -35,25 +35,25 @@ _KEYS = frozenset({signal.SIGINT, signal.SIGQUIT})
 
 
 class Supervisor:
-    """Holds back the signals that would end this process, and passes them on to its child.
+    """Blocks the signals that would end this process, and passes them on to its child.
 
-    From its creation until `finish` they wait: a rename that has begun is completed. While `wait`
+    From its creation until `finish` they stay pending, so a rename is completed. While `wait`
     runs, the child gets each of them once: a signal from the terminal has already reached the whole
     foreground process group, including the child. A signal that is ignored when the process starts
     (nohup, a shell's background job) stays ignored.
 
-    Without `sigwaitinfo` (macOS) the sender of a signal is unknown. There, the signals that keys
-    send are left to the child, if keys can reach it.
+    Without `sigwaitinfo` (macOS) the sender of a signal is unknown. There, signals from
+    the terminal are not passed on if the child gets them anyway.
     """
 
     def __init__(self) -> None:
-        """Hold back the signals from here on."""
+        """Block the signals."""
         self._held = {
             int(number)
             for number in signal.valid_signals()
             if signal.getsignal(number) != signal.SIG_IGN
         } - {int(number) for name in _NOT_ENDING if (number := getattr(signal, name, None))}
-        # If a parent left it ignored, the exit code of a child would be lost.
+        # If a parent has ignored SIGCHLD, the exit code of a child would be lost.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._usual_mask = set(
             signal.pthread_sigmask(signal.SIG_BLOCK, self._held | {signal.SIGCHLD})
@@ -68,7 +68,7 @@ class Supervisor:
         *,
         keep_output: bool = False,
     ) -> Child:
-        """Start `command` as `process.start` does, with the signals that we were started with."""
+        """Start `command` as `process.start` does, with our original signal mask."""
         child = process.start(
             command,
             environment,
@@ -79,11 +79,11 @@ class Supervisor:
         self._early = self._waiting()
         return child
 
-    def wait(self, child: Child, meanwhile: Callable[[], object] | None = None) -> int:
+    def wait(self, child: Child, while_waiting: Callable[[], object] | None = None) -> int:
         """Wait for `child` and return its exit code, negative if a signal ended it.
 
-        `meanwhile` is called once if the child still runs after a tenth of a second. It may do what
-        will be needed later. If it fails, that is ignored: the child must be waited for.
+        `while_waiting` is called once if the child runs for a tenth of a second. It may do what
+        will be needed later. A failure is ignored: the child must be waited for.
         """
         self._passed_on = []
         if not hasattr(signal, "sigwaitinfo"):
@@ -94,23 +94,23 @@ class Supervisor:
                 return os.waitstatus_to_exitcode(status)
             signals = self._held | {signal.SIGCHLD}
             received = (
-                signal.sigtimedwait(signals, 0.1) if meanwhile else signal.sigwaitinfo(signals)
+                signal.sigtimedwait(signals, 0.1) if while_waiting else signal.sigwaitinfo(signals)
             )
-            if received is None and meanwhile:
+            if received is None and while_waiting:
                 try:  # noqa: SIM105
-                    meanwhile()
+                    while_waiting()
                 except Exception:  # noqa: BLE001, S110
                     pass  # it fails again when it is needed
-                meanwhile = None
+                while_waiting = None
             elif received and received.si_signo != signal.SIGCHLD:
                 self._passed_on.append(received.si_signo)
                 if not self._has_reached_the_child(received):
                     os.kill(child.pid, received.si_signo)
 
     def wait_for_answer(self, child: Child) -> int:
-        """Wait for `child` as `wait` does. A signal that comes before its end is for us as well.
+        """Wait for `child` as `wait` does. A signal that comes first also stays pending for us.
 
-        That signal stays pending for `interrupted`, `end_if_interrupted` and `finish`.
+        `interrupted`, `end_if_interrupted` and `finish` see it.
         """
         status = self.wait(child)
         for number in self._passed_on:
@@ -118,7 +118,7 @@ class Supervisor:
         return status
 
     def _has_reached_the_child(self, received: signal.struct_siginfo) -> bool:
-        """Return True if the terminal sent this signal, and so to the child as well."""
+        """Return True if the terminal sent this signal, so that the child has it, too."""
         if received.si_code <= 0 or received.si_signo in self._early:
             return False
         if received.si_signo == signal.SIGHUP:  # the session's leader gets it first, alone
@@ -149,7 +149,7 @@ class Supervisor:
                 os.kill(os.getpid(), number)
 
     def _waiting(self) -> set[int]:
-        """Return the held signals that are pending."""
+        """Return the blocked signals that are pending."""
         return self._held.intersection(signal.sigpending())
 
     def interrupted(self) -> bool:
@@ -159,20 +159,20 @@ class Supervisor:
     def end_if_interrupted(self) -> None:
         """End this process by the pending signal, if there is one.
 
-        To be called before anything is started.
+        Call this before anything is started.
         """
         if waiting := self._waiting():
             raise SystemExit(self.finish(-min(waiting)))
 
     def release(self) -> None:
-        """Let the held signals take effect, and hold none from here on."""
+        """Unblock the signals, so that pending ones take effect."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self._usual_mask)
 
     def finish(self, status: int) -> int:
-        """Let the held signals take effect, then return the exit code for `status`.
+        """Unblock the signals, then return the exit code for `status`.
 
-        If `status` is negative, this process dies of the same signal as the child did: a shell,
-        make or a container engine sees the same as without us.
+        If `status` is negative, this process ends by the same signal as the child: a shell,
+        make or a container engine sees the same as without uvshim.
         """
         sys.stdout.flush()  # standard error is not buffered
         if signal.SIGINT in self._held:
@@ -181,14 +181,14 @@ class Supervisor:
         if status >= 0:
             # Nothing needs to be cleaned up, and Python would take 1.5 ms to find that out.
             os._exit(status)
-        if -status != signal.SIGKILL:  # which cannot be handled anyway
+        if -status != signal.SIGKILL:  # SIGKILL and SIGSTOP cannot be handled
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
         return 128 - status
 
 
 def _in_the_foreground() -> bool:
-    """Return True if a terminal's keys send signals to this process, and so to its child."""
+    """Return True if this process and its child get signals from a terminal's keys."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
     except OSError:  # there is none

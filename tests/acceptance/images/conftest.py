@@ -28,7 +28,7 @@ _LONGEST = 60
 
 
 class Done:
-    """What a run of `uvshim` has done: its exit code, what it said, and what it took."""
+    """The exit code, the output and the cost of a run of `uvshim`."""
 
     def __init__(self, status: int, stdout: bytes, stderr: bytes, rss: int, seconds: float) -> None:
         self.status = status
@@ -62,7 +62,7 @@ class Done:
 
 
 class Uvshim:
-    """The command `uvshim`, black as a box."""
+    """The command `uvshim` as a black box."""
 
     def __init__(self, program: Path, variables: Mapping[str, str], directory: Path) -> None:
         self._program = program
@@ -112,7 +112,7 @@ class Uvshim:
 
 @pytest.fixture
 def box(uvshim: Path, variables: dict[str, str], tmp_path: Path) -> Uvshim:
-    """The command `uvshim` with a home and a temporary directory of its own."""
+    """The command `uvshim` with its own home and temporary directory."""
     (tmp_path / "spool").mkdir()
     return Uvshim(uvshim, {**variables, "TMPDIR": str(tmp_path / "spool")}, tmp_path)
 

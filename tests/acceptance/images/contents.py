@@ -60,7 +60,7 @@ def site_packages(uv: Path, wheels: Path, target: Path, *extra: str) -> Path:
     names = ["setuptools", "oslo.cache", "zope.interface", "acme.plug", "simple", *extra]
     command: list[str | Path] = [uv, "pip", "install", "--quiet", "--no-config", "--offline"]
     command += ["--python", sys.executable, "--no-index", "--find-links", wheels]
-    # Without a cache of its own: what is installed shares no inode with anything else.
+    # Without a cache: the installed files share no inode with others.
     command += ["--no-cache", "--link-mode", "copy", "--target", target, *names]
     subprocess.run(command, check=True, capture_output=True)
     (target / ".lock").unlink(missing_ok=True)

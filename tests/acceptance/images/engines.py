@@ -1,4 +1,4 @@
-"""The real tools that make and load images: each with a storage of its own, and always stopped."""
+"""The real tools that make and load images, each with its own storage, and stopped at the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# How long a daemon may live, whatever becomes of the tests.
+# After so many seconds a daemon is stopped, even if the tests were killed.
 _LIFETIME = 900
 
 _WAIT = 20
@@ -139,7 +139,7 @@ class Docker:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What tells other programs where the daemon is."""
+        """The variables with the daemon's address."""
         return {"DOCKER_HOST": f"unix://{self._socket}"}
 
     def load(self, archive: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""What somebody with Docker and nothing else does: pipes, names, platforms, pages."""
+"""Images with Docker alone: pipes, names, platforms, pages."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_standard_input_without_end_is_bounded(box: Uvshim) -> None:
 
 
 def path_without(program: str, directory: Path) -> str:
-    """Return a PATH with everything that there is but `program`."""
+    """Return a PATH with everything except `program`."""
     found = directory / "bin"
     found.mkdir()
     for folder in os.environ["PATH"].split(os.pathsep):
@@ -174,7 +174,7 @@ def test_a_platform_is_chosen(
 
 
 @pytest.mark.parametrize("platform", ["", "linux/", "a/b/c/d", "linux amd64"])
-def test_a_platform_that_is_none_is_refused(box: Uvshim, both: Path, platform: str) -> None:
+def test_an_invalid_platform_is_refused(box: Uvshim, both: Path, platform: str) -> None:
     assert box("check", "--platform", platform, both).status == 2
 
 
@@ -316,7 +316,7 @@ TARGETS: dict[str, Callable[[Path], tuple[str, str]]] = {
 
 
 @pytest.mark.parametrize("form", TARGETS)
-def test_with_nothing_to_fix_the_image_is_written_all_the_same(
+def test_with_nothing_to_fix_the_image_is_written_nevertheless(
     box: Uvshim, fine: formats.Image, tmp_path: Path, form: str
 ) -> None:
     found = formats.layout(tmp_path / "fine", fine)

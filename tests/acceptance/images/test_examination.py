@@ -1,4 +1,4 @@
-"""What is found in an image, wherever packages are in it, and what hostile images cost."""
+"""Packages are found anywhere in an image, and hostile images are bounded."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_root_of_several_environments_is_like_its_image(box: Uvshim) -> None:
     assert len(done.json["environments"]) >= 10
 
 
-def test_what_upper_layers_take_away_is_not_found(box: Uvshim) -> None:
+def test_distributions_that_upper_layers_remove_are_not_found(box: Uvshim) -> None:
     lower = {**ROOT, **broken_site(SITE, "oslo.cache", "oslo.config", "zope.event")}
     upper = {f"{SITE}/.wh.oslo_cache-1.0.dist-info": "", f"{SITE}/.wh.oslo_cache": ""}
     last = {

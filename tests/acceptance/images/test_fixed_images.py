@@ -1,4 +1,4 @@
-"""What `uvshim fix` writes: the real tools load it, and nothing that was there is changed."""
+"""The real tools load what `uvshim fix` writes, and nothing that existed is changed."""
 
 from __future__ import annotations
 

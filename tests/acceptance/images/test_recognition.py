@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.index, pytest.mark.image]
 
 
 def without_names(done: Done) -> list[Any]:
-    """Return what was said of the environments, without what the image is called."""
+    """Return the answers about the environments, without the name of the image."""
     found = done.json["environments"]
     return [{**each, **dict.fromkeys(("image", "digest", "platform"))} for each in found]
 

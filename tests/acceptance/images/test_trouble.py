@@ -1,4 +1,4 @@
-"""What goes wrong on real machines: full disks, missing rights, kills, caches of others."""
+"""Trouble of real machines: full disks, missing rights, kills, foreign caches."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def as_nobody(box: Uvshim, *words: str | Path) -> subprocess.CompletedProcess[st
 
 
 def open_to_all(path: Path) -> None:
-    """Let everybody come to `path`, which pytest does not."""
+    """Let all users read `path`, which pytest forbids."""
     for each in path.parents:
         if each.stat().st_mode & 0o005 != 0o005 and each.stat().st_uid == os.getuid():
             each.chmod(0o755)
 
 
 @pytest.mark.parametrize("what", ["archive", "layout", "blobs", "blob"])
-def test_what_may_not_be_read_is_said_to_be_so(
+def test_what_may_not_be_read_is_reported_to_be_so(
     box: Uvshim, image: formats.Image, source: Path, tmp_path: Path, what: str
 ) -> None:
     need("setpriv")
@@ -147,7 +147,7 @@ def test_a_cache_may_contain_anything(
     assert (tmp_path / "victim").read_text() == "precious"
 
 
-def test_a_directory_of_somebody_is_not_taken_for_a_cache(
+def test_another_directory_is_not_mistaken_for_a_cache(
     box: Uvshim, source: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "mine").mkdir()

@@ -1,4 +1,4 @@
-"""A fixed image: everything but the new layer is as it was."""
+"""A fixed image: everything except the new layer is unchanged."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def test_a_manifest_of_docker_gets_no_annotations(making: Making) -> None:
 
 
 def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that what is fixed and what is written are about the same images."""
+    """The fixed and the written images are the same."""
     making.add(image(making, WRONG), "old")
     reads = []
     original = layout.index_of
@@ -248,10 +248,10 @@ def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch)
     named = reference.parse(f"oci:{making.path}:old")
     assert named is not None
     with sources.opened(named) as (entry,):
-        making.add(image(making, RIGHT), "meanwhile")
+        making.add(image(making, RIGHT), "other")
         write.write(names.parse(f"oci:{making.path}:new"), [fixing.FixedImage(entry, Gate())])
     assert reads == [str(making.path)] * 2  # the second time under the lock, to add a tag
-    assert list(index(making.path)) == ["old", "meanwhile", "new"]
+    assert list(index(making.path)) == ["old", "other", "new"]
 
 
 # --- several platforms ----------------------------------------------------------------------------

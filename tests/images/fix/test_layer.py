@@ -1,4 +1,4 @@
-"""The layer that mends an image does what `uvshim fix` does in its unpacked root."""
+"""The layer of a fixed image does what `uvshim fix` does in its unpacked root."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ MESSES: dict[str, list[Mapping[str, Any]]] = {
         {**CACHE, f"{OLD}/RECORD.uvshim": "half", f"{NEW}.uvshim/METADATA": "half"},
     ],
     "what is excluded": [under(SITE, installed("zope_interface-1.0", "zope.interface"))],
-    "what pip has put aside": [under(SITE, installed("~slo_cache-1.0", "oslo.cache"))],
+    "what pip is removing": [under(SITE, installed("~slo_cache-1.0", "oslo.cache"))],
     "what conda owns": [{**CACHE, f"{OLD}/INSTALLER": "conda\n"}],
     "an empty directory with a dotted name": [{**CACHE, f"{SITE}/zope.event-1.0.dist-info/": ""}],
     "an empty directory with a plain name": [{**CACHE, f"{SITE}/zope_event-1.0.dist-info/": ""}],
@@ -280,7 +280,7 @@ def test_all_directories_are_bounded_in_sum(
     ]
 
 
-def test_a_hard_link_becomes_a_file_wherever_its_content_lies(tmp_path: Path) -> None:
+def test_a_hard_link_becomes_a_file_wherever_its_content_is(tmp_path: Path) -> None:
     content = CACHE[f"{OLD}/METADATA"]
     cache = {"root/.cache/uv/blob": content, "root/.cache/licence": "L" * 3_000_000}
     linked = {

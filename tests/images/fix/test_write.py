@@ -1,4 +1,4 @@
-"""Where a fixed image is written, everything that was there is still there."""
+"""Writing a fixed image keeps everything that exists there."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fix(source: str, target: str) -> str | None:
 
 
 def content(path: Path) -> dict[str, Any]:
-    """Return everything below `path`, or what it holds itself."""
+    """Return the contents of the directory or file `path`."""
     return states(path) if path.is_dir() else {"": path.read_bytes() if path.exists() else None}
 
 
@@ -259,7 +259,7 @@ def test_a_name_that_nobody_accepts_is_refused(text: str) -> None:
 def test_an_output_without_a_tag_gets_that_of_the_input_and_a_suffix(
     tmp_path: Path, target: str, source: str, wanted: str
 ) -> None:
-    """Nobody's `latest` in a registry is replaced."""
+    """A registry's `latest` is not replaced."""
     named = reference.parse(f"oci:{layout(tmp_path / 'x', [WRONG])}")
     assert named is not None
     with sources.opened(named) as (entry,):
@@ -337,7 +337,7 @@ def test_a_layer_that_the_config_does_not_name_is_an_error(tmp_path: Path, targe
     config = making.described(CONFIG, {"rootfs": rootfs})
     layers = [making.described(f"{OCI}.layer.v1.tar+gzip", gzipped(WRONG))]
     making.add(making.described(MANIFEST, {"config": config, "layers": layers}), "x")
-    with pytest.raises(ImageError, match=r"\(`diff_ids`\) is not what the layer is"):
+    with pytest.raises(ImageError, match=r"\(`diff_ids`\) is not the digest of the layer"):
         fix(f"oci:{making.path}:x", target.format(tmp_path))
     assert os.listdir(tmp_path) == ["from"]
 
@@ -419,7 +419,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_failure_leaves_everything_as_it_was(
+def test_a_failure_changes_nothing(
     tmp_path: Path, source: str, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout(tmp_path / "other", [OTHER])
@@ -455,7 +455,9 @@ def test_a_target_must_say_what_it_is(text: str) -> None:
         names.parse(text)
 
 
-def test_without_skopeo_it_is_said_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_skopeo_it_is_reported_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ImageError, match="apt-get install skopeo"):
         names.parse("docker://registry.example/app:1")

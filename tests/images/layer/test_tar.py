@@ -1,4 +1,4 @@
-"""Headers that are read in a few steps are read as tarfile reads them."""
+"""The fast reader of headers agrees with tarfile."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def made(chance: random.Random, *, globals_: bool = False) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_what_is_read_is_what_tarfile_reads(seed: int) -> None:
+def test_headers_are_read_as_tarfile_reads_them(seed: int) -> None:
     content = made(random.Random(seed), globals_=seed % 3 == 0)
     assert read(content, Header) == read(content, tarfile.TarInfo)
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_what_is_damaged_is_read_as_tarfile_reads_it(seed: int) -> None:
+def test_a_damaged_tar_is_read_as_tarfile_reads_it(seed: int) -> None:
     chance = random.Random(seed)
     content = bytearray(made(chance))
     for _ in range(3):
@@ -118,7 +118,7 @@ def block(size: bytes, *, name: bytes = b"file", kind: bytes = tarfile.REGTYPE) 
         (b"00000001000 ", 512),
         (b"       1000\0", 512),
         (b"\x80" + 9 * b"\0" + b"\2\0", 512),  # base-256, GNU tar
-        (b"\xff" * 11 + b"\0", 0),  # the same, less than nothing
+        (b"\xff" * 11 + b"\0", 0),  # the same, negative
         (b"0000000100\0\0", 64),
         (b"0000000100\x009", 64),
     ],

@@ -147,7 +147,7 @@ def test_other_archives_are_refused_with_what_would_work(
         assert said in done.stderr
 
 
-def test_of_two_names_of_one_image_that_which_was_asked_for_is_told(
+def test_of_two_names_of_one_image_the_requested_one_is_reported(
     run: Run, uvshim: Path, tmp_path: Path
 ) -> None:
     saved = docker_archive(tmp_path / "x.tar", [BROKEN], ["app:1", "app:2"])
@@ -191,7 +191,7 @@ def test_of_a_partial_archive_what_is_there_is_examined(
     assert done.returncode == 1
     assert f"oci-archive:{path}:1.0 /opt/app: broken" in done.stdout
     assert [line.split("` for ")[1] for line in done.stderr.splitlines()] == [
-        f"linux/{each} was not examined: its files are not there" for each in ("arm64", "s390x")
+        f"linux/{each} was not examined: its files are missing" for each in ("arm64", "s390x")
     ]
     listed = json.loads(run(uvshim, "check", "--format", "json", path).stdout)["images"]
     assert [(each["platform"], each["absent"]) for each in listed] == [
@@ -203,7 +203,7 @@ def test_of_a_partial_archive_what_is_there_is_examined(
     assert (only.returncode, only.stderr) == (1, "")
     for platform, said in (
         ("linux/arm64", "the files of linux/arm64 (sha256:"),
-        ("windows/amd64", "there is no container image for windows/amd64 in it"),
+        ("windows/amd64", "it has no container image for windows/amd64"),
     ):
         none = run(uvshim, "check", "--platform", platform, path)
         assert none.returncode == 2
@@ -211,7 +211,7 @@ def test_of_a_partial_archive_what_is_there_is_examined(
     fixed = run(uvshim, "fix", path, "--output", f"oci:{tmp_path}/new:1")
     assert fixed.returncode == 0, fixed.stderr
     assert "linux/arm64 (sha256:" in fixed.stderr
-    assert "was left out: its files are not there" in fixed.stderr
+    assert "was skipped: its files are missing" in fixed.stderr
     assert run(uvshim, "check", f"oci:{tmp_path}/new:1").stderr == ""
 
 
@@ -242,7 +242,7 @@ def test_null_is_an_empty_list(tmp_path: Path) -> None:
     """As Go writes it, such as `umoci init`."""
     making = Making(tmp_path / "x")
     making.index({"schemaVersion": 2, "manifests": None})
-    with pytest.raises(ImageError, match="there is no container image in it"), opened(making.path):
+    with pytest.raises(ImageError, match="it has no container image"), opened(making.path):
         pass
     config = making.described(CONFIG, {"rootfs": {"diff_ids": None}})
     making.add(making.described(MANIFEST, {"config": config, "layers": None}), "empty")
@@ -255,7 +255,7 @@ DIFF_IDS = [[1, 2], ["md9:00"], ["zz"], ["shake_128:00"], [], None, {}, "sha256:
 
 @pytest.mark.parametrize("diff_ids", DIFF_IDS)
 @pytest.mark.parametrize("form", ["layout", "archive"])
-def test_diff_ids_that_are_none_are_an_error(
+def test_invalid_diff_ids_are_an_error(
     run: Run, uvshim: Path, tmp_path: Path, diff_ids: object, form: str
 ) -> None:
     path = tmp_path / "x"
@@ -279,7 +279,7 @@ def test_a_name_that_cannot_be_printed_is_an_error(run: Run, uvshim: Path, tmp_p
     for words in (("check",), ("check", "--format", "html"), ("fix", "--dry-run")):
         done = run(uvshim, *words, making.path)
         assert done.returncode == 2
-        assert "the index has an impossible name: '\\ud800'" in done.stderr
+        assert "the index has an invalid name: '\\ud800'" in done.stderr
 
 
 def test_a_colon_may_be_in_the_path_of_a_directory_of_skopeo(tmp_path: Path) -> None:

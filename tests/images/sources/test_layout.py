@@ -102,7 +102,7 @@ def test_attestations_signatures_and_charts_are_not_images(making: Making) -> No
     }
     making.add(making.described(MANIFEST, chart), "chart")
     assert [one.digest for one in read(making)] == [image["digest"]]
-    with pytest.raises(ImageError, match="there is no container image in it"):
+    with pytest.raises(ImageError, match="it has no container image"):
         opened(f"oci:{making.path}:chart").__enter__()
 
 
@@ -120,7 +120,7 @@ def test_attestations_signatures_and_charts_are_not_images(making: Making) -> No
     ],
 )
 @pytest.mark.parametrize("compress", [plain, gzipped])
-def test_what_a_layer_is_compressed_with_is_told_by_its_content(
+def test_what_a_layer_is_compressed_with_is_recognized_by_its_content(
     making: Making, media_type: str, compress: Any
 ) -> None:
     making.add(making.manifest([LAYER], compress, media_type=media_type))
@@ -130,7 +130,7 @@ def test_what_a_layer_is_compressed_with_is_told_by_its_content(
 
 def test_a_layer_that_is_not_a_tar_is_an_error(making: Making) -> None:
     making.add(making.manifest([LAYER], media_type="application/octet-stream"))
-    with pytest.raises(ImageError, match="there is no container image in it"):
+    with pytest.raises(ImageError, match="it has no container image"):
         opened(making.path).__enter__()
     descriptor = making.manifest([LAYER, LAYER])
     path = making.path / "blobs/sha256" / descriptor["digest"].partition(":")[2]
@@ -156,7 +156,7 @@ def test_a_layer_that_is_not_a_tar_is_an_error(making: Making) -> None:
         ["sha256:" + "a" * 64],
     ],
 )
-def test_a_digest_that_is_not_one_leads_nowhere(making: Making, bad: object) -> None:
+def test_an_invalid_digest_leads_nowhere(making: Making, bad: object) -> None:
     making.index({"manifests": [{"mediaType": MANIFEST, "digest": bad, "size": 1}]})
     with pytest.raises(ImageError, match="has an invalid digest"):
         read(making)
@@ -176,7 +176,7 @@ def test_a_size_that_is_not_one_is_an_error(making: Making, size: object) -> Non
         *({}, {"manifests": {}}, {"manifests": [7]}, {"manifests": [[]]}, {"manifests": [{}]}),
     ],
 )
-def test_an_index_that_is_none_is_an_error(making: Making, index: object) -> None:
+def test_an_invalid_index_is_an_error(making: Making, index: object) -> None:
     making.index(index)
     with pytest.raises(ImageError):
         read(making)
@@ -194,7 +194,7 @@ def test_an_index_that_is_none_is_an_error(making: Making, index: object) -> Non
         {"config": {"mediaType": [], "digest": digest(b"{}"), "size": 2}, "layers": []},
     ],
 )
-def test_a_manifest_that_is_none_is_an_error(making: Making, manifest: object) -> None:
+def test_an_invalid_manifest_is_an_error(making: Making, manifest: object) -> None:
     making.blob(b"{}")
     making.add(making.described(MANIFEST, manifest))
     with pytest.raises(ImageError):

@@ -1,6 +1,6 @@
-"""A fixed image: one more layer, and the config, manifest and index that follow from it.
+"""A fixed image: one added layer, with a new config, manifest and index.
 
-Everything else is kept: other layers, keys, annotations and media types. Nothing is written here.
+Other layers, keys, annotations and media types stay the same. This module writes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from uvshim.images.image import Entry, Image, Json
     from uvshim.rename.on_disk import Outcome
 
-# Names the manifest that an attestation is about (BuildKit, "Attestation storage").
+# The annotation with the manifest of an attestation (BuildKit, "Attestation storage").
 _SPEAKS_OF = "vnd.docker.reference.digest"
 
 # The label, and the annotation of OCI manifests, that a fixed image gets.
@@ -37,13 +37,13 @@ class FixedPlatform(NamedTuple):
     """One platform of a fixed image."""
 
     image: Image
-    """The image before."""
+    """The original image."""
     digest: str
-    """Of its manifest now."""
+    """The digest of its new manifest."""
     layer: Blob | None
     """The new layer, compressed like its neighbours; None if nothing was renamed."""
     environments: list[tuple[Outcome, Report]]
-    """What was done in each environment, and what is wrong with it now."""
+    """For each environment, what was renamed, and the report afterwards."""
     config: Blob
     layers: tuple[Blob, ...]
 
@@ -52,12 +52,12 @@ class FixedImage:
     """One image for all its platforms, ready to be written."""
 
     def __init__(self, entry: Entry, gate: Gate) -> None:
-        """Fix the image `entry`; what `gate` excludes is left alone. Raise `ImageError`."""
+        """Fix the image `entry`, except names that `gate` excludes. Raise `ImageError`."""
         self.entry = entry
         self.manifests: dict[str, Blob] = {}
         """Its manifests and indexes, by digest."""
         self.dropped = 0
-        """How many attestations it has lost: they are about the old digests."""
+        """The number of dropped attestations, which cover old digests."""
         self._gate = gate
         self._blobs: dict[str, Blob] = {}
         self._platforms: dict[str | None, FixedPlatform] = {}
@@ -68,11 +68,11 @@ class FixedImage:
             )
             raise ImageError(message)
         self.descriptor = self._entry(entry)
-        """What points to its manifest or index now."""
+        """The descriptor of its new manifest or index."""
 
     @property
     def blobs(self) -> dict[str, Blob]:
-        """All that it consists of, by digest, manifests and indexes last."""
+        """All its blobs, by digest, manifests and indexes last."""
         return {**self._blobs, **self.manifests}
 
     @property
@@ -91,7 +91,7 @@ class FixedImage:
         return any(each.layer for each in self.platforms)
 
     def _entry(self, entry: Entry) -> Json:
-        """Add what `entry` consists of now, and return what points to it."""
+        """Add the new blobs of `entry`, and return its descriptor."""
         if entry.image is not None:
             if entry.image.digest not in self._platforms:
                 self._platforms[entry.image.digest] = self._image(entry, entry.image)
@@ -102,13 +102,13 @@ class FixedImage:
             return self._index(entry, entry.descriptor.raw)
         for blob in entry.blobs:
             self._blobs[blob.digest or ""] = blob
-        if entry.raw:  # an artifact has a manifest, too
+        if entry.raw:  # artifacts also have manifests
             self.manifests[entry.descriptor.digest] = entry.blobs[-1]
             del self._blobs[entry.descriptor.digest]
         return entry.descriptor.raw
 
     def _index(self, entry: Entry, raw: Json) -> Json:
-        """Add an index with all that is still right in it, and return what points to it."""
+        """Add the new index without outdated attestations, and return its descriptor."""
         before = as_list(entry.raw["manifests"], "`manifests`")
         present = [child for child in entry.children if not child.absent]
         now = [(child, self._entry(child)) for child in present if not _attested(child)]
@@ -128,7 +128,7 @@ class FixedImage:
         return _pointing(raw, blob)
 
     def _image(self, entry: Entry, image: Image) -> FixedPlatform:
-        """Add an image for one platform, with one more layer if something is to be renamed."""
+        """Add the image for one platform, with a new layer if anything is renamed."""
         created, seconds = _moment(image.config)
         content, environments = new_layer.rename(image, self._gate, seconds)
         raw = entry.raw
@@ -166,13 +166,13 @@ class FixedImage:
 
 
 def _attested(child: Entry) -> str | None:
-    """Return the digest of the manifest that the attestation `child` is about; None: not one."""
+    """Return the manifest's digest if `child` is an attestation, else None."""
     about = child.descriptor and child.descriptor.annotations.get(_SPEAKS_OF)
     return about if isinstance(about, str) else None
 
 
 def _described(layer: Blob) -> Blob:
-    """Return the `layer` of an archive of `docker save` with digest and size of its bytes."""
+    """Return the `layer` of a `docker save` archive with its digest and size."""
     found = None if _kind(layer) == PLAIN_LAYER else hashlib.sha256()
     size = 0
     with contextlib.closing(layer.open()) as file:
@@ -185,7 +185,7 @@ def _described(layer: Blob) -> Blob:
 
 
 def _kind(layer: Blob) -> str:
-    """Return the media type of what is in the file of `layer`."""
+    """Return the media type of the file of `layer`."""
     with contextlib.closing(layer.open()) as file:
         return PLAIN_LAYER + compression.suffix(file.peek(4))
 
@@ -194,9 +194,9 @@ _OURSELVES = f"uvshim {__version__}"
 
 
 def _moment(config: Json) -> tuple[str, int]:
-    """Return the time of new things as in a config (RFC 3339), and in seconds since 1970.
+    """Return the time for new entries, as in a config (RFC 3339) and in seconds since 1970.
 
-    It is that of `SOURCE_DATE_EPOCH`, or of the image with this `config`: so the same image always
+    It is `SOURCE_DATE_EPOCH`, or the date in `config`, so that the same image always
     gives the same digest.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
@@ -220,7 +220,7 @@ def _moment(config: Json) -> tuple[str, int]:
 def _config(
     image: Image, content: bytes, done: list[tuple[Outcome, Report]], created: str
 ) -> bytes:
-    """Return the config of `image` with one more layer, the tar `content`."""
+    """Return the config of `image` with another layer, the tar `content`."""
     before = image.config
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     rootfs = as_object(before["rootfs"])
@@ -245,7 +245,7 @@ def _config(
 
 
 def _ordinary(media_type: str) -> str:
-    """Return the type of a layer like one of `media_type` that may be distributed."""
+    """Return `media_type`, or its distributable variant."""
     return media_type.replace(".nondistributable.", ".").replace(".foreign.", ".")
 
 
@@ -263,7 +263,7 @@ def _points_to(media_type: str, blob: Blob) -> Json:
 
 
 def _pointing(before: Json, blob: Blob) -> Json:
-    """Return the descriptor that was `before`, for `blob` instead of what it pointed to."""
+    """Return the descriptor `before`, pointing to `blob` instead."""
     if not before:
         return _points_to(MANIFEST_TYPES[0], blob)
     if before.get("digest") == blob.digest:

@@ -1,8 +1,8 @@
-"""The new layer of an image: the plans for all its environments, carried out.
+"""The new layer of an image, with the renames in all its environments.
 
-It has a whiteout of each old dist-info directory, and the new one, complete. The directories above
-are in it as they are below: of a directory that a layer does not describe, umoci keeps owner and
-mode, but buildah and podman give it to root, with the mode 755. There is nothing else in it.
+It has a whiteout of each old dist-info directory, and the complete new one. It also has their
+parent directories, unchanged: if a layer lacks the entry of a directory, umoci keeps owner and
+mode, but buildah and podman give it to root, with the mode 755.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ if TYPE_CHECKING:
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
 
-    # The identity of a layer, and the number of an entry in it.
+    # The identity of a layer and the number of an entry in it.
     Key = tuple[str, int]
 
 _WHITEOUT = ".wh."
 
-# How much of a file, and of all files, in dist-info directories is kept in memory. What is longer
-# is read again if it is needed, up to the most that the files of one directory may have.
+# How much of a file, and of all files, in dist-info directories is kept in memory. Longer files
+# are read again if needed, up to the limit for the files of one directory.
 _KEPT = 1024 * 1024
 _MOST_KEPT = 64 * 1024 * 1024
 _LIMIT = 64 * 1024 * 1024
 
-# What an extended header says of one entry only: a copy has another name and length (pax,
+# Keys of extended headers that a copy must not have: its name and length differ (pax,
 # "pax Extended Header"; GNU tar, "Storing Sparse Files"). Attributes of overlayfs hide lower
 # layers, such as `trusted.overlay.opaque`: a copy would hide everything in the directory.
 _OF_ONE_ENTRY = re.compile(
@@ -62,22 +62,22 @@ _OF_ONE_ENTRY = re.compile(
 )
 
 
-# How many bytes the files in a new layer may have. It is built in memory.
+# The limit of all files in a new layer, in bytes. It is built in memory.
 _LONGEST_LAYER = 128 * 1024 * 1024
 
 
 def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Outcome, Report]]]:
-    """Rename in `image` what `uvshim fix` would rename in its unpacked root.
+    """Rename the directories in `image` that `uvshim fix` would rename in its unpacked root.
 
-    Return the new layer as a tar, empty if nothing is to be renamed, and for each environment what
-    was done and the report with the new layer. What `gate` excludes is left alone. `moment`, in
-    seconds since 1970, is the time of what has none, such as a whiteout. Raise `ImageError`.
+    Return the new layer as a tar, empty if nothing is renamed, and for each environment what
+    was renamed and the report with the new layer. Names that `gate` excludes are skipped. `moment`,
+    in seconds since 1970, is the time of new entries, such as whiteouts. Raise `ImageError`.
     """
     begin = time.monotonic()
     kept = _Entries()
     layers = list(dict.fromkeys(image.layers))
     for one in layers[:1]:
-        one.touch()  # skopeo is started by this thread, which signals reach
+        one.touch()  # start skopeo in this thread, which gets the signals
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         read = dict(
             zip(layers, executor.map(lambda one: changes.read(one, kept), layers), strict=True)
@@ -108,7 +108,7 @@ def _report(found: Environment, gate: Gate, image: Image, spelled: required.Spel
 
 
 class _Building:
-    """A layer under construction: what lower layers have, under new names."""
+    """A layer under construction: directories of lower layers with new names."""
 
     def __init__(self, below: ImageTree, kept: _Entries, moment: int) -> None:
         self._tree = below
@@ -160,8 +160,8 @@ class _Building:
                 # As on a disk: uv leaves an empty directory with a dotted name behind.
                 found = self._children(directory)[own]
                 is_empty = isinstance(found, Directory) and not found.children
-                is_husk = is_empty and "." in names.split(own)[0]
-                if not (plan.is_beyond_doubt(own) or is_husk):
+                is_empty_leftover = is_empty and "." in names.split(own)[0]
+                if not (plan.is_beyond_doubt(own) or is_empty_leftover):
                     yield LeftAlone(path, str(error))
         readable = [one for one in plans if one is not None]
         twins = plan.duplicates(self._tree, readable)
@@ -180,7 +180,7 @@ class _Building:
             yield wanted
 
     def _obstacle(self, wanted: Plan, present: set[str]) -> str:
-        """Return what prevents the plan `wanted` in an image, as a clause; "" if nothing does."""
+        """Return what prevents the plan `wanted` in an image, as a clause, or ""."""
         if not isinstance(self._children(posixpath.dirname(wanted.path))[wanted.own], Directory):
             return "it is a symbolic link"
         if wanted.directory != wanted.own and wanted.directory in present:
@@ -203,7 +203,7 @@ class _Building:
         return found.children if isinstance(found, Directory) else {}
 
     def _carry_out(self, wanted: Plan) -> None:
-        """Add what the plan `wanted` changes."""
+        """Add the changes of the plan `wanted`."""
         directory = posixpath.dirname(wanted.path)
         site_packages = (self._tree.real(directory) or directory).lstrip("/")
         target = posixpath.join(site_packages, wanted.directory)
@@ -256,22 +256,22 @@ class _Building:
         header, content = self._kept.get(key)
         if not isinstance(node, Directory) and node.kind in {FILE, LINK}:
             header.linkname = node.target
-            if node.kind == FILE:  # perhaps found through a hard or a symbolic link
+            if node.kind == FILE:  # it may be the target of a link
                 header.type = tarfile.REGTYPE
         return _Entry(header, self._contents.get(name, content))
 
 
 class _Entry(NamedTuple):
-    """One entry of a layer: its header without what is special to it, and its content."""
+    """One entry of a layer: its content, and its header without keys that a copy must not have."""
 
     header: tarfile.TarInfo
     content: bytes
 
 
 class _Entries:
-    """Entries kept while layers are read for the diagnosis, which needs few files and no owners.
+    """Entries that are kept while layers are read for the diagnosis.
 
-    A renamed directory needs all of its files, and every header field. It is a `changes.Keeper`.
+    A renamed directory needs all its files and header fields. This is a `changes.Keeper`.
     """
 
     def __init__(self) -> None:
@@ -290,7 +290,7 @@ class _Entries:
             self._kept[key] = _Entry(header, content)
 
     def fetch(self, wanted: Iterable[Key], layers: Iterable[Blob]) -> None:
-        """Read again from `layers` what is `wanted` and was not kept. Raise `ImageError`."""
+        """Read the `wanted` entries that were not kept from `layers`. Raise `ImageError`."""
         lacking: dict[str, dict[int, int]] = {}
         for key in wanted:
             kept = self._kept.get(key)
@@ -303,10 +303,10 @@ class _Entries:
                     self._kept[identity, number] = _Entry(header, content)
 
     def get(self, key: Key) -> _Entry:
-        """Return the entry `key`, which was kept or fetched. Raise `ImageError`."""
+        """Return the kept or fetched entry `key`. Raise `ImageError`."""
         before, content = self._kept[key]
         header = before
-        if isinstance(before, Header):  # which was read no further than for its name and size
+        if isinstance(before, Header):  # so far only its name and size were read
             try:
                 header = tarfile.TarInfo.frombuf(before.block, "utf-8", "surrogateescape")
             except tarfile.HeaderError as error:
@@ -320,7 +320,7 @@ class _Entries:
 
 
 def _below(node: Node | None, name: str) -> Iterator[tuple[str, Node]]:
-    """Yield `node`, which is called `name`, and all that is in it, with their paths."""
+    """Yield `node`, called `name`, and everything in it, with their paths."""
     if node is not None:
         yield name, node
     if isinstance(node, Directory):
@@ -329,5 +329,5 @@ def _below(node: Node | None, name: str) -> Iterator[tuple[str, Node]]:
 
 
 def _key(node: Node) -> Key | None:
-    """Return which entry of which layer describes `node`; None without one."""
+    """Return the key of the entry that describes `node`, or None."""
     return None if node.layer is None else (node.layer, node.number)

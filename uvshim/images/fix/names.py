@@ -1,4 +1,4 @@
-"""The names of fixed images, as those who read them accept them."""
+"""The names of fixed images, in forms that Docker, skopeo and containerd accept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from uvshim.images.image import Json
     from uvshim.images.reference import Reference
 
-# What is added to the tag of an image where a person names none.
+# The suffix of the image's tag if --output has no tag.
 _SUFFIX = "-fixed"
 
 # Tags in an index (OCI annotations, "ref.name"), and what Docker accepts as repository and tag
@@ -37,7 +37,7 @@ _LONGEST = 255
 
 
 class Named(NamedTuple):
-    """An image and the names that it gets."""
+    """An image and its new names."""
 
     image: FixedImage
     tag: str | None
@@ -45,7 +45,7 @@ class Named(NamedTuple):
 
 
 def parse(text: str) -> Reference:
-    """Return the reference to a place that can be written. Raise `ImageError`."""
+    """Return the reference for --output. Raise `ImageError` if it cannot be written."""
     transport, colon, rest = text.partition(":")
     if not colon or transport not in (*reference.DIRECT, *reference.THROUGH_SKOPEO):
         message = (
@@ -102,7 +102,7 @@ def holds_several(target: Reference) -> bool:
 
 
 def completed(target: Reference, images: Sequence[FixedImage]) -> Reference:
-    """Return `target` with the default tag, if it has none and gets one image.
+    """Return `target` with the default tag, if it has none and there is one image.
 
     A registry's `latest` is replaced only if a person names it.
     """
@@ -122,7 +122,7 @@ def completed(target: Reference, images: Sequence[FixedImage]) -> Reference:
 
 
 def named(target: Reference, fixed: FixedImage) -> Named:
-    """Return `fixed` with its names in `target`: without a tag there, those before and a suffix."""
+    """Return `fixed` with its names in `target`: by default, the old ones with a suffix."""
     entry = fixed.entry
     before = [docker.familiar(name) for name in entry.names]
     repositories = sorted({name.rpartition(":")[0] for name in before})

@@ -1,8 +1,8 @@
-"""Where a fixed image is written: to a layout, to a new archive, or wherever skopeo copies to.
+"""Write fixed images to a layout, to a new archive, or with skopeo.
 
-Nothing that exists is modified, except that a layout gets more blobs and a tag. It is valid at any
+Nothing that exists is modified, except that a layout gets blobs and a tag. It is valid at any
 moment: blobs get their names when they are complete, and `index.json` is replaced in the end. An
-archive is written under another name first. Whatever fails is undone.
+archive is written under another name first. A failure is undone.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _LAYOUT_FILE = "oci-layout"
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _NO_IMAGES: Json = {"schemaVersion": 2, "manifests": []}
 
-# What is being written has such a name; a killed run leaves it, and the next one overwrites it.
+# The suffix of unfinished files; a killed run leaves one, and the next run overwrites it.
 _UNFINISHED = ".uvshim-unfinished"
 
 _PIECE = 1024 * 1024
 
 
 def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
-    """Write `images` to `target`; return the digest if it is another one there.
+    """Write `images` to `target`; return the digest if it changes there.
 
     Raise `ImageError`; then nothing has changed.
     """
@@ -76,7 +76,7 @@ def write(target: Reference, images: Sequence[FixedImage]) -> str | None:
 
 @contextlib.contextmanager
 def _locked(directory: str) -> Iterator[None]:
-    """Hold an exclusive lock on `directory`, for which other uvshims wait."""
+    """Hold an exclusive lock on `directory`."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with contextlib.suppress(ImportError, OSError):  # some file systems have no locks
@@ -111,11 +111,11 @@ def _to_layout(path: str, images: Sequence[Named]) -> None:
 
 
 def _make_directory(path: str, undo: contextlib.ExitStack) -> None:
-    """Create the directory `path`, and those above it, where they are missing."""
+    """Create the directory `path` and its parents, if they are missing."""
     if os.path.isdir(path):
         return
     _make_directory(os.path.dirname(path), undo)
-    with contextlib.suppress(FileExistsError):  # of another run, at this moment
+    with contextlib.suppress(FileExistsError):  # another run has just created it
         os.mkdir(path)
         undo.callback(_remove, os.rmdir, path)
 
@@ -126,7 +126,7 @@ def _remove(how: Callable[[str], None], path: str) -> None:
 
 
 def _add_blob(path: str, blob: Blob, undo: contextlib.ExitStack) -> None:
-    """Add `blob` to the layout at `path`, unless it is there."""
+    """Add `blob` to the layout at `path`, unless it exists."""
     final = os.path.join(path, layout.path_of(blob.digest or ""))
     if os.path.isfile(final) and os.path.getsize(final) == blob.size:
         return
@@ -139,7 +139,7 @@ def _add_blob(path: str, blob: Blob, undo: contextlib.ExitStack) -> None:
 
 
 def _replace(path: str, name: str, content: bytes) -> None:
-    """Replace the file `name` in the layout at `path` in one step; keep its mode and owner."""
+    """Replace the file `name` in the layout at `path` atomically; keep its mode and owner."""
     unfinished, final = os.path.join(path, _UNFINISHED), os.path.join(path, name)
     with _new_file(unfinished) as file:
         file.write(content)
@@ -152,7 +152,7 @@ def _replace(path: str, name: str, content: bytes) -> None:
 
 
 def _new_file(path: str) -> IO[bytes]:
-    """Create the file `path`, and replace a link of that name instead of following it."""
+    """Create the file `path`; replace a link of that name instead of following it."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     return open(path, "xb")
@@ -176,7 +176,7 @@ def _dumped(raw: object) -> bytes:
 def _to_archive(path: str, images: Sequence[Named]) -> None:
     """Write a new archive to `path` that is an OCI layout and has Docker's manifest.json.
 
-    So `docker load` and readers of ``oci-archive:`` find the same images.
+    `docker load` and readers of ``oci-archive:`` find the same images in it.
     """
     unfinished = path + _UNFINISHED
     with _locked(os.path.dirname(path)), contextlib.ExitStack() as stack:
@@ -199,7 +199,7 @@ def _to_archive(path: str, images: Sequence[Named]) -> None:
 
 
 def _listed(named: Named) -> Json:
-    """Return the entry of an image in manifest.json: for one platform, this machine's if any."""
+    """Return the entry in manifest.json: for one platform, this machine's if possible."""
     wanted = f"linux/{_ARCHITECTURES.get(os.uname().machine, os.uname().machine)}"
     platforms = named.image.platforms
     fitting = [
@@ -213,7 +213,7 @@ def _listed(named: Named) -> Json:
     }
 
 
-# The names of architectures in Go, where they differ from those of the kernel.
+# Go's names of architectures that the kernel calls otherwise.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
@@ -230,9 +230,9 @@ def _add_member(archive: tarfile.TarFile, name: str, blob: Blob) -> None:
 
 
 def _through_skopeo(target: Reference, fixed: FixedImage) -> str:
-    """Copy `fixed` to `target` with skopeo, and return the digest that it has there.
+    """Copy `fixed` to `target` with skopeo, and return its digest there.
 
-    It is copied from a directory of the transport `dir:`, which keeps manifests of either kind.
+    The source is a directory (`dir:`), which keeps both kinds of manifests.
     """
     with tempfile.TemporaryDirectory(prefix="uvshim-") as folder:
         place = os.path.join(folder, "image")
@@ -245,23 +245,23 @@ def _through_skopeo(target: Reference, fixed: FixedImage) -> str:
                 _copy(blob, file)
         with open(os.path.join(place, "version"), "x", encoding="utf-8") as text:
             text.write("Directory Transport Version: 1.1\n")
-        told = os.path.join(folder, "digest")
+        digest_file = os.path.join(folder, "digest")
         failing = f"skopeo cannot write `{target.text}`"
         with _new_directory(target) as name:
-            skopeo.copy(f"dir:{place}", name, failing, None, "--digestfile", told)
-        with open(told, encoding="utf-8") as text:
+            skopeo.copy(f"dir:{place}", name, failing, None, "--digestfile", digest_file)
+        with open(digest_file, encoding="utf-8") as text:
             return text.read().strip()
 
 
 @contextlib.contextmanager
 def _new_directory(target: Reference) -> Iterator[str]:
-    """Yield what skopeo is to write for `target`: a directory gets its name in the end."""
+    """Yield the name for skopeo to write `target`; a directory is renamed at the end."""
     if target.transport != DIR:
         yield target.text
         return
     path = os.path.abspath(target.path)
     unfinished = path + _UNFINISHED
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed run
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed run
     try:
         yield f"dir:{unfinished}"
         os.rename(unfinished, path)

@@ -1,7 +1,7 @@
-"""What one layer of an image changes in the layers below it, for the diagnosis.
+"""The changes of one layer of an image that matter to the diagnosis.
 
 A layer is a tar of changes (OCI Image Format Specification, "Image Layer Filesystem Changeset").
-Little of it is kept: the names in it, and the content of the few files that are `wanted`.
+Only its names and the content of a few `wanted` files are kept.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 # The longest path in bytes, as in the Linux kernel.
 _LONGEST_PATH = 4096
 
-# How much of the contents of one layer is kept. Real ones have some megabytes.
+# The limit of kept contents of one layer, in bytes. Real ones have a few megabytes.
 KEPT_LIMIT = 128 * 1024 * 1024
 
 # Whiteouts: they hide one name, or all names in a directory, from lower layers.
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
-_RESERVED = ".wh..wh."  # AUFS kept its own files under such names
+_RESERVED = ".wh..wh."  # AUFS's own files have such names
 
 
 # The kinds of entries. A hard link is another name of a file once the layers are united; a special
@@ -40,7 +40,7 @@ WHITEOUT, OPAQUE = "w", "o"
 
 
 class Entry(NamedTuple):
-    """What one entry of a layer adds or hides: entry `number`, counted from 0."""
+    """What entry `number` of a layer, counted from 0, adds or hides."""
 
     layer: str
     """The identity of the layer."""
@@ -50,22 +50,22 @@ class Entry(NamedTuple):
     """The beginning of a file, if it is kept."""
     kind: str = FILE
     target: str = ""
-    """Where a link leads to."""
+    """The target of a link."""
 
 
-# A directory, and changes in it in the order of the tar. A directory may have several.
+# A directory and changes in it, in the order of the tar. A directory may occur again.
 Group: TypeAlias = "tuple[str, list[tuple[str, Entry]]]"
 
 
 class Changes(NamedTuple):
-    """What is kept of one layer."""
+    """The kept parts of one layer."""
 
     identity: str
     groups: list[Group]
     removes: bool
     """Whether it has whiteouts."""
     wanted_links: list[tuple[str, int]]
-    """The paths of wanted files that are links, and how many bytes of each are wanted.
+    """The paths of wanted files behind links, and how many bytes of each are wanted.
 
     The target of the link may have a name that is not wanted.
     """
@@ -85,7 +85,7 @@ def wanted(directory: str, name: str) -> int:
     return _BY_NAME.get(name) or _BY_SUFFIX.get(name[name.rfind(".") :].lower(), 0)
 
 
-@functools.lru_cache  # entries of one directory mostly follow each other
+@functools.lru_cache  # entries of one directory are mostly consecutive
 def _holds_metadata(path: str) -> bool:
     name = posixpath.basename(path)
     return name[-10:].lower().endswith((".dist-info", ".egg-info")) or name == "EGG-INFO"
@@ -93,7 +93,7 @@ def _holds_metadata(path: str) -> bool:
 
 _METADATA = 1024 * 1024
 _LONG = 8 * 1024 * 1024
-_PROGRAM = 1024  # enough to tell for which machine it is, or what a script imports
+_PROGRAM = 1024  # enough for the machine type, or for the imports of a script
 
 _METADATA_FILES = {
     "INSTALLER": 64,
@@ -112,7 +112,7 @@ _BY_PLACE = {
 }
 _BY_SUFFIX = {
     ".dist-info": _METADATA,
-    ".egg": 2,  # enough to tell a zip
+    ".egg": 2,  # enough to recognize a zip
     ".egg-info": _METADATA,
     ".egg-link": 64 * 1024,
     ".pth": 64 * 1024,
@@ -120,25 +120,25 @@ _BY_SUFFIX = {
 
 
 def kept() -> object:
-    """Return which files are kept, and how much of each: what the form of a cache depends on."""
+    """Return which files are kept, and how much of each: the cache depends on this."""
     return _METADATA_FILES, _BY_NAME, _BY_PLACE, _BY_SUFFIX, _PROGRAM
 
 
 class Keeper(Protocol):
-    """Somebody who needs more of a layer than the diagnosis, while it is read."""
+    """Keeps more of a layer than the diagnosis needs, while it is read."""
 
     def limit(self, directory: str) -> int:
         """Return how many bytes to keep of every file in `directory`."""
 
     def add(self, key: tuple[str, int], path: str, header: tarfile.TarInfo, content: bytes) -> None:
-        """Take the entry with `key`, its layer and its number there; `header` is a `Header`."""
+        """Add the entry `key` (its layer and number); `header` is a `Header`."""
 
 
 def read(layer: Blob, keeper: Keeper | None = None) -> Changes:
-    """Read all of `layer`, and return what it changes.
+    """Read `layer`, and return its changes.
 
     A `keeper` gets every entry that is not a whiteout; with one, the diff_id is verified too.
-    Raise `ImageError` for a wrong digest, for what is not a tar, and for one that is too large.
+    Raise `ImageError` for a wrong digest, and for a tar that is damaged or too large.
     """
     identity = layer.identity or ""
     found = Changes(identity, [], removes=False, wanted_links=[])
@@ -182,7 +182,7 @@ def read(layer: Blob, keeper: Keeper | None = None) -> Changes:
 
 
 def _wanted_behind(directory: str, name: str) -> Iterator[tuple[str, int]]:
-    """Yield the paths that are wanted where `name` in `directory` is a link, with their limits."""
+    """Yield the paths, with limits, that are wanted if `name` in `directory` is a link."""
     path = posixpath.join(directory, name)
     if limit := wanted(directory, name):
         yield path, limit
@@ -192,7 +192,7 @@ def _wanted_behind(directory: str, name: str) -> Iterator[tuple[str, int]]:
 
 
 def _kind(header: tarfile.TarInfo) -> tuple[str, str]:
-    """Return the kind of an entry that is not a regular file, and where it leads to."""
+    """Return the kind of an entry that is not a regular file, and its target."""
     if header.issym():
         return LINK, _short(header.linkname)
     if header.islnk():
@@ -201,9 +201,9 @@ def _kind(header: tarfile.TarInfo) -> tuple[str, str]:
 
 
 def entries(layer: Blob, limits: Mapping[int, int]) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
-    """Yield the number, the header and the content of some entries that `read` did not keep.
+    """Yield the number, header and content of some entries that `read` did not keep.
 
-    `limits` has the numbers of these, each with the most bytes of content. The layer is read and
+    `limits` maps their numbers to the most bytes of content. The layer is read and
     verified again. Raise `ImageError`.
     """
     import tarfile
@@ -227,9 +227,9 @@ def digests(layer: Blob, numbers: Collection[int], algorithm: str) -> Iterator[t
 
 
 def _checked(name: str) -> str:
-    """Return the `name` of an entry as a relative path without detours; the root is the empty one.
+    """Return the `name` of an entry as a relative path without ``.`` or ``..``; the root is "".
 
-    As in a container, no ``..`` leads out of it. Raise `ImageError` if it cannot be a path.
+    As in a container, no ``..`` leads out of the root. Raise `ImageError` for an invalid path.
     """
     name = name.removeprefix("./")
     if "/." in name or "//" in name or name[:1] in {".", "/"} or name[-1:] == "/":
@@ -239,6 +239,6 @@ def _checked(name: str) -> str:
 
 def _short(path: str) -> str:
     if len(path) > _LONGEST_PATH or "\0" in path:
-        message = f"there is a path in it that no file can have: {shown(path)}"
+        message = f"it has an invalid path: {shown(path)}"
         raise ImageError(message)
     return path

@@ -1,6 +1,6 @@
-"""The headers of a tar, most of which are read in a few steps.
+"""A fast reader of tar headers.
 
-With tarfile alone, reading them would need as much time as decompressing the layer.
+With tarfile alone, reading them would take as long as decompressing the layer.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _SPACES = b" " * 8
 
 
 class Header(tarfile.TarInfo):
-    """A header that is read no further than for its type, name, size and link, where possible."""
+    """A header of which, if possible, only type, name, size and link are read."""
 
     block = b""
-    """The block that it was read from, which has all other fields."""
+    """Its block, which has all other fields."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: Any, errors: str) -> Self:
@@ -55,7 +55,7 @@ class Header(tarfile.TarInfo):
             and size.isdigit()
             and checksum.isdigit()
             and block[135] in _ENDS
-            and (block[257:263] == _USTAR or not block[345])  # others mean other things by a prefix
+            and (block[257:263] == _USTAR or not block[345])  # other formats differ
             and block.isascii()
         ):
             return None
@@ -65,7 +65,7 @@ class Header(tarfile.TarInfo):
                 return None
             header = cls(_until_null(block[:100]))
             header.size = int(size, 8)
-        except ValueError:  # eight and nine are digits, too
+        except ValueError:  # 8 and 9 are not octal digits
             return None
         if block[345]:
             header.name = f"{_until_null(block[345:500])}/{header.name}"
@@ -93,7 +93,7 @@ class Header(tarfile.TarInfo):
 
 
 def _records(content: bytes) -> dict[str, str] | None:
-    """Return the fields in the `content` of an extended header; None for more than names.
+    """Return the fields in the `content` of an extended header; None if it has other keys.
 
     A record is ``LENGTH KEYWORD=VALUE`` and a line feed; LENGTH is that of the whole record.
     """

@@ -1,6 +1,6 @@
-"""The tar that a layer is: decompressed and verified while it is read once, front to back.
+"""The tar of a layer, decompressed and verified while it is read once.
 
-What tarfile would hold in memory is bounded, and what it silently ignores is an error.
+Memory is bounded, and errors that tarfile ignores are raised.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from uvshim.images.blob import Blob
 
-# How many entries a layer may have. Real ones have some ten thousand.
+# How many entries a layer may have. Real ones have tens of thousands.
 _MOST_ENTRIES = 1_000_000
 
-# What a tar may spend on one header: names, extended attributes, the map of a sparse file.
+# The limit of one header, in bytes: names, extended attributes, the map of a sparse file.
 _HEADER_LIMIT = 1024 * 1024
 _MOST_GLOBAL_HEADERS = 512
 
@@ -48,7 +48,7 @@ class LayerTar:
         self._quick = issubclass(kind, Header)
         self._blob = layer.open()
         self._errors = errors()
-        self._end = 0  # of the latest file, without what fills its last block
+        self._end = 0  # of the latest file, without padding
         try:
             wanted = layer.diff_id if strict or layer.digest is None else None
             self._stream = _Forward(decompressed(self._blob, self.name), wanted)
@@ -57,7 +57,7 @@ class LayerTar:
             raise
 
     def __enter__(self) -> Self:
-        """Return itself, to be closed at the end."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,9 +65,9 @@ class LayerTar:
         self.close()
 
     def __iter__(self) -> Iterator[tuple[int, tarfile.TarInfo]]:
-        """Yield every header, with its number; at the end the digest is good.
+        """Yield every header with its number; at the end the digest was verified.
 
-        Raise `ImageError` for a wrong digest, and for what cannot be read.
+        Raise `ImageError` for a wrong digest or an unreadable tar.
         """
         try:
             self._archive = tarfile.TarFile(
@@ -131,7 +131,7 @@ class LayerTar:
         self._blob.close()
 
     def _plain(self) -> Header | None:
-        """Return the next header if it is a plain one, as nearly all are; None for tarfile."""
+        """Return the next header if it is a plain one, as nearly all are, else None."""
         archive = self._archive
         if archive.pax_headers or not self._quick:
             return None
@@ -159,7 +159,7 @@ class LayerTar:
             header = self._archive.next()
             self._archive.members = []  # type: ignore[attr-defined]  # it would keep them all
         except tarfile.ReadError as error:
-            # Some writers leave out what fills the last block (umoci 0.4; Go reads that, too).
+            # Some writers omit the padding of the last block (umoci 0.4; Go accepts that).
             if stream.end is not None and self._end <= stream.end < self._archive.offset:
                 return None
             self._fail(error)
@@ -174,20 +174,20 @@ class LayerTar:
         return header
 
     def _fail(self, reason: object) -> NoReturn:
-        """Say that the layer cannot be read; a wrong digest says more than `reason`."""
+        """Raise `ImageError` with `reason`, or for a wrong digest, which explains more."""
         self._blob.finish()
         message = f"{self.name} is not a tar that can be read: {reason}"
         raise ImageError(message) from None
 
 
 class _Forward:
-    """The file that tarfile reads a tar from: what is skipped is not kept, and never comes back."""
+    """A file for tarfile that only moves forward."""
 
     def __init__(self, file: IO[bytes], digest: str | None) -> None:
         self.latest = b""
-        """What was read last."""
+        """The bytes that were read last."""
         self.end: int | None = None
-        """How long the tar is, once that is known."""
+        """The length of the tar, once known."""
         self._file = file
         self._digest = digest
         self._hash = None if digest is None else hashlib.new(digest.partition(":")[0])
@@ -197,7 +197,7 @@ class _Forward:
         self._allowed = _HEADER_LIMIT
 
     def allow(self, length: int) -> None:
-        """Allow `length` bytes to be read from now on: nobody shall have to hold more."""
+        """Allow `length` more bytes to be read, which bounds memory."""
         self._allowed = length
 
     def tell(self) -> int:
@@ -219,14 +219,14 @@ class _Forward:
         return self._at
 
     def ahead(self, position: int, length: int) -> bytes:
-        """Return what is at `position` and will be read again: less than `length` at a border."""
+        """Return up to `length` bytes at `position`, which can be read again."""
         start = self._used + position - self._at
         if start >= len(self._piece) and self.seek(position) == position:
             start = self._used
         return self._piece[start : start + length] if start >= 0 else b""
 
     def read(self, length: int) -> bytes:
-        """Return `length` bytes, or what there is."""
+        """Return `length` bytes, or fewer at the end."""
         self._allowed -= length
         if length < 0 or self._allowed < 0:
             message = "one of its headers is too long"
@@ -248,7 +248,7 @@ class _Forward:
             pass
         found = f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}"
         if found != self._digest:
-            message = f"{self._digest} (`diff_ids`) is not what the layer is: that is {found}"
+            message = f"{self._digest} (`diff_ids`) is not the digest of the layer: that is {found}"
             raise ImageError(message)
 
     def _next_piece(self) -> bool:
@@ -262,5 +262,5 @@ class _Forward:
 
 
 def called(identity: str | None) -> str:
-    """Return what messages call a layer."""
+    """Return the name of a layer in messages."""
     return f"the layer {identity}" if identity else "it"

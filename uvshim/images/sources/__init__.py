@@ -1,4 +1,4 @@
-"""Where images come from. Each module reads one format; the content of a file tells which."""
+"""The sources of images. Each module reads one format, which is recognized by content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def opened(reference: Reference, platform: str | None = None) -> Iterator[list[Entry]]:
-    """Yield what `reference` names, readable until the end of the context.
+    """Yield the entries that `reference` names, readable in the context.
 
     With a `platform`, such as ``linux/arm64``, only images for it. Raise `ImageError`.
     """
@@ -36,20 +36,20 @@ def opened(reference: Reference, platform: str | None = None) -> Iterator[list[E
             raise ImageError(message)
         if not images:
             limit = f" for {platform}" if platform else ""
-            message = f"there is no container image{limit} in it"
+            message = f"it has no container image{limit}"
             raise ImageError(message)
         yield found
 
 
 def named(absent: Entry) -> str:
-    """Return what messages call an image whose files are `absent`."""
+    """Return the name in messages of the image `absent`, whose files are missing."""
     platform = absent.descriptor and absent.descriptor.platform
     digest = absent.descriptor and absent.descriptor.digest
     return f"{platform} ({digest})" if platform else str(digest)
 
 
 def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStack) -> list[Entry]:
-    """Return what `reference` names. Raise `ImageError`."""
+    """Return the entries that `reference` names. Raise `ImageError`."""
     _, transport, path, tag = reference
     if transport in THROUGH_SKOPEO:
         return skopeo.read(reference, platform, stack)
@@ -67,7 +67,7 @@ def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStac
 
 
 def _in_archive(found: archive.Archive, transport: str, path: str, tag: str | None) -> list[Entry]:
-    """Return what the archive `found` holds. Raise `ImageError`."""
+    """Return the entries in the archive `found`. Raise `ImageError`."""
     if transport and found.is_packed:
         message = f"`{path}` is a root file system and not an archive of images"
         raise ImageError(message)

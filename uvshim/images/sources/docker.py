@@ -1,4 +1,4 @@
-"""Archives with a manifest.json: of `docker save`, crane, ko, kaniko, apko and jib."""
+"""Archives with manifest.json, from `docker save`, crane, ko, kaniko, apko and jib."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 LISTING = "manifest.json"
 
-# The names of a config, which have its digest in them: Docker's and crane's.
+# Docker's and crane's names of a config, which contain its digest.
 _CONFIG = re.compile(r"(?:^|/|sha256:)([0-9a-f]{64})(?:\.json)?$")
 
 
 def is_one(archive: Archive) -> bool:
-    """Return True if `archive` has a manifest.json that lists images."""
+    """Return True if `archive` has a manifest.json with images."""
     if not archive.has(LISTING):
         return False
     try:
@@ -35,7 +35,7 @@ def is_one(archive: Archive) -> bool:
 def read(archive: Archive, name: str, wanted: str | None) -> list[Entry]:
     """Return the images in `archive`, or the one that is `wanted`. Raise `ImageError`.
 
-    `name` is what a person calls the archive, with the transport; `wanted` is a repository with
+    `name` is the archive's name with the transport; `wanted` is a repository with
     or without a tag, or ``@N`` for the Nth image.
     """
     found = []
@@ -58,13 +58,13 @@ def same_name(one: str, other: str) -> bool:
 
 
 def familiar(name: str) -> str:
-    """Return the name of an image as people write it: without Docker's registry, with a tag."""
+    """Return the name of an image without Docker's registry, and with a tag."""
     name = name.removeprefix("docker.io/").removeprefix("library/")
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def _listed(archive: Archive) -> list[Json]:
-    """Return what manifest.json lists, an object for each image. Raise `ImageError`."""
+    """Return the objects in manifest.json, one for each image. Raise `ImageError`."""
     content = Blob(archive, LISTING, None, None).document()
     listed = image.as_list(image.loaded(content, LISTING), LISTING)
     return [each for one in listed if "Config" in (each := image.as_object(one))]

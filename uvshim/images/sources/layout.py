@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 INDEX = "index.json"
 
-# Layers of either kind, however they are compressed: the content tells that.
+# Docker's and OCI's layers; their content shows the compression.
 _LAYER_TYPE = re.compile(
     r"application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+\w+)?"
     r"|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.\w+)?)"
 )
 
-# BuildKit's mark for what accompanies an image: attestations.
+# BuildKit's annotation of attestations.
 _NOT_AN_IMAGE = ("vnd.docker.reference.type", "attestation-manifest")
 
-# How deep an index may be nested in others.
+# How deep indexes may be nested.
 _DEEPEST_INDEX = 4
 
 
 class SkopeoFolder(Folder):
     """A directory that `skopeo copy` has written (its transport ``dir:``), read like a layout.
 
-    Blobs have their bare digests for names, and manifests special ones. Unlike in a layout, skopeo
-    keeps Docker's manifests unchanged in it.
+    Blobs are called by bare digests, and manifests have special names. Unlike in a layout, skopeo
+    keeps Docker's manifests unchanged.
     """
 
     def open(self, name: str) -> IO[bytes]:
@@ -69,7 +69,7 @@ class SkopeoFolder(Folder):
         return hashlib.sha256(self._content()).hexdigest()
 
     def _described(self) -> Json:
-        """Return the descriptor of the manifest or the index that was copied."""
+        """Return the descriptor of the copied manifest or index."""
         raw = image.loaded_object(self._content(), "manifest.json")
         kinds = INDEX_TYPES if "manifests" in raw else MANIFEST_TYPES
         given = raw.get("mediaType")
@@ -91,9 +91,9 @@ def index_of(place: Place) -> tuple[Json, tuple[Descriptor, ...]]:
 
 
 def read(place: Place, name: str, wanted: str | None) -> list[Entry]:
-    """Return what the layout in `place` has under the name `wanted`; without one, everything.
+    """Return the entries called `wanted` in the layout `place`, or all entries.
 
-    `name` is what a person calls the layout, with the transport; `wanted` is a tag, a full name, a
+    `name` is the layout's name with the transport; `wanted` is a tag, a full name, a
     digest, or ``@N`` for the Nth in the index. Raise `ImageError`.
     """
     listed = index_of(place)[1]
@@ -125,7 +125,7 @@ def _is_called(one: Descriptor, number: int, wanted: str | None) -> bool:
 
 
 def _called(entry: Entry, reference: str) -> Entry:
-    """Return `entry` with `reference` for its name, and that of all images in it."""
+    """Return `entry` and all images in it with the name `reference`."""
     own = entry.image and entry.image._replace(reference=reference)
     children = tuple(_called(child, reference) for child in entry.children)
     return entry._replace(reference=reference, image=own, children=children)
@@ -134,7 +134,7 @@ def _called(entry: Entry, reference: str) -> Entry:
 def _groups(
     listed: Sequence[tuple[int, Descriptor]],
 ) -> list[list[tuple[int, Descriptor]]]:
-    """Return the descriptors in groups: one image may be listed once for each platform."""
+    """Return the descriptors in groups: an index may list an image once for each platform."""
     groups: dict[object, list[tuple[int, Descriptor]]] = {}
     for number, one in listed:
         key: object = (one.full_name, one.tag)
@@ -147,7 +147,7 @@ def _groups(
 
 
 def _together(entries: list[Entry]) -> Entry:
-    """Return one entry for `entries`: several platforms of an image become an index."""
+    """Return one entry for `entries`, the platforms of an image: an index if there are several."""
     if len(entries) == 1:
         return entries[0]
     children = tuple(
@@ -170,7 +170,7 @@ def _nameless(descriptor: Descriptor) -> Json:
 
 
 def _entry(place: Place, descriptor: Descriptor, depth: int) -> Entry:
-    """Return what `descriptor` points to. Raise `ImageError`."""
+    """Return the entry of `descriptor`. Raise `ImageError`."""
     own = _blob(place, descriptor)
     is_index = descriptor.media_type in INDEX_TYPES
     if not is_index and descriptor.media_type not in MANIFEST_TYPES:
@@ -195,7 +195,7 @@ def _of_manifest(place: Place, descriptor: Descriptor, raw: Json, *, is_image: b
     listed = image.descriptors(raw, "layers", descriptor.digest)
     blobs = tuple(_blob(place, each) for each in (described, *listed, descriptor))
     tars = [_LAYER_TYPE.fullmatch(each.media_type) is not None for each in listed]
-    # cosign gives its signatures the config of an image, and layers that are not tar files.
+    # cosign's signatures have the config of an image, and layers that are not tar files.
     is_image = is_image and described.media_type in image.CONFIG_TYPES and (any(tars) or not tars)
     if not all(blob.exists for blob in blobs):
         return Entry(descriptor, raw, absent=is_image)

@@ -1,4 +1,4 @@
-"""Images that skopeo copies: from registries, from the storage of engines, and to them."""
+"""Images that skopeo copies from and to registries and the storage of engines."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def read(reference: Reference, platform: str | None, stack: ExitStack) -> list[E
 
 
 class _Remote(layout.SkopeoFolder):
-    """An image elsewhere, which is copied when a blob is read that is not known yet.
+    """An image elsewhere, which is copied when a missing blob is read.
 
-    Where the cache has the contents of all layers, manifest and config are enough.
+    If the cache has all layers, only manifest and config are copied.
     """
 
     def __init__(self, folder: str, fetch: Callable[[str], None]) -> None:
@@ -70,7 +70,7 @@ class _Remote(layout.SkopeoFolder):
         self._fetch: Callable[[str], None] | None = fetch
 
     def inspect(self, source: str) -> None:
-        """Save manifest and config of the image that skopeo calls `source`, if that works."""
+        """Save manifest and config of the image `source` (skopeo's name), if that works."""
         status, manifest, _ = _ran(["skopeo", "inspect", "--raw", source])
         if status == 0 and b'"config"' in manifest:
             status, config, _ = _ran(["skopeo", "inspect", "--raw", "--config", source])
@@ -99,9 +99,9 @@ class _Remote(layout.SkopeoFolder):
 def copy(
     source: str, target: str, failing: str, platform: str | None = None, *options: str
 ) -> None:
-    """Copy the image that skopeo calls `source` to `target`, unchanged.
+    """Copy the image `source` to `target` (skopeo's names), unchanged.
 
-    Without a `platform`, copy all platforms. Raise `ImageError`: `failing`, and skopeo's reason.
+    Without a `platform`, copy all. Raise `ImageError` with `failing` and skopeo's reason.
     """
     if platform is None:
         command = ["copy", "--quiet", "--all"]
@@ -120,7 +120,7 @@ def copy(
 
 
 def require(failing: str) -> None:
-    """Raise `ImageError`, which begins with `failing`, if skopeo is not installed."""
+    """Raise `ImageError`, beginning with `failing`, if skopeo is not installed."""
     if shutil.which("skopeo") is None:
         message = f"{failing}: it is not installed. {_INSTALL}"
         raise ImageError(message)
