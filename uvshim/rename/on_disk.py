@@ -143,11 +143,15 @@ def rename(  # noqa: PLR0913
     disk = _Disk(tree)
     outcome = Outcome([], [])
     planned: dict[str, Plan] = {}
+    unusual: set[str] = set()
     renamed: dict[str, Renamed] = {}
 
     def make(path: str) -> None:
-        if wanted := _plan(disk, path, concerns, spellings, only_new=new is not None):
+        wanted, is_usual = _plan(disk, path, concerns, spellings, only_new=new is not None)
+        if wanted is not None:
             planned[path] = wanted
+        if not is_usual:
+            unusual.add(path)
 
     def carry_out(path: str) -> None:
         wanted = planned[path]
@@ -161,7 +165,9 @@ def rename(  # noqa: PLR0913
                 make(path)
                 wanted = planned[path]
             is_new = new is not None and path in new and wanted.destination not in new
-            _carry_out(disk, wanted, is_new=is_new, dry_run=dry_run)
+            if dry_run or path in unusual:
+                _make_way(wanted, is_new=is_new, dry_run=dry_run)
+            _carry_out(disk, wanted, dry_run=dry_run)
             outcome.plans.append(wanted)
             # A killed run may have left one distribution in two directories. It counts once.
             renamed[wanted.destination] = Renamed(
@@ -227,22 +233,33 @@ def _plan(
     return wanted, False
 
 
-def _carry_out(disk: _Disk, wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
-    """Do what `wanted` says. An earlier installation makes way for a directory that `is_new`.
+def _make_way(wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
+    """Remove what has the new name; an earlier installation, if the directory `is_new`.
 
-    Raise `plan.ObstacleError` or OSError if it is not possible; another call completes it.
+    Raise `plan.ObstacleError` or OSError if it is not possible.
     """
-    record = wanted.record
-    if wanted.obstacle or record is None:
+    _check(wanted)
+    from uvshim.rename import remains
+
+    remains.make_way(wanted, is_new=is_new, dry_run=dry_run)
+
+
+def _check(wanted: Plan) -> Record:
+    """Return the RECORD of the plan `wanted`, or raise `plan.ObstacleError`."""
+    if wanted.obstacle or wanted.record is None:
         raise plan.ObstacleError(wanted.obstacle)
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise plan.ObstacleError(message)
-    if dry_run or not is_usual:
-        from uvshim.rename import remains
+    return wanted.record
 
-        remains.make_way(wanted, is_new=is_new, dry_run=dry_run)
-        record = wanted.record or record  # with what the earlier one listed
+
+def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> None:
+    """Do what `wanted` says, but nothing in a dry run.
+
+    Raise `plan.ObstacleError` or OSError if it is not possible; another call completes it.
+    """
+    record = _check(wanted)
     if dry_run:
         return
     if wanted.remnant:
