@@ -143,11 +143,15 @@ def rename(  # noqa: PLR0913
     disk = _Disk(tree)
     outcome = Outcome([], [])
     planned: dict[str, Plan] = {}
+    unusual: set[str] = set()
     renamed: dict[str, Renamed] = {}
 
     def make(path: str) -> None:
-        if wanted := _plan(disk, path, concerns, spellings, only_new=new is not None):
+        wanted, is_usual = _plan(disk, path, concerns, spellings, only_new=new is not None)
+        if wanted is not None:
             planned[path] = wanted
+        if not is_usual:
+            unusual.add(path)
 
     def carry_out(path: str) -> None:
         wanted = planned[path]
@@ -161,7 +165,9 @@ def rename(  # noqa: PLR0913
                 make(path)
                 wanted = planned[path]
             is_new = new is not None and path in new and wanted.destination not in new
-            _carry_out(disk, wanted, is_new=is_new, dry_run=dry_run)
+            if dry_run or path in unusual:
+                _remove_earlier(wanted, is_new=is_new, dry_run=dry_run)
+            _carry_out(disk, wanted, dry_run=dry_run)
             outcome.plans.append(wanted)
             # A killed run may have left two directories of one distribution: count it once.
             renamed[wanted.destination] = Renamed(
@@ -199,49 +205,61 @@ def _plan(
     spellings: Spellings | None,
     *,
     only_new: bool,
-) -> Plan | None:
+) -> tuple[Plan | None, bool]:
     """Return the plan for the dist-info directory `path`, or None if it is not concerned.
 
-    Raise `names.MetadataError` if nothing is known about it.
+    Return also whether it is the usual case: nothing was left by a killed run, or by others, that
+    is in the way. Raise `names.MetadataError` if nothing is known about the directory.
     """
     fault = None
     try:
         wanted = plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)):
-            return None  # broken, but not in its name
+            return None, True  # broken, but not in its name
         fault = error
     else:
         if wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted)):
-            return wanted
+            return wanted, True
     from uvshim.rename import remains
 
     if fault and remains.is_leftover(path):
-        return None
+        return None, True
     if successor := remains.successor(path):
         wanted = plan.make(disk, successor, concerns, spellings=spellings)
-        return wanted and wanted.with_remnant(path)
+        return wanted and wanted.with_remnant(path), False
     if fault:
         raise fault
-    return wanted
+    return wanted, False
 
 
-def _carry_out(disk: _Disk, wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
-    """Do what `wanted` says. An earlier installation makes way for a directory that `is_new`.
+def _remove_earlier(wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
+    """Remove what has the new name; an earlier installation, if the directory `is_new`.
 
-    Raise `plan.ObstacleError` or OSError if it is not possible; another call completes it.
+    Raise `plan.ObstacleError` or OSError if it is not possible.
     """
-    record = wanted.record
-    if wanted.obstacle or record is None:
+    _check(wanted)
+    from uvshim.rename import remains
+
+    remains.make_way(wanted, is_new=is_new, dry_run=dry_run)
+
+
+def _check(wanted: Plan) -> Record:
+    """Return the RECORD of the plan `wanted`, or raise `plan.ObstacleError`."""
+    if wanted.obstacle or wanted.record is None:
         raise plan.ObstacleError(wanted.obstacle)
     if os.path.islink(wanted.path):
         message = "it is a symbolic link"
         raise plan.ObstacleError(message)
-    if dry_run or _is_taken(wanted):
-        from uvshim.rename import remains
+    return wanted.record
 
-        remains.make_way(wanted, is_new=is_new, dry_run=dry_run)
-        record = wanted.record or record  # with what the earlier one listed
+
+def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> None:
+    """Do what `wanted` says, but nothing in a dry run.
+
+    Raise `plan.ObstacleError` or OSError if it is not possible; another call completes it.
+    """
+    record = _check(wanted)
     if dry_run:
         return
     if wanted.remnant:
@@ -285,9 +303,10 @@ def _rename(wanted: Plan, record: Record) -> None:
 
 def _is_taken(wanted: Plan) -> bool:
     """Return True if there is something under the new name, or what a killed run has built."""
-    new = (wanted.destination, wanted.destination + plan.BUILDING)
-    return wanted.destination != wanted.path and any(  # `lexists` takes three times as long
-        os.access(each, os.F_OK, follow_symlinks=False) for each in new
+    new = wanted.destination
+    return new != wanted.path and (  # `lexists` takes three times as long
+        os.access(new, os.F_OK, follow_symlinks=False)
+        or os.access(new + plan.BUILDING, os.F_OK, follow_symlinks=False)
     )
 
 
