@@ -360,8 +360,9 @@ class _Model:
             [*sure.values(), *(names.normalized(one.name) for one in plans.values())]
         )
         twins.update(path for path, project in sure.items() if projects[project] > 1)
+        surely = set(sure.values())
         for path, one in plans.items():
-            yield path, one, "", path in twins or names.normalized(one.name) in sure.values()
+            yield path, one, "", path in twins or names.normalized(one.name) in surely
         for path, fault in faults.items():
             yield path, None, fault, path in twins
 

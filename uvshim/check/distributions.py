@@ -88,14 +88,22 @@ class Distribution:
         name, self._version_in_name, self.python, self.platform = parts
         self.project_name = names.safe_name(name)
         self.key = self.project_name.lower()
+        # Not cached_property: of 20,000 distributions its dictionaries would take 15 MB.
         self._fields: list[tuple[str, str]] | None = None
+        self._described: tuple[str, str] | None = None
+        self._version = ""
 
-    @functools.cached_property
+    @property
     def described(self) -> tuple[str, str] | None:
         """Its project name and version as METADATA or PKG-INFO has them; None if that says nothing.
 
         A zipped egg is not looked into.
         """
+        if self._described is None:
+            self._described = self._read_description() or ("", "")
+        return self._described if self._described[0] else None
+
+    def _read_description(self) -> tuple[str, str] | None:
         files = ("/METADATA", "/PKG-INFO", "")  # the last if it is a file itself
         read = (self._tree.read(self.metadata + file, names.HEADER_LIMIT) for file in files)
         content = next((each for each in read if each is not None), b"")
@@ -121,9 +129,14 @@ class Distribution:
         except UnicodeDecodeError:
             raise RequireError("UnicodeDecodeError") from None
 
-    @functools.cached_property
+    @property
     def version(self) -> str:
         """The version, normalized if it can be. Raise `NoVersionError` or `RequireError`."""
+        if not self._version:
+            self._version = self._read_version()
+        return self._version
+
+    def _read_version(self) -> str:
         version = self._version_in_name
         if self.kind == ".egg-info" or not version:
             text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""

@@ -61,7 +61,7 @@ class Plan:
     - `name`: the project name, as METADATA has it;
     - `path`: the path of the directory in the tree;
     - `own`: its name now;
-    - `directory` and `destination`: the name and the path that it should have;
+    - `directory`: the name that it should have;
     - `wrong`: what is wrong: `MISNAMED` or `NORMALIZED_NAME`, `STALE_RECORD`;
     - `obstacle`: why it cannot be renamed, as a clause; "" if it can;
     - `owner`: the package manager that owns the directory, "" unless something is wrong with it;
@@ -71,13 +71,26 @@ class Plan:
     - `original`: the content to write to the file `ORIGINAL`, or "" for no change.
     """
 
+    __slots__ = (
+        "aliases",
+        "directory",
+        "name",
+        "obstacle",
+        "original",
+        "own",
+        "owner",
+        "path",
+        "record",
+        "remnant",
+        "wrong",
+    )
+
     def __init__(self, name: str, path: str, directory: str) -> None:
         """Plan to do nothing."""
-        place, slash, self.own = path.rpartition("/")
+        self.own = path.rpartition("/")[2]
         self.name = name
         self.path = path
         self.directory = directory
-        self.destination = place + slash + directory
         self.record: Record | None = None
         self.aliases: frozenset[str] = frozenset()
         self.wrong: tuple[str, ...] = ()
@@ -85,6 +98,11 @@ class Plan:
         self.owner = ""
         self.remnant = ""
         self.original = ""
+
+    @property
+    def destination(self) -> str:
+        """The path that it should have."""
+        return self.path[: len(self.path) - len(self.own)] + self.directory
 
     @property
     def version(self) -> str:

@@ -54,22 +54,21 @@ class Record:
         is_only = 1 < len(self._between) == self.content.count(b".dist-info") + 1
         is_simple = is_only and not self.is_unfinished and _is_plain(self.content)
         self.only = own if is_simple else ""
-        self._rows = [] if is_simple else self._read()
+        # Of a million rows this is what is kept.
+        self._firsts = {own} if is_simple else {first for _, first, _, _ in self._rows()}
 
-    def _read(self) -> list[tuple[str, str, str, str]]:
-        """Return path, first component, rest of the path, and the other columns of each row."""
-        return [
-            (path, *split(path), f",{hash_},{size}{self._end}")
-            for path, hash_, size in elements(self.content)
-        ]
+    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
+        """Yield path, first component, rest of the path, and the other columns of each row."""
+        for path, hash_, size in elements(self.content):
+            yield path, *split(path), f",{hash_},{size}{self._end}"
 
     def directories(self) -> set[str]:
         """Return the first components of the paths; if `only` is set, just that one."""
-        return {self.only} if self.only else {first for _, first, _, _ in self._rows}
+        return self._firsts.copy()
 
     def files(self, directory: str) -> set[str]:
         """Return the listed files in the dist-info `directory`, relative to it."""
-        return {rest for _, first, rest, _ in self._rows or self._read() if first == directory}
+        return {rest for _, first, rest, _ in self._rows() if first == directory}
 
     def paths(self) -> Iterator[str]:
         """Yield the paths of all rows."""
@@ -92,7 +91,7 @@ class Record:
             return _bytes(f"\n{directory}/").join(self._between)[1:]
         rows: list[bytes] = []
         places: dict[str, int] = {}
-        for path, first, rest, columns in self._rows:
+        for path, first, rest, columns in self._rows():
             if first not in aliases:
                 rows.append(_row(path, columns))
             elif not rest.startswith(UNFINISHED):
@@ -114,7 +113,7 @@ class Record:
         listed = self.files(directory)
         missing = {
             rest: columns
-            for _, first, rest, columns in self._rows
+            for _, first, rest, columns in self._rows()
             if first in aliases and rest not in listed
         }
         rows = [_row(f"{directory}/{rest}", columns) for rest, columns in missing.items()]
