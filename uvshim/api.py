@@ -26,6 +26,5 @@ def renormalize(site_packages: str | os.PathLike[str], since: Snapshot | None = 
     """
     found = discovery.of_site_packages(os.fspath(site_packages))
     if since and not since.places.keys() >= set(map(os.path.realpath, found.on_disk)):
-        message = f"the snapshot is not one of `{os.fspath(site_packages)}`"
-        raise ValueError(message)
+        raise ValueError(f"the snapshot is not one of `{os.fspath(site_packages)}`")
     return after_install.rename_since(found, since, lambda _name: True, uv_lock(found.lock))

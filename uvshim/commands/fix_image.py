@@ -96,18 +96,16 @@ def _outputs(images: list[str], options: argparse.Namespace) -> list[str | None]
     if options.output is None:
         if options.dry_run:
             return [None for _ in images]
-        message = (
+        raise UvshimError(
             "An image is not changed in place: name a place for the fixed one with --output. "
             "Example: --output docker://registry/app:1-fixed"
         )
-        raise UvshimError(message)
     outputs: list[str | None] = [_output(options.output, name) for name in images]
     if len(set(outputs)) < len(outputs) and not re.fullmatch(r"oci:[^:]+", options.output):
-        message = (
+        raise UvshimError(
             "Several images would be written to the same place. `--output` can be a pattern, "
             "as in: --output '{repository}:{tag}-fixed'"
         )
-        raise UvshimError(message)
     return outputs
 
 
@@ -142,18 +140,16 @@ def _fixed(
     """Fix the images called `name`, and write them to `output`. Raise `UvshimError`."""
     source = reference.parse(name)
     if source is None:
-        message = f"`{name}` does not exist, or is not the name of an image"
-        raise ImageError(message)
+        raise ImageError(f"`{name}` does not exist, or is not the name of an image")
     target = None if output is None else names.parse(output)
     with sources.opened(source, options.platform) as entries:
         absent = [sources.named(one) for entry in entries for one in entry.lacking]
         chosen = [entry for entry in entries if next(entry.images, None)]
         if target and len(chosen) > 1 and not names.holds_several(target):
-            message = (
+            raise ImageError(
                 f"`{source.text}` names {len(chosen)} images, and `{target.text}` one. "
                 f"Name one of them, such as `{chosen[0].reference}`"
             )
-            raise ImageError(message)
         images = [fixing.FixedImage(entry, gate) for entry in chosen]
         digests = [image.digest for image in images]
         if target is not None:

@@ -50,8 +50,7 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
     path = os.path.abspath(word)
     if not os.path.lexists(path):
         if os.path.dirname(word) or not (program := process.on_path(word)):
-            message = f"`{word}` does not exist"
-            raise EnvironmentUnknownError(message)
+            raise EnvironmentUnknownError(f"`{word}` does not exist")
         path = os.path.abspath(program)
     if target := _redirected(path):
         return find(target, skipped)
@@ -100,8 +99,7 @@ def _redirected(path: str) -> str | None:
 def of_site_packages(path: str) -> Environment:
     """Return what `_bare` does. Raise `EnvironmentUnknownError` if `path` is not a directory."""
     if not os.path.isdir(path):
-        message = f"`{path}` is not a directory"
-        raise EnvironmentUnknownError(message)
+        raise EnvironmentUnknownError(f"`{path}` is not a directory")
     return _bare(DiskTree(), os.path.abspath(path))
 
 

@@ -71,8 +71,7 @@ class Archive:
         """Open a member; see `blob.Place.open`."""
         place = self._place(name)
         if place is None:
-            message = f"`{self.path}` has no file {shown(name)}"
-            raise ImageError(message)
+            raise ImageError(f"`{self.path}` has no file {shown(name)}")
         return cast("IO[bytes]", io.BufferedReader(Window(self._file, *place), _PIECE))
 
     def has(self, name: str) -> bool:
@@ -121,8 +120,7 @@ def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
             file = stack.enter_context(files.open_regular(path))
         size = None if is_stream(path) else os.fstat(file.fileno()).st_size
     except OSError as error:
-        message = f"`{path}` cannot be read: {error.strerror}"
-        raise ImageError(message) from None
+        raise ImageError(f"`{path}` cannot be read: {error.strerror}") from None
     raw = file if size is None else io.BufferedReader(Window(file, 0, size), _PIECE)
     blob = Verified(raw, None)
     kind = compression.suffix(blob.peek(4))
@@ -135,14 +133,12 @@ def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
             head += piece
         if not _is_header(head) and head.strip(b"\0"):
             packed = "compressed, but not a tar archive" if kind else "not a tar archive"
-            message = f"`{path}` is {packed}: {_WHAT_WORKS}"
-            raise ImageError(message)
+            raise ImageError(f"`{path}` is {packed}: {_WHAT_WORKS}")
         if size is not None and _begins_root(head):
             return Archive(file, path, budget, is_packed=True)
         return Archive(_spooled(head, stream, blob, path, stack), path, budget)
     except compression.errors() as error:
-        message = f"`{path}` cannot be decompressed: {error}"
-        raise ImageError(message) from None
+        raise ImageError(f"`{path}` cannot be decompressed: {error}") from None
 
 
 _WHAT_WORKS = (
@@ -177,11 +173,10 @@ def _spooled(
         length += len(piece)
         limit = chosen or min(_SPOOL_LIMIT, prices.most_expanded(blob.count))
         if length > limit:
-            message = (
+            raise ImageError(
                 f"`{path}` needs more than {limit >> 20} MiB in {tempfile.gettempdir()}. To allow "
                 f"more, set for example {LIMIT}=64G"
             )
-            raise ImageError(message)
         try:
             temporary.write(piece)
             temporary.flush()
@@ -209,8 +204,7 @@ def _chosen_limit() -> int | None:
         return None
     found = re.fullmatch(r"(\d+)([KMGT]?)", text.upper())
     if found is None:
-        message = f"{LIMIT} is not a number of bytes such as 64G: `{text}`"
-        raise ImageError(message)
+        raise ImageError(f"{LIMIT} is not a number of bytes such as 64G: `{text}`")
     return int(found[1]) * _UNITS[found[2]]
 
 

@@ -46,8 +46,7 @@ class Folder:
         try:
             return files.open_regular(path)
         except OSError as error:
-            message = f"`{path}` cannot be read: {error.strerror}"
-            raise ImageError(message) from None
+            raise ImageError(f"`{path}` cannot be read: {error.strerror}") from None
 
     def has(self, name: str) -> bool:
         """Return True if there is a file; see `Place.has`."""
@@ -114,8 +113,7 @@ class Blob(NamedTuple):
             while piece := file.read(_DOCUMENT_LIMIT + 1 - len(content)):
                 content += piece
                 if len(content) > _DOCUMENT_LIMIT:
-                    message = f"{self.called} is longer than {_DOCUMENT_LIMIT} bytes"
-                    raise ImageError(message)
+                    raise ImageError(f"{self.called} is longer than {_DOCUMENT_LIMIT} bytes")
             file.finish()
         return content
 
@@ -178,13 +176,15 @@ class Verified:
         try:
             piece = self._file.read(_PIECE if length < 0 else length)
         except OSError as error:
-            message = f"{self._digest or 'it'} cannot be read: {error.strerror or error}"
-            raise ImageError(message) from None
+            raise ImageError(
+                f"{self._digest or 'it'} cannot be read: {error.strerror or error}"
+            ) from None
         self.count += len(piece)
         on_read(len(piece))
         if self._size is not None and self.count > self._size:
-            message = f"{self._digest} is longer than the {self._size} bytes that it should have"
-            raise ImageError(message)
+            raise ImageError(
+                f"{self._digest} is longer than the {self._size} bytes that it should have"
+            )
         if self._hash is not None:
             self._hash.update(piece)
         return piece
@@ -201,13 +201,11 @@ class Verified:
             pass
         self.close()
         if self._size is not None and self.count != self._size:
-            message = f"{self._digest} has {self.count} bytes instead of {self._size}"
-            raise ImageError(message)
+            raise ImageError(f"{self._digest} has {self.count} bytes instead of {self._size}")
         if self._hash is not None and self._digest is not None:
             found = f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}"
             if found != self._digest:
-                message = f"{self._digest} is damaged: its digest is {found}"
-                raise ImageError(message)
+                raise ImageError(f"{self._digest} is damaged: its digest is {found}")
 
     def close(self) -> None:
         """Close the file."""

@@ -103,8 +103,7 @@ class Budget:
 
 def _check(spent: int, limit: int, who: str, what: str, advice: str = _UNPACK) -> None:
     if spent > limit:
-        message = f"{who} more than {limit} {what}. {advice}"
-        raise ImageError(message)
+        raise ImageError(f"{who} more than {limit} {what}. {advice}")
 
 
 def most_expanded(read: int) -> int:

@@ -71,8 +71,7 @@ def compressed(content: bytes, media_type: str) -> bytes:
         return cast("bytes", _zstd("its layers are compressed with zstd").compress(content))
     if media_type.endswith(".tar"):
         return content
-    message = f"uvshim cannot write layers of this kind: {media_type}"
-    raise ImageError(message)
+    raise ImageError(f"uvshim cannot write layers of this kind: {media_type}")
 
 
 class _Xz(io.RawIOBase):
@@ -101,8 +100,7 @@ class _Xz(io.RawIOBase):
                     return 0
                 self._stream = self._new()
             elif self._stream.needs_input and not (piece := self._file.read(65536)):
-                message = "it ends too early"
-                raise OSError(message)
+                raise OSError("it ends too early")
             try:
                 content = self._stream.decompress(piece, len(buffer))
             except self._error as error:
@@ -125,11 +123,10 @@ def _zstd(why: str) -> Any:
     """Return the module for zstd. Raise `ImageError` with `why` if it is not installed."""
     if module := _zstd_module():
         return module
-    message = (
+    raise ImageError(
         f"{why}, which this Python cannot read. "
         "The library comes with: uv pip install 'uvshim[images]'"
     )
-    raise ImageError(message)
 
 
 def _zstd_module() -> Any:

@@ -99,8 +99,7 @@ class Descriptor(NamedTuple):
         if not isinstance(name, str) or not name:
             return None
         if not name.isprintable():
-            message = f"the index has an invalid name: {shown(name)}"
-            raise ImageError(message)
+            raise ImageError(f"the index has an invalid name: {shown(name)}")
         return name
 
 
@@ -176,8 +175,7 @@ def loaded(content: bytes, what: str, budget: Budget) -> object:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
-        message = f"{what} is not JSON"
-        raise ImageError(message) from None
+        raise ImageError(f"{what} is not JSON") from None
     level = [found]
     for _ in range(_DEEPEST):
         level = [
@@ -187,8 +185,7 @@ def loaded(content: bytes, what: str, budget: Budget) -> object:
             for child in (each.values() if isinstance(each, dict) else each)
         ]
     if level:
-        message = f"{what} is JSON that is nested more than {_DEEPEST} deep"
-        raise ImageError(message)
+        raise ImageError(f"{what} is JSON that is nested more than {_DEEPEST} deep")
     return found
 
 
@@ -196,8 +193,7 @@ def loaded_object(content: bytes, what: str, budget: Budget) -> Json:
     """Return the JSON object in `content`, called `what` in messages. Raise `ImageError`."""
     raw = loaded(content, what, budget)
     if not isinstance(raw, dict):
-        message = f"{what} is not a JSON object"
-        raise ImageError(message)
+        raise ImageError(f"{what} is not a JSON object")
     return raw
 
 
@@ -211,24 +207,21 @@ def as_list(value: object, what: str) -> list[object]:
     if value is None:  # Go writes an empty list as null
         return []
     if not isinstance(value, list):
-        message = f"{what} is not a list"
-        raise ImageError(message)
+        raise ImageError(f"{what} is not a list")
     return value
 
 
 def as_text(value: object, what: str) -> str:
     """Return `value` if it is a string. Raise `ImageError`."""
     if not isinstance(value, str):
-        message = f"{what} is not a string"
-        raise ImageError(message)
+        raise ImageError(f"{what} is not a string")
     return value
 
 
 def as_digest(value: object, what: str) -> str:
     """Return `value` if it is a valid digest. Raise `ImageError`."""
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        message = f"{what} has an invalid digest: {shown(str(value))}"
-        raise ImageError(message)
+        raise ImageError(f"{what} has an invalid digest: {shown(str(value))}")
     return value
 
 
@@ -237,8 +230,7 @@ def descriptor(value: object, what: str) -> Descriptor:
     raw = as_object(value)
     size = raw.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        message = f"{what} has an invalid size: {shown(str(size))}"
-        raise ImageError(message)
+        raise ImageError(f"{what} has an invalid size: {shown(str(size))}")
     media_type = as_text(raw.get("mediaType"), f"`mediaType` in {what}")
     return Descriptor(media_type, as_digest(raw.get("digest"), what), size, raw)
 
@@ -246,8 +238,7 @@ def descriptor(value: object, what: str) -> Descriptor:
 def descriptors(raw: Json, key: str, what: str) -> tuple[Descriptor, ...]:
     """Return the descriptors in the list `key` of `raw` (`what`). Raise `ImageError`."""
     if key not in raw:
-        message = f"{what} has no `{key}`"
-        raise ImageError(message)
+        raise ImageError(f"{what} has no `{key}`")
     where = f"`{key}` in {what}"
     return tuple(descriptor(each, where) for each in as_list(raw[key], where))
 
@@ -261,8 +252,7 @@ def diff_ids(config: Json, layers: int) -> list[str]:
     found = [as_digest(each, "`diff_ids` in its config") for each in as_list(listed, "`diff_ids`")]
     if len(found) != layers:
         listed = f"its config lists {len(found)} (`rootfs.diff_ids`)"
-        message = f"it has {counted(layers, 'layer')}, and {listed}"
-        raise ImageError(message)
+        raise ImageError(f"it has {counted(layers, 'layer')}, and {listed}")
     return found
 
 

@@ -26,8 +26,9 @@ def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) ->
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError:
-        message = "--format html needs a library: uv pip install 'uvshim[images]'"
-        raise UvshimError(message) from None
+        raise UvshimError(
+            "--format html needs a library: uv pip install 'uvshim[images]'"
+        ) from None
     from importlib import resources
 
     template = resources.files("uvshim.images").joinpath("page.html.j2").read_text("utf-8")

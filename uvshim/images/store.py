@@ -171,16 +171,16 @@ class Cache:
         except OSError:  # missing, or unreadable: then nothing is cached
             names = []
         if names and not _is_ours(directory, names):
-            message = (
+            raise ImageError(
                 f"`{directory}` is neither empty nor a cache of uvshim. "
                 "Name another directory with --cache-dir"
             )
-            raise ImageError(message)
         self._directory = directory
         self._layers = os.path.join(directory, _FORM)
         if os.path.islink(self._layers):
-            message = f"`{self._layers}` is a link, and uvshim follows none there. Remove it"
-            raise ImageError(message)
+            raise ImageError(
+                f"`{self._layers}` is a link, and uvshim follows none there. Remove it"
+            )
         _prune(directory, names)
 
     def load(self, identity: str) -> Changes | None:

@@ -106,12 +106,10 @@ def survey(
 def _named(images: Iterable[str | os.PathLike[str]]) -> list[Reference]:
     """Return the references to `images`; anything else counts as a path. Raise TypeError."""
     if isinstance(images, (str, bytes, os.PathLike)):
-        message = f"images must be a list of names, not the name {images!r}"
-        raise TypeError(message)
+        raise TypeError(f"images must be a list of names, not the name {images!r}")
     texts = [os.fspath(each) for each in images]
     if wrong := [each for each in texts if not isinstance(each, str)]:
-        message = f"the name of an image must be a string, not {wrong[0]!r}"
-        raise TypeError(message)
+        raise TypeError(f"the name of an image must be a string, not {wrong[0]!r}")
     return [reference.parse(text) or reference.Reference(text, "", text, None) for text in texts]
 
 
@@ -137,13 +135,11 @@ def on_cluster(
     try:
         from distributed import Client
     except ImportError:
-        message = "--scheduler needs a library: uv pip install 'uvshim[dask]'"
-        raise ImageError(message) from None
+        raise ImageError("--scheduler needs a library: uv pip install 'uvshim[dask]'") from None
     try:
         client = Client(scheduler, timeout=_PATIENCE)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
-        message = f"no Dask scheduler answers at `{scheduler}`: {error}"
-        raise ImageError(message) from None
+        raise ImageError(f"no Dask scheduler answers at `{scheduler}`: {error}") from None
     pool = client.get_executor(pure=False, retries=2)  # type: ignore[no-untyped-call]
     with client, pool as executor:
         yield from _from(executor, _named(images), options)

@@ -86,8 +86,7 @@ class ImageTree:
             if not self._missed and not self._unhashed:
                 return found
             self._read_again()
-        message = "its files lead to others, and these to others again, too often"
-        raise ImageError(message)
+        raise ImageError("its files lead to others, and these to others again, too often")
 
     def _read_again(self) -> None:
         """Get what was asked for and is not known. Raise `ImageError`."""
@@ -144,8 +143,7 @@ class ImageTree:
         `complete` does.
         """
         if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
-            message = f"there is no hash algorithm called {algorithm}"
-            raise ValueError(message)
+            raise ValueError(f"there is no hash algorithm called {algorithm}")
         found = self.file(path)
         if found is None:
             return None

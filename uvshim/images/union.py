@@ -133,8 +133,9 @@ class _Application:
         elif entry.kind == HARD_LINK:
             target = self._linked(entry.target)
             if target is None:
-                message = f"{self._name} has a hard link to a missing file: {shown(entry.target)}"
-                raise ImageError(message)
+                raise ImageError(
+                    f"{self._name} has a hard link to a missing file: {shown(entry.target)}"
+                )
             directory.children[name] = target
         else:
             directory.children[name] = entry
@@ -181,8 +182,9 @@ class _Application:
         try:
             return follow(path, self.root, step, self._parts)
         except LinksError:
-            message = f"{self._name} has a path through a loop of links: {shown(path)}"
-            raise ImageError(message) from None
+            raise ImageError(
+                f"{self._name} has a path through a loop of links: {shown(path)}"
+            ) from None
 
     def _parts(self, path: str) -> list[str]:
         return parts(path, self._budget, self._name)

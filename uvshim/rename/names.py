@@ -135,12 +135,10 @@ def _parse_any(header: str) -> tuple[str, str]:
     fields = HeaderParser().parsestr(header)
     found: list[str] = fields.get_all("Name", [])
     if len(found) != 1:
-        message = f"its METADATA has {'more than one' if found else 'no'} Name"
-        raise MetadataError(message)
+        raise MetadataError(f"its METADATA has {'more than one' if found else 'no'} Name")
     name = found[0].strip()
     if not is_project_name(name):
-        message = f"the Name in its METADATA is not a valid project name: {shown(name)}"
-        raise MetadataError(message)
+        raise MetadataError(f"the Name in its METADATA is not a valid project name: {shown(name)}")
     versions: list[str] = fields.get_all("Version", [])
     return name, versions[0].strip() if len(versions) == 1 else ""
 
@@ -172,8 +170,7 @@ def expected(directory: str, name: str, version: str) -> str:
     """
     found = version_in(directory, name)
     if found is None:
-        message = f"its METADATA is that of another distribution: {shown(name)}"
-        raise MetadataError(message)
+        raise MetadataError(f"its METADATA is that of another distribution: {shown(name)}")
     stem, version_part = split(directory)
     is_found = key_of(stem) == key_of(name)
     is_own = is_found or ("." not in name and normalized(stem) == normalized(name))
@@ -183,15 +180,13 @@ def expected(directory: str, name: str, version: str) -> str:
         if is_found and version and found.replace("_", "-") == version.replace("_", "-"):
             return directory
         if not is_version(version):
-            message = "neither its name nor its METADATA has a valid version"
-            raise MetadataError(message)
+            raise MetadataError("neither its name nor its METADATA has a valid version")
         found = version if _is_plain(version) else _rewritten(version) or version
     elif "-" in found:
         found = _rewritten(found) or found
     wanted = f"{dotted(name)}-{found}{SUFFIX}"
     if len(wanted) > LONGEST:
-        message = "the name that it should have is too long for a directory"
-        raise MetadataError(message)
+        raise MetadataError("the name that it should have is too long for a directory")
     return wanted
 
 

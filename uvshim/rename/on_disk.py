@@ -159,8 +159,7 @@ def rename(  # noqa: PLR0913
             outcome.owned.append(LeftAlone(path, wanted.owner))
         elif wanted.wrong and (wanted.path not in twins or plan.MISNAMED in wanted.wrong):
             if wanted.path in twins and wanted.destination in renamed:
-                message = f"`{wanted.directory}` exists already"
-                raise plan.ObstacleError(message)
+                raise plan.ObstacleError(f"`{wanted.directory}` exists already")
             if wanted.destination in renamed:  # what a killed run has left is another by now
                 make(path)
                 wanted = planned[path]
@@ -249,8 +248,7 @@ def _check(wanted: Plan) -> Record:
     if wanted.obstacle or wanted.record is None:
         raise plan.ObstacleError(wanted.obstacle)
     if os.path.islink(wanted.path):
-        message = "it is a symbolic link"
-        raise plan.ObstacleError(message)
+        raise plan.ObstacleError("it is a symbolic link")
     return wanted.record
 
 

@@ -59,8 +59,7 @@ def free(plan: Plan) -> str:
     discard(plan)
     building = plan.destination + BUILDING
     if os.path.lexists(building):
-        message = f"`{os.path.basename(building)}` is in the way"
-        raise ObstacleError(message)
+        raise ObstacleError(f"`{os.path.basename(building)}` is in the way")
     return building
 
 

@@ -224,8 +224,7 @@ def _record(tree: Tree, directory: str) -> Record:
     """Return the RECORD in the dist-info `directory`. Raise `RecordError`."""
     content = tree.read(f"{directory}/RECORD", RECORD_LIMIT)
     if content and len(content) == RECORD_LIMIT:  # the rest would be lost
-        message = "its RECORD is too long"
-        raise RecordError(message)
+        raise RecordError("its RECORD is too long")
     return Record(content, posixpath.basename(directory))
 
 

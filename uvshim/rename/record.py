@@ -45,8 +45,7 @@ class Record:
         Raise `RecordError` if it is not a RECORD.
         """
         if content is None:
-            message = "it has no RECORD"
-            raise RecordError(message)
+            raise RecordError("it has no RECORD")
         self.content = content[: complete(content)]
         self.is_unfinished = _bytes(f"/{UNFINISHED},") in self.content
         self._end = "\r\n" if self.content.endswith(b"\r\n") else "\n"

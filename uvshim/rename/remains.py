@@ -63,8 +63,7 @@ def make_way(plan: Plan, *, is_new: bool, dry_run: bool) -> None:
     is_earlier = stat.S_ISDIR(there.st_mode) and _is_earlier(plan, is_new=is_new)
     left = os.listdir(plan.destination) if _is_no_distribution(plan.destination) else None
     if not is_earlier and (left is None or not {*left}.isdisjoint(os.listdir(plan.path))):
-        message = f"`{plan.directory}` exists already"
-        raise ObstacleError(message)
+        raise ObstacleError(f"`{plan.directory}` exists already")
     if is_earlier and not dry_run:
         _remove_earlier(plan)
     elif left is not None and not dry_run:

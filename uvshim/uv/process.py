@@ -122,11 +122,10 @@ def _find_uv() -> str:
     started_by = os.environ.get("UV")
     if found := (started_by and on_path(started_by)) or on_path("uv") or _installed():
         return found
-    message = (
+    raise UvNotFoundError(
         "There is no `uv` on PATH. Install it (`pip install uv`), "
         "or name it in the environment variable UVSHIM_UV"
     )
-    raise UvNotFoundError(message)
 
 
 def is_script(program: str) -> bool:

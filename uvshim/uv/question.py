@@ -213,8 +213,7 @@ def check_version(version: tuple[int, ...], uv: str) -> None:
     """Raise `UvshimError` if the `version` of `uv` is too old; () is unknown."""
     if version and version[:2] < OLDEST:
         had, needed = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
-        message = f"uvshim needs uv {needed} or later; `{uv}` is {had}"
-        raise UvshimError(message)
+        raise UvshimError(f"uvshim needs uv {needed} or later; `{uv}` is {had}")
 
 
 def _said(log: str, phrase: str) -> list[str]:

@@ -62,11 +62,10 @@ class FixedImage:
         self._blobs: dict[str, Blob] = {}
         self._platforms: dict[str | None, FixedPlatform] = {}
         if entry.image is not None and not entry.blobs:
-            message = (
+            raise ImageError(
                 f"`{entry.reference}` is a root file system and not an image: unpack it, "
                 "and name its directory to `uvshim fix`"
             )
-            raise ImageError(message)
         self.descriptor = self._entry(entry)
         """The descriptor of its new manifest or index."""
 
@@ -204,8 +203,7 @@ def _moment(config: Json) -> tuple[str, int]:
         try:
             when = datetime.fromtimestamp(int(epoch), timezone.utc)
         except (ValueError, OverflowError, OSError):
-            message = f"SOURCE_DATE_EPOCH is not a number of seconds: `{epoch}`"
-            raise UvshimError(message) from None
+            raise UvshimError(f"SOURCE_DATE_EPOCH is not a number of seconds: `{epoch}`") from None
         return when.strftime("%Y-%m-%dT%H:%M:%SZ"), int(epoch)
     text = config.get("created")
     if not isinstance(text, str):
@@ -254,8 +252,7 @@ def _dumped(raw: Json) -> bytes:
     try:
         return json.dumps(raw, separators=(",", ":"), allow_nan=False).encode()
     except ValueError:
-        message = "its config or manifest has a number that JSON does not know"
-        raise ImageError(message) from None
+        raise ImageError("its config or manifest has a number that JSON does not know") from None
 
 
 def _points_to(media_type: str, blob: Blob) -> Json:

@@ -338,8 +338,9 @@ class _Entries:
             try:
                 header = Info.frombuf(before.block, "utf-8", "surrogateescape")
             except tarfile.HeaderError as error:
-                message = f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
-                raise ImageError(message) from None
+                raise ImageError(
+                    f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
+                ) from None
         extended = before.pax_headers.items()
         header.pax_headers = {
             field: value for field, value in extended if not _OF_ONE_ENTRY.fullmatch(field)

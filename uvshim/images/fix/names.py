@@ -53,38 +53,33 @@ def parse(text: str) -> Reference:
     """Return the reference for --output. Raise `ImageError` if it cannot be written."""
     transport, colon, rest = text.partition(":")
     if not colon or transport not in (*reference.DIRECT, *reference.THROUGH_SKOPEO):
-        message = (
+        raise ImageError(
             f"`{text}` does not say what to write. Begin with the kind of place, "
             "as in: oci:DIRECTORY:TAG or docker://REGISTRY/NAME:TAG"
         )
-        raise ImageError(message)
     direct = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE)
     path, _, tag = rest.partition(":") if transport in direct else (rest, "", "")
     target = reference.Reference(text, transport, path, tag or None)
     if transport not in reference.DIRECT:
         skopeo.require(f"`{text}` is written with skopeo")
     if transport in {*direct, DIR} and (not path or path.endswith(("@sha256", "@sha512"))):
-        message = f"`{text}` does not name a place and a tag, as in: oci:DIRECTORY:TAG"
-        raise ImageError(message)
+        raise ImageError(f"`{text}` does not name a place and a tag, as in: oci:DIRECTORY:TAG")
     if transport in {OCI_ARCHIVE, DOCKER_ARCHIVE, DIR} and os.path.lexists(path):
         kind = "directory" if transport == DIR else "file"
-        message = f"`{path}` exists, and uvshim does not modify it. Name a new {kind}"
-        raise ImageError(message)
+        raise ImageError(f"`{path}` exists, and uvshim does not modify it. Name a new {kind}")
     if transport in {"docker-daemon", "docker", "containers-storage"}:
         _check(re.sub(r"^(//|\[.*\])", "", path))
     elif tag and transport == DOCKER_ARCHIVE:
         _check(tag)
     elif tag and (not _REF_NAME.fullmatch(tag) or len(tag) > _LONGEST):
-        message = f"`{text}`: {shown(tag)} is not a valid name for an image"
-        raise ImageError(message)
+        raise ImageError(f"`{text}`: {shown(tag)} is not a valid name for an image")
     return target
 
 
 def _check(name: str) -> None:
     """Raise `ImageError` if `name` is not one that `docker load` accepts."""
     if not _is_valid(name):
-        message = f"{shown(name)} is not a valid name for an image"
-        raise ImageError(message)
+        raise ImageError(f"{shown(name)} is not a valid name for an image")
 
 
 def _is_valid(name: str) -> bool:
@@ -180,12 +175,10 @@ def _is_replaced(one: Descriptor, new: Descriptor, named: Named) -> bool:
         return False
     if one.full_name and not same_name:
         other = shown(docker.familiar(one.full_name))
-        message = f"the tag {tag} belongs to {other} there. Choose another one"
-        raise ImageError(message)
+        raise ImageError(f"the tag {tag} belongs to {other} there. Choose another one")
     if not named.chosen and one.annotations.get(FIXED_FROM) != new.annotations[FIXED_FROM]:
         made = f"was made from another image than `{named.image.entry.reference}`"
-        message = f"{tag} is there, and {made}. Name a tag in `--output`"
-        raise ImageError(message)
+        raise ImageError(f"{tag} is there, and {made}. Name a tag in `--output`")
     return True
 
 

@@ -68,8 +68,7 @@ def write(
             return _through_skopeo(target, names.completed(target, images), images[0])
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else target.path
-        message = f"`{place}` cannot be written: {error.strerror or error}"
-        raise ImageError(message) from None
+        raise ImageError(f"`{place}` cannot be written: {error.strerror or error}") from None
     return None
 
 
@@ -288,8 +287,7 @@ def _through_skopeo(target: Reference, name: str, fixed: FixedImage) -> str:
     if target.transport != _HAS_INDEXES:
         if len(fixed.platforms) > 1:
             found = ", ".join(str(each.image.platform) for each in fixed.platforms)
-            message = f"`{name}` can have one platform. Choose it with --platform: {found}"
-            raise ImageError(message)
+            raise ImageError(f"`{name}` can have one platform. Choose it with --platform: {found}")
         top = fixed.platforms[0].digest
     with ending.directory() as folder:
         place, digest_file = os.path.join(folder, "image"), os.path.join(folder, "digest")

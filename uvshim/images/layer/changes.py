@@ -234,6 +234,5 @@ def _checked(name: str) -> str:
 
 def _short(path: str) -> str:
     if len(path) > _LONGEST_PATH or "\0" in path:
-        message = f"it has an invalid path: {shown(path)}"
-        raise ImageError(message)
+        raise ImageError(f"it has an invalid path: {shown(path)}")
     return path

@@ -157,8 +157,7 @@ class Tar:
         self._verify()
         if isinstance(reason, EOFError):
             reason = "its compressed content ends too early, or something else follows it"
-        message = f"{self.name} is not a tar that can be read: {reason}"
-        raise ImageError(message) from None
+        raise ImageError(f"{self.name} is not a tar that can be read: {reason}") from None
 
 
 class LayerTar(Tar):
@@ -260,8 +259,7 @@ class _Forward:
         """Skip to `position`, or to the end if that comes first."""
         left = position - self._at
         if left < 0:
-            message = "it points to what comes before"
-            raise tarfile.ReadError(message)
+            raise tarfile.ReadError("it points to what comes before")
         if self._length is not None and left > len(self._piece) - self._used:
             self._at = self._file.seek(min(position, self._length))
             self._piece, self._used = b"", 0
@@ -287,8 +285,7 @@ class _Forward:
         """Return `length` bytes, or fewer at the end."""
         self._allowed -= length
         if length < 0 or self._allowed < 0:
-            message = "one of its headers is too long"
-            raise tarfile.ReadError(message)
+            raise tarfile.ReadError("one of its headers is too long")
         pieces = [self._piece[self._used : self._used + length]]
         self._used += len(pieces[0])
         left = length - len(pieces[0])
@@ -311,8 +308,9 @@ class _Forward:
             pass
         found = f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}"
         if found != self._digest:
-            message = f"{self._digest} (`diff_ids`) is not the digest of the layer: that is {found}"
-            raise ImageError(message)
+            raise ImageError(
+                f"{self._digest} (`diff_ids`) is not the digest of the layer: that is {found}"
+            )
 
     def _next_piece(self) -> bool:
         self._piece = self._file.read(_PIECE)

@@ -33,12 +33,10 @@ def opened(reference: Reference, platform: str | None = None) -> Iterator[list[E
         images = [image for entry in found for image in entry.images]
         absent = [one for entry in found for one in entry.lacking]
         if not images and absent:
-            message = f"the files of {named(absent[0])} are not in it"
-            raise ImageError(message)
+            raise ImageError(f"the files of {named(absent[0])} are not in it")
         if not images:
             limit = f" for {platform}" if platform else ""
-            message = f"it has no container image{limit}"
-            raise ImageError(message)
+            raise ImageError(f"it has no container image{limit}")
         yield found
 
 
@@ -56,13 +54,11 @@ def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStac
     if transport in THROUGH_SKOPEO:
         return skopeo.read(reference, platform, stack, budget)
     if not os.path.exists(path) and path != archive.STANDARD_INPUT:
-        message = f"`{path}` does not exist"
-        raise ImageError(message)
+        raise ImageError(f"`{path}` does not exist")
     if transport == DIR:
         return layout.read(layout.SkopeoFolder(path), reference.text, None, budget)
     if not transport and os.path.isdir(path) and not os.path.exists(f"{path}/{layout.INDEX}"):
-        message = f"`{path}` is a directory and not an OCI layout: it has no {layout.INDEX}"
-        raise ImageError(message)
+        raise ImageError(f"`{path}` is a directory and not an OCI layout: it has no {layout.INDEX}")
     if transport == OCI or (not transport and os.path.isdir(path)):
         return layout.read(Folder(path), f"{OCI}:{path}", tag, budget)
     return _in_archive(archive.opened(path, stack, budget), reference, budget)
@@ -72,8 +68,7 @@ def _in_archive(found: archive.Archive, reference: Reference, budget: Budget) ->
     """Return the entries in the archive `found`. Raise `ImageError`."""
     _, transport, path, tag = reference
     if transport and found.is_packed:
-        message = f"`{path}` is a root file system and not an archive of images"
-        raise ImageError(message)
+        raise ImageError(f"`{path}` is a root file system and not an archive of images")
     is_layout = found.has(layout.INDEX) and found.has("oci-layout")
     if transport == OCI_ARCHIVE or (not transport and is_layout):
         return layout.read(found, f"{OCI_ARCHIVE}:{path}", tag, budget)

@@ -80,8 +80,7 @@ class SkopeoFolder(Folder):
         content = Blob(Folder(self.path), "manifest.json", None, None).document()
         raw = image.loaded_object(content, "manifest.json", Budget())
         if "fsLayers" in raw:
-            message = "its manifest is of schema 1. Convert it: skopeo copy --format oci"
-            raise ImageError(message)
+            raise ImageError("its manifest is of schema 1. Convert it: skopeo copy --format oci")
         kinds = INDEX_TYPES if "manifests" in raw else MANIFEST_TYPES
         given = raw.get("mediaType")
         kind = given if isinstance(given, str) else kinds[0]
@@ -114,8 +113,7 @@ def read(place: Place, name: str, wanted: str | None, budget: Budget) -> list[En
     if not numbers and wanted is not None:
         known = sorted({one.full_name or one.tag or "" for one in listed} - {""})[:8]
         tags = shown(", ".join(known) or "none", 300)
-        message = f"there is no image {shown(wanted)} in it; its tags: {tags}"
-        raise ImageError(message)
+        raise ImageError(f"there is no image {shown(wanted)} in it; its tags: {tags}")
     reading = _Reading(place, budget)
     found = []
     for group in _groups([(number, listed[number]) for number in numbers]):
@@ -236,8 +234,7 @@ class _Reading:
         if not is_index:
             return self._of_manifest(descriptor, raw, is_image=is_image)
         if depth == 0:
-            message = f"{descriptor.digest} is an index nested too deep in others"
-            raise ImageError(message)
+            raise ImageError(f"{descriptor.digest} is an index nested too deep in others")
         listed = image.descriptors(raw, "manifests", descriptor.digest)
         self._list(len(listed), descriptor)
         children = tuple(self.entry(each, depth - 1) for each in listed)
@@ -265,8 +262,7 @@ class _Reading:
             return Entry(descriptor, raw, blobs=blobs)
         if not all(tars):
             other = listed[tars.index(False)]
-            message = f"its layer {other.digest} is not a tar: {shown(other.media_type)}"
-            raise ImageError(message)
+            raise ImageError(f"its layer {other.digest} is not a tar: {shown(other.media_type)}")
         config = self._object(blobs[0])
         identities = image.diff_ids(config, len(listed))
         layers = tuple(

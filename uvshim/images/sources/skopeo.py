@@ -57,8 +57,7 @@ def read(
         except ImageError as error:
             if not is_daemon:
                 raise
-            message = f"{error}. {without}"
-            raise ImageError(message) from None
+            raise ImageError(f"{error}. {without}") from None
 
     place = _Remote(folder, fetch)
     if reference.transport == _REGISTRY and platform is None:
@@ -125,15 +124,13 @@ def copy(
         text = error.decode(errors="replace")
         said = re.findall(r'msg="((?:[^"\\]|\\.)*)"', text) or [text.strip()]
         reason = said[-1].replace('\\"', '"')
-        message = f"{failing}: {reason}"
-        raise ImageError(message)
+        raise ImageError(f"{failing}: {reason}")
 
 
 def require(failing: str, advice: str = _INSTALL) -> None:
     """Raise `ImageError`, from `failing` to `advice`, if skopeo is not installed."""
     if shutil.which("skopeo") is None:
-        message = f"{failing}: it is not installed. {advice}"
-        raise ImageError(message)
+        raise ImageError(f"{failing}: it is not installed. {advice}")
 
 
 def _ran(command: list[str], failing: str) -> tuple[int, bytes, bytes]:
@@ -168,8 +165,9 @@ def _awaited(
         if moved is None or moved - before > _PROGRESS:
             before, since = moved or 0, time.monotonic()
         elif patience and time.monotonic() - since > patience:
-            message = f"{failing}: no progress for {counted(patience, 'second')} ({TIMEOUT})"
-            raise ImageError(message)
+            raise ImageError(
+                f"{failing}: no progress for {counted(patience, 'second')} ({TIMEOUT})"
+            )
 
 
 def _moved(process: int) -> int | None:
@@ -185,6 +183,5 @@ def _patience() -> int:
     """Return how many seconds skopeo may wait for a registry. Raise `ImageError`."""
     text = os.environ.get(TIMEOUT) or _PATIENCE
     if not text.isdecimal() or not int(text):
-        message = f"{TIMEOUT} is not a number of seconds: `{text}`"
-        raise ImageError(message)
+        raise ImageError(f"{TIMEOUT} is not a number of seconds: `{text}`")
     return int(text)
