@@ -57,6 +57,20 @@ def test_fix_a_second_time_changes_nothing(run: Run, uvshim: Path, broken: Venv)
     assert tree(broken.path) == before
 
 
+def test_a_dry_run_of_fix_agrees_where_an_uninstall_has_left_files(
+    run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path
+) -> None:
+    wanted = ("--no-index", "-f", wheels, "zope.deferred==1.2", "--no-deps")
+    assert run(uv, "pip", "install", *wanted).returncode == 0
+    left = venv.site_packages / "zope.deferred-1.2.dist-info"
+    left.mkdir()
+    (left / "foreign").touch()
+    for options in (["--dry-run"], []):
+        done = run(uvshim, "fix", *options, venv.path)
+        assert (done.returncode, "left alone" in done.stderr) == (0, False), done.stderr
+    assert (left / "foreign").exists()
+
+
 def test_a_dry_run_of_fix_says_what_it_would_do_and_does_nothing(
     run: Run, uvshim: Path, broken: Venv
 ) -> None:

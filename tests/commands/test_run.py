@@ -268,6 +268,8 @@ def test_run_finds_a_pip_behind_another_program(
     ("variable", "command"),
     [
         ("VIRTUAL_ENV=other", "uv pip install"),
+        ("VIRTUAL_ENV=other/../env", "uv pip install"),
+        ("UV_PYTHON=other/bin/python", "uv pip install"),
         ("UV_PYTHON=other", "uv pip install"),
         ("PIP_TARGET=other/lib", "pip install"),
     ],
@@ -286,6 +288,7 @@ def test_run_asks_with_the_variables_that_env_sets(
     tmp_path: Path,
 ) -> None:
     make_venv("other").path.rename(tmp_path / "other")
+    (tmp_path / "env").symlink_to("other")
     words = f"{before}env -u PIP_TARGET {variable} {command} -q --no-index zope.deferred".split()
     path = os.pathsep.join([str(with_pip / "bin"), str(uv.parent), os.environ["PATH"]])
     more: dict[str, Any] = {"PATH": path, "UV_FIND_LINKS": str(wheels), "PIP_FIND_LINKS": wheels}

@@ -239,6 +239,18 @@ def test_neither_of_two_directories_of_a_project_is_renamed(
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("kind", ["with a file", "empty"])
+def test_a_directory_without_metadata_of_the_same_project_counts(tmp_path: Path, kind: str) -> None:
+    """As pkg_resources sees it: it takes the name of a directory, unless that is empty."""
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    left = tmp_path / "a.b-0.5.dist-info"
+    left.mkdir()
+    if kind != "empty":
+        (left / "foreign").touch()
+    assert bool(renamed(one, left).renamed) == (kind == "empty")
+    assert left.is_dir()
+
+
 def test_of_two_directories_the_one_that_no_tool_can_read_is_renamed(tmp_path: Path) -> None:
     one = distribution(tmp_path, "a_b-2.0", "a.b", "2.0")
     two = distribution(tmp_path, "a.b-info", "a.b", "1.0")

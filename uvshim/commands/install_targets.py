@@ -124,17 +124,18 @@ def _of_words(runner: str, words: list[str], supervisor: Supervisor, prefix: str
 
     Its programs are looked for in the environment `prefix` first, and then on PATH.
     """
+    is_known = True
     for at, word in enumerate(words):
-        name = os.path.basename(word)
-        if not (_is_pip(word) or _is_python(word) or name in {"env", "uv"}):
+        is_asked = _is_pip(word) or _is_python(word) or os.path.basename(word) in {"env", "uv"}
+        if "=" in word or not is_asked:
             continue
         is_env = os.path.basename(runner) == "env"
         with _variables_of([runner, *words[:at]] if is_env else [], supervisor):
             program = process.on_path(os.path.join(prefix, "bin", word)) if prefix else None
             if program := program or process.on_path(word):
                 return of([program, *words[at + 1 :]], supervisor) or Targets([])
-        return Targets([], is_known=False)
-    return Targets([])
+        is_known = False
+    return Targets([], is_known=is_known)
 
 
 @contextlib.contextmanager

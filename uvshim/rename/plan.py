@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import posixpath
 
+from uvshim.environments.environment import is_dist_info
 from uvshim.environments.snapshot import may_be_dotted
 from uvshim.rename import names
 from uvshim.rename.record import Record, RecordError
@@ -184,24 +185,33 @@ def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
     """Return the paths of those of `plans` whose project has another directory beside them.
 
     Which of two is found depends on their names, so neither may be renamed. What a killed run has
-    left is something else: the RECORD of one lists the files of the other.
+    left is something else: the RECORD of one lists the files of the other. A directory without
+    METADATA counts, too, unless it is empty or makes way for the rename: pkg_resources finds it.
     """
     alike: dict[tuple[str, str], list[Plan]] = {}
+    planned: dict[str, set[str]] = {}
     for each in plans:
-        key = posixpath.dirname(each.path), names.normalized(each.name)
-        alike.setdefault(key, []).append(each)
-    eggs: dict[str, set[str]] = {}
+        place = posixpath.dirname(each.path)
+        alike.setdefault((place, names.normalized(each.name)), []).append(each)
+        planned.setdefault(place, set()).update((each.own, each.directory))
+        planned[place].add(posixpath.basename(each.remnant))
+    others: dict[str, set[str]] = {}
     found: set[str] = set()
     for (place, project), those in alike.items():
         is_twice = any(not _is_continued(*pair) for pair in itertools.combinations(those, 2))
         if not is_twice and any(NORMALIZED_NAME in each.wrong for each in those):
-            if place not in eggs:
-                eggs[place] = {
+            if place not in others:
+                others[place] = {
                     names.normalized(name.partition("-")[0].removesuffix(".egg-info"))
                     for name in tree.names(place)
                     if name.endswith(".egg-info")
+                    or (
+                        is_dist_info(name)
+                        and name not in planned[place]
+                        and tree.names(f"{place}/{name}")
+                    )
                 }
-            is_twice = project in eggs[place]
+            is_twice = project in others[place]
         if is_twice:
             found.update(each.path for each in those)
     return found

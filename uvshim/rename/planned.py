@@ -83,7 +83,7 @@ class PlannedTree:
         """Return where `path` is now."""
         place, name, rest = _apart(path)
         one = self._in(place).get(name) if name else None
-        if one is None or name in self._tree.names(place):  # a killed run has left both
+        if one is None:
             return path
         return posixpath.join(place, one.own, rest) if rest else posixpath.join(place, one.own)
 
