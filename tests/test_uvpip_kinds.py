@@ -373,6 +373,23 @@ def test_installing_again_into_a_relative_place_leaves_one_directory(
     assert [each.name for each in desk.rglob("*deferred*.dist-info")] == [DOTTED]
 
 
+@pytest.mark.parametrize("left", ["an egg-info", "no RECORD"])
+def test_nothing_is_renamed_beside_an_older_installation_that_uv_has_left(
+    left: str, run: Run, uvpip: Path, venv: Venv, wheels: Path
+) -> None:
+    """Both would have the same key, and pkg_resources may find the older one."""
+    suffix, file = ("egg-info", "PKG-INFO") if left == "an egg-info" else ("dist-info", "METADATA")
+    older = venv.site_packages / f"zope.deferred-0.5.{suffix}"
+    older.mkdir()
+    (older / file).write_text("Metadata-Version: 1.0\nName: zope.deferred\nVersion: 0.5\n")
+    done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred==1.2")
+    assert done.returncode == 3, done.stderr
+    assert "was left alone: an older installation of it was not removed" in done.stderr
+    assert NORMALIZED in venv.dist_infos()
+    assert "XStatic_JQuery.TableSorter-2.14.5.3.dist-info" in venv.dist_infos()
+    assert older.is_dir()
+
+
 def test_a_wheel_with_a_dash_in_its_directory_is_renamed(
     run: Run, uvpip: Path, uv: Path, venv: Venv, wheels: Path
 ) -> None:

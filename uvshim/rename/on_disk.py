@@ -122,7 +122,7 @@ class _Disk:
         return self._tree.on_disk(path.removeprefix(self._tree.root or ""))
 
 
-def rename(  # noqa: PLR0913
+def rename(  # noqa: C901, PLR0913
     paths: Iterable[str],
     concerns: Callable[[str], bool],
     *,
@@ -135,9 +135,9 @@ def rename(  # noqa: PLR0913
 
     If a `tree` has a root on this machine, links are followed inside that. `concerns` and
     `spellings` are passed to `plan.make`. `new` are those of which a snapshot proves that they are
-    new: an earlier installation makes way for them. Without it, directories of which a project has
-    two are not renamed, unless no tool can read their names. With `dry_run`, nothing is changed,
-    and the outcome is what it would be. The caller holds uv's lock on the environment.
+    new: an earlier installation of the same version makes way for them. Other directories of which
+    a project has two are not renamed, unless no tool can read their names. With `dry_run`, nothing
+    is changed, and the outcome is what it would be. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
     disk = _Disk(tree)
@@ -157,6 +157,8 @@ def rename(  # noqa: PLR0913
         wanted = planned[path]
         if wanted.owner:
             outcome.owned.append(LeftAlone(path, wanted.owner))
+        elif new is not None and wanted.wrong == (plan.NORMALIZED_NAME,) and path in twins:
+            raise plan.ObstacleError("an older installation of it was not removed")
         elif wanted.wrong and (wanted.path not in twins or plan.MISNAMED in wanted.wrong):
             if wanted.path in twins and wanted.destination in renamed:
                 raise plan.ObstacleError(f"`{wanted.directory}` exists already")
@@ -174,7 +176,7 @@ def rename(  # noqa: PLR0913
             )
 
     _each(paths, make, outcome, planned)
-    twins = plan.duplicates(disk, planned.values()) if new is None else set()
+    twins = plan.duplicates(disk, planned.values())
     _each(list(planned), carry_out, outcome, planned)
     outcome.renamed = list(renamed.values())
     outcome.seconds = time.monotonic() - begin

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import posixpath
 
-from uvshim.environments.environment import is_dist_info
 from uvshim.environments.snapshot import may_be_dotted
 from uvshim.rename import names
 from uvshim.rename.record import Record, RecordError
@@ -195,24 +194,22 @@ def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
         alike.setdefault((place, names.normalized(each.name)), []).append(each)
         planned.setdefault(place, set()).update((each.own, each.directory))
         planned[place].add(posixpath.basename(each.remnant))
-    others: dict[str, set[str]] = {}
-    found: set[str] = set()
+    wrong: dict[str, set[str]] = {}
     for (place, project), those in alike.items():
-        is_twice = any(not _is_continued(*pair) for pair in itertools.combinations(those, 2))
-        if not is_twice and any(NORMALIZED_NAME in each.wrong for each in those):
-            if place not in others:
-                others[place] = {
-                    names.normalized(name.partition("-")[0].removesuffix(".egg-info"))
-                    for name in tree.names(place)
-                    if name.endswith(".egg-info")
-                    or (
-                        is_dist_info(name)
-                        and name not in planned[place]
-                        and tree.names(f"{place}/{name}")
-                    )
-                }
-            is_twice = project in others[place]
-        if is_twice:
+        if any(NORMALIZED_NAME in each.wrong for each in those):
+            wrong.setdefault(place, set()).add(project)
+    others = set()
+    for place, projects in wrong.items():
+        for name in {*tree.names(place)} - planned[place]:
+            if name.endswith((".dist-info", ".egg-info")) and name[0] != "~":
+                project = names.normalized(name.partition("-")[0].removesuffix(".egg-info"))
+                is_egg = name.endswith(".egg-info")
+                if project in projects and (is_egg or tree.names(f"{place}/{name}")):
+                    others.add((place, project))
+    found: set[str] = set()
+    for key, those in alike.items():
+        pairs = itertools.combinations(those, 2)
+        if key in others or any(not _is_continued(*pair) for pair in pairs):
             found.update(each.path for each in those)
     return found
 
