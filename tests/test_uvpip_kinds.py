@@ -363,7 +363,8 @@ def test_installing_again_into_a_relative_place_leaves_one_directory(
         assert record_faults(info) == []
     plain = run(uv, "pip", "install", *command[1:], "--reinstall", cwd=desk)
     assert plain.returncode == 0
-    are_two = len(list(desk.rglob("*deferred*.dist-info"))) > 1
+    # Older releases of uv leave an empty directory.
+    are_two = len([each for each in desk.rglob("*deferred*.dist-info") if os.listdir(each)]) > 1
     done = run(uvshim, "fix", info.parent)  # nothing proves which one is later
     assert done.returncode == (3 if are_two else 0)
     assert (f"`{info}` duplicates zope.deferred" in done.stderr) == are_two
