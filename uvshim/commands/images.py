@@ -79,7 +79,7 @@ def _with_progress(found: Iterable[Surveyed], total: int, *, quiet: bool) -> Ite
     if total > 1:
         yield from tqdm(found, total=total, unit="image", **look)
         return
-    with tqdm(unit="B", unit_scale=True, desc="reading", **look) as bar:
+    with tqdm(unit="B", unit_scale=True, desc="reading", mininterval=0.05, **look) as bar:
         blob.on_read = bar.update
         yield from found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import random
 import re
 import select
 import shlex
@@ -255,8 +254,8 @@ def on_terminal(box: Uvshim, *words: str | Path) -> str:
 
 
 def test_one_image_shows_progress(box: Uvshim, base: bytes, tmp_path: Path) -> None:
-    noise = tar({"var/noise": random.Random(1).randbytes(60_000_000)})
-    found = formats.layout(tmp_path / "big", formats.image(base, noise, compress=formats.plain))
+    much = tar({"var/much": bytes(300_000_000)})  # its digest takes more than a tenth of a second
+    found = formats.layout(tmp_path / "big", formats.image(base, much, compress=formats.plain))
     shown = on_terminal(box, "check", "--no-cache", found.path)
     assert re.search(r"\d+ ?%|\d+(\.\d+)? ?[MG]i?B", shown), repr(shown)
 
