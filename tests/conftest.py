@@ -17,8 +17,10 @@ from uv import find_uv_bin
 from tests.places import Venv, copy_installation
 from tests.wheels import build_wheel
 
-# In the background of a shell an interrupt is ignored, under nohup a hangup; commands inherit that.
+# In the background of a shell, an interrupt and a quit are ignored, under nohup a hangup. Commands
+# inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The entry points of `simple` in the environment `broken`.

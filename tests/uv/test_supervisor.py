@@ -33,7 +33,8 @@ def is_idle(number):
 if "--dry-run" in sys.argv or "--version" in sys.argv:
     sys.exit()
 arrived, arriving = os.pipe()
-os.set_blocking(arriving, False)
+for end in (arrived, arriving):  # a signal that never comes is an error, not a wait
+    os.set_blocking(end, False)
 signal.set_wakeup_fd(arriving)  # a byte for each, where a handler may be called once for two
 for number in {numbers}:
     signal.signal(number, lambda *_: None)
