@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import json
 import posixpath
-import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,15 +45,13 @@ for line in sys.stdin:
 """
 
 
-class RealPkgResources:
+class RealPkgResources(Service):
     """A pkg_resources in a separate Python, which answers many questions."""
 
     def __init__(self, python: str | Path = sys.executable, prelude: str = "") -> None:
         command = [str(python), "-I", "-W", "ignore", "-c", SERVICE.format(prelude=prelude)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.location = Path(self._read().strip())
+        super().__init__(command)
+        self.location = Path(self.greeting)
 
     def outcomes(
         self, entries: Sequence[str | Path] | None, names: Iterable[str]
@@ -62,24 +60,9 @@ class RealPkgResources:
 
         `entries` are the search path; None: the `sys.path` of that Python.
         """
-        assert self._process.stdin is not None
         path = None if entries is None else [str(entry) for entry in entries]
-        self._process.stdin.write(json.dumps([path, list(names)]) + "\n")
-        self._process.stdin.flush()
-        answers = json.loads(self._read())
+        answers = self.ask([path, list(names)])
         return {name: tuple(outcome or (None, None)) for name, outcome in answers.items()}
-
-    def close(self) -> None:
-        """End the Python."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "that Python has died"
-        return line
 
 
 # It prefers the environment's packaging to the one it brings along; most have to be compared alone.

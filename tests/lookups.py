@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 from tests.random_environments import GROUPS, NAMES
+from tests.service import Service
 from uvshim.check.distributions import RequireError
 from uvshim.check.working_set import WorkingSet
 from uvshim.environments.tree import DiskTree
@@ -114,7 +113,7 @@ for line in sys.stdin:
 """
 
 
-class RealLookups:
+class RealLookups(Service):
     """The pkg_resources in a directory, in an isolated Python, which answers many questions."""
 
     def __init__(self, directory: Path) -> None:
@@ -125,10 +124,8 @@ class RealLookups:
             if not (self.packaging / each.name).exists():
                 (self.packaging / each.name).symlink_to(each)
         command = [sys.executable, "-I", "-S", "-W", "ignore", "-c", SERVICE, str(directory)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        assert self._read().startswith(str(directory))
+        super().__init__(command)
+        assert self.greeting.startswith(str(directory))
 
     def answers(
         self,
@@ -138,23 +135,7 @@ class RealLookups:
         points: Iterable[tuple[str, str, str]],
     ) -> Answers:
         """Return what each lookup answers, with `entries` as the search path."""
-        assert self._process.stdin is not None
-        question = [list(entries), list(names), list(groups), list(points)]
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        return dict(json.loads(self._read()))
-
-    def close(self) -> None:
-        """End the Python."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "that Python has died"
-        return line
+        return dict(self.ask([list(entries), list(names), list(groups), list(points)]))
 
 
 class ModelLookups:
