@@ -239,6 +239,17 @@ def test_neither_of_two_directories_of_a_project_is_renamed(
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("listed_as", ["a_b-1.0", "a_b-info"])
+def test_what_is_new_and_not_renamed_beside_an_older_one_is_reported(
+    tmp_path: Path, listed_as: str
+) -> None:
+    one = distribution(tmp_path, "a_b-1.0", "a.b", listed_as=listed_as)
+    (tmp_path / "a.b-0.5.egg-info").mkdir()
+    outcome = rename([str(one)], lambda _name: True, new={str(one)})
+    assert outcome.renamed == []
+    assert [each.path for each in outcome.left_alone] == [str(one)]
+
+
 @pytest.mark.parametrize("kind", ["with a file", "empty"])
 def test_a_directory_without_metadata_of_the_same_project_counts(tmp_path: Path, kind: str) -> None:
     """As pkg_resources sees it: it takes the name of a directory, unless that is empty."""

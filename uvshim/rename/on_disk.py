@@ -122,7 +122,7 @@ class _Disk:
         return self._tree.on_disk(path.removeprefix(self._tree.root or ""))
 
 
-def rename(  # noqa: C901, PLR0913
+def rename(  # noqa: PLR0913
     paths: Iterable[str],
     concerns: Callable[[str], bool],
     *,
@@ -157,9 +157,7 @@ def rename(  # noqa: C901, PLR0913
         wanted = planned[path]
         if wanted.owner:
             outcome.owned.append(LeftAlone(path, wanted.owner))
-        elif new is not None and wanted.wrong == (plan.NORMALIZED_NAME,) and path in twins:
-            raise plan.ObstacleError("an older installation of it was not removed")
-        elif wanted.wrong and (wanted.path not in twins or plan.MISNAMED in wanted.wrong):
+        elif wanted.wrong and not _must_keep(wanted, twins, only_new=new is not None):
             if wanted.path in twins and wanted.destination in renamed:
                 raise plan.ObstacleError(f"`{wanted.directory}` exists already")
             if wanted.destination in renamed:  # what a killed run has left is another by now
@@ -167,7 +165,7 @@ def rename(  # noqa: C901, PLR0913
                 wanted = planned[path]
             is_new = new is not None and path in new and wanted.destination not in new
             if dry_run or path in unusual:
-                _remove_earlier(wanted, is_new=is_new, dry_run=dry_run)
+                _make_way(wanted, is_new=is_new, dry_run=dry_run)
             _carry_out(disk, wanted, dry_run=dry_run)
             outcome.plans.append(wanted)
             # A killed run may have left two directories of one distribution: count it once.
@@ -234,7 +232,19 @@ def _plan(
     return wanted, False
 
 
-def _remove_earlier(wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
+def _must_keep(wanted: Plan, twins: Collection[str], *, only_new: bool) -> bool:
+    """Return True if the directory of the plan `wanted` has a twin, and so keeps its name.
+
+    A name that no tool can read is no reason to keep it. Raise `plan.ObstacleError` if what is new
+    must keep its name; `fix` reports twins itself.
+    """
+    must_keep = wanted.path in twins and plan.MISNAMED not in wanted.wrong
+    if must_keep and only_new:
+        raise plan.ObstacleError("an older installation of it was not removed")
+    return must_keep
+
+
+def _make_way(wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
     """Remove what has the new name; an earlier installation, if the directory `is_new`.
 
     Raise `plan.ObstacleError` or OSError if it is not possible.
