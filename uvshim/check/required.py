@@ -28,8 +28,9 @@ class Spelling(NamedTuple):
     name: str
     """The name, as METADATA of that distribution has it."""
     spelling: str
-    """The key that pkg_resources looks for, and `found` or not."""
+    """The key that pkg_resources looks for."""
     found: bool
+    """Whether pkg_resources finds the distribution by that key."""
     by: tuple[str, ...]
     """The names of the distributions that use this spelling."""
 

@@ -130,7 +130,8 @@ def _of_words(runner: str, words: list[str], supervisor: Supervisor, prefix: str
         if "=" in word or not is_asked:
             continue
         is_env = os.path.basename(runner) == "env"
-        with _variables_of([runner, *words[:at]] if is_env else [], supervisor):
+        before = [runner, *words[:at]]
+        with _variables_of(before, supervisor) if is_env else contextlib.nullcontext():
             program = process.on_path(os.path.join(prefix, "bin", word)) if prefix else None
             if program := program or process.on_path(word):
                 return of([program, *words[at + 1 :]], supervisor) or Targets([])
@@ -140,10 +141,10 @@ def _of_words(runner: str, words: list[str], supervisor: Supervisor, prefix: str
 
 @contextlib.contextmanager
 def _variables_of(env: list[str], supervisor: Supervisor) -> Iterator[None]:
-    """Set the environment variables that `env` sets for a program, during the context."""
-    own = dict(os.environ)
+    """Set the environment variables that the command `env` sets for a program, in the context."""
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    said = _output_lines([*env, sys.executable, "-I", "-c", code], supervisor) if env else [""]
+    said = _output_lines([*env, sys.executable, "-I", "-c", code], supervisor)
+    own = dict(os.environ)
     try:
         if said[-1]:
             os.environ.clear()

@@ -123,7 +123,7 @@ def _of_home(tree: SearchableTree, home: str, name: str | None) -> list[str]:
 def _of_user(tree: SearchableTree, name: str | None) -> list[str]:
     """Return the site-packages directory of the user who runs this, for the library `name`.
 
-    In an image there is none: its user is unknown.
+    An image has no such directory: its user is unknown.
     """
     if not isinstance(tree, DiskTree) or tree.root is not None or name is None:
         return []

@@ -219,7 +219,7 @@ def check_version(version: tuple[int, ...], uv: str) -> None:
 def _said(log: str, phrase: str) -> list[str]:
     """Return how each `phrase` ends in uv's `log`, in order; one "" if it does not occur.
 
-    The phrases are those of uv since 0.4 (there after more words). A part of a path is none.
+    The phrases are those of uv since 0.4 (there after more words). A part of a path does not count.
     """
     found = []
     at = log.find(phrase)
