@@ -14,6 +14,6 @@ PATH="$app/tools/bin:$PATH"
 uv venv --python python3 "$app/env"
 sh "$here/uvshim.pyz" pip --python "$app/env" \
     --constraint "$here/constraints.txt" --requirement "$here/requirements.txt"
-# Fail if a package would not be found. --strict also fails for missing and conflicting requirements,
-# because this script chooses everything in the environment.
+# Fail if a package would not be found. --strict also fails for requirements that pkg_resources does
+# not meet, because this script chooses everything in the environment.
 sh "$here/uvshim.pyz" check --strict "$app/env"
