@@ -56,7 +56,7 @@ def fix(found: Environment, spelled: required.Spelled, *, dry_run: bool) -> Fixe
         spellings = spelled.at(directory)
         outcome.add(on_disk.rename(paths, lambda _: True, spellings=spellings, dry_run=dry_run))
     seen = found.in_tree(PlannedTree(found.tree, outcome.plans)) if dry_run else found
-    return Fixed(outcome, examine(seen, Gate()))
+    return Fixed(outcome, examine(seen, Gate(), names_only=True))
 
 
 @pytest.mark.parametrize("begin", range(0, 400, 50))

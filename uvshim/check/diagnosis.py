@@ -208,11 +208,13 @@ def diagnose_environment(
     platform: str | None,
     excluded: Callable[[str], bool],
     spelled: Spelled | None,
+    names_only: bool = False,
 ) -> Diagnosis:
     """Examine `found`, as `diagnose` does, with the directories that it inherits.
 
     A problem there does not count if an earlier directory hides it. `spelled` is what decides names
-    if other environments import from its directories.
+    if other environments import from its directories. With `names_only`, lookups are not tried if
+    none can fail because of a name: what they fail for otherwise is then unknown.
     """
     model = _Model(found.tree, found.visible, excluded, platform=platform)
     model.inherited = found.inherited
@@ -223,7 +225,8 @@ def diagnose_environment(
         one._replace(owner=DPKG) if found.is_of_dpkg(one.path) else one
         for one in diagnosis.findings
     )
-    return model.with_lookups(diagnosis._replace(findings=tuple(findings)))
+    diagnosis = diagnosis._replace(findings=tuple(findings))
+    return diagnosis if names_only and model.finds_all_names() else model.with_lookups(diagnosis)
 
 
 def site_packages_in(tree: Tree) -> list[str]:
@@ -409,6 +412,23 @@ class _Model:
             lookups=tuple(lookups),
             programs=tuple(programs),
         )
+
+    def finds_all_names(self) -> bool:
+        """Return True if no lookup can fail because of a name. It takes a tenth of their time.
+
+        Each distribution is found by its own name, and by those with which others require it.
+        """
+        if not self._pkg_resources.exists:
+            return True
+        found = self._working_set
+        try:
+            required = found.required_keys()
+        except RequireError:
+            return False
+        return all(
+            (own := found.active.get(names.key_of(name))) and own.metadata == one.metadata
+            for name, one in found.installed.items()
+        ) and all(found.finds(key) for key in required if names.normalized(key) in self._spelled)
 
     def _undescribed(self, paths: Collection[str]) -> Iterator[tuple[str, str, str]]:
         """Yield the names, versions and paths of active distributions that are among `paths`."""

@@ -85,15 +85,20 @@ def examine(
     platform: str | None = None,
     *,
     spelled: Spelled | None = None,
+    names_only: bool = False,
 ) -> Report:
     """Return the report on `installation`; `platform` is that of its image, None on a disk.
 
-    `spelled` is what decides names if other environments import from its directories.
+    `spelled` and `names_only` are those of `diagnose_environment`.
 
     Raise OSError if its files are to be verified and one of them cannot be read.
     """
     diagnosis = diagnose_environment(
-        installation, platform=platform, excluded=gate.excludes, spelled=spelled
+        installation,
+        platform=platform,
+        excluded=gate.excludes,
+        spelled=spelled,
+        names_only=names_only,
     )
     differences = None
     if gate.verify:

@@ -10,6 +10,7 @@ import functools
 import itertools
 import platform
 import posixpath
+import re
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +27,7 @@ from uvshim.check.distributions import (
 from uvshim.check.requirements import Requirements
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import search_path
-from uvshim.rename.names import normalized, safe_name
+from uvshim.rename.names import key_of, normalized, safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 # compare an invalid version again instead of raising an error.
 _STRICT_PACKAGING = 22
 _LENIENT_PACKAGING = 26
+
+
+# The name that a requirement begins with.
+_NAME = re.compile(r"[A-Za-z0-9._-]*")
 
 
 class Resolution(NamedTuple):
@@ -267,6 +272,19 @@ class WorkingSet:
         if found is None and not self._pkg_resources.needs_dots:
             found = self.active.get(safe_name(key).replace(".", "-"))
         return found
+
+    def finds(self, key: str) -> bool:
+        """Return True if a distribution is active that requirement lookups find as `key`."""
+        return self._active_for(key) is not None
+
+    def required_keys(self) -> set[str]:
+        """Return the keys of all requirements of all distributions on the path, whatever applies.
+
+        Raise `RequireError` if one cannot be read. No requirement is taken apart.
+        """
+        distributions = itertools.chain.from_iterable(self._everything)
+        lines = (line for one in distributions for _, line in one.requirement_lines())
+        return {key_of(_NAME.match(line)[0]) for line in set(lines)}  # type: ignore[index]
 
     def _own_packaging(self) -> int:
         """Return the first number of the version of packaging that pkg_resources imports.

@@ -62,10 +62,10 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         try:
             # Look under the lock: a directory that uv is writing would look like a ghost.
             with locked(found):
-                report = examine(seen, gate, spelled=others)
+                report = examine(seen, gate, spelled=others, names_only=True)
         except LockInterruptedError:
             interrupted = True
-            report = examine(seen, gate, spelled=others)
+            report = examine(seen, gate, spelled=others, names_only=True)
         done.append(Fixed(outcome, report))
         if options.format == "text":
             say(done[-1], messages, dry_run=options.dry_run, among_others=len(environments) > 1)
