@@ -45,13 +45,19 @@ for info in pathlib.Path(sys.argv[1]).glob("*.dist-info"):
         info.rename(info.parent / f"{name.replace('-', '_')}-{version}.dist-info")
 """
 
-# The rename in its own process, without the start of Python: seconds, and the renamed paths.
+# The rename in its own process, without the start of Python: seconds, and the renamed paths. With
+# the words of a command, only what that installs is renamed, as by uvpip.
 RENAME = """
-import sys, time
-from uvshim import renormalize
+import os, subprocess, sys, time
+from uvshim import Snapshot, renormalize
+os.mkdir(sys.argv[1] + "/nothing")
 renormalize(sys.argv[1] + "/nothing")  # load every module that is needed
+before = Snapshot.take([sys.argv[1]]) if sys.argv[2:] else None
+if before:
+    subprocess.run(sys.argv[2:], check=True)
+os.sync()
 begin = time.perf_counter()
-outcome = renormalize(sys.argv[1])
+outcome = renormalize(sys.argv[1], since=before)
 print(time.perf_counter() - begin, *(each.path for each in outcome.renamed), sep="\\n")
 """
 
@@ -243,7 +249,9 @@ def real_renames(work: Path, rounds: int) -> None:
     for name in SETS:
         alone = []
         for _ in range(rounds):
-            seconds, renamed = rename_alone(site_packages_of(installed(name, real)))
+            venv = virtual_environment(real)
+            install = [BIN / "uv", "pip", "install", "-q", "-p", venv, *wanted(name)]
+            seconds, renamed = rename_alone(site_packages_of(venv), *install)
             alone.append(seconds)
         shown(name, alone, len(renamed), rows(renamed))
         bare, fix = [], []
@@ -264,13 +272,13 @@ def measured_imports() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def rename_alone(site_packages: Path) -> tuple[float, list[str]]:
-    """Rename the directories in `site_packages`; return the seconds and the renamed paths."""
-    (site_packages / "nothing").mkdir()
-    os.sync()
-    done = subprocess.run(
-        [sys.executable, "-c", RENAME, site_packages], capture_output=True, text=True, check=True
-    )
+def rename_alone(site_packages: Path, *install: str | Path) -> tuple[float, list[str]]:
+    """Rename the directories in `site_packages`; return the seconds and the renamed paths.
+
+    If the command `install` is given, it is run first, and what it installs is renamed.
+    """
+    command = [sys.executable, "-c", RENAME, site_packages, *install]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds, *renamed = done.stdout.splitlines()
     return float(seconds), renamed
 
@@ -383,6 +391,7 @@ def main() -> None:
     options = parser.parse_args()
     few = max(options.rounds // 3, 3)
     compileall.compile_dir(ROOT / "uvshim", quiet=1)  # as an installer does
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # with it, dependencies are compiled each time
     with tempfile.TemporaryDirectory(prefix="uvshim-bench-", dir=options.directory) as directory:
         work = Path(directory)
         os.chdir(work)
