@@ -58,6 +58,7 @@ def test_check_prints_its_findings_as_json_for_programs(
         "path": str(broken.site_packages / "zope_deferred-1.2.dist-info"),
         "expected": "zope.deferred-1.2.dist-info",
         "owner": "",
+        "obstacle": "",
     }
     unresolvable = {each["name"]: each["missing"] for each in environment["unresolvable"]}
     assert set(unresolvable) == {"simple", "zope.deferred", "XStatic-JQuery.TableSorter"}
@@ -66,6 +67,17 @@ def test_check_prints_its_findings_as_json_for_programs(
         {"group": "drivers", "name": "fast", "distribution": "simple"},
         {"group": "drivers", "name": "slow", "distribution": "simple"},
     ]
+
+
+def test_no_rename_is_suggested_where_none_is_possible(
+    run: Run, uvshim: Path, broken: Venv
+) -> None:
+    for info in broken.site_packages.glob("*.dist-info"):
+        (info / "RECORD").unlink()
+    done = run(uvshim, "check", broken.path)
+    assert done.returncode == 1
+    assert "zope_deferred-1.2.dist-info, which cannot be renamed: it has no RECORD\n" in done.stdout
+    assert "uvshim fix" not in done.stdout
 
 
 def test_check_agrees_with_the_pkg_resources_of_the_environment(

@@ -63,7 +63,7 @@ def install(run: Run, uv: Path, wheels: Path, old_setuptools: Path) -> Callable[
 
 
 @pytest.mark.parametrize("spoil", [a_name, a_duplicate, a_ghost, a_misnamed_twin, a_misnamed_ghost])
-@pytest.mark.parametrize("place", ["venv", "prefix", "target", "inherited", "root"])
+@pytest.mark.parametrize("place", ["venv", "prefix", "target", "inherited", "added", "root"])
 def test_every_hint_helps(
     run: Run,
     uvshim: Path,
@@ -89,6 +89,11 @@ def test_every_hint_helps(
         install("--python", python)
         make_venv(place, "--system-site-packages", python=python)
         (site,) = installation.glob("lib/python*/site-packages")
+    elif place == "added":  # by a .pth file
+        venv = make_venv("other")
+        install("--python", venv.python)
+        site = venv.site_packages
+        (make_venv(place).site_packages / "other.pth").write_text(f"{site}\n")
     else:
         venv = make_venv(f"{place}/opt/app" if place == "root" else place)
         install("--python", venv.python)

@@ -445,6 +445,28 @@ def test_distributions_beside_a_standard_library_belong_to_it(tmp_path: Path) ->
     assert paths(discovery.find(str(tmp_path))) == [("/usr", (f"/{library}/site-packages",))]
 
 
+@pytest.mark.parametrize(
+    ("store", "marks"),
+    [
+        ("containers/storage", ["overlay-layers", "storage.lock"]),
+        ("docker", ["containers", "image", "network", "volumes"]),
+        ("containerd", ["io.containerd.content.v1.content"]),
+        ("buildkit", ["buildkitd.lock"]),
+    ],
+)
+def test_the_images_of_a_container_engine_are_not_searched(
+    tmp_path: Path, store: str, marks: list[str]
+) -> None:
+    root = made(tmp_path, ["etc", "usr/" + SITE, f"var/lib/{store}/overlay/1/diff/usr/{SITE}"])
+    assert len(discovery.find(str(root))) == 2
+    made(root, [f"var/lib/{store}/{mark}" for mark in marks])
+    skipped: list[str] = []
+    assert [each.path for each in discovery.find(str(root), skipped.append)] == ["/usr"]
+    assert skipped == [f"/var/lib/{store}"]
+    inside = f"{root}/var/lib/{store}/overlay/1/diff/usr"
+    assert [each.path for each in discovery.find(inside)] == [inside]  # a person names it
+
+
 def test_caches_in_an_image_are_nobodys_environment(tmp_path: Path) -> None:
     root = made(tmp_path / "root", ["etc", "usr/" + SITE])
     caches = ["/opt/conda/pkgs", "/root/.cache/pip", "/root/.local/pipx/shared", "/root/.uv"]

@@ -18,8 +18,7 @@ from uvshim.check import lookups as lookups_of
 from uvshim.check import required
 from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND, RequireError
 from uvshim.check.lookups import REQUIRE, Lookups
-from uvshim.environments import environment, interpreter
-from uvshim.environments.search_path import search_path
+from uvshim.environments import environment, interpreter, search_path
 from uvshim.rename import names, plan, record, setuptools
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME
 from uvshim.rename.spelling import Spellings
@@ -65,6 +64,8 @@ class Finding(NamedTuple):
     """The name that the directory should have."""
     owner: str = ""
     """The package manager that owns the directory, which therefore must not be renamed, or ""."""
+    obstacle: str = ""
+    """Why the directory cannot be renamed, as a clause, or ""."""
 
 
 class Unresolvable(NamedTuple):
@@ -210,14 +211,15 @@ def diagnose_environment(
     spelled: Spelled | None,
     names_only: bool = False,
 ) -> Diagnosis:
-    """Examine `found`, as `diagnose` does, with the directories that it inherits.
+    """Examine `found`, as `diagnose` does, with the directories that it inherits or .pth files add.
 
     A problem there does not count if an earlier directory hides it. `spelled` is what decides names
     if other environments import from its directories. With `names_only`, lookups are not tried if
     none can fail because of a name: what they fail for otherwise is then unknown.
     """
     model = _Model(found.tree, found.visible, excluded, platform=platform)
-    model.inherited = found.inherited
+    model.added = search_path.added_directories(found)
+    model.inherited = (*found.inherited, *model.added)
     if spelled is not None:
         model.spelled = functools.partial(spelled.in_tree, found.tree)
     diagnosis = model.directories()
@@ -256,9 +258,10 @@ class _Model:
         self._python = python
         self._platform = platform
         self.inherited: Collection[str] = ()
+        self.added: Collection[str] = ()
         self.spelled: Callable[[str], Spellings | None] = lambda _place: self._own_spellings
         self._setuptools, self._pkg_resources = setuptools.imported_from(
-            tree, search_path(tree, self._places)
+            tree, search_path.search_path(tree, self._places)
         )
 
     @functools.cached_property
@@ -285,7 +288,7 @@ class _Model:
         renames: dict[str, str] = {}
         present: set[str] = set()
         distributions = 0
-        for place in self._places:
+        for place in (*self._places, *self.added):
             for path, one, fault, has_twin in self._planned(place):
                 wanted = one.directory if one else posixpath.basename(path)
                 if place in self.inherited and names.key_of(names.split(wanted)[0]) in present:
@@ -294,7 +297,7 @@ class _Model:
                     is_sure = plan.is_beyond_doubt(wanted) and not has_twin
                     (invalid if is_sure else unreadable).append(Unreadable(path, fault))
                     continue
-                about = (one.name, one.version, path, one.directory, one.owner)
+                about = (one.name, one.version, path, one.directory, one.owner, one.obstacle)
                 found = [Finding(kind, *about) for kind in self._kinds(one, has_twin=has_twin)]
                 if self._excluded(one.name):
                     excluded += found
@@ -306,7 +309,7 @@ class _Model:
                 for each in self._tree.names(place)
                 if environment.is_dist_info(each) or each.endswith(".egg-info")
             ]
-            distributions += len(listed)
+            distributions += 0 if place in self.added else len(listed)
             present.update(
                 names.key_of(each.removesuffix(".egg-info").partition("-")[0]) for each in listed
             )

@@ -220,9 +220,11 @@ def _about_files(report: Report, style: Style) -> Iterator[_Section]:
 
 
 def _arrow(finding: Finding) -> str:
-    """Return an arrow and the new name of the directory, or who owns it."""
+    """Return an arrow and the new name of the directory, who owns it, or why it must stay."""
     if finding.owner:
         return f", which {printable(finding.owner)} owns: uvshim leaves it alone"
+    if finding.obstacle:
+        return f", which cannot be renamed: {printable(finding.obstacle)}"
     is_due = finding.kind in _FIXABLE and os.path.basename(finding.path) != finding.expected
     return f" → {finding.expected}" if is_due else ""
 
@@ -317,8 +319,8 @@ def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
     spelling only, its name depends on all that import from it.
     """
     found, root = report.installation, report.installation.tree.root
-    directories = {os.path.dirname(each.path) for each in fixable(report)}
-    inherited = sorted(directories.intersection(found.inherited))
+    directories = {os.path.dirname(each.path) for each in fixable(report) if not each.obstacle}
+    inherited = sorted(directories.difference(found.site_packages))
     if not inherited if inherited_only else not directories:
         return []
     if report.image is not None:
@@ -327,7 +329,7 @@ def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
         return [] if inherited_only else [f"uvshim fix {quoted(root)}"]
     if inherited and report.diagnosis.by_spelling:
         return [f"uvshim fix {' '.join(map(quoted, [found.path, *inherited]))}"]
-    own = [found.path] if directories - set(inherited) and not inherited_only else []
+    own = [found.path] if directories.difference(inherited) and not inherited_only else []
     return [f"uvshim fix {quoted(path)}" for path in own + inherited]
 
 

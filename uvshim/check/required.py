@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.distributions import RequireError
+from uvshim.environments.search_path import added_directories
 from uvshim.rename import names, spelling
 from uvshim.rename.spelling import Spellings
 
@@ -50,7 +51,7 @@ class Spelled:
         found: dict[str, Spellings] = {}
         for one in self._environments:
             if own := spellings(one.tree, one.visible):
-                for directory in one.visible:
+                for directory in (*one.visible, *added_directories(one)):
                     real = _identity(one.tree, directory)
                     others = found[real].required if real in found else ()
                     found[real] = Spellings({*own.required, *others})

@@ -30,13 +30,13 @@ class Fixed(NamedTuple):
     @property
     def rest(self) -> list[tuple[Finding, str]]:
         """The findings that no rename here fixes, and why: a clause that follows the path."""
-        inherited = self.report.installation.inherited
+        own = self.report.installation.site_packages
         wrong = [each for each in self.report.diagnosis.wrong if not each.owner]
         found = [(each, _REST[each.kind].format(each.name)) for each in wrong if each.kind in _REST]
         return found + [
             (each, "is inherited from another environment")
             for each in fixable(self.report)
-            if os.path.dirname(each.path) in inherited
+            if os.path.dirname(each.path) not in own
         ]
 
     @property

@@ -84,7 +84,7 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
 
 def _named(word: str, messages: Messages) -> list[Environment]:
     """Return the environments that `word` names, or raise `EnvironmentUnknownError`."""
-    skipped = "`{}` is a cache, and not searched"
+    skipped = "`{}` is a cache or a store of images, and not searched"
     try:
         return discovery.find(word, lambda path: messages.detail(skipped.format(printable(path))))
     except EnvironmentUnknownError:

@@ -43,7 +43,8 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
     """Return the environments that `word`, given by a person, names.
 
     The root of a file system, or a prefix with several Pythons, may have several.
-    `skipped` is called with the path of each cache in a file system, which is not searched.
+    `skipped` is called with the path of each cache or store of images in a file system: they are
+    not searched.
 
     Raise `EnvironmentUnknownError` if it has no environment.
     """
@@ -147,7 +148,7 @@ def in_image(
     """Yield every environment in the file system `tree`.
 
     Any directory that contains dist-info directories belongs to one. `skipped` is called
-    with the path of each cache, which is not searched.
+    with the path of each cache or store of images: they are not searched.
     """
     roots = {}
     for path in _search(tree, "/", _DEEPEST, skipped):
@@ -184,7 +185,7 @@ def _search(
     Symbolic links are not followed.
     """
     listed = tree.names(directory)
-    if _is_cache(tree, directory, listed):
+    if _is_cache(tree, directory, listed) or _is_image_store(listed):
         skipped(directory)
         return
     is_library = "os.py" in listed  # PyPy's standard library has dist-info directories in it
@@ -216,4 +217,17 @@ def _is_cache(tree: SearchableTree, directory: str, listed: Collection[str]) -> 
         (tag or b"").startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
         or directory.endswith(("/.cache/uv", "/.cache/pip", "/pipx/shared"))
         or (directory.endswith("/pkgs") and "urls.txt" in listed)
+    )
+
+
+def _is_image_store(listed: Collection[str]) -> bool:
+    """Return True if a container engine has its images in a directory with the names `listed`.
+
+    It keeps the digest of every file there: after a change, it can no longer push the image. The
+    names are those of Podman and Buildah (containers-storage), Docker, containerd and BuildKit.
+    """
+    return (
+        not {"storage.lock", "buildkitd.lock"}.isdisjoint(listed)
+        or {"containers", "network", "volumes"}.issubset(listed)
+        or any(name.startswith("io.containerd.") for name in listed)
     )

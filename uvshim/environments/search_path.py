@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim.environments import interpreter
-from uvshim.environments.environment import existing, usual_site_packages
+from uvshim.environments.environment import existing, is_dist_info, usual_site_packages
 from uvshim.environments.tree import DiskTree
 
 if TYPE_CHECKING:
@@ -53,6 +53,18 @@ def site_directories(environment: Environment) -> tuple[str, ...]:
         user = _of_user(tree, name) if has_interpreter(tree, root) else []
         directories = [*user, *own, *in_prefix(tree, root, name)]
     return tuple(existing(directories, tree.is_directory, lambda each: tree.real(each) or each))
+
+
+def added_directories(environment: Environment) -> list[str]:
+    """Return the directories with distributions that .pth files add to those `visible` in it."""
+    tree, visible = environment.tree, environment.visible
+    known = {*map(tree.real, visible), *map(tree.real, _libraries_of_pypy(tree, visible))}
+    added = {tree.real(each): each for each in search_path(tree, visible)}
+    return [
+        path
+        for real, path in added.items()
+        if real not in known and any(map(is_dist_info, tree.names(path)))
+    ]
 
 
 def in_prefix(tree: SearchableTree, root: str, name: str | None) -> list[str]:
