@@ -93,6 +93,14 @@ def test_the_hint_names_a_command_that_works(run: Run, uvshim: Path, tmp_path: P
     assert run(uvshim, "check", tmp_path / "a-b-1-fixed.tar").returncode == 0
 
 
+def test_no_hint_names_a_path_with_a_colon(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    """It would be read as another path with a tag."""
+    saved = docker_archive(tmp_path / "1:2.tar", [BROKEN], ["a/b:1"])
+    done = run(uvshim, "check", saved)
+    assert done.returncode == 1
+    assert "uvshim fix" not in done.stdout
+
+
 def test_every_form_of_an_image_gives_the_same_answer(
     run: Run, uvshim: Path, tmp_path: Path, broken: Path
 ) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.corpus import write
 from uvshim.images import ending
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(tmp_path: Path) -> No
         other = Path(run.stdout.readline().strip())
         (tmp_path / "uvshim.run-file").touch()
         (tmp_path / "uvshim.run-link").symlink_to(other)
+        write({"notes": "mine"}, tmp_path / "uvshim.run-mine")
         with ending.directory(str(tmp_path)) as own:
             assert (other / "big").exists()  # that run goes on
         assert not os.path.exists(own)
@@ -145,4 +147,7 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(tmp_path: Path) -> No
         run.wait()
     with ending.directory(str(tmp_path)) as own:
         assert not other.exists()
-    assert sorted(os.listdir(tmp_path)) == ["uvshim.run-file", "uvshim.run-link"]
+    assert sorted(os.listdir(tmp_path)) == [
+        f"uvshim.run-{each}" for each in ("file", "link", "mine")
+    ]
+    assert (tmp_path / "uvshim.run-mine/notes").exists()

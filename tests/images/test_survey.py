@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 
 import uvshim
 from tests.corpus import installed, under
-from tests.images.making import Making, layout, tar
+from tests.images.making import Making, layout, oci_archive, tar
 from tests.images.opening import opened
 from uvshim.images import store, survey
 from uvshim.images.budget import Budget
@@ -245,6 +246,28 @@ def test_relative_names_are_found_from_elsewhere(
     (answer,) = uvshim.survey(["oci:x:latest"], Elsewhere(), cache=None)
     assert answer.error is None
     assert answer.reference == "oci:x:latest"
+
+
+def test_no_executor_gets_a_stream(tmp_path: Path) -> None:
+    """Standard input and pipes are open in this process only."""
+
+    class Unused(Executor):
+        def submit(self, *_: Any, **__: Any) -> Future[Any]:
+            raise AssertionError
+
+    content = oci_archive(layout(tmp_path / "x", [BASE]), tmp_path / "x.tar").read_bytes()
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(content)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    (answer,) = uvshim.survey([f"/dev/fd/{reader}"], Unused(), cache=None)
+    thread.join()
+    os.close(reader)
+    assert answer.error is None
 
 
 def test_an_executor_that_breaks_is_reported(tmp_path: Path) -> None:

@@ -394,7 +394,8 @@ class _Model:
                 unresolvable.append(self._unresolvable(name, version, missing))
             elif error is not None:
                 failures.append(Failure(name, version, error, reason))
-            if posixpath.dirname(project.metadata) in self._places and not self._excluded(name):
+            place = posixpath.dirname(project.metadata)
+            if place in (*self._places, *self.added) and not self._excluded(name):
                 failing = lookups_of.failing(
                     self._working_set, name, self._spelled, requires=error is None
                 )

@@ -53,7 +53,7 @@ def failing(
     outcomes: dict[str, Callable[[], object]] = {
         REQUIRE: lambda: requires,
         "get_distribution": lambda: found,
-        "best_match": lambda: found or working_set.best_match(name),
+        "best_match": lambda: working_set.best_match(name),
         BY_KEY: lambda: key in working_set.active,
         "Environment": lambda: working_set.available(key),
         "in Requirement": lambda: own is None or working_set.meets(own, name),

@@ -343,6 +343,9 @@ def _fix_of_image(image: str) -> Iterator[str]:
     path, _, name = rest.partition(":") if is_archive else ("", "", rest)
     piped = path == "-" or path.startswith("/dev/fd/")
     has_repository = ":" in name.rpartition("/")[2]
+    is_local = is_archive or transport == "oci"
+    if is_local and not piped and not os.path.exists(rest.partition(":")[0]):
+        return  # a colon in its path makes the name ambiguous
     if "@" in image or not name or ((piped or not is_archive) and not has_repository):
         return
     fixed = f"{image}-fixed"

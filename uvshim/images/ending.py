@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import NoReturn
 
-# How the names of locked temporary directories begin, and those of no others.
+# How the names of temporary directories begin.
 _PREFIX = "uvshim.run-"
+
+# What is in them and in no other directory: this file, and the directory that is used.
+_MARK = "temporary-directory-of-uvshim"
+_USED = "content"
 
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -88,8 +92,9 @@ def _end(number: int, _frame: object) -> NoReturn:
 def directory(parent: str | None = None, prefix: str = _PREFIX) -> Iterator[str]:
     """Yield a new directory in `parent`, by default the one for temporary files; remove it at last.
 
-    Its name begins with `prefix`. It is locked as long as this run uses it, so all others with such
-    names that are not locked were left by killed runs, and are removed. Raise OSError.
+    It is in another one, whose name begins with `prefix`, beside the file `_MARK`. That one is
+    locked as long as this run uses it, so all others like it that are not locked were left by
+    killed runs, and are removed. Raise OSError.
     """
     parent = parent or tempfile.gettempdir()
     for name in os.listdir(parent):
@@ -100,11 +105,13 @@ def directory(parent: str | None = None, prefix: str = _PREFIX) -> Iterator[str]
     lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _lock(lock)
+        os.close(os.open(os.path.join(made, _MARK), os.O_CREAT | os.O_EXCL))
+        os.mkdir(os.path.join(made, _USED))
         os.rename(made, path)
-        yield path
+        yield os.path.join(path, _USED)
     finally:
         for each in (path, made):
-            shutil.rmtree(each, ignore_errors=True)
+            _remove(each)
         os.close(lock)
 
 
@@ -119,15 +126,22 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
+def _remove(path: str) -> None:
+    """Remove the temporary directory at `path`, and its mark last: a kill may come in between."""
+    shutil.rmtree(os.path.join(path, _USED), ignore_errors=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def _remove_if_left(path: str) -> None:
-    """Remove the directory at `path` if it is ours, and no run uses it."""
+    """Remove the directory at `path` if it is one of ours, and no run uses it."""
     with contextlib.suppress(OSError):
         found = os.lstat(path)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             return
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            if _lock(lock):
-                shutil.rmtree(path, ignore_errors=True)
+            listed = set(os.listdir(lock))
+            if _MARK in listed and listed <= {_MARK, _USED} and _lock(lock):
+                _remove(path)
         finally:
             os.close(lock)

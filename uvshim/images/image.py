@@ -47,6 +47,10 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _DEEPEST = 100
 
 
+# Go's names of architectures that the kernel calls otherwise.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
 class Platform(NamedTuple):
     """The platform in the config of an image, with Go's names (OCI config)."""
 
@@ -59,9 +63,14 @@ class Platform(NamedTuple):
         return "/".join(filter(None, self))
 
     def matches(self, wanted: str) -> bool:
-        """Return True if `wanted`, such as ``linux/arm64``, names this platform."""
-        parts = wanted.split("/")
-        return parts == [part for part in self if part][: len(parts)]
+        """Return True if `wanted`, such as ``linux/arm64``, names this platform.
+
+        Docker and containerd write ``linux/arm64/v8`` for the same; the kernel has other names.
+        """
+        parts = [ARCHITECTURES.get(part, part) for part in wanted.split("/")]
+        own = [part for part in self if part]
+        both = [each[:2] if each[1:] == ["arm64", "v8"] else each for each in (parts, own)]
+        return both[0] == both[1][: len(both[0])]
 
 
 class Descriptor(NamedTuple):

@@ -119,7 +119,11 @@ def _from(
     """Yield the answers for `named`, as `executor` returns them."""
     from concurrent.futures import as_completed
 
-    futures = {_submitted(executor, answer, one.absolute(), options): one for one in named}
+    streams = [one for one in named if archive.is_stream(one.path)]
+    others = [one for one in named if one not in streams]
+    futures = {_submitted(executor, answer, one.absolute(), options): one for one in others}
+    for one in streams:  # no other process can read it
+        yield answer(one, options)
     for future in as_completed(futures):
         yield _outcome(futures[future], future)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import corpus
 from tests.corpus import installed, under
 from tests.images.making import (
     CONFIG,
@@ -124,8 +125,7 @@ def test_what_a_killed_run_has_left_is_written_over(tmp_path: Path, source: str)
     fix(source, f"oci:{path}:1")
     good = {key: value[:2] for key, value in content(path).items()}
     (path / "index.json").unlink()
-    (path / ".uvshim-left").mkdir()
-    (path / ".uvshim-left" / "blob").write_text("half")
+    corpus.write(LEFT, path / ".uvshim-left")
     next((path / "blobs" / "sha256").iterdir()).write_text("half")
     fix(source, f"oci:{path}:1")
     assert {key: value[:2] for key, value in content(path).items()} == good
@@ -318,6 +318,9 @@ def test_an_output_without_a_place_or_tag_is_refused(text: str) -> None:
         names.parse(text)
 
 
+# A temporary directory of a killed run.
+LEFT: dict[str, str | bytes] = {"temporary-directory-of-uvshim": "", "content/half": "half"}
+
 NEW = {
     "oci-archive": "oci-archive:{}/new:1",
     "docker-archive": "docker-archive:{}/new:app:1",
@@ -329,16 +332,17 @@ NEW = {
 def test_what_a_killed_run_has_left_is_removed_and_nothing_of_a_running_one(
     tmp_path: Path, source: str, target: str
 ) -> None:
-    left, running = (tmp_path / f".new.uvshim-{name}" for name in "ab")
+    left, running, foreign = (tmp_path / f".new.uvshim-{name}" for name in "abc")
     for path in (left, running):
-        path.mkdir()
-        (path / "half").write_text("half")
+        corpus.write(LEFT, path)
+    corpus.write({"content/half": "half"}, foreign)
     descriptor = os.open(running, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     fix(source, target.format(tmp_path))
     os.close(descriptor)
-    assert sorted(os.listdir(tmp_path)) == [running.name, "new", "source"]
-    assert os.listdir(running) == ["half"]
+    assert sorted(os.listdir(tmp_path)) == [running.name, foreign.name, "new", "source"]
+    assert (running / "content/half").exists()
+    assert (foreign / "content/half").exists()
     with opened(target.format(tmp_path)) as images:
         assert len(images) == 1
 

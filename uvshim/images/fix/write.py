@@ -238,7 +238,7 @@ def _to_archive(path: str, images: Sequence[Named]) -> None:
 
 def _listed(named: Named) -> Json:
     """Return the entry in manifest.json: for one platform, this machine's if possible."""
-    wanted = f"linux/{_ARCHITECTURES.get(os.uname().machine, os.uname().machine)}"
+    wanted = f"linux/{os.uname().machine}"
     platforms = named.image.platforms
     fitting = [
         one for one in platforms if one.image.platform and one.image.platform.matches(wanted)
@@ -249,10 +249,6 @@ def _listed(named: Named) -> Json:
         "RepoTags": named.names,
         "Layers": [layout.path_of(layer.digest or "") for layer in chosen.layers],
     }
-
-
-# Go's names of architectures that the kernel calls otherwise.
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
 def _add_member(archive: tarfile.TarFile, name: str, blob: Blob) -> None:

@@ -28,6 +28,7 @@ def opened(reference: Reference, platform: str | None = None) -> Iterator[list[E
     """
     with contextlib.ExitStack() as stack:
         found = _read(reference, platform, stack)
+        present = {one.platform for entry in found for one in entry.images}
         if platform is not None:
             found = [one for entry in found if (one := entry.limited_to(platform))]
         images = [image for entry in found for image in entry.images]
@@ -35,8 +36,10 @@ def opened(reference: Reference, platform: str | None = None) -> Iterator[list[E
         if not images and absent:
             raise ImageError(f"the files of {named(absent[0])} are not in it")
         if not images:
+            there = ", ".join(sorted(map(str, filter(None, present))))
             limit = f" for {platform}" if platform else ""
-            raise ImageError(f"it has no container image{limit}")
+            others = f", but for {there}" if limit and there else ""
+            raise ImageError(f"it has no container image{limit}{others}")
         yield found
 
 
