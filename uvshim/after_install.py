@@ -80,12 +80,13 @@ def spellings(environment: Environment, now: Snapshot) -> Spellings | None:
     """
     known = [PkgResources.at(path) for path in now.setuptools]
     existing = [each for each in known if each.exists]
-    if existing:  # the first on the path of a virtual environment
-        is_virtual = os.path.isfile(os.path.join(environment.path, "pyvenv.cfg"))
-        if is_virtual and all(each.finds_every_spelling for each in existing):
+    if _has_new_python(environment):
+        if existing:  # the first on the path of a virtual environment
+            is_virtual = os.path.isfile(os.path.join(environment.path, "pyvenv.cfg"))
+            if is_virtual and all(each.finds_every_spelling for each in existing):
+                return None
+        elif _has_no_other_setuptools(environment):
             return None
-    elif _has_new_python(environment) and _has_no_other_setuptools(environment):
-        return None
     from uvshim.rename import spelling
 
     return spelling.in_environment(environment.tree, environment.visible, _required)

@@ -98,7 +98,7 @@ class Messages:
 
     def suggest_fix(self, environment: str) -> None:
         """Suggest the command that tries the skipped renames in `environment` again."""
-        self.hint(f"`uvshim fix {quoted(environment)}` tries again")
+        self.hint(f"`uvshim fix {quoted(environment)}` tries again, or names what helps")
 
     def suggest_first_fix(self, environment: str, name: str) -> None:
         """Suggest the command that renames older directories in `environment`, such as `name`."""

@@ -257,8 +257,7 @@ def test_a_ghost_and_a_duplicate_are_for_an_installer_the_newest_version_of_each
     ]
     hints = [line for line in text(report(GHOST, *duplicates)).splitlines() if "hint" in line]
     assert hints == [
-        "  hint: uvpip install --prefix /opt/app --python 3.11 --no-deps --reinstall g==1.0",
-        "  hint: uvpip install --prefix /opt/app --python 3.11 --no-deps --reinstall d.e==1.10",
+        "  hint: uvpip install --prefix /opt/app --python 3.11 --no-deps --reinstall g==1.0 d.e==1.10"
     ]
     ghost = finding("ghost", "g", "g-1.0.dist-info", "g-1.0.dist-info", site="/opt/target")
     target = Environment("/opt/target", None, ["/opt/target"])

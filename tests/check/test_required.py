@@ -45,7 +45,12 @@ def test_a_name_that_is_required_as_it_is_spelled_is_not_wrong(version: str) -> 
 @pytest.mark.parametrize("version", ["62.0.0", "62.6.0", "75.8.0", "80.9.0"])
 def test_from_setuptools_62_on_no_spelling_matters(version: str) -> None:
     files = (INTERFACE, TWISTED, setuptools(version))
-    assert required.spellings(MemoryTree(under(SITE, *files)), [SITE]) is None
+    later = SITE.replace("3.10", "3.11")
+    assert required.spellings(MemoryTree(under(later, *files)), [later]) is None
+    # On an older Python, one before 62 may come: the name in the wheel is kept.
+    found = required.spellings(MemoryTree(under(SITE, *files)), [SITE])
+    assert found
+    assert not found.required
     assert [each.kind for each in examine(*files).findings] == ["normalized-name"]
     assert examine(*files).spellings == ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ def twin(site: Path, name: str, version: str) -> None:
         (other / file).unlink()
         new = text.replace("Version: 1.2", f"Version: {version}").replace(info.name, name)
         (other / file).write_text(new)
+    os.utime(other, (0, 0))  # it was there before
 
 
 def a_duplicate(site: Path) -> None:

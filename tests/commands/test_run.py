@@ -258,10 +258,47 @@ def test_run_lets_pip_parse_its_own_command_line(
 def test_run_finds_a_pip_behind_another_program(
     before: list[str], run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
 ) -> None:
-    pip: list[str | Path] = [with_pip / "bin" / "pip3", "install", "-q", "--no-index", "-tt"]
-    done = run(uvshim, "run", "--", *before, *pip, "-f", wheels, "zope.deferred")
+    path = os.pathsep.join([str(with_pip / "bin"), os.environ["PATH"]])
+    pip: list[str | Path] = ["pip3", "install", "-q", "--no-index", "-tt"]
+    done = run(uvshim, "run", "--", *before, *pip, "-f", wheels, "zope.deferred", PATH=path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "t" / "zope.deferred-1.2.dist-info").is_dir()
+
+
+@pytest.mark.parametrize(
+    "before", [["env", "X=1"], ["nice", "-n", "1"], ["sh", "-c", '"$@"', "sh"]], ids=str
+)
+def test_run_finds_the_environment_of_a_pip_that_is_not_asked(
+    before: list[str],
+    run: Run,
+    uvshim: Path,
+    make_venv: MakeVenv,
+    install_pip: Callable[[Path], None],
+    wheels: Path,
+) -> None:
+    """A word with a directory may be a file that is only read. Its own directory is looked at."""
+    venv = make_venv("other")
+    install_pip(venv.python)
+    pip: list[str | Path] = [venv.path / "bin" / "pip3", "install", "-q", "--no-index"]
+    done = run(uvshim, "run", "--", *before, *pip, "-f", wheels, "zope.deferred")
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
+
+
+@pytest.mark.parametrize("before", ["", "env A=1 ", "nice ", "uv run --no-project "])
+@pytest.mark.parametrize("name", ["python", "pip", "uv"])
+def test_run_runs_nothing_that_is_only_named(
+    before: str, name: str, run: Run, uvshim: Path, uv: Path, tmp_path: Path
+) -> None:
+    for tool in (tmp_path / "tools" / name, tmp_path / "build.sh"):
+        tool.parent.mkdir(exist_ok=True)
+        tool.write_text(f'#!/bin/sh\necho "$0 $*" >> {tmp_path}/log\n')
+        tool.chmod(0o755)
+    path = os.pathsep.join([str(uv.parent), os.environ["PATH"]])
+    for command in (f"cp tools/{name} copy", f"{tmp_path}/build.sh install {name}"):
+        done = run(uvshim, "run", "--", *f"{before}{command}".split(), PATH=path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "log").read_text() == f"{tmp_path}/build.sh install {name}\n"
 
 
 @pytest.mark.parametrize(
@@ -652,7 +689,8 @@ def test_run_says_where_it_looked_only_if_asked(
     done = run(uvshim, "run", "--", "sh", "-c", "true")
     assert (done.returncode, done.stderr) == (0, "")
     done = run(uvshim, "run", "-v", "--", "sh", "-c", "true")
-    assert done.stderr == f"DEBUG uvshim: nothing is new in `{venv.path}`\n"
+    assert done.stderr.startswith("DEBUG uvshim: nothing is new in `")
+    assert f"`{venv.path}`" in done.stderr
     install = f"{uv} pip install -q --no-index -f {wheels} zope.deferred"
     done = run(uvshim, "run", "--", "sh", "-c", install)
     assert "Renormalized" in done.stderr

@@ -168,6 +168,16 @@ def test_long_paths_are_bounded_in_sum(tmp_path: Path, monkeypatch: pytest.Monke
     assert "bytes of metadata, names and links" in error(making.path)
 
 
+def test_a_layer_that_is_listed_often_is_applied_within_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "STEPS", 100_000)
+    layer = tar({f"{n}/f": "" for n in range(500)})
+    assert error(layout(tmp_path / "few", [tar(BASE), layer])) == ""
+    often = error(layout(tmp_path / "many", [tar(BASE), *[layer] * 200]))
+    assert "has more than 100000 parts" in often
+
+
 def test_what_layers_expand_to_is_bounded_in_sum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,10 @@ _MEMORY_FOR = {
     "100,000 files": 150 << 20,
     "RECORD of 300 MB": 250 << 20,
     "a megabyte of metadata in each of 200 distributions": 200 << 20,
+    "90,000 requirements": 160 << 20,
+    "90,000 requirements of eggs": 160 << 20,
+    "600,000 entry points": 160 << 20,
+    "15,000 extras of 15,000 requirements": 160 << 20,
 }
 
 
@@ -117,6 +121,21 @@ def links_through_links() -> bytes:
     )
 
 
+def each_with(name: str, number: int, content: str) -> Iterator[bytes]:
+    """Yield `number` distributions with a file `name` that has the `content`, in which # differs."""
+    suffix = "egg-info" if name == "requires.txt" else "dist-info"
+    for one in range(number):
+        at = f"{SITE}/x{one}.y-1.0.{suffix}"
+        header = metadata(f"x{one}.y").partition("\n\n")[0] + "\n"
+        whole = {"PKG-INFO": header, "METADATA": header}
+        whole[name] = whole.get(name, "") + content.replace("#", str(one))
+        yield from (entry(f"{at}/{each}", text.encode()) for each, text in whole.items())
+
+
+def lines(form: str, number: int) -> str:
+    return "".join(form % one for one in range(number))
+
+
 def opaque_over_and_over() -> bytes:
     files = b"".join(entry(f"d/e/{n}", b"") for n in range(20_000))
     return files + (entry("d/e/.wh..wh..opq", b"") + entry("d/.wh.e", b"")) * 10_000
@@ -151,6 +170,27 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
             for n in range(200)
         ),
         "bytes of metadata",
+    ),
+    "90,000 requirements": (
+        lambda: each_with("METADATA", 3, lines("Requires-Dist: a.b>0.#.%s\n", 30_000)),
+        "parts in its paths, links and requirements",
+    ),
+    "90,000 requirements of eggs": (
+        lambda: each_with("requires.txt", 3, lines("a.b>0.#.%s\n", 30_000)),
+        "parts in its paths, links and requirements",
+    ),
+    "600,000 entry points": (
+        lambda: each_with("entry_points.txt", 10, "[g]\n" + lines("e#.%s=a:b\n", 60_000)),
+        "parts in its paths, links and requirements",
+    ),
+    "15,000 extras of 15,000 requirements": (
+        lambda: each_with(
+            "METADATA",
+            1,
+            lines("Provides-Extra: e%s\n", 15_000)
+            + lines("Requires-Dist: q; extra=='e%s'\n", 15_000),
+        ),
+        "parts in its paths, links and requirements",
     ),
     "20,000 distributions": (lambda: b"".join(many_distributions(20_000)), None),
     "a long name": (lambda: entry("n" * 80_000_000, b"", tarfile.GNUTYPE_LONGNAME), "too long"),

@@ -192,15 +192,20 @@ def test_an_earlier_installation_of_the_same_version_is_removed(
     monkeypatch: pytest.MonkeyPatch,
     killed: bool,  # noqa: FBT001
 ) -> None:
-    """What only the earlier one had is listed from now on: an uninstall removes it."""
+    """What only the earlier one had is listed from now on: an uninstall removes it.
+
+    A file in it that others have made, which no RECORD lists, stays.
+    """
     really = os.rename
 
     def interrupted(source: str, target: str) -> None:
         really(source, target)
-        raise KeyboardInterrupt
+        if target.endswith(".uvshim"):
+            raise KeyboardInterrupt
 
     old = distribution(tmp_path, "a.b-1.0", "a.b")
-    (old / "more").touch()
+    (old / "sboms").mkdir()
+    (old / "sboms/more").touch()
     new = distribution(tmp_path, "a_b-1.0", "a.b")
     (tmp_path / "only_old.py").touch()
     with (old / "RECORD").open("a") as record:
@@ -217,9 +222,33 @@ def test_an_earlier_installation_of_the_same_version_is_removed(
     assert outcome.left_alone == []
     assert [each.path for each in outcome.renamed] == [str(old)]
     assert [each for each in os.listdir(tmp_path) if "-1.0" in each] == ["a.b-1.0.dist-info"]
-    assert [fault for fault in record_faults(old) if "/more " not in fault] == []
+    assert record_faults(old) == ["more is not listed"]
     assert f"only_old.py,{DIGEST},0\n" in (old / "RECORD").read_text()
-    assert not (old / "more").exists()
+    assert (old / "sboms/more").exists()
+
+
+def test_two_files_of_one_name_in_two_installations_are_kept_apart(tmp_path: Path) -> None:
+    old = distribution(tmp_path, "a.b-1.0", "a.b")
+    new = distribution(tmp_path, "a_b-1.0", "a.b")
+    for directory in (old, new):
+        (directory / "more").write_text(directory.name)
+    before = tree(tmp_path)
+    outcome = compared(rename([str(new)], lambda _name: True, new={str(new)}))
+    assert [each.reason for each in outcome.left_alone] == [
+        "`a.b-1.0.dist-info/more` exists already"
+    ]
+    assert tree(tmp_path) == before
+
+
+def test_what_a_wrong_rename_has_left_replaces_no_later_installation(tmp_path: Path) -> None:
+    """The widespread snippet makes `-info` of each version, and RECORD lists the name as before."""
+    later = distribution(tmp_path, "a.b-1.0", "a.b")
+    stale = distribution(tmp_path, "x", "a.b").rename(tmp_path / "a.b-info.dist-info")
+    (stale / "RECORD").write_text((later / "RECORD").read_text())
+    before = tree(tmp_path)
+    outcome = compared(renamed(stale))
+    assert [each.reason for each in outcome.left_alone] == ["`a.b-1.0.dist-info` exists already"]
+    assert tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

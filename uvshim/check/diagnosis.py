@@ -240,6 +240,13 @@ def site_packages_in(tree: Tree) -> list[str]:
     ) or ["."]
 
 
+class _Fault(NamedTuple):
+    """Why a directory cannot be read, and the project name if that is known."""
+
+    reason: str = ""
+    project: str = ""
+
+
 class _Model:
     """An environment and its pkg_resources, which looks at distributions once they are needed."""
 
@@ -293,11 +300,15 @@ class _Model:
                 wanted = one.directory if one else posixpath.basename(path)
                 if place in self.inherited and names.key_of(names.split(wanted)[0]) in present:
                     continue
+                if fault.project and self._excluded(fault.project):
+                    excluded.append(Finding(MISNAMED, fault.project, "", path, wanted))
+                    continue
                 if one is None:
                     is_sure = plan.is_beyond_doubt(wanted) and not has_twin
-                    (invalid if is_sure else unreadable).append(Unreadable(path, fault))
+                    (invalid if is_sure else unreadable).append(Unreadable(path, fault.reason))
                     continue
-                about = (one.name, one.version, path, one.directory, one.owner, one.obstacle)
+                obstacle = one.obstacle or (self._egg_beside(place, one) if has_twin else "")
+                about = (one.name, one.version, path, one.directory, one.owner, obstacle)
                 found = [Finding(kind, *about) for kind in self._kinds(one, has_twin=has_twin)]
                 if self._excluded(one.name):
                     excluded += found
@@ -326,8 +337,17 @@ class _Model:
             unreadable=tuple(unreadable),
             invalid=tuple(invalid),
             excluded=tuple(sorted(excluded, key=lambda one: one.path)),
-            spellings=tuple(unfound),
+            spellings=tuple(one for one in unfound if not self._excluded(one.name)),
         )
+
+    def _egg_beside(self, place: str, one: Plan) -> str:
+        """Return an obstacle if a twin of the plan `one` is a file, which no tool removes."""
+        project = names.normalized(one.name)
+        for each in self._tree.names(place):
+            is_twin = names.normalized(each.removesuffix(".egg-info").partition("-")[0]) == project
+            if is_twin and each.endswith(".egg-info") and self._tree.is_file(f"{place}/{each}"):
+                return f"`{each}` belongs to it as well"
+        return ""
 
     def _kinds(self, one: Plan, *, has_twin: bool) -> tuple[str, ...]:
         """Return what is wrong with the directory of the plan `one`.
@@ -341,7 +361,7 @@ class _Model:
             kinds = (GHOST,)
         return (MISNAMED, *kinds) if MISNAMED in one.wrong and MISNAMED not in kinds else kinds
 
-    def _planned(self, place: str) -> Iterator[tuple[str, Plan | None, str, bool]]:
+    def _planned(self, place: str) -> Iterator[tuple[str, Plan | None, _Fault, bool]]:
         """Yield the path of each dist-info directory in `place`, its plan, its fault and twins.
 
         The plan is None if the directory cannot be read; the fault says why. The last is True if
@@ -349,13 +369,13 @@ class _Model:
         """
         spellings = self.spelled(place)
         plans: dict[str, Plan] = {}
-        faults: dict[str, str] = {}
+        faults: dict[str, _Fault] = {}
         for own in environment.dist_infos(self._tree.names(place)):
             try:
                 if one := plan.make(self._tree, f"{place}/{own}", spellings=spellings):
                     plans[f"{place}/{own}"] = one
             except names.MetadataError as error:  # noqa: PERF203
-                faults[f"{place}/{own}"] = str(error)
+                faults[f"{place}/{own}"] = _Fault(str(error), error.project)
         twins = plan.duplicates(self._tree, plans.values())
         sure = {
             path: names.normalized(names.split(posixpath.basename(path))[0])
@@ -368,7 +388,7 @@ class _Model:
         twins.update(path for path, project in sure.items() if projects[project] > 1)
         surely = set(sure.values())
         for path, one in plans.items():
-            yield path, one, "", path in twins or names.normalized(one.name) in surely
+            yield path, one, _Fault(), path in twins or names.normalized(one.name) in surely
         for path, fault in faults.items():
             yield path, None, fault, path in twins
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # The limit of one metadata file, in bytes. The longest real ones have a third of it.
 METADATA_LIMIT = 1024 * 1024
 
+# How many steps (see `Distribution.pay`) it takes to parse an entry point.
+_PARSING = 10
+
 # Shorter texts are remembered: images have much in common.
 _USUAL = 16 * 1024
 
@@ -112,6 +115,15 @@ class Distribution:
         except names.MetadataError:
             return None
 
+    def pay(self, steps: int) -> None:
+        """Pay for so many `steps` in the resolution of requirements, if its tree has a budget.
+
+        An image has one: its author is unknown.
+        """
+        pay: Callable[[int], None] | None = getattr(self._tree, "pay", None)
+        if pay is not None:
+            pay(steps)
+
     def read(self, name: str) -> str | None:
         """Return the text of the metadata file `name`; None if it does not exist.
 
@@ -181,6 +193,7 @@ class Distribution:
         Raise `RequireError` if pkg_resources cannot read them.
         """
         text = self.read("entry_points.txt") or ""
+        self.pay(_PARSING * text.count("\n"))
         return _entry_points(text) if len(text) < _USUAL else _entry_points.__wrapped__(text)
 
     def _values(self, field: str) -> list[str]:

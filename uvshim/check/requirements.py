@@ -41,6 +41,10 @@ _ASKS_BACKWARDS = re.compile(r"""["']\s*(==|!=|<=|>=|<|>|~=|===|in|not\s+in)\s*e
 # How many requirements are cached for later environments. An image has about two thousand.
 _MOST_REMEMBERED = 16_384
 
+# How many steps (see `Distribution.pay`) it takes to parse a requirement, and to test its marker.
+_PARSING = 100
+_TESTING = 10
+
 # No requirement of a real distribution is longer.
 _USUAL = 1024
 
@@ -179,6 +183,8 @@ class Requirements:
                 lines = tuple(line for _, line in distribution.requirement_lines())
                 content = (lines, tuple(distribution.extras()))
                 if content not in self._by_content:
+                    new = len(set(lines).difference(self.by_line))
+                    distribution.pay(_PARSING * new + _TESTING * len(lines) * (1 + len(content[1])))
                     self._by_content[content] = self._of_lines(*content)
                 self._by_distribution[distribution] = self._by_content[content]
             else:
@@ -207,6 +213,7 @@ class Requirements:
             extra, _, marker = section.partition(":")
             required = by_extra.setdefault(safe_extra(extra) or None, [])
             if line:
+                distribution.pay(_PARSING)
                 requirement = self.parse(line)
                 if not marker or self._section_applies(marker):
                     required.append(requirement)

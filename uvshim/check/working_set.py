@@ -81,6 +81,7 @@ class WorkingSet:
         the running Python; ``python_version`` must be one of them.
         """
         self.entries = list(entries)
+        self.needs_valid_versions = pkg_resources.needs_valid_versions
         self.active: dict[str, Distribution] = {}
         """What `working_set.by_key` holds, and what `iter(working_set)` yields, in this order."""
         self._tree = tree
@@ -218,6 +219,7 @@ class WorkingSet:
                     missing.setdefault(requirement.key, requirement.name)
                     continue
                 required = self.requirements.of(distribution, requirement.extras)[::-1]
+                distribution.pay(1 + len(required))
                 waiting += required
                 demanded_with.update((one.first, requirement.extras) for one in required)
         except RequireError as error:

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.check.diagnosis import DUPLICATE, GHOST
-from uvshim.check.output import fixable, fixes, left_out, reinstalls
+from uvshim.check.output import left_out
+from uvshim.check.remedies import fixable, fixes, reinstalls
 from uvshim.messages import counted, printable
 from uvshim.rename.names import normalized
 from uvshim.rename.on_disk import LeftAlone

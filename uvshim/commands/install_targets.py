@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from uvshim.uv.supervisor import Supervisor
 
+# The options of `uv run` with which it uses an environment in its cache.
+_IN_CACHE = frozenset({"-w", "--with", "--with-requirements", "--with-editable", "--isolated"})
+
 _PYTHONS = frozenset({"python", "pypy", "graalpy"})
 _PYTHON_WITH_VALUE = frozenset({"-W", "-X", "-c", "-m", "--check-hash-based-pycs"})
 
@@ -103,40 +106,67 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     may use the environment that it runs in, that of the project, or the one of `uv pip`.
     """
     program, *words = command
-    if _is_python(program):
-        flags, module, rest = _split_python(words)
-        if module == "uv":
-            return _of_uv([program, *flags, "-m", "uv"], rest, supervisor)
-        if module.partition(".")[0] == "pip":
-            return _of_pip([program, *flags], rest, supervisor)
-    if os.path.basename(program) == "uv":
-        return _of_uv([program], words, supervisor)
+    name = os.path.basename(program)
+    flags, module, rest = _split_python(words) if _is_python(program) else ([], "", [])
+    if module == "uv":
+        return _of_uv([program, *flags, "-m", "uv"], rest, supervisor)
+    if module.partition(".")[0] == "pip":
+        return _of_pip([program, *flags], rest, supervisor)
+    uv, *before = [program] if name == "uv" else _runner_of(program)
+    if os.path.basename(uv) == "uv":  # or a script that begins `#!/usr/bin/env -S uv run --script`
+        return _of_uv([uv], words if name == "uv" else [*before, program, *words], supervisor)
     if _is_pip(program):
-        if python := _interpreter_of(program) or _executable_of(program, supervisor):
-            return _of_pip([python], words, supervisor, os.path.dirname(program))
-        return _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
-    found = _of_words(program, words, supervisor).environments
-    return Targets([*found, *_of_any(program, supervisor)])
+        return _of_program_pip(program, words, supervisor)
+    if name == "env" and (inner := _behind_env(words)):
+        with _variables_of([program, *words[: -len(inner)]], supervisor):
+            found = process.on_path(inner[0])
+            return of([found, *inner[1:]], supervisor) if found else None
+    return _of_other(program, words, supervisor)
 
 
-def _of_words(runner: str, words: list[str], supervisor: Supervisor, prefix: str = "") -> Targets:
-    """Return the places of a uv, pip or Python that `runner` runs with `words`, as `nice` does.
+def _of_program_pip(pip: str, words: list[str], supervisor: Supervisor) -> Targets | None:
+    """Return the places of the program `pip` with `words`."""
+    if python := _interpreter_of(pip) or _executable_of(pip, supervisor):
+        return _of_pip([python], words, supervisor, os.path.dirname(pip))
+    return _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
 
-    Its programs are looked for in the environment `prefix` first, and then on PATH.
+
+def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets:
+    """Return the places of a `program` that is none of these, perhaps with such a one in `words`.
+
+    A word with a directory may be a file that the program only reads, so that is not run: its
+    directory tells which environment it is of. What another user's program answers is unknown.
     """
-    is_known = True
+    found, is_known = list(_of_any(program, supervisor)), True
     for at, word in enumerate(words):
-        is_asked = _is_pip(word) or _is_python(word) or os.path.basename(word) in {"env", "uv"}
-        if "=" in word or not is_asked:
+        if not (_is_pip(word) or _is_python(word) or os.path.basename(word) in {"env", "uv"}):
             continue
-        is_env = os.path.basename(runner) == "env"
-        before = [runner, *words[:at]]
-        with _variables_of(before, supervisor) if is_env else contextlib.nullcontext():
-            program = process.on_path(os.path.join(prefix, "bin", word)) if prefix else None
-            if program := program or process.on_path(word):
-                return of([program, *words[at + 1 :]], supervisor) or Targets([])
-        is_known = False
-    return Targets([], is_known=is_known)
+        inner = None
+        if os.path.dirname(word):
+            own = discovery.of_program(word) if os.path.isfile(word) else None
+            inner = Targets([targets.with_lock(own, supervisor)]) if own else None
+        elif other := process.on_path(word):
+            inner = of([other, *words[at + 1 :]], supervisor)
+        if inner is not None:
+            found += inner.environments
+            is_known = False
+            break
+    return Targets(found, is_known=is_known)
+
+
+def _behind_env(words: list[str]) -> list[str]:
+    """Return the command that the program `env` runs if its arguments are `words`; [] if unknown.
+
+    POSIX has assignments and `-i`; GNU's and BSD's have options with a value.
+    """
+    following = list(words)
+    while following and (following[0].startswith("-") or "=" in following[0]):
+        word = following.pop(0)
+        if word.startswith(("-S", "--split-string")):
+            return []
+        if word in {"-u", "--unset", "-C", "--chdir"}:
+            del following[:1]
+    return following
 
 
 @contextlib.contextmanager
@@ -146,9 +176,10 @@ def _variables_of(env: list[str], supervisor: Supervisor) -> Iterator[None]:
     said = _output_lines([*env, sys.executable, "-I", "-c", code], supervisor)
     own = dict(os.environ)
     try:
-        if said[-1]:
+        with contextlib.suppress(ValueError):
+            variables = json.loads(said[-1])
             os.environ.clear()
-            os.environ.update(json.loads(said[-1]))
+            os.environ.update(variables)
         yield
     finally:
         os.environ.clear()
@@ -203,9 +234,12 @@ def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) 
 
 
 def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
-    """Yield the places of a `program` that is neither uv nor pip."""
+    """Yield the places of a `program` that is neither uv nor pip.
+
+    If it is no Python's, it may run the pip of the Python that is first on PATH.
+    """
     interpreter = program if _is_python(program) else _interpreter_of(program)
-    if interpreter:
+    if interpreter := interpreter or process.on_path("python3") or process.on_path("python"):
         yield from _of_interpreter(interpreter, supervisor)[:1]
     if uv := _uv():
         answers = [_project_answer(uv, [], supervisor), _pip_answer(uv, Arguments([]), supervisor)]
@@ -222,33 +256,62 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
     if subcommand == "pip":
         return _of_uv_pip(uv, [*before, *rest], supervisor)
     choosing = Arguments(before).choosing_project
-    if subcommand == "tool" and rest[:1] == ["run"]:
-        found = _of_words(uv[0], rest[1:], supervisor).environments
-        return Targets([*found, *_of_any(uv[0], supervisor)])
     if subcommand == "tool":
+        if rest[:1] == ["run"]:
+            return _of_other(uv[0], rest[1:], supervisor)
         return Targets(list(_of_tools([*uv, *choosing, "tool", "dir"], supervisor)))
     usage = "\n".join(_output_lines([*uv, subcommand, "--help"], supervisor)) if subcommand else ""
     if subcommand != "sync" and "--no-sync" not in usage:  # it never syncs an environment
         return None
-    with_value = _with_value(usage)
-    options, command = split_command(rest, with_value) if subcommand == "run" else (rest, [])
+    if subcommand == "run":
+        return _of_uv_run(uv, choosing, rest, _with_value(usage), supervisor)
+    arguments = Arguments(rest, _with_value(usage))
+    if arguments.help or arguments.dry:
+        return None
+    answers = [_project_answer(uv, choosing + arguments.choosing_project, supervisor)]
+    is_known = answers[0].known
+    if not is_known:
+        answers.append(_pip_answer(uv, Arguments([]), supervisor))
+    return Targets(_existing(answers, supervisor), is_known=is_known)
+
+
+def _of_uv_run(
+    uv: list[str],
+    choosing: list[str],
+    words: list[str],
+    with_value: frozenset[str],
+    supervisor: Supervisor,
+) -> Targets | None:
+    """Return the places of `uv run` with `words`: those of uv itself, and of the command.
+
+    `choosing` are options before `run`, and `with_value` are the options that take a value.
+    """
+    options, command = split_command(words, with_value)
     arguments = Arguments(options, with_value)
     if arguments.help or arguments.dry:
         return None
-    choosing += arguments.choosing_project
-    is_run = subcommand == "run"
-    is_script = "--script" in choosing or (command and command[0].endswith((".py", ".pyw")))
-    if is_run:
-        choosing = [each for each in choosing if each != "--script"]  # here it is a flag
+    choosing = [*choosing, *arguments.choosing_project]
+    is_script = "--script" in choosing or (command[:1] and command[0].endswith((".py", ".pyw")))
+    choosing = [each for each in choosing if each != "--script"]  # here it is a flag
     answers = [_project_answer(uv, choosing, supervisor)]
-    is_known = is_run or answers[0].known
-    if is_run or not is_known:  # `uv run` may run any command
-        answers.append(_pip_answer(uv, Arguments([]), supervisor))
-    if command and is_script:
+    answers.append(_pip_answer(uv, Arguments([]), supervisor))  # it may run any command
+    # The environments of `--with`, and of a script that is piped, are in uv's cache.
+    given = {option for option, _, _ in options_in(options, with_value)}
+    is_known = command[:1] != ["-"] and _IN_CACHE.isdisjoint(given)
+    if is_script and command:
         answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
+        return Targets(_existing(answers, supervisor), is_known=is_known and answers[-1].known)
     found = _existing(answers, supervisor)
-    inner = _of_words(uv[0], command, supervisor, found[0].path if found else "")
-    return Targets([*found, *inner.environments], is_known=is_known and inner.is_known)
+    if command and (program := _program(command[0], found)):
+        inner = of([program, *command[1:]], supervisor) or Targets([])
+        return Targets([*found, *inner.environments], is_known=is_known and inner.is_known)
+    return Targets(found, is_known=is_known)
+
+
+def _program(name: str, environments: list[Environment]) -> str | None:
+    """Return the path of the program `name` in the first of `environments`, or else on PATH."""
+    inside = [os.path.join(each.path, "bin", name) for each in environments[:1]]
+    return next((found for each in (*inside, name) if (found := process.on_path(each))), None)
 
 
 def _with_value(usage: str) -> frozenset[str]:
@@ -319,21 +382,28 @@ def _executable_of(pip: str, supervisor: Supervisor) -> str:
 
 
 def _interpreter_of(script: str) -> str | None:
-    """Return the interpreter that the first lines of `script` name, or None if it is not a Python.
+    """Return the Python that the first lines of `script` name, or None if they name none."""
+    program = _runner_of(script)[0]
+    return program if _is_python(program) else None
 
-    If its path is long or has blanks, a shell script of two lines executes it.
+
+def _runner_of(script: str) -> list[str]:
+    """Return the command that the first lines of `script` name; [""] if they name none.
+
+    If the path of its interpreter is long or has blanks, a shell script of two lines executes it.
     """
     try:
         with open(script, "rb") as file:
             lines = file.read(4096).decode("utf-8", "surrogateescape").split("\n")
-        first = lines[0].removeprefix("#!").split()
+        first = lines[0][2:].split() if lines[0].startswith("#!") else [""]
         if os.path.basename(first[0]) == "env":
-            first = [process.on_path(first[-1]) or ""]
+            name, *rest = _behind_env([each for each in first[1:] if each != "-S"])
+            first = [process.on_path(name) or "", *rest]
         elif os.path.basename(first[0]) == "sh" and lines[1].startswith("'''exec' "):
             first = shlex.split(lines[1])[1:2]
     except (OSError, ValueError, IndexError):
-        return None
-    return first[0] if _is_python(first[0]) else None
+        return [""]
+    return first
 
 
 def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:

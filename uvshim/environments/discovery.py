@@ -98,10 +98,15 @@ def _redirected(path: str) -> str | None:
 
 
 def of_site_packages(path: str) -> Environment:
-    """Return what `_bare` does. Raise `EnvironmentUnknownError` if `path` is not a directory."""
+    """Return what `_bare` does. Raise `EnvironmentUnknownError` if `path` is no such directory."""
     if not os.path.isdir(path):
         raise EnvironmentUnknownError(f"`{path}` is not a directory")
-    return _bare(DiskTree(), os.path.abspath(path))
+    tree = DiskTree()
+    if inside := search_path.in_usual_places(tree, path):
+        raise EnvironmentUnknownError(
+            f"`{path}` is not a site-packages directory, but contains one. Name `{inside[0]}`"
+        )
+    return _bare(tree, os.path.abspath(path))
 
 
 def of_program(path: str) -> Environment | None:

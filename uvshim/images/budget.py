@@ -18,6 +18,9 @@ MEMORY = 256 << 20
 # How many parts of paths may be looked up for one image: long paths through long links take hours.
 STEPS = 30_000_000
 
+# How many of them a step in the resolution of requirements takes. OpenStack takes half a million.
+_RESOLVING = 5
+
 # How many images an index or an archive may list, with all that is nested in it.
 IMAGES = 10_000
 
@@ -76,7 +79,11 @@ class Budget:
     def look_up(self, parts: int, where: str) -> None:
         """Pay for the look-up of a path with so many `parts`. Raise `ImageError`."""
         self._steps += parts
-        _check(self._steps, STEPS, f"{where} has", "parts in its paths and links")
+        _check(self._steps, STEPS, f"{where} has", "parts in its paths, links and requirements")
+
+    def resolve(self, steps: int, where: str) -> None:
+        """Pay for so many `steps` in the resolution of requirements. Raise `ImageError`."""
+        self.look_up(_RESOLVING * steps, where)
 
     def list(self, images: int, where: str) -> None:
         """Pay for so many `images` that are listed. Raise `ImageError`."""

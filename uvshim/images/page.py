@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from uvshim import __version__
-from uvshim.check import output
+from uvshim.check import output, remedies
 from uvshim.errors import UvshimError
 from uvshim.messages import Style, counted, printable
 
@@ -40,7 +40,7 @@ def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) ->
         heading=functools.partial(output.heading, style=plain),
         sections=functools.partial(output.sections, style=plain),
         notes=functools.partial(output.notes, style=plain),
-        remedies=output.remedies,
+        remedies=remedies.remedies,
     )
     images = [image for answer in answers for image in answer.images]
     counts = [

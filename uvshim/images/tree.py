@@ -153,6 +153,10 @@ class ImageTree:
             value = b""
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode(), found.size
 
+    def pay(self, steps: int) -> None:
+        """Pay for so many `steps` in the resolution of requirements. Raise `ImageError`."""
+        self._budget.resolve(steps, "it")
+
     def real(self, path: str) -> str | None:
         """Return `path` without links; see `SearchableTree.real`."""
         found = self._resolved(path)

@@ -79,6 +79,7 @@ class _Application:
         self._own = {id(self.root)}
         self._marks = _Mark()
         for directory, entries in changed.groups:
+            budget.look_up(len(entries), self._name)  # a layer may be listed often
             place = self._directory(directory, only_removed=all(map(_removes, entries)))
             if place is None:
                 continue

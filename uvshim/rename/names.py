@@ -19,7 +19,12 @@ _SAFE = "".join(c if c.isalnum() or c == "." else "-" for c in map(chr, range(12
 
 
 class MetadataError(ValueError):
-    """A METADATA file has no name, or not a clear one."""
+    """A METADATA file has no name, or not a clear one. If only that is clear, it is `project`."""
+
+    def __init__(self, message: str, project: str = "") -> None:
+        """Hold the reason, a clause, and the name."""
+        super().__init__(message)
+        self.project = project
 
 
 def normalized(name: str) -> str:
@@ -180,13 +185,13 @@ def expected(directory: str, name: str, version: str) -> str:
         if is_found and version and found.replace("_", "-") == version.replace("_", "-"):
             return directory
         if not is_version(version):
-            raise MetadataError("neither its name nor its METADATA has a valid version")
+            raise MetadataError("neither its name nor its METADATA has a valid version", name)
         found = version if _is_plain(version) else _rewritten(version) or version
     elif "-" in found:
         found = _rewritten(found) or found
     wanted = f"{dotted(name)}-{found}{SUFFIX}"
     if len(wanted) > LONGEST:
-        raise MetadataError("the name that it should have is too long for a directory")
+        raise MetadataError("the name that it should have is too long for a directory", name)
     return wanted
 
 

@@ -224,7 +224,8 @@ def _is_continued(one: Plan, other: Plan) -> bool:
 
 def is_beyond_doubt(directory: str) -> bool:
     """Return True if the name of the dist-info `directory` is right, whatever METADATA says."""
-    return names.is_well_formed(directory) and not may_be_dotted(directory)
+    is_valid = names.is_well_formed(directory) and names.is_project_name(names.split(directory)[0])
+    return is_valid and not may_be_dotted(directory)
 
 
 def _record(tree: Tree, directory: str) -> Record:

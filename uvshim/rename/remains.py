@@ -5,13 +5,14 @@ Only a run that meets something of it loads this module.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import stat
 
 from uvshim.rename import names, overlay, record_file
-from uvshim.rename.plan import ObstacleError
+from uvshim.rename.plan import BUILDING, ObstacleError
 from uvshim.rename.record import Record, RecordError
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -61,10 +62,14 @@ def make_way(plan: Plan, *, is_new: bool, dry_run: bool) -> None:
     if os.path.samestat(there, os.lstat(plan.path)):  # on a disk that ignores case
         return
     is_earlier = stat.S_ISDIR(there.st_mode) and _is_earlier(plan, is_new=is_new)
+    foreign = _foreign(plan) if is_earlier else []
     left = os.listdir(plan.destination) if _is_no_distribution(plan.destination) else None
     if not is_earlier and (left is None or not {*left}.isdisjoint(os.listdir(plan.path))):
         raise ObstacleError(f"`{plan.directory}` exists already")
     if is_earlier and not dry_run:
+        for name in foreign:
+            os.makedirs(os.path.dirname(f"{plan.path}/{name}"), exist_ok=True)
+            os.rename(f"{plan.destination}/{name}", f"{plan.path}/{name}")
         _remove_earlier(plan)
     elif left is not None and not dry_run:
         for name in left:  # after the rename each is where it was
@@ -108,13 +113,32 @@ def _is_earlier(plan: Plan, *, is_new: bool) -> bool:
     """
     if is_new and {"METADATA", "RECORD"}.issubset(os.listdir(plan.destination)):
         return True
-    listed = plan.record.files(plan.directory) if plan.record else set()
+    building = os.path.basename(plan.destination) + BUILDING
+    if plan.record is None or building not in plan.record.directories():
+        return False  # RECORD may list the new name for other reasons
+    listed = plan.record.files(plan.directory)
     try:
         earlier = record_file.read(plan.destination).directories()
     except (RecordError, OSError):  # a killed run has removed it
         earlier = set()
     is_complete = listed.issuperset(overlay.files_in(plan.destination))
     return bool(listed) and is_complete and plan.own not in earlier
+
+
+def _foreign(plan: Plan) -> list[str]:
+    """Return the files that others have put into the earlier installation: no RECORD lists them.
+
+    They stay where they are: the later installation takes them over. Raise `ObstacleError` if it
+    has a file of that name.
+    """
+    listed = plan.record.files(plan.directory) if plan.record else set()
+    with contextlib.suppress(RecordError, OSError):  # a killed run has removed it
+        listed |= record_file.read(plan.destination).files(plan.directory)
+    foreign = sorted(set(overlay.files_in(plan.destination)) - listed)
+    for name in foreign:
+        if os.path.lexists(f"{plan.path}/{name}"):
+            raise ObstacleError(f"`{plan.directory}/{name}` exists already")
+    return foreign
 
 
 def _remove_earlier(plan: Plan) -> None:
@@ -160,11 +184,18 @@ def _only_in(plan: Plan, listed: Record) -> list[bytes]:
 
 def _check_rights(plan: Plan) -> None:
     """Raise the OSError that a rename would meet, if we may not write where it writes."""
-    written = [plan.path]
-    if not record_file.is_shared(plan.path):
-        written.append(f"{plan.path}/RECORD")
+    above, record = os.path.dirname(plan.path), f"{plan.path}/RECORD"
+    is_shared = record_file.is_shared(plan.path)
+    # RECORD is overwritten if nothing gets longer, and nothing else is written.
+    is_simple = plan.record is not None and plan.record.only and not (plan.original or is_shared)
+    in_place = is_simple and len(plan.own) == len(plan.directory)
+    written = [*([] if is_shared else [record]), *([] if in_place else [plan.path])]
     if plan.destination != plan.path:
-        written.append(os.path.dirname(plan.path))
+        written.append(above)
+        status = os.stat(above)
+        owners = {0, status.st_uid, os.lstat(plan.path).st_uid}
+        if status.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), plan.path)
     effective = os.access in os.supports_effective_ids
     for each in written:
         if not os.access(each, os.W_OK, effective_ids=effective):

@@ -75,14 +75,12 @@ def in_environment(
     `site_packages` are the directories that its Python imports from. `required` returns the keys
     that its distributions require, for this pkg_resources and version of Python.
 
-    Without a pkg_resources nothing is required. But an old Python may get an old one later,
-    which needs `ORIGINAL`.
+    Where a newer pkg_resources finds every spelling, or there is none, nothing decides. But an old
+    Python may get an old one later, which needs `ORIGINAL`.
     """
     _, pkg_resources = setuptools.imported_from(tree, search_path(tree, site_packages))
-    if pkg_resources.exists and pkg_resources.finds_every_spelling:
-        return None
     python = interpreter.version_of(tree, site_packages)
-    if pkg_resources.exists:
+    if not pkg_resources.finds_every_spelling:
         return Spellings(required(tree, site_packages, pkg_resources, python))
     return Spellings() if tuple(map(int, python.split(".")[:2])) <= setuptools.LAST_PYTHON else None
 

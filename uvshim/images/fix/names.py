@@ -144,6 +144,20 @@ def named(target: Reference, fixed: FixedImage) -> Named:
     return Named(fixed, tag, list(filter(_is_valid, names)), target.tag is not None)
 
 
+def distinct(named: Sequence[Named]) -> list[Named]:
+    """Return the images `named`, each with a tag of its own for an index.
+
+    There, a tag has no repository. If two have the same, the repository becomes a part of it.
+    """
+    tags = [each.tag for each in named]
+    return [
+        each._replace(tag=re.sub(r"[/:]", "-", each.names[0]))
+        if tags.count(each.tag) > 1 and each.names
+        else each
+        for each in named
+    ]
+
+
 def _tag_of(name: str) -> str | None:
     """Return the tag in the `name` of an image; None if it has none."""
     name = name.partition("@")[0]
@@ -171,7 +185,7 @@ def _is_replaced(one: Descriptor, new: Descriptor, named: Named) -> bool:
     """
     tag, name = shown(new.tag or ""), new.full_name
     same_name = one.full_name and docker.same_name(one.full_name, name or "")
-    if not same_name and (one.tag != new.tag or (one.full_name and name and not named.chosen)):
+    if not same_name and one.tag != new.tag:
         return False
     if one.full_name and not same_name:
         other = shown(docker.familiar(one.full_name))

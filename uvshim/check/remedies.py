@@ -1,0 +1,190 @@
+"""The commands that prevent or fix what a report shows, for a person to paste."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+
+from uvshim.check.diagnosis import DUPLICATE, GHOST
+from uvshim.check.distributions import METADATA_LIMIT, precedence
+from uvshim.environments import interpreter
+from uvshim.environments.search_path import CONFIGURATION, has_interpreter
+from uvshim.messages import quoted
+from uvshim.rename.names import normalized
+from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uvshim.check.diagnosis import Diagnosis, Finding
+    from uvshim.check.report import Report
+    from uvshim.check.verify import Difference
+    from uvshim.environments.tree import SearchableTree
+
+# The kinds of findings that `uvshim fix` fixes.
+FIXABLE = (MISNAMED, NORMALIZED_NAME, STALE_RECORD)
+
+
+def remedies(report: Report) -> Iterator[str]:
+    """Yield how to prevent the problems, then the commands that fix them, `fix` first."""
+    if report.image is None and any(each.kind == NORMALIZED_NAME for each in fixable(report)):
+        yield "install with `uvpip` instead of `uv pip install`"
+    yield from fixes(report)
+    yield from reinstalls(report)
+
+
+def fixable(report: Report) -> list[Finding]:
+    """Return the findings that `fix` fixes, and that matter here."""
+    found = report.diagnosis
+    # From setuptools 75.8.2 on, a normalized name breaks only other lookups than `require`.
+    counts = found.programs or (report.gate.strict and found.by_require_only)
+    concerned = found.findings if counts else found.wrong
+    return [each for each in concerned if each.kind in FIXABLE and not each.owner]
+
+
+def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
+    """Return the commands with which `fix` fixes what it can; only what is inherited, if wanted.
+
+    Below a root, links are followed by who knows the root. Where a directory is found under one
+    spelling only, its name depends on all that import from it.
+    """
+    found, root = report.installation, report.installation.tree.root
+    directories = {os.path.dirname(each.path) for each in fixable(report) if not each.obstacle}
+    inherited = sorted(directories.difference(found.site_packages))
+    if not inherited if inherited_only else not directories:
+        return []
+    if report.image is not None:
+        return [] if inherited_only else list(_fix_of_image(report.image))
+    if root is not None:
+        return [] if inherited_only else [f"uvshim fix {quoted(root)}"]
+    if inherited and report.diagnosis.by_spelling:
+        return [f"uvshim fix {' '.join(map(quoted, [found.path, *inherited]))}"]
+    own = [found.path] if directories.difference(inherited) and not inherited_only else []
+    return [f"uvshim fix {quoted(path)}" for path in own + inherited]
+
+
+def _fix_of_image(image: str) -> Iterator[str]:
+    """Yield the command that fixes `image`, if it has a tag to which `-fixed` can be added.
+
+    An archive is not modified, so its fixed image goes to a new one.
+    """
+    transport, _, rest = image.partition(":")
+    is_archive = transport in {"oci-archive", "docker-archive"}
+    path, _, name = rest.partition(":") if is_archive else ("", "", rest)
+    piped = path == "-" or path.startswith("/dev/fd/")
+    has_repository = ":" in name.rpartition("/")[2]
+    is_local = is_archive or transport == "oci"
+    if is_local and not piped and not os.path.exists(rest.partition(":")[0]):
+        return  # a colon in its path makes the name ambiguous
+    if "@" in image or not name or ((piped or not is_archive) and not has_repository):
+        return
+    fixed = f"{image}-fixed"
+    if is_archive:
+        kind = "docker-archive" if has_repository else "oci-archive"
+        repository, colon, tag = name.rpartition(":")
+        new = f"{repository.lower()}{colon}{tag}-fixed"  # Docker refuses capitals before the tag
+        fixed = f"{kind}:{re.sub(r'[/:]', '-', new)}.tar:{new}"
+    source = (
+        f"docker save {quoted(name)} | uvshim fix -" if piped else f"uvshim fix {quoted(image)}"
+    )
+    yield f"{source} --output {quoted(fixed)}"
+
+
+def reinstalls(report: Report) -> list[str]:
+    """Return the commands that fix what no rename can.
+
+    They resolve duplicates, ghosts and spellings that are not found, and restore changed files.
+    Only an installer can do this: files are missing, one of two distributions must go with
+    its files, or a newer pkg_resources is needed. For an image, they are lines of a Dockerfile.
+    """
+    found = report.diagnosis
+    lost = {DUPLICATE, GHOST}
+    due = [each for each in found.wrong if (each.kind in lost) is not bool(each.obstacle)]
+    owned = {_project(each) for each in due if each.owner}  # another package manager does it
+    concerned: list[Finding | Difference] = [*due, *(report.differences or ())]
+    versions: dict[tuple[str, str], dict[str, Finding | Difference]] = {}
+    for one in concerned:
+        if _project(one) not in owned:
+            versions.setdefault(_project(one), {})[one.version] = one
+    commands = []
+    if needed := _setuptools_needed(found):
+        commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
+    wanted: dict[str, list[str]] = {}
+    for (place, _), given in versions.items():
+        latest = max(given.values(), key=functools.partial(_installed_at, report.installation.tree))
+        wanted.setdefault(place, []).append(quoted(_requirement(report.installation.tree, latest)))
+    return commands + [
+        f"{_install_into(report, place)} --no-deps --reinstall {' '.join(names)}"
+        for place, names in wanted.items()
+    ]
+
+
+def _project(one: Finding | Difference) -> tuple[str, str]:
+    return os.path.dirname(one.path), normalized(one.name)
+
+
+def _installed_at(tree: SearchableTree, one: Finding | Difference) -> tuple[int, object]:
+    """Return a sort key: the last of two was installed last, as the times of directories show.
+
+    Times in an image do not show it: there it is the one with the newer version.
+    """
+    path = tree.on_disk(one.path)
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_mtime_ns if path else 0, precedence(one.version)
+    return 0, precedence(one.version)
+
+
+def _requirement(tree: SearchableTree, one: Finding | Difference) -> str:
+    """Return what installs the distribution again: its version, or where it came from.
+
+    direct_url.json says the latter (PyPA, "Recording the direct URL origin").
+    """
+    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+        origin = json.loads(tree.read(f"{one.path}/direct_url.json", METADATA_LIMIT) or b"")
+        vcs = origin.get("vcs_info")
+        before, after = (f"{vcs['vcs']}+", f"@{vcs['commit_id']}") if vcs else ("", "")
+        folder = origin.get("subdirectory")
+        return f"{one.name} @ {before}{origin['url']}{after}" + (
+            f"#subdirectory={folder}" if folder else ""
+        )
+    return f"{one.name}=={one.version}"
+
+
+def _setuptools_needed(found: Diagnosis) -> str:
+    """Return the releases of setuptools with which a spelling is found that no rename helps."""
+    if any(each.misspelled for each in found.hidden):
+        return "setuptools>=75.8.2,<82"
+    return "setuptools>=62,<82" if found.spellings else ""
+
+
+def _install_into(report: Report, directory: str) -> str:
+    """Return the beginning of a command that installs into the site-packages `directory`."""
+    tree = report.installation.tree
+    root, library = interpreter.root_of(directory), interpreter.library(directory)
+    version = (library or "").removeprefix("python")
+    if tree.root is not None:  # its interpreter may be for another machine, its links may lead here
+        target = tree.on_disk(directory) or report.outside(directory)
+        series = interpreter.series(directory)
+        where = f"--target {quoted(target)}" + (f" --python-version {series}" if series else "")
+    elif library is None and not directory.endswith("/lib/python3/dist-packages"):
+        where = f"--target {quoted(directory)}"
+    elif report.image is not None or tree.is_file(f"{root}/{CONFIGURATION}"):
+        where = f"--python {quoted(root)}"
+    elif has_interpreter(tree, root):
+        where = f"--python {quoted(_interpreter(tree, root, library))}"
+        if tree.is_file(f"{root}/lib/{library}/EXTERNALLY-MANAGED"):
+            where += " --break-system-packages"
+    else:
+        where = f"--prefix {quoted(root)}" + (f" --python {version}" if version else "")
+    return f"{'RUN ' if report.image is not None else ''}uvpip install {where}"
+
+
+def _interpreter(tree: SearchableTree, root: str, library: str | None) -> str:
+    """Return the Python below `root` that has the `library`: `root` itself if that names it."""
+    program = f"{root}/bin/{library}"
+    is_usual = tree.real(f"{root}/bin/python3") in {tree.real(program), None}
+    return root if library is None or is_usual or not tree.is_file(program) else program
