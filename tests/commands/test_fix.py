@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ import pytest
 
 from tests.damage import follow_hints, spoil_with_dash, spoil_with_snippet, spoil_without_record
 from tests.places import record_faults, tree
+from uvshim.commands import targets
+from uvshim.environments import discovery
+from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +121,7 @@ def test_duplicates_are_named_with_the_command_that_leaves_one(
     (old / "METADATA").write_text(metadata)
     record = (old / "RECORD").read_text().replace(info.name, old.name)
     (old / "RECORD").write_text(record)
+    os.utime(old, (0, 0))  # it was there before
     done = run(uvshim, "check", broken.path)
     assert done.returncode == 1
     assert done.stdout.count("duplicate zope.deferred") == 2
@@ -125,6 +130,31 @@ def test_duplicates_are_named_with_the_command_that_leaves_one(
     assert [each for each in broken.dist_infos() if "deferred" in each] == [
         "zope.deferred-1.2.dist-info"
     ]
+
+
+def test_fix_holds_every_lock_that_a_uv_may_take(
+    uv: Path, installation: Path, make_venv: MakeVenv, tmp_path: Path
+) -> None:
+    """Outside of virtual environments it depends on the name by which uv runs the Python."""
+    programs = [each for each in (installation / "bin").iterdir() if "config" not in each.name]
+    (site,) = installation.glob("lib/python3.*/site-packages")
+    supervisor = Supervisor()
+    known = {
+        targets.lock_of_python(str(each), supervisor)
+        for each in programs
+        if each.name.startswith("python")
+    }
+    assert len(known) > 1
+    for named in (installation, site, installation / "bin" / "python3"):
+        (found,) = discovery.find(str(named))
+        assert known <= set(targets.locks(found, supervisor))
+    for name in ("usr", "etc"):
+        (tmp_path / "root" / name).mkdir(parents=True)
+    venv = make_venv("root/opt/app")
+    (found,) = discovery.find(str(tmp_path / "root"))
+    (venv.path / ".lock").touch()
+    assert targets.locks(found, supervisor) == [str(venv.path / ".lock")]
+    supervisor.release()
 
 
 def test_fix_waits_for_a_lock_that_uv_holds_and_says_so(

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
 
+# How many steps (see `Distribution.pay`) it takes to plan for one directory.
+_PLANNING = 20
+
 # The owner of Debian's own directories.
 DPKG = "dpkg"
 
@@ -295,7 +298,10 @@ class _Model:
         renames: dict[str, str] = {}
         present: set[str] = set()
         distributions = 0
+        pay: Callable[[int], None] | None = getattr(self._tree, "pay", None)
         for place in (*self._places, *self.added):
+            if pay is not None:  # many environments of an image may inherit the same directory
+                pay(_PLANNING * len(self._tree.names(place)))
             for path, one, fault, has_twin in self._planned(place):
                 wanted = one.directory if one else posixpath.basename(path)
                 if place in self.inherited and names.key_of(names.split(wanted)[0]) in present:
@@ -307,7 +313,7 @@ class _Model:
                     is_sure = plan.is_beyond_doubt(wanted) and not has_twin
                     (invalid if is_sure else unreadable).append(Unreadable(path, fault.reason))
                     continue
-                obstacle = one.obstacle or (self._egg_beside(place, one) if has_twin else "")
+                obstacle = one.obstacle or (self._remnant_beside(place, one) if has_twin else "")
                 about = (one.name, one.version, path, one.directory, one.owner, obstacle)
                 found = [Finding(kind, *about) for kind in self._kinds(one, has_twin=has_twin)]
                 if self._excluded(one.name):
@@ -340,13 +346,17 @@ class _Model:
             spellings=tuple(one for one in unfound if not self._excluded(one.name)),
         )
 
-    def _egg_beside(self, place: str, one: Plan) -> str:
-        """Return an obstacle if a twin of the plan `one` is a file, which no tool removes."""
+    def _remnant_beside(self, place: str, one: Plan) -> str:
+        """Return an obstacle if a twin of the plan `one` is nothing that an installer removes."""
         project = names.normalized(one.name)
         for each in self._tree.names(place):
-            is_twin = names.normalized(each.removesuffix(".egg-info").partition("-")[0]) == project
-            if is_twin and each.endswith(".egg-info") and self._tree.is_file(f"{place}/{each}"):
-                return f"`{each}` belongs to it as well"
+            stem, suffix = posixpath.splitext(each)
+            if names.normalized(stem.partition("-")[0]) != project:
+                continue
+            is_egg = suffix == ".egg-info" and self._tree.is_file(f"{place}/{each}")
+            listed = {"METADATA", "RECORD"}.intersection(self._tree.names(f"{place}/{each}"))
+            if is_egg or (suffix == names.SUFFIX and not listed):
+                return f"`{each}` is there as well, and no installer removes it"
         return ""
 
     def _kinds(self, one: Plan, *, has_twin: bool) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate, examine
 from uvshim.commands import targets
 from uvshim.commands.fix_report import Fixed, as_json, say
+from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import NOT_RENAMED, UvshimError
 from uvshim.messages import printable
@@ -24,7 +26,7 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
@@ -39,43 +41,62 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     gate = Gate(config.exclusions(process.working_directory()))
     spelled = required.Spelled(environments)
     supervisor = Supervisor()
+    linked = frozenset(discovery.linked(environments))
+    locks = _Locks(supervisor, messages, dry_run=options.dry_run)
     changed: list[tuple[Environment, Outcome]] = []
     done: list[Fixed] = []
-    interrupted = False
-
-    def locked(found: Environment) -> uv_lock:
-        path = None if options.dry_run or interrupted else found.lock
-        return uv_lock(path, supervisor.interrupted, messages.waiting)
-
-    try:
-        for each in environments:
-            found = targets.with_lock(each, supervisor)
-            supervisor.end_if_interrupted()
-            with locked(found):
-                changed.append((found, _rename(found, gate, spelled, dry_run=options.dry_run)))
-    except LockInterruptedError:
-        interrupted = True
+    for found in environments:
+        with locks.on(found) as is_ours:
+            if is_ours:
+                outcome = _rename(found, gate, spelled, linked, dry_run=options.dry_run)
+                changed.append((found, outcome))
     plans = [plan for _, outcome in changed for plan in outcome.plans] if options.dry_run else []
     for found, outcome in changed:  # what one inherits from another is fixed by now
         seen = found.in_tree(PlannedTree(found.tree, plans)) if plans else found
         others = spelled if len(environments) > 1 else None
-        try:
-            # Look under the lock: a directory that uv is writing would look like a ghost.
-            with locked(found):
-                report = examine(seen, gate, spelled=others, names_only=True)
-        except LockInterruptedError:
-            interrupted = True
-            report = examine(seen, gate, spelled=others, names_only=True)
-        done.append(Fixed(outcome, report))
+        with locks.on(found):  # a directory that uv is writing would look like a ghost
+            done.append(Fixed(outcome, examine(seen, gate, spelled=others, names_only=True)))
         if options.format == "text":
             say(done[-1], messages, dry_run=options.dry_run, among_others=len(environments) > 1)
-    if interrupted:
+    if locks.interrupted:
         messages.warning("Interrupted while another uv had the lock")
     if options.format == "json":
         sys.stdout.write(_as_json(done, dry_run=options.dry_run))
         sys.stdout.flush()
-    complete = not interrupted and all(each.complete for each in done)
+    complete = not locks.interrupted and all(each.complete for each in done)
     return supervisor.finish(0 if complete else NOT_RENAMED)
+
+
+class _Locks:
+    """uv's locks on environments, which are taken until a signal interrupts the wait for one."""
+
+    def __init__(self, supervisor: Supervisor, messages: Messages, *, dry_run: bool) -> None:
+        """Take none yet, and none at all in a dry run."""
+        self.interrupted = False
+        self._supervisor = supervisor
+        self._messages = messages
+        self._paths: dict[Environment, list[str]] | None = None if dry_run else {}
+
+    @contextlib.contextmanager
+    def on(self, found: Environment) -> Iterator[bool]:
+        """Hold the locks on `found`; yield False if that was interrupted, now or before."""
+        with contextlib.ExitStack() as stack:
+            try:
+                for path in [] if self.interrupted else self._of(found):
+                    lock = uv_lock(path, self._supervisor.interrupted, self._messages.waiting)
+                    stack.enter_context(lock)
+            except LockInterruptedError:
+                self.interrupted = True
+                stack.close()
+            yield not self.interrupted
+
+    def _of(self, found: Environment) -> list[str]:
+        if self._paths is None:
+            return []
+        if found not in self._paths:
+            self._paths[found] = targets.locks(found, self._supervisor)
+            self._supervisor.end_if_interrupted()
+        return self._paths[found]
 
 
 def _fix_images(
@@ -92,8 +113,15 @@ def _fix_images(
     return fix_image.main(names, options, messages)
 
 
-def _rename(found: Environment, gate: Gate, spelled: required.Spelled, *, dry_run: bool) -> Outcome:
-    """Rename the directories with wrong names in `found`."""
+def _rename(
+    found: Environment,
+    gate: Gate,
+    spelled: required.Spelled,
+    linked: Collection[str],
+    *,
+    dry_run: bool,
+) -> Outcome:
+    """Rename the directories with wrong names in `found`, but none that is `linked`."""
     whole = Outcome([], [])
     for directory in found.on_disk:
         outcome = on_disk.rename(
@@ -101,6 +129,7 @@ def _rename(found: Environment, gate: Gate, spelled: required.Spelled, *, dry_ru
             lambda name: not gate.excludes(name),
             tree=found.tree,
             spellings=spelled.at(os.path.realpath(directory)),
+            linked=linked,
             dry_run=dry_run,
         )
         whole.add(outcome)

@@ -257,9 +257,9 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
         return _of_uv_pip(uv, [*before, *rest], supervisor)
     choosing = Arguments(before).choosing_project
     if subcommand == "tool":
-        if rest[:1] == ["run"]:
-            return _of_other(uv[0], rest[1:], supervisor)
-        return Targets(list(_of_tools([*uv, *choosing, "tool", "dir"], supervisor)))
+        tools = _of_tools([*uv, *choosing, "tool", "dir"], supervisor)
+        is_run = rest[:1] == ["run"]
+        return _of_other(uv[0], rest[1:], supervisor) if is_run else Targets(list(tools))
     usage = "\n".join(_output_lines([*uv, subcommand, "--help"], supervisor)) if subcommand else ""
     if subcommand != "sync" and "--no-sync" not in usage:  # it never syncs an environment
         return None

@@ -7,7 +7,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from uvshim.environments import discovery
+from uvshim.environments import discovery, interpreter
+from uvshim.environments.search_path import CONFIGURATION
 from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
 from uvshim.messages import printable
 from uvshim.uv import process
@@ -140,6 +141,27 @@ def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
     if found.lock is not None or found.tree.root is not None:
         return found
     return found.with_lock(lock_of_python(found.path, supervisor))
+
+
+def locks(found: Environment, supervisor: Supervisor) -> list[str]:
+    """Return the files that a uv may lock while it installs into `found`, in a fixed order.
+
+    For a Python that is not virtual, that depends on the name by which uv runs it: so all its names
+    are asked for. A uv outside of it installs into no other root than that of this machine.
+    """
+    tree, is_here = found.tree, found.tree.root in {None, "/"}
+    own = found.lock or os.path.join(found.path, ".lock")
+    paths = {path for path in (tree.on_disk(own), found.lock) if path}
+    bare = found.path in found.site_packages
+    root = interpreter.root_of(found.path) if bare else found.path
+    if is_here and not tree.is_file(os.path.join(root, CONFIGURATION)):
+        version = interpreter.series(*found.site_packages)
+        for name in tree.names(os.path.join(root, "bin")):
+            is_python = name.rstrip("0123456789.t") in {"python", "pypy"}
+            if is_python and interpreter.series(name) in {None, version}:
+                program = os.path.join(root, "bin", name)
+                paths |= {path for path in (lock_of_python(program, supervisor),) if path}
+    return sorted(paths)
 
 
 def lock_of_python(python: str, supervisor: Supervisor) -> str | None:

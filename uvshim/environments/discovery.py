@@ -17,7 +17,7 @@ from uvshim.errors import EnvironmentUnknownError
 from uvshim.uv import process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from uvshim.environments.tree import SearchableTree
 
@@ -170,6 +170,28 @@ def in_image(
     for path in sorted(path for path, root in roots.items() if path == root):
         if _has_dist_infos(tree.names(path)) and tree.real(path) not in seen:
             yield _bare(tree, path).with_lock(None)
+
+
+def linked(environments: Iterable[Environment]) -> Iterator[str]:
+    """Yield the dist-info directories to which links in `environments` lead, as real paths.
+
+    A link is one to the whole directory, as Nix and Bazel make, or to its METADATA, as PEX does. A
+    rename of what it leads to would break it.
+    """
+    for found in environments:
+        tree = found.tree
+        for place in found.site_packages:
+            above = _real(tree, place)
+            for name in filter(is_dist_info, tree.names(place)):
+                real = _real(tree, f"{place}/{name}/METADATA")
+                if real and os.path.dirname(real) != f"{above}/{name}":
+                    yield os.path.dirname(real)
+
+
+def _real(tree: SearchableTree, path: str) -> str | None:
+    """Return the real path of `path`: on this machine, or in an image."""
+    on_disk = tree.on_disk(path)
+    return os.path.realpath(on_disk) if on_disk else tree.real(path)
 
 
 def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Environment]:

@@ -129,6 +129,7 @@ def rename(  # noqa: PLR0913
     tree: SearchableTree | None = None,
     spellings: Spellings | None = None,
     new: Collection[str] | None = None,
+    linked: Collection[str] = (),
     dry_run: bool = False,
 ) -> Outcome:
     """Rename the dist-info directories `paths`, as `plan.make` says of each.
@@ -136,8 +137,9 @@ def rename(  # noqa: PLR0913
     If a `tree` has a root on this machine, links are followed inside that. `concerns` and
     `spellings` are passed to `plan.make`. `new` are those of which a snapshot proves that they are
     new: an earlier installation of the same version makes way for them. Other directories of which
-    a project has two are not renamed, unless no tool can read their names. With `dry_run`, nothing
-    is changed, and the outcome is what it would be. The caller holds uv's lock on the environment.
+    a project has two are not renamed, unless no tool can read their names, nor those in `linked`:
+    links elsewhere lead to them. With `dry_run`, nothing is changed, and the outcome is what it
+    would be. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
     disk = _Disk(tree)
@@ -157,7 +159,7 @@ def rename(  # noqa: PLR0913
         wanted = planned[path]
         if wanted.owner:
             outcome.owned.append(LeftAlone(path, wanted.owner))
-        elif wanted.wrong and not _must_keep(wanted, twins, only_new=new is not None):
+        elif wanted.wrong and not _must_keep(wanted, twins, linked, only_new=new is not None):
             if wanted.path in twins and wanted.destination in renamed:
                 raise plan.ObstacleError(f"`{wanted.directory}` exists already")
             if wanted.destination in renamed:  # what a killed run has left is another by now
@@ -232,12 +234,16 @@ def _plan(
     return wanted, False
 
 
-def _must_keep(wanted: Plan, twins: Collection[str], *, only_new: bool) -> bool:
+def _must_keep(
+    wanted: Plan, twins: Collection[str], linked: Collection[str], *, only_new: bool
+) -> bool:
     """Return True if the directory of the plan `wanted` has a twin, and so keeps its name.
 
     A name that no tool can read is no reason to keep it. Raise `plan.ObstacleError` if what is new
-    must keep its name; `fix` reports twins itself.
+    must keep its name, or if it is `linked`; `fix` reports twins itself.
     """
+    if linked and wanted.destination != wanted.path and os.path.realpath(wanted.path) in linked:
+        raise plan.ObstacleError(plan.LINKED)
     must_keep = wanted.path in twins and plan.MISNAMED not in wanted.wrong
     if must_keep and only_new:
         raise plan.ObstacleError("an older installation of it was not removed")

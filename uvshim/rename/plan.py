@@ -25,6 +25,9 @@ MISNAMED = "misnamed"
 NORMALIZED_NAME = "normalized-name"
 STALE_RECORD = "stale-record"
 
+# Why a directory keeps its name if `discovery.linked` has it.
+LINKED = "a link elsewhere leads to it"
+
 # The suffix of a directory while files are linked into it (see `overlay`).
 BUILDING = ".uvshim"
 
@@ -176,8 +179,10 @@ def _absence(tree: Tree, path: str) -> str:
     if not tree.is_directory(path):
         return "it is not a directory"
     denies: Callable[[str], bool] | None = getattr(tree, "denies", None)  # only a disk does
-    is_denied = denies is not None and denies(f"{path}/METADATA")
-    return "permission denied (METADATA)" if is_denied else "it has no METADATA"
+    if denies is not None and denies(f"{path}/METADATA"):
+        return "permission denied (METADATA)"
+    is_left = tree.names(path) and not tree.is_file(f"{path}/RECORD")
+    return f"it has no METADATA{' and no RECORD: no installer removes it' if is_left else ''}"
 
 
 def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
@@ -201,17 +206,24 @@ def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
     others = set()
     for place, projects in wrong.items():
         for name in {*tree.names(place)} - planned[place]:
-            if name.endswith((".dist-info", ".egg-info")) and name[0] != "~":
-                project = names.normalized(name.partition("-")[0].removesuffix(".egg-info"))
-                is_egg = name.endswith(".egg-info")
-                if project in projects and (is_egg or tree.names(f"{place}/{name}")):
-                    others.add((place, project))
+            project = names.normalized(name.partition("-")[0].removesuffix(".egg-info"))
+            if project in projects and _is_found(tree, f"{place}/{name}"):
+                others.add((place, project))
     found: set[str] = set()
     for key, those in alike.items():
         pairs = itertools.combinations(those, 2)
         if key in others or any(not _is_continued(*pair) for pair in pairs):
             found.update(each.path for each in those)
     return found
+
+
+def _is_found(tree: Tree, path: str) -> bool:
+    """Return True if pkg_resources finds a distribution at `path`, whatever is in it."""
+    own = path.rpartition("/")[2]
+    if own.endswith(".egg-info"):
+        return own[0] != "~"
+    is_directory = own.endswith(names.SUFFIX) and own[0] != "~" and tree.is_directory(path)
+    return is_directory and bool(tree.names(path))
 
 
 def _is_continued(one: Plan, other: Plan) -> bool:

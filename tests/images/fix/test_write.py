@@ -469,6 +469,14 @@ def test_of_two_images_with_one_tag_each_is_found_and_written(tmp_path: Path, tw
     for name in ("b:1.0", "a:1.0", "b:1.0"):
         fix(f"oci:{two.path}:{name}", f"oci:{tmp_path}/single")
     assert called(tmp_path / "single") == ["a:1.0-fixed", "b:1.0-fixed"]
+    # Each can be named without its repository, as skopeo and umoci do.
+    for place, expected in (
+        ("new", ["1.0-fixed", "b-1.0-fixed"]),
+        ("single", ["1.0-fixed", "a-1.0-fixed"]),
+    ):
+        listed = json.loads((tmp_path / place / "index.json").read_text())["manifests"]
+        tags = [each["annotations"]["org.opencontainers.image.ref.name"] for each in listed]
+        assert sorted(tags) == expected
 
 
 def test_a_tag_of_another_repository_is_not_replaced(

@@ -34,7 +34,7 @@ from uvshim.rename.names import shown
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from uvshim.check.report import Gate, Report
     from uvshim.environments.environment import Environment
@@ -100,6 +100,7 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
         building = _Building(below, kept, moment)
         found = list(discovery.in_image(below))
         spelled = required.Spelled(found)
+        building.linked = frozenset(discovery.linked(found))
         return building, found, [building.rename(each, gate, spelled) for each in found]
 
     building, environments, outcomes = below.complete(plans)
@@ -143,6 +144,8 @@ class _Building:
         self._whiteouts: set[str] = set()
         self._copies: dict[str, Node] = {}
         self._contents: dict[str, bytes] = {}
+        self.linked: Collection[str] = ()
+        """The directories to which links elsewhere lead: they keep their names."""
 
     def rename(self, found: Environment, gate: Gate, spelled: required.Spelled) -> Outcome:
         """Add the renames in the environment `found`, each directory once."""
@@ -196,20 +199,27 @@ class _Building:
             if wanted.owner:
                 yield wanted
                 continue
-            if obstacle := wanted.obstacle or self._obstacle(wanted, present):
+            obstacle = wanted.obstacle or self._link(wanted) or self._obstacle(wanted, present)
+            if obstacle:
                 yield LeftAlone(wanted.path, obstacle)
                 continue
             present.discard(wanted.own)
             present.add(wanted.directory)
             yield wanted
 
+    def _link(self, wanted: Plan) -> str:
+        """Return that the directory of the plan `wanted` is a link, or the target of one, or ""."""
+        place = self._tree.children(posixpath.dirname(wanted.path))
+        if not isinstance(place[wanted.own], Directory):
+            return "it is a symbolic link"
+        is_target = bool(self.linked) and self._tree.real(wanted.path) in self.linked
+        return plan.LINKED if is_target and wanted.own != wanted.directory else ""
+
     def _obstacle(self, wanted: Plan, present: set[str]) -> str:
         """Return what prevents the plan `wanted` in an image, as a clause, or ""."""
-        if not isinstance(
-            self._tree.children(posixpath.dirname(wanted.path))[wanted.own], Directory
-        ):
-            return "it is a symbolic link"
-        if wanted.directory != wanted.own and wanted.directory in present:
+        there = self._tree.children(posixpath.dirname(wanted.path)).get(wanted.directory)
+        is_empty = isinstance(there, Directory) and not there.children
+        if wanted.directory != wanted.own and wanted.directory in present and not is_empty:
             return f"`{wanted.directory}` exists already"
         listed = self._tree.file(f"{wanted.path}/RECORD")
         content = self._tree.read(f"{wanted.path}/RECORD", _LIMIT)

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.errors import ImageError
-from uvshim.images import image, reference
+from uvshim.images import archive, image, reference
 from uvshim.images.image import FULL_NAME, TAG
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
 from uvshim.images.sources import docker, skopeo
@@ -64,6 +64,8 @@ def parse(text: str) -> Reference:
         skopeo.require(f"`{text}` is written with skopeo")
     if transport in {*direct, DIR} and (not path or path.endswith(("@sha256", "@sha512"))):
         raise ImageError(f"`{text}` does not name a place and a tag, as in: oci:DIRECTORY:TAG")
+    if transport in reference.DIRECT and path == archive.STANDARD_INPUT:
+        raise ImageError(f"`{text}`: an image cannot be written to standard output. Name a file")
     if transport in {OCI_ARCHIVE, DOCKER_ARCHIVE, DIR} and os.path.lexists(path):
         kind = "directory" if transport == DIR else "file"
         raise ImageError(f"`{path}` exists, and uvshim does not modify it. Name a new {kind}")
@@ -118,7 +120,7 @@ def completed(target: Reference, images: Sequence[FixedImage]) -> str:
     _, tag, names, _ = named(target, images[0])
     if target.transport == DOCKER_ARCHIVE:
         tag = names[0] if len(names) == 1 else None
-    return f"{target.text}:{tag}" if tag else target.text
+    return f"{target.text.removesuffix(':')}:{tag}" if tag else target.text
 
 
 def named(target: Reference, fixed: FixedImage) -> Named:
@@ -144,20 +146,6 @@ def named(target: Reference, fixed: FixedImage) -> Named:
     return Named(fixed, tag, list(filter(_is_valid, names)), target.tag is not None)
 
 
-def distinct(named: Sequence[Named]) -> list[Named]:
-    """Return the images `named`, each with a tag of its own for an index.
-
-    There, a tag has no repository. If two have the same, the repository becomes a part of it.
-    """
-    tags = [each.tag for each in named]
-    return [
-        each._replace(tag=re.sub(r"[/:]", "-", each.names[0]))
-        if tags.count(each.tag) > 1 and each.names
-        else each
-        for each in named
-    ]
-
-
 def _tag_of(name: str) -> str | None:
     """Return the tag in the `name` of an image; None if it has none."""
     name = name.partition("@")[0]
@@ -168,14 +156,28 @@ def _tag_of(name: str) -> str | None:
 def index(before: Sequence[Descriptor], images: Sequence[Named]) -> list[Json]:
     """Return what an index lists that listed `before`, with `images`. Raise `ImageError`.
 
-    An image replaces the one of the same name: tag and, where it is known, repository.
+    An image replaces the one of the same name: tag and, where it is known, repository. There, a tag
+    has no repository: if it belongs to another one, and nobody named it, ours becomes a part of it.
     """
     listed = list(before)
-    for each in images:
+    for named in images:
+        each = named
+        if not named.chosen and any(_is_of_other(one, named) for one in listed):
+            each = named._replace(tag=re.sub(r"[/:]", "-", named.names[0]))
         new = _described(each)
         listed = [one for one in listed if one.raw != new.raw and not _is_replaced(one, new, each)]
         listed.append(new)
     return [one.raw for one in listed]
+
+
+def _is_of_other(one: Descriptor, named: Named) -> bool:
+    """Return True if `one` has the tag of the image `named`, and another repository."""
+    is_known = one.full_name and named.names
+    return bool(
+        is_known
+        and one.tag == named.tag
+        and not docker.same_name(one.full_name or "", _full(named.names[0]))
+    )
 
 
 def _is_replaced(one: Descriptor, new: Descriptor, named: Named) -> bool:

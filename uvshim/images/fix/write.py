@@ -54,7 +54,7 @@ def write(
     `waiting` is called with the path of a layout that another run has locked. Raise `ImageError`;
     then nothing has changed.
     """
-    named = names.distinct([names.named(target, each) for each in images])
+    named = [names.named(target, each) for each in images]
     path = os.path.realpath(target.path)
     try:
         if target.transport == OCI:
