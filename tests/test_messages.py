@@ -69,7 +69,7 @@ def test_skipped_directories_are_reported_with_the_reason_and_a_command(
     messages.suggest_fix("/my env")
     assert capsys.readouterr().err == (
         "warning: `/s/a_b-1.dist-info` was left alone: it has no RECORD\n"
-        "hint: `uvshim fix '/my env'` tries again\n"
+        "hint: `uvshim fix '/my env'` tries again, or names what helps\n"
     )
 
 

@@ -89,7 +89,9 @@ def spellings(environment: Environment, now: Snapshot) -> Spellings | None:
             return None
     from uvshim.rename import spelling
 
-    return spelling.in_environment(environment.tree, environment.visible, _required)
+    return spelling.in_environment(
+        environment.tree, environment.visible, _required, environment.python
+    )
 
 
 def _required(
@@ -106,6 +108,8 @@ def _has_new_python(environment: Environment) -> bool:
     An older one may get such a setuptools later.
     """
     libraries = [os.path.basename(os.path.dirname(path)) for path in environment.on_disk]
+    if environment.python is not None:
+        libraries = ["python" + environment.python.rpartition(".")[0]]
     minors = [each.removeprefix("python3.").removesuffix("t") for each in libraries]
     return all(each.isdigit() and (3, int(each)) > LAST_PYTHON for each in minors)
 

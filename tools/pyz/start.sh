@@ -2,6 +2,8 @@
 # uvshim in one file: this script finds a Python 3.10 or later, which runs the zip archive below.
 # UVSHIM_PYTHON names another Python. Under the name "uvpip" the file is uvpip.
 
+[ -z "${ZSH_VERSION-}" ] || emulate sh 2>/dev/null
+
 # -I and -S ignore PYTHON* variables and installed packages. -I would also ignore the user's wish for
 # no bytecode, so -B repeats it.
 #

@@ -183,13 +183,13 @@ class Diagnosis(NamedTuple):
 
 def diagnose(
     tree: Tree,
-    site_packages: Sequence[str | os.PathLike[str]] | None = None,
+    site_packages: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     *,
     python: str | None = None,
     platform: str | None = None,
     excluded: Callable[[str], bool] = lambda _: False,
 ) -> Diagnosis:
-    """Examine the environment in `tree` that has the directories `site_packages`.
+    """Examine the environment in `tree` that has the directories `site_packages`, or only one.
 
     `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
     them, those in the usual places of a virtual environment, a prefix or the tree itself.
@@ -201,6 +201,8 @@ def diagnose(
     """
     if platform is not None and not interpreter.is_platform(platform):
         raise ValueError(f"platform must be OS/ARCHITECTURE, as in linux/arm64, not {platform!r}")
+    if isinstance(site_packages, (str, os.PathLike)):
+        site_packages = [site_packages]
     places = None if site_packages is None else [os.fspath(each) for each in site_packages]
     model = _Model(tree, places, excluded, python, platform)
     return model.with_lookups(model.directories())
@@ -529,14 +531,19 @@ class _Model:
 
 
 def _is_ghost(tree: Tree, wanted: Plan) -> bool:
-    """Return True if RECORD lists code and no file of it exists."""
+    """Return True if RECORD lists code and no file of it exists.
+
+    Bytecode may have replaced it (PEP 3147, "legacy"), and PyInstaller packs it into an archive.
+    """
+    place = posixpath.dirname(wanted.path)
     missing: set[str] = set()
     for path in wanted.record.paths() if wanted.record else ():
         if path not in missing and not record.split(path)[0].endswith(names.SUFFIX):
-            if tree.is_file(_inside(posixpath.dirname(wanted.path), path)):
+            file = _inside(place, path)
+            if tree.is_file(file) or (path.endswith(".py") and tree.is_file(file + "c")):
                 return False
             missing.add(path)
-    return bool(missing)
+    return bool(missing) and not tree.is_file(f"{place}/base_library.zip")
 
 
 def _inside(place: str, path: str) -> str:

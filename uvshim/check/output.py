@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvshim.check.diagnosis import SCRIPTS, Unresolvable
 from uvshim.check.remedies import FIXABLE, remedies
+from uvshim.environments import interpreter
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable
 
 if TYPE_CHECKING:
@@ -252,7 +253,11 @@ def notes(report: Report, style: Style) -> Iterator[str]:
     harmless = len(found.findings) - len(found.wrong)
     if harmless and not (found.lookups or found.programs):
         names, verb = counted(harmless, "normalized name"), "is" if harmless == 1 else "are"
-        yield style.paint(DIM, f"{names} {verb} harmless here: there is no pkg_resources")
+        why = "harmless here: there is no pkg_resources"
+        if found.setuptools is None and interpreter.library(report.installation.path) is None:
+            only = report.installation.path in found.site_packages
+            why += ", if none of another directory imports from here" if only else ""
+        yield style.paint(DIM, f"{names} {verb} {why}")
     if report.gate.strict and not found.checks_requirements:
         yield "Requirements were not checked: there is no pkg_resources. `uv pip check` checks them"
     if report.differences == ():

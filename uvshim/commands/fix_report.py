@@ -71,7 +71,10 @@ class Fixed(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether everything is fixed, or after a dry run can be fixed."""
-        return not (self.left_alone or self.rest or self.unresolvable)
+        found, outside = self.report.diagnosis, self.report.outside
+        harmless = {outside(one.path) for one in found.findings if not found.matters(one)}
+        left = [one for one in self.left_alone if one.path not in harmless]
+        return not (left or self.rest or self.unresolvable)
 
     @property
     def commands(self) -> list[str]:

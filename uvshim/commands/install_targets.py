@@ -80,6 +80,7 @@ try:
         )
         reply["own"] = not (user or options.target_dir or any(where.values()))
         reply["prefix"] = sys.prefix
+        reply["version"] = "%d.%d.%d" % sys.version_info[:3]
         scheme = get_scheme("x", user=user, isolated=options.isolated_mode, **where)
         reply["places"] = [scheme.purelib, scheme.platlib]
         if options.target_dir:
@@ -358,7 +359,8 @@ def _of_pip(
         lock = _lock_of_prefix(reply["prefix"], python[0], supervisor)
         return Targets([Environment(reply["prefix"], lock, reply["places"])])
     path = reply["places"][0]
-    return Targets([Environment(path, os.path.join(path, ".lock"), reply["places"])])
+    lock = os.path.join(path, ".lock")
+    return Targets([Environment(path, lock, reply["places"], python=reply["version"])])
 
 
 def _pip_places(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uvshim.environments import discovery, interpreter
 from uvshim.environments.search_path import CONFIGURATION
 from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
-from uvshim.messages import printable
+from uvshim.messages import printable, quoted
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
 from uvshim.uv.question import Question
@@ -101,6 +101,11 @@ def refusal(word: str) -> str:
     if not os.path.isdir(word):
         if word.endswith(".whl"):
             return "is a wheel. Install it, then name the environment"
+        if os.path.basename(word).startswith("python") and os.access(word, os.X_OK):
+            return (
+                "is a program that starts a Python elsewhere. "
+                f"Name its environment: {quoted(word)} -c 'import sys; print(sys.prefix)'"
+            )
         return "is a file, but neither a Python interpreter nor an image archive"
     if os.path.isfile(os.path.join(word, "pyvenv.cfg")) or os.path.isdir(os.path.join(word, "etc")):
         return ""

@@ -48,6 +48,8 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
 
     Raise `EnvironmentUnknownError` if it has no environment.
     """
+    if not word:
+        raise EnvironmentUnknownError("an empty word is no environment: is a variable unset?")
     path = os.path.abspath(word)
     if not os.path.lexists(path):
         if os.path.dirname(word) or not (program := process.on_path(word)):

@@ -26,6 +26,15 @@ _WHERE = (
 # The files that identify a standard library.
 _LIBRARY = frozenset({"os.py", "os.pyc"})
 
+# Package managers that list the files they own by path. They write their name to INSTALLER.
+OWNERS = {
+    "conda": "conda",
+    "conda-pypi": "conda",
+    "debian": "dpkg",
+    "dpkg": "dpkg",
+    "rpm": "rpm",
+}
+
 # dpkg installs into this directory.
 _OF_DPKG = "lib/python3/dist-packages"
 
@@ -35,10 +44,11 @@ class Environment:
 
     - `path`: its name in messages: its root, or a site-packages directory, as with
       `--target`;
-    - `lock`: the path of the file that uv locks while it installs there, or None.
+    - `lock`: the path of the file that uv locks while it installs there, or None;
+    - `python`: the version of the Python that it is for, if no path shows it, or None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         path: str,
         lock: str | None = None,
@@ -46,6 +56,7 @@ class Environment:
         *,
         visible: Iterable[str] | None = None,
         tree: SearchableTree | None = None,
+        python: str | None = None,
     ) -> None:
         """Hold the facts; paths are those of `tree`, or of this machine without one.
 
@@ -54,6 +65,7 @@ class Environment:
         """
         self.path = path
         self.lock = lock
+        self.python = python
         self._site_packages = None if site_packages is None else tuple(site_packages)
         self._visible = None if visible is None else tuple(visible)
         self._tree = tree
@@ -74,7 +86,9 @@ class Environment:
         Python is asked for them: a distributor may have moved them, as Debian does.
         """
         if answer.directory is not None and os.path.isdir(answer.directory):
-            return cls(answer.directory, answer.lock, [answer.directory])
+            directory = answer.directory
+            python = None if "/lib/python" in directory else answer.python
+            return cls(directory, answer.lock, [directory], python=python)
         if answer.root is None or not os.path.isdir(answer.root):
             return None
         if answer.is_prefix or os.path.isfile(os.path.join(answer.root, "pyvenv.cfg")):
@@ -150,8 +164,9 @@ class Environment:
 
     def with_lock(self, lock: str | None) -> Environment:
         """Return the same environment with another `lock`."""
+        given = self._site_packages
         return Environment(
-            self.path, lock, self._site_packages, visible=self._visible, tree=self._tree
+            self.path, lock, given, visible=self._visible, tree=self._tree, python=self.python
         )
 
     def in_tree(self, tree: SearchableTree) -> Environment:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import posixpath
 
+from uvshim.environments.environment import OWNERS
 from uvshim.environments.snapshot import may_be_dotted
 from uvshim.rename import names
 from uvshim.rename.record import Record, RecordError
@@ -33,15 +34,6 @@ BUILDING = ".uvshim"
 
 # The file with the name that a directory had in its wheel (see `spelling`).
 ORIGINAL = "ORIGINAL.uvshim"
-
-# Package managers that list the files they own by path. They write their name to INSTALLER.
-_OWNERS = {
-    "conda": "conda",
-    "conda-pypi": "conda",
-    "debian": "dpkg",
-    "dpkg": "dpkg",
-    "rpm": "rpm",
-}
 
 # The row of INSTALLER as uv writes it. If RECORD has it, INSTALLER need not be read, but only in
 # new directories: conda builds packages with uv or pip, and overwrites INSTALLER later.
@@ -170,7 +162,7 @@ def make(
     by_uv = only_new and plan.record and own.encode() + _INSTALLED_BY_UV in plan.record.content
     if plan.wrong and not by_uv:
         installer = (tree.read(f"{path}/INSTALLER", 64) or b"").decode("ascii", "replace")
-        plan.owner = _OWNERS.get(installer.strip().lower(), "")
+        plan.owner = OWNERS.get(installer.strip().lower(), "")
     return plan
 
 

@@ -21,12 +21,14 @@ From 62 on (pypa/setuptools 3153) requirement lookups also find the dotted direc
 `oslo-cache`. Distributions such as `standard-pkg-resources` bring pkg_resources back beside
 setuptools 82: such a copy is recognized by its source.
 
-A run of `uvpip` with nothing to rename may load this module: it imports only `os`.
+A run of `uvpip` with nothing to rename may load this module: it imports nothing more.
 """
 
 from __future__ import annotations
 
 import os
+
+from uvshim.environments.environment import OWNERS
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
@@ -189,19 +191,28 @@ def missed_names(before: Snapshot, now: Snapshot) -> Iterator[str]:
         site_packages, directory = os.path.split(path)
         if site_packages not in beside or "." in directory.partition("-")[0]:
             continue
-        if "." in (name := _name_in(path)):
+        if "." in (name := _name_in(path)) and not _is_owned(path):
             yield name
 
 
 def _name_in(path: str) -> str:
     """Return the name in the METADATA of the directory `path`, or "".
 
-    The field Name is near the beginning. (Opening a pipe must not block.)
+    The field Name is near the beginning.
     """
+    return _head(f"{path}/METADATA").partition("\nName:")[2].partition("\n")[0].strip()
+
+
+def _is_owned(path: str) -> bool:
+    """Return True if another package manager owns the dist-info directory `path`."""
+    return _head(f"{path}/INSTALLER").strip().lower() in OWNERS
+
+
+def _head(path: str) -> str:
+    """Return the beginning of the file `path`, or "". Opening a pipe does not block."""
     try:
-        descriptor = os.open(os.path.join(path, "METADATA"), os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb", buffering=0) as file:
-            head = file.read(1024) or b""
+            return (file.read(1024) or b"").decode("ascii", "replace")
     except OSError:
         return ""
-    return head.partition(b"\nName:")[2].partition(b"\n")[0].strip().decode("ascii", "replace")

@@ -69,17 +69,19 @@ def in_environment(
     tree: Tree,
     site_packages: Sequence[str],
     required: Callable[[Tree, Sequence[str], PkgResources, str], Collection[str]],
+    python: str | None = None,
 ) -> Spellings | None:
     """Return the spellings that decide names in an environment; None if spelling does not matter.
 
     `site_packages` are the directories that its Python imports from. `required` returns the keys
-    that its distributions require, for this pkg_resources and version of Python.
+    that its distributions require, for this pkg_resources and version of Python, which is `python`
+    if no path shows it.
 
     Where a newer pkg_resources finds every spelling, or there is none, nothing decides. But an old
     Python may get an old one later, which needs `ORIGINAL`.
     """
     _, pkg_resources = setuptools.imported_from(tree, search_path(tree, site_packages))
-    python = interpreter.version_of(tree, site_packages)
+    python = python or interpreter.version_of(tree, site_packages)
     if not pkg_resources.finds_every_spelling:
         return Spellings(required(tree, site_packages, pkg_resources, python))
     return Spellings() if tuple(map(int, python.split(".")[:2])) <= setuptools.LAST_PYTHON else None
