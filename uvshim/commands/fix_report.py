@@ -72,8 +72,10 @@ class Fixed(NamedTuple):
     def complete(self) -> bool:
         """Whether everything is fixed, or after a dry run can be fixed."""
         found, outside = self.report.diagnosis, self.report.outside
-        harmless = {outside(one.path) for one in found.findings if not found.matters(one)}
-        left = [one for one in self.left_alone if one.path not in harmless]
+        harmless = {
+            (outside(one.path), one.obstacle) for one in found.findings if not found.matters(one)
+        }
+        left = [one for one in self.left_alone if (one.path, one.reason) not in harmless]
         return not (left or self.rest or self.unresolvable)
 
     @property
