@@ -51,6 +51,16 @@ def test_a_snapshot_of_another_directory_is_refused(venv: Venv, tmp_path: Path) 
         uvshim.renormalize(venv.site_packages, uvshim.Snapshot.take([str(tmp_path)]))
 
 
+def test_renormalize_leaves_excluded_names_and_wants_the_directory_itself(
+    run: Run, uv: Path, venv: Venv, wheels: Path
+) -> None:
+    assert run(uv, "pip", "install", "--no-index", "-f", wheels, "simple").returncode == 0
+    (renamed,) = uvshim.renormalize(venv.site_packages, exclude=["zope.*"]).renamed
+    assert renamed.name == "XStatic-JQuery.TableSorter"
+    with pytest.raises(EnvironmentUnknownError, match=f"Name `{venv.site_packages}`"):
+        uvshim.renormalize(venv.path)
+
+
 def test_renormalize_without_a_snapshot_renames_all_of_a_directory(
     run: Run, uv: Path, venv: Venv, wheels: Path
 ) -> None:

@@ -20,6 +20,22 @@ if TYPE_CHECKING:
 OURS = '[tool.uvshim]\nexclude = ["zope.deferred"]\n'
 
 
+@pytest.mark.parametrize("pattern", ["a.b c.d", "a.b;c.d", "a.b, c.d"])
+def test_a_pattern_that_no_name_can_match_is_a_mistake(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uvshim.toml").write_text(f'exclude = ["{pattern}"]\n')
+    with pytest.raises(ConfigurationError, match="matches no project name"):
+        config.excluded(str(tmp_path))
+    (tmp_path / "uvshim.toml").unlink()
+    monkeypatch.setenv("UVSHIM_EXCLUDE", pattern)
+    if "," in pattern:
+        assert config.excluded(str(tmp_path)) == ["a.b", "c.d"]
+    else:
+        with pytest.raises(ConfigurationError, match="in UVSHIM_EXCLUDE matches no"):
+            config.excluded(str(tmp_path))
+
+
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("UVSHIM_EXCLUDE", raising=False)

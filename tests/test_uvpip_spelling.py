@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import interpreters
 from tests.wheels import build_wheel
 from uvshim import Snapshot, renormalize
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.conftest import Run
+    from tests.conftest import MakeVenv, Run
     from tests.places import Venv
 
 OLD, NEW = "59.6.0", "62.0.0"
@@ -28,6 +30,13 @@ def spelled(wheels: Path) -> None:
     build_wheel(wheels, "component", "1.0", requires=["zope.interface"])
     for version in (OLD, NEW):
         build_wheel(wheels, "setuptools", version, files={"pkg_resources/__init__.py": ""})
+
+
+def interpreter_of(version: str) -> Path:
+    found = {each.name: each for each in interpreters()}
+    if f"python{version}" not in found:
+        pytest.skip(f"NOT TRIED: Python {version} is not installed")
+    return found[f"python{version}"]
 
 
 def interface(venv: Venv) -> str:
@@ -92,6 +101,31 @@ def test_a_setuptools_that_comes_later_finds_what_it_would_after_plain_uv(
         assert run(uvpip, "--target", target, *words, *index).returncode == 0
     assert (target / NORMALIZED).is_dir()
     assert not (target / DOTTED).exists()
+
+
+def test_the_python_of_a_target_is_the_one_that_uv_names(
+    run: Run, uvpip: Path, tmp_path: Path, wheels: Path
+) -> None:
+    """Nothing in the path of a target says that; uvshim itself may run on another one."""
+    index = ("--no-index", "-f", wheels, "--target", tmp_path / "t")
+    for python, expected in (("3.10", NORMALIZED), ("3.11", DOTTED)):
+        for words in (["zope.interface"], ["twisted", "--no-deps"], [f"setuptools=={OLD}"]):
+            done = run(uvpip, "--python", interpreter_of(python), *index, *words)
+            assert done.returncode == 0, done.stderr
+        assert [each.name for each in tmp_path.glob("t/zope*info")] == [expected]
+        shutil.rmtree(tmp_path / "t")
+
+
+def test_an_older_setuptools_finds_what_it_would_after_plain_uv(
+    run: Run, uvpip: Path, make_venv: MakeVenv, wheels: Path
+) -> None:
+    """On a Python that is old enough for one, the name in the wheel is always kept."""
+    venv = make_venv("old", python=interpreter_of("3.10"))
+    index = ("--python", venv.python, "--no-index", "-f", wheels)
+    assert run(uvpip, *index, "twisted", f"setuptools=={NEW}").returncode == 0
+    assert interface(venv) == DOTTED
+    assert run(uvpip, *index, f"setuptools=={OLD}").returncode == 0
+    assert interface(venv) == NORMALIZED
 
 
 def test_what_a_later_package_requires_otherwise_is_reported(

@@ -141,6 +141,16 @@ def test_a_distribution_whose_code_is_gone_is_a_ghost() -> None:
     assert kinds(ghost) == [("ghost", "oslo.cache-3.0.dist-info")]
 
 
+def test_one_whose_code_was_compiled_or_packed_is_no_ghost() -> None:
+    """`python -m compileall -b` and PyInstaller do that."""
+    files = installed("oslo.cache-3.0", "oslo.cache", code=False)
+    assert kinds(files) == [("ghost", "oslo.cache-3.0.dist-info")]
+    record = str(files["oslo.cache-3.0.dist-info/RECORD"])
+    (path,) = (row.partition(",")[0] for row in record.splitlines() if ".py," in row)
+    assert kinds({**files, f"{path}c": ""}) == []
+    assert kinds({**files, "base_library.zip": ""}) == []
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import io
 import json
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +20,9 @@ from uvshim.environments.environment import Environment
 from uvshim.environments.tree import DiskTree
 from uvshim.images.page import as_html
 from uvshim.messages import Style
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROOT = "/opt/app"
 SITE = f"{ROOT}/lib/python3.11/site-packages"
@@ -265,6 +269,49 @@ def test_a_ghost_and_a_duplicate_are_for_an_installer_the_newest_version_of_each
         line for line in text(report(ghost, installation=target)).splitlines() if "hint" in line
     ]
     assert hint == "  hint: uvpip install --target /opt/target --no-deps --reinstall g==1.0"
+
+
+def test_no_command_touches_what_another_package_manager_owns() -> None:
+    """Of two, its own may be the one whose code is there."""
+    old = finding("duplicate", "d.e", "d.e-1.0.dist-info", "d.e-1.0.dist-info")
+    new = finding("duplicate", "d.e", "d_e-2.0.dist-info", "d.e-2.0.dist-info")
+    assert "hint" in text(report(old, new))
+    assert "hint" not in text(report(old, new._replace(owner="conda")))
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ('{"url": "file:///w/g.whl", "archive_info": {}}', "'g @ file:///w/g.whl'"),
+        (
+            '{"url": "https://x", "vcs_info": {"vcs": "git", "commit_id": "c"}, "subdirectory": "s"}',
+            "'g @ git+https://x@c#subdirectory=s'",
+        ),
+        ("[]", "g==1.0"),
+        ("{", "g==1.0"),
+    ],
+)
+def test_what_came_from_elsewhere_is_installed_from_there(
+    tmp_path: Path, origin: str, expected: str
+) -> None:
+    (tmp_path / "g-1.0.dist-info").mkdir()
+    (tmp_path / "g-1.0.dist-info/direct_url.json").write_text(origin)
+    ghost = finding("ghost", "g", "g-1.0.dist-info", "g-1.0.dist-info", site=str(tmp_path))
+    target = Environment(str(tmp_path), None, [str(tmp_path)])
+    hint = text(report(ghost, installation=target)).splitlines()[-1]
+    assert hint.endswith(f"--reinstall {expected}")
+
+
+def test_of_two_the_one_that_was_installed_last_is_installed_again(tmp_path: Path) -> None:
+    found = []
+    for time, version in ((2, "1.9"), (1, "1.10")):
+        name = f"d.e-{version}.dist-info"
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time, time))
+        found.append(finding("duplicate", "d.e", name, name, site=str(tmp_path)))
+    target = Environment(str(tmp_path), None, [str(tmp_path)])
+    hint = text(report(*found, installation=target)).splitlines()[-1]
+    assert hint.endswith("--reinstall d.e==1.9")
 
 
 def test_a_command_can_be_pasted_whatever_the_path_is() -> None:

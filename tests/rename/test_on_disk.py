@@ -240,6 +240,27 @@ def test_two_files_of_one_name_in_two_installations_are_kept_apart(tmp_path: Pat
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("kind", ["a dangling link", "a file"])
+def test_what_is_no_directory_stops_nothing(tmp_path: Path, kind: str) -> None:
+    one, two = distribution(tmp_path, "a_b-1.0", "a.b"), distribution(tmp_path, "c_d-1.0", "c.d")
+    other = tmp_path / "a_b-0.1.dist-info"
+    other.symlink_to("/nowhere") if kind == "a dangling link" else other.touch()
+    assert [each.name for each in renamed(one, two).renamed] == ["a.b", "c.d"]
+
+
+def test_a_dry_run_knows_what_may_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a directory like /tmp, only who owns one of both may do it."""
+    one = distribution(tmp_path, "a_b-1.0", "a.b")
+    one.chmod(0o555)  # only the directory above is written to, and RECORD
+    assert renamed(one, dry_run=True).left_alone == []
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    (left,) = renamed(one, dry_run=True).left_alone
+    assert left.reason.startswith("operation not permitted")
+
+
 def test_what_a_wrong_rename_has_left_replaces_no_later_installation(tmp_path: Path) -> None:
     """The widespread snippet makes `-info` of each version, and RECORD lists the name as before."""
     later = distribution(tmp_path, "a.b-1.0", "a.b")

@@ -124,6 +124,24 @@ MESSES: dict[str, list[Mapping[str, Any]]] = {
     "what conda owns": [{**CACHE, f"{OLD}/INSTALLER": "conda\n"}],
     "an empty directory with a dotted name": [{**CACHE, f"{SITE}/zope.event-1.0.dist-info/": ""}],
     "an empty directory with a plain name": [{**CACHE, f"{SITE}/zope_event-1.0.dist-info/": ""}],
+    "an empty directory with the new name": [{**CACHE, f"{NEW}/": ""}],
+    "a dangling link of the same project": [
+        {**CACHE, f"{SITE}/oslo_cache-0.1.dist-info": Link("/nowhere")}
+    ],
+    "what a link elsewhere leads to": [
+        {**CACHE, "usr/lib/python3.11/site-packages/oslo_cache-1.0.dist-info": Link(f"/{OLD}")}
+    ],
+    "what a file elsewhere leads to": [
+        {
+            **CACHE,
+            "usr/lib/python3.11/site-packages/oslo_cache-1.0.dist-info/METADATA": Link(
+                f"/{OLD}/METADATA"
+            ),
+            "usr/lib/python3.11/site-packages/oslo_cache-1.0.dist-info/RECORD": record_of(
+                directory="oslo_cache-1.0.dist-info"
+            ),
+        }
+    ],
     "links in it": [
         {**CACHE, f"{OLD}/a": Link("../x"), f"{OLD}/b": Link("METADATA")},
     ],
@@ -146,6 +164,8 @@ def test_the_image_is_fixed_as_its_unpacked_root_would_be(tmp_path: Path, mess: 
     root = unpacked(path, "old", tmp_path / "old")
     (root / "usr").mkdir(exist_ok=True)
     (root / "etc").mkdir()
+    places = discovery.find(str(root))
+    linked = set(discovery.linked(places))
     outcomes = [
         on_disk.rename(
             [
@@ -156,8 +176,9 @@ def test_the_image_is_fixed_as_its_unpacked_root_would_be(tmp_path: Path, mess: 
             lambda name: not EXCLUDED.excludes(name),
             tree=place.tree,
             spellings=required.spellings(place.tree, place.visible),
+            linked=linked,
         )
-        for place in discovery.find(str(root))
+        for place in places
     ]
     (root / "etc").rmdir()
     if not os.listdir(root / "usr"):
