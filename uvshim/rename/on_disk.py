@@ -242,7 +242,8 @@ def _must_keep(
     A name that no tool can read is no reason to keep it. Raise `plan.ObstacleError` if what is new
     must keep its name, or if it is `linked`; `fix` reports twins itself.
     """
-    if linked and wanted.destination != wanted.path and os.path.realpath(wanted.path) in linked:
+    is_target = bool(linked) and os.path.realpath(wanted.path) in linked
+    if is_target and wanted.destination != wanted.path and not os.path.islink(wanted.path):
         raise plan.ObstacleError(plan.LINKED)
     must_keep = wanted.path in twins and plan.MISNAMED not in wanted.wrong
     if must_keep and only_new:
