@@ -301,6 +301,17 @@ def test_run_runs_nothing_that_is_only_named(
     assert (tmp_path / "log").read_text() == f"{tmp_path}/build.sh install {name}\n"
 
 
+def test_run_says_so_if_env_changes_the_directory(
+    run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    path = os.pathsep.join([str(with_pip / "bin"), os.environ["PATH"]])
+    words = f"env -C sub pip3 install -q --no-index -f {wheels} -t t zope.deferred".split()
+    done = run(uvshim, "run", "--", *words, PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "does not say where it installs" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("variable", "command"),
     [

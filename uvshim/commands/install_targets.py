@@ -163,9 +163,9 @@ def _behind_env(words: list[str]) -> list[str]:
     following = list(words)
     while following and (following[0].startswith("-") or "=" in following[0]):
         word = following.pop(0)
-        if word.startswith(("-S", "--split-string")):
-            return []
-        if word in {"-u", "--unset", "-C", "--chdir"}:
+        if word.startswith(("-S", "--split-string", "-C", "--chdir")):
+            return []  # other words, or another directory
+        if word in {"-u", "--unset"}:
             del following[:1]
     return following
 
