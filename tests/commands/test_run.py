@@ -301,6 +301,26 @@ def test_run_runs_nothing_that_is_only_named(
     assert (tmp_path / "log").read_text() == f"{tmp_path}/build.sh install {name}\n"
 
 
+@pytest.mark.parametrize("managed", [False, True])
+def test_run_looks_into_the_python_on_path_unless_the_system_owns_it(
+    run: Run,
+    uvshim: Path,
+    with_pip: Path,
+    wheels: Path,
+    managed: bool,  # noqa: FBT001
+) -> None:
+    """A script may run its pip, as in an image with nothing but a Python."""
+    (library,) = (each.parent for each in with_pip.glob("lib/python*/os.py"))
+    if managed:
+        (library / "EXTERNALLY-MANAGED").write_text("[x]\n")
+    path = os.pathsep.join([str(with_pip / "bin"), os.environ["PATH"]])
+    install = f"pip3 install -q --no-index --break-system-packages -f {wheels} zope.deferred"
+    done = run(uvshim, "run", "--", "sh", "-c", install, PATH=path)
+    assert done.returncode == 0, done.stderr
+    (found,) = library.rglob("*deferred-*.dist-info")
+    assert (found.name == "zope.deferred-1.2.dist-info") is not managed
+
+
 def test_run_says_so_if_env_changes_the_directory(
     run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
 ) -> None:

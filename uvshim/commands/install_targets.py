@@ -36,14 +36,17 @@ _IN_CACHE = frozenset({"-w", "--with", "--with-requirements", "--with-editable",
 _PYTHONS = frozenset({"python", "pypy", "graalpy"})
 _PYTHON_WITH_VALUE = frozenset({"-W", "-X", "-c", "-m", "--check-hash-based-pycs"})
 
-# Run by an interpreter: where it is installed, where it installs, and its user's site-packages.
+# Run by an interpreter: where it is installed, where it installs, its user's site-packages, and the
+# file that exists if system packages own the others (PyPA, "Externally managed environments").
 # Nothing is imported from the working directory, which would be first on its path.
 _WHERE = """\
 import sys
 sys.path = [each for each in sys.path if each]
 import site, sysconfig
 user = site.ENABLE_USER_SITE and site.getusersitepackages() or ""
-print(sys.prefix, sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), user, sep="\\n")
+names = "purelib", "platlib", "stdlib"
+purelib, platlib, stdlib = map(sysconfig.get_path, names)
+print(sys.prefix, purelib, platlib, user, stdlib + "/EXTERNALLY-MANAGED", sep="\\n")
 """
 
 # Run by the interpreter of a pip: lets pip parse its own command line, configuration and variables,
@@ -237,11 +240,14 @@ def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) 
 def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
     """Yield the places of a `program` that is neither uv nor pip.
 
-    If it is no Python's, it may run the pip of the Python that is first on PATH.
+    If it is no Python's, it may run the pip of the Python that is first on PATH. That one installs
+    nothing if the system's packages own its directories.
     """
     interpreter = program if _is_python(program) else _interpreter_of(program)
-    if interpreter := interpreter or process.on_path("python3") or process.on_path("python"):
+    if interpreter:
         yield from _of_interpreter(interpreter, supervisor)[:1]
+    elif other := process.on_path("python3") or process.on_path("python"):
+        yield from _of_interpreter(other, supervisor, if_managed=False)[:1]
     if uv := _uv():
         answers = [_project_answer(uv, [], supervisor), _pip_answer(uv, Arguments([]), supervisor)]
         yield from _existing(answers, supervisor)
@@ -408,14 +414,22 @@ def _runner_of(script: str) -> list[str]:
     return first
 
 
-def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
-    """Return where `interpreter` installs: its own site-packages, and its user's if they exist."""
+def _of_interpreter(
+    interpreter: str, supervisor: Supervisor, *, if_managed: bool = True
+) -> list[Environment]:
+    """Return where `interpreter` installs: its own site-packages, and its user's if they exist.
+
+    Return nothing if the system's packages own them, unless `if_managed`.
+    """
     said = _output_lines([interpreter, "-c", _WHERE], supervisor)
     try:
-        prefix, purelib, platlib, user = said[-4:]
+        prefix, purelib, platlib, user, managed = said[-5:]
     except ValueError:  # it cannot be run, or prints something else
         own = discovery.of_program(interpreter)
         return [targets.with_lock(own, supervisor)] if own else []
+    is_virtual = os.path.isfile(os.path.join(prefix, "pyvenv.cfg"))
+    if not (if_managed or is_virtual) and os.path.exists(managed):
+        return []
     lock = _lock_of_prefix(prefix, interpreter, supervisor)
     places = [Environment(prefix, lock, [purelib, platlib])]
     return [*places, Environment(user, None, [user])] if user else places
