@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import uvshim
-from uvshim.errors import EnvironmentUnknownError
+from uvshim.errors import ConfigurationError, EnvironmentUnknownError
 
 if TYPE_CHECKING:
     from tests.conftest import Run
@@ -57,6 +57,9 @@ def test_renormalize_leaves_excluded_names_and_wants_the_directory_itself(
     assert run(uv, "pip", "install", "--no-index", "-f", wheels, "simple").returncode == 0
     (renamed,) = uvshim.renormalize(venv.site_packages, exclude=["zope.*"]).renamed
     assert renamed.name == "XStatic-JQuery.TableSorter"
+    assert uvshim.renormalize(venv.site_packages, exclude="zope.deferred").renamed == []
+    with pytest.raises(ConfigurationError, match="matches no project name"):
+        uvshim.renormalize(venv.site_packages, exclude="zope.deferred simple")
     with pytest.raises(EnvironmentUnknownError, match=f"Name `{venv.site_packages}`"):
         uvshim.renormalize(venv.path)
 

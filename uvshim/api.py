@@ -20,7 +20,7 @@ def renormalize(
     site_packages: str | os.PathLike[str],
     since: Snapshot | None = None,
     *,
-    exclude: Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
 ) -> Outcome:
     """Rename the distributions with dotted names in the directory `site_packages`.
 
@@ -30,12 +30,14 @@ def renormalize(
     the outcome has those that could not be renamed.
 
     Raise `EnvironmentUnknownError` if there is no such directory, or if it is a whole environment;
-    ValueError if `since` is a snapshot of other directories.
+    ValueError if `since` is a snapshot of other directories; `ConfigurationError` if a pattern
+    matches no project name.
     """
     found = discovery.of_site_packages(os.fspath(site_packages))
     if since and not since.places.keys() >= set(map(os.path.realpath, found.on_disk)):
         raise ValueError(f"the snapshot is not one of `{os.fspath(site_packages)}`")
-    excluded = config.matcher(list(exclude))
+    patterns = [exclude] if isinstance(exclude, str) else list(exclude)
+    excluded = config.matcher(config.checked("exclude", patterns))
     return after_install.rename_since(
         found, since, lambda name: not excluded(name), uv_lock(found.lock)
     )

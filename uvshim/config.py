@@ -38,7 +38,7 @@ def exclusions(directory: str) -> list[tuple[str, list[str]]]:
     """Return the patterns of `excluded`, each list with its source: a variable or a path."""
     variable = os.environ.get("UVSHIM_EXCLUDE", "").split(",")
     patterns = [pattern for word in variable if (pattern := word.strip())]
-    return [("UVSHIM_EXCLUDE", _checked("UVSHIM_EXCLUDE", patterns)), *_in_files(directory)]
+    return [("UVSHIM_EXCLUDE", checked("UVSHIM_EXCLUDE", patterns)), *_in_files(directory)]
 
 
 def matcher(patterns: list[str]) -> Callable[[str], bool]:
@@ -121,10 +121,10 @@ def _patterns(path: str, table: object) -> list[str]:
         raise ConfigurationError(
             f'`exclude` in {where} is not a list of strings, such as ["oslo.cache"]'
         )
-    return _checked(where, patterns)
+    return checked(where, patterns)
 
 
-def _checked(where: str, patterns: list[str]) -> list[str]:
+def checked(where: str, patterns: list[str]) -> list[str]:
     """Return `patterns`. Raise `ConfigurationError`, which says `where`, if one matches no name."""
     for each in patterns:
         plain = "".join(letter for letter in each if letter not in "._-*?[]!")

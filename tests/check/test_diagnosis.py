@@ -121,6 +121,16 @@ def test_a_record_that_speaks_of_another_directory_is_stale() -> None:
     ]
 
 
+@pytest.mark.parametrize("egg", [False, True])
+def test_an_egg_of_the_same_name_hides_no_failing_lookup(egg: bool) -> None:  # noqa: FBT001
+    """It is on no path: `easy_install` of an older Python has left it."""
+    older = {"oslo.cache-0.9-py3.7.egg/EGG-INFO/PKG-INFO": metadata("oslo.cache", "0.9")}
+    files = {**installed("oslo_cache-3.0", "oslo.cache"), **FIXED, **(older if egg else {})}
+    (found,) = examine(files).by_require_only
+    assert found.name == "oslo.cache"
+    assert {"by_key", "Environment"} <= set(found.failing)
+
+
 def test_a_record_that_lists_both_names_is_stale() -> None:
     files = installed("oslo.cache-3.0", "oslo.cache")
     record = files["oslo.cache-3.0.dist-info/RECORD"]

@@ -155,7 +155,8 @@ def test_a_long_list_is_cut_unless_everything_is_asked_for() -> None:
 
 
 def test_normalized_names_are_only_counted_without_a_pkg_resources() -> None:
-    lines = text(report(NORMALIZED, setuptools=None, affected=False)).splitlines()
+    facts: dict[str, Any] = {"setuptools": None, "affected": False, "checks_requirements": False}
+    lines = text(report(NORMALIZED, **facts)).splitlines()
     assert lines[0].startswith("/opt/app: ok (")
     assert lines[1:] == ["  1 normalized name is harmless here: there is no pkg_resources"]
 
@@ -287,6 +288,7 @@ def test_no_command_touches_what_another_package_manager_owns() -> None:
             '{"url": "https://x", "vcs_info": {"vcs": "git", "commit_id": "c"}, "subdirectory": "s"}',
             "'g @ git+https://x@c#subdirectory=s'",
         ),
+        ('{"url": "file:///p", "dir_info": {"editable": true}}', "-e 'g @ file:///p'"),
         ("[]", "g==1.0"),
         ("{", "g==1.0"),
     ],

@@ -319,6 +319,10 @@ def test_run_looks_into_the_python_on_path_unless_the_system_owns_it(
     assert done.returncode == 0, done.stderr
     (found,) = library.rglob("*deferred-*.dist-info")
     assert (found.name == "zope.deferred-1.2.dist-info") is not managed
+    # The user's own directories are nobody else's.
+    done = run(uvshim, "run", "--", "sh", "-c", f"{install} --user --force-reinstall", PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "Renormalized" in done.stderr
 
 
 def test_run_says_so_if_env_changes_the_directory(

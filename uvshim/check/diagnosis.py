@@ -419,6 +419,7 @@ class _Model:
                     reason = invalid[path]
                     error = "PermissionError" if reason.startswith("permission") else error
                 failures.append(Failure(name, version, error, reason))
+        concerned = self._working_set.names_in({*self._places, *self.added})
         for name, project in self._working_set.installed.items():
             version = (project.described or ("", ""))[1]
             error, missing, reason = self._working_set.require(name)
@@ -426,8 +427,7 @@ class _Model:
                 unresolvable.append(self._unresolvable(name, version, missing))
             elif error is not None:
                 failures.append(Failure(name, version, error, reason))
-            place = posixpath.dirname(project.metadata)
-            if place in (*self._places, *self.added) and not self._excluded(name):
+            if name in concerned and not self._excluded(name):
                 failing = lookups_of.failing(
                     self._working_set, name, self._spelled, requires=error is None
                 )

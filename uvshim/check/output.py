@@ -253,7 +253,7 @@ def notes(report: Report, style: Style) -> Iterator[str]:
     harmless = len(found.findings) - len(found.wrong)
     if harmless and not (found.lookups or found.programs):
         names, verb = counted(harmless, "normalized name"), "is" if harmless == 1 else "are"
-        why = "harmless here: there is no pkg_resources"
+        why = "harmless here" + ("" if found.checks_requirements else ": there is no pkg_resources")
         if found.setuptools is None and interpreter.library(report.installation.path) is None:
             only = report.installation.path in found.site_packages
             why += ", if none of another directory imports from here" if only else ""

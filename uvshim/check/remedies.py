@@ -116,7 +116,8 @@ def reinstalls(report: Report) -> list[str]:
     wanted: dict[str, list[str]] = {}
     for (place, _), given in versions.items():
         latest = max(given.values(), key=functools.partial(_installed_at, report.installation.tree))
-        wanted.setdefault(place, []).append(quoted(_requirement(report.installation.tree, latest)))
+        words = _requirement(report.installation.tree, latest)
+        wanted.setdefault(place, []).extend(map(quoted, words))
     return commands + [
         f"{_install_into(report, place)} --no-deps --reinstall {' '.join(names)}"
         for place, names in wanted.items()
@@ -138,8 +139,8 @@ def _installed_at(tree: SearchableTree, one: Finding | Difference) -> tuple[int,
     return 0, precedence(one.version)
 
 
-def _requirement(tree: SearchableTree, one: Finding | Difference) -> str:
-    """Return what installs the distribution again: its version, or where it came from.
+def _requirement(tree: SearchableTree, one: Finding | Difference) -> list[str]:
+    """Return the words that install the distribution again: its version, or where it came from.
 
     direct_url.json says the latter (PyPA, "Recording the direct URL origin").
     """
@@ -148,10 +149,10 @@ def _requirement(tree: SearchableTree, one: Finding | Difference) -> str:
         vcs = origin.get("vcs_info")
         before, after = (f"{vcs['vcs']}+", f"@{vcs['commit_id']}") if vcs else ("", "")
         folder = origin.get("subdirectory")
-        return f"{one.name} @ {before}{origin['url']}{after}" + (
-            f"#subdirectory={folder}" if folder else ""
-        )
-    return f"{one.name}=={one.version}"
+        after += f"#subdirectory={folder}" if folder else ""
+        is_editable = origin.get("dir_info", {}).get("editable", False)
+        return [*["-e"] * is_editable, f"{one.name} @ {before}{origin['url']}{after}"]
+    return [f"{one.name}=={one.version}"]
 
 
 def _setuptools_needed(found: Diagnosis) -> str:

@@ -30,7 +30,7 @@ from uvshim.environments.search_path import search_path
 from uvshim.rename.names import key_of, normalized, safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from packaging.version import Version
 
@@ -309,6 +309,14 @@ class WorkingSet:
                 if each.described and not posixpath.basename(each.metadata).startswith("~"):
                     found.setdefault(each.described[0], each)
         return found
+
+    def names_in(self, directories: Collection[str]) -> set[str]:
+        """Return the names of the distributions directly in `directories`, as in `installed`."""
+        return {
+            each.described[0]
+            for each in itertools.chain.from_iterable(self._everything)
+            if each.described and posixpath.dirname(each.metadata) in directories
+        }
 
     @functools.cached_property
     def _everything(self) -> list[list[Distribution]]:

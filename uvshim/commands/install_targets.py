@@ -247,7 +247,7 @@ def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
     if interpreter:
         yield from _of_interpreter(interpreter, supervisor)[:1]
     elif other := process.on_path("python3") or process.on_path("python"):
-        yield from _of_interpreter(other, supervisor, if_managed=False)[:1]
+        yield from _of_interpreter(other, supervisor, if_managed=False)
     if uv := _uv():
         answers = [_project_answer(uv, [], supervisor), _pip_answer(uv, Arguments([]), supervisor)]
         yield from _existing(answers, supervisor)
@@ -419,7 +419,7 @@ def _of_interpreter(
 ) -> list[Environment]:
     """Return where `interpreter` installs: its own site-packages, and its user's if they exist.
 
-    Return nothing if the system's packages own them, unless `if_managed`.
+    If the system's packages own the former, they are left out, unless `if_managed`.
     """
     said = _output_lines([interpreter, "-c", _WHERE], supervisor)
     try:
@@ -427,12 +427,12 @@ def _of_interpreter(
     except ValueError:  # it cannot be run, or prints something else
         own = discovery.of_program(interpreter)
         return [targets.with_lock(own, supervisor)] if own else []
+    places = [Environment(user, None, [user])] if user else []
     is_virtual = os.path.isfile(os.path.join(prefix, "pyvenv.cfg"))
     if not (if_managed or is_virtual) and os.path.exists(managed):
-        return []
+        return places
     lock = _lock_of_prefix(prefix, interpreter, supervisor)
-    places = [Environment(prefix, lock, [purelib, platlib])]
-    return [*places, Environment(user, None, [user])] if user else places
+    return [Environment(prefix, lock, [purelib, platlib]), *places]
 
 
 def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> str | None:
