@@ -45,6 +45,10 @@ _MEMORY_FOR = {
     "90,000 requirements of eggs": 160 << 20,
     "600,000 entry points": 160 << 20,
     "15,000 extras of 15,000 requirements": 160 << 20,
+    "600,000 entry points behind form feeds": 160 << 20,
+    "requirements of a megabyte": 400 << 20,
+    "a RECORD with many links": 160 << 20,
+    "60,000 lines in .pth files": 160 << 20,
 }
 
 
@@ -132,6 +136,29 @@ def each_with(name: str, number: int, content: str) -> Iterator[bytes]:
         yield from (entry(f"{at}/{each}", text.encode()) for each, text in whole.items())
 
 
+def a_record_with_many_links() -> Iterator[bytes]:
+    yield entry(f"{SITE}/record", b"x,,\n" * 2_000_000)
+    for number in range(30):
+        at = f"{SITE}/x{number}.y-1.0.dist-info"
+        yield entry(f"{at}/METADATA", metadata(f"x{number}.y").encode())
+        link = tarfile.TarInfo(f"{at}/RECORD")
+        link.type, link.linkname = tarfile.LNKTYPE, f"{SITE}/record"
+        yield link.tobuf(tarfile.PAX_FORMAT)
+
+
+def many_lines_in_pth_files() -> Iterator[bytes]:
+    for begin in range(0, 60_000, 8_000):
+        named = "".join(f"d{number}\n" for number in range(begin, begin + 8_000))
+        yield entry(f"{SITE}/p{begin}.pth", named.encode())
+    for number in range(60_000):
+        yield header(f"{SITE}/d{number}/", 0, tarfile.DIRTYPE)
+
+
+def many_directories_of_one_project() -> Iterator[bytes]:
+    for number in range(4_000):
+        yield entry(f"{SITE}/x_y-{number}.dist-info/METADATA", metadata("x.y").encode())
+
+
 def lines(form: str, number: int) -> str:
     return "".join(form % one for one in range(number))
 
@@ -183,6 +210,20 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
         lambda: each_with("entry_points.txt", 10, "[g]\n" + lines("e#.%s=a:b\n", 60_000)),
         "parts in its paths, links and requirements",
     ),
+    "600,000 entry points behind form feeds": (
+        lambda: each_with("entry_points.txt", 10, "[g]\n" + lines("e#.%s=a:b\f", 60_000)),
+        "parts in its paths, links and requirements",
+    ),
+    "requirements of a megabyte": (
+        lambda: each_with("METADATA", 20, f"Requires-Dist: q {lines('>=1.#.%s,', 80_000)}>=1\n"),
+        "parts in its paths, links and requirements",
+    ),
+    "a RECORD with many links": (
+        a_record_with_many_links,
+        "parts in its paths, links and requirements",
+    ),
+    "60,000 lines in .pth files": (many_lines_in_pth_files, None),
+    "4,000 directories of one project": (many_directories_of_one_project, None),
     "15,000 extras of 15,000 requirements": (
         lambda: each_with(
             "METADATA",

@@ -271,6 +271,7 @@ class _Model:
         self._platform = platform
         self.inherited: Collection[str] = ()
         self.added: Collection[str] = ()
+        self._left: dict[str, dict[str, str]] = {}
         self.spelled: Callable[[str], Spellings | None] = lambda _place: self._own_spellings
         self._setuptools, self._pkg_resources = setuptools.imported_from(
             tree, search_path.search_path(tree, self._places)
@@ -315,7 +316,9 @@ class _Model:
                     is_sure = plan.is_beyond_doubt(wanted) and not has_twin
                     (invalid if is_sure else unreadable).append(Unreadable(path, fault.reason))
                     continue
-                obstacle = one.obstacle or (self._remnant_beside(place, one) if has_twin else "")
+                left = self._remnants(place).get(names.normalized(one.name)) if has_twin else None
+                twin = f"`{left}` is there as well, and no installer removes it" if left else ""
+                obstacle = one.obstacle or twin
                 about = (one.name, one.version, path, one.directory, one.owner, obstacle)
                 found = [Finding(kind, *about) for kind in self._kinds(one, has_twin=has_twin)]
                 if self._excluded(one.name):
@@ -348,18 +351,18 @@ class _Model:
             spellings=tuple(one for one in unfound if not self._excluded(one.name)),
         )
 
-    def _remnant_beside(self, place: str, one: Plan) -> str:
-        """Return an obstacle if a twin of the plan `one` is nothing that an installer removes."""
-        project = names.normalized(one.name)
-        for each in self._tree.names(place):
-            stem, suffix = posixpath.splitext(each)
-            if names.normalized(stem.partition("-")[0]) != project:
-                continue
-            is_egg = suffix == ".egg-info" and self._tree.is_file(f"{place}/{each}")
-            listed = {"METADATA", "RECORD"}.intersection(self._tree.names(f"{place}/{each}"))
-            if is_egg or (suffix == names.SUFFIX and not listed):
-                return f"`{each}` is there as well, and no installer removes it"
-        return ""
+    def _remnants(self, place: str) -> dict[str, str]:
+        """Return what is in `place` that no installer removes, by the name of its project."""
+        if place not in self._left:
+            left = self._left[place] = {}
+            for each in self._tree.names(place):
+                stem, suffix = posixpath.splitext(each)
+                path = f"{place}/{each}"
+                is_egg = suffix == ".egg-info" and self._tree.is_file(path)
+                is_empty = suffix == names.SUFFIX and not self._tree.is_file(f"{path}/METADATA")
+                if is_egg or (is_empty and not self._tree.is_file(f"{path}/RECORD")):
+                    left[names.normalized(stem.partition("-")[0])] = each
+        return self._left[place]
 
     def _kinds(self, one: Plan, *, has_twin: bool) -> tuple[str, ...]:
         """Return what is wrong with the directory of the plan `one`.

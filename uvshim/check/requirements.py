@@ -183,8 +183,9 @@ class Requirements:
                 lines = tuple(line for _, line in distribution.requirement_lines())
                 content = (lines, tuple(distribution.extras()))
                 if content not in self._by_content:
-                    new = len(set(lines).difference(self.by_line))
-                    distribution.pay(_PARSING * new + _TESTING * len(lines) * (1 + len(content[1])))
+                    new = set(lines).difference(self.by_line)
+                    distribution.pay(_PARSING * len(new) + sum(map(len, new)))
+                    distribution.pay(_TESTING * len(lines) * (1 + len(content[1])))
                     self._by_content[content] = self._of_lines(*content)
                 self._by_distribution[distribution] = self._by_content[content]
             else:
@@ -213,7 +214,7 @@ class Requirements:
             extra, _, marker = section.partition(":")
             required = by_extra.setdefault(safe_extra(extra) or None, [])
             if line:
-                distribution.pay(_PARSING)
+                distribution.pay(_PARSING + len(line))
                 requirement = self.parse(line)
                 if not marker or self._section_applies(marker):
                     required.append(requirement)

@@ -298,14 +298,13 @@ def _of_uv_run(
     if arguments.help or arguments.dry:
         return None
     choosing = [*choosing, *arguments.choosing_project]
-    is_script = "--script" in choosing or (command[:1] and command[0].endswith((".py", ".pyw")))
+    given = {option for option, _, _ in options_in(options, with_value)}
     choosing = [each for each in choosing if each != "--script"]  # here it is a flag
     answers = [_project_answer(uv, choosing, supervisor)]
     answers.append(_pip_answer(uv, Arguments([]), supervisor))  # it may run any command
     # The environments of `--with`, and of a script that is piped, are in uv's cache.
-    given = {option for option, _, _ in options_in(options, with_value)}
     is_known = command[:1] != ["-"] and _IN_CACHE.isdisjoint(given)
-    if is_script and command:
+    if command and (not {"-s", "--script"}.isdisjoint(given) or _is_script(command[0])):
         answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
         return Targets(_existing(answers, supervisor), is_known=is_known and answers[-1].known)
     found = _existing(answers, supervisor)
@@ -313,6 +312,12 @@ def _of_uv_run(
         inner = of([program, *command[1:]], supervisor) or Targets([])
         return Targets([*found, *inner.environments], is_known=is_known and inner.is_known)
     return Targets(found, is_known=is_known)
+
+
+def _is_script(word: str) -> bool:
+    """Return True if `uv run` takes the `word` for a script, or the script runs `uv run` itself."""
+    runner = os.path.basename(_runner_of(word)[0])
+    return word.endswith((".py", ".pyw")) or runner == "uv"
 
 
 def _program(name: str, environments: list[Environment]) -> str | None:
@@ -405,13 +410,22 @@ def _runner_of(script: str) -> list[str]:
             lines = file.read(4096).decode("utf-8", "surrogateescape").split("\n")
         first = lines[0][2:].split() if lines[0].startswith("#!") else [""]
         if os.path.basename(first[0]) == "env":
-            name, *rest = _behind_env([each for each in first[1:] if each != "-S"])
+            name, *rest = _behind_env(_split_by_env(first[1:]))
             first = [process.on_path(name) or "", *rest]
         elif os.path.basename(first[0]) == "sh" and lines[1].startswith("'''exec' "):
             first = shlex.split(lines[1])[1:2]
     except (OSError, ValueError, IndexError):
         return [""]
     return first
+
+
+def _split_by_env(words: list[str]) -> list[str]:
+    """Return the `words` of a first line behind `env`, without its option to split them."""
+    line = " ".join(words)
+    for option in ("-S", "-vS", "--split-string=", "--split-string"):
+        if line.startswith(option):
+            return line.removeprefix(option).split()
+    return words
 
 
 def _of_interpreter(

@@ -155,10 +155,11 @@ def locks(found: Environment, supervisor: Supervisor) -> list[str]:
     are asked for. A uv outside of it installs into no other root than that of this machine.
     """
     tree, is_here = found.tree, found.tree.root in {None, "/"}
-    own = found.lock or os.path.join(found.path, ".lock")
-    paths = {path for path in (tree.on_disk(own), found.lock) if path}
-    bare = found.path in found.site_packages
-    root = interpreter.root_of(found.path) if bare else found.path
+    place = tree.real(found.path) or found.path
+    root = interpreter.root_of(place) if found.path in found.site_packages else place
+    named = [os.path.join(each, ".lock") for each in (found.path, place, root)]
+    paths = {path for each in named if (path := tree.on_disk(each))}
+    paths |= {found.lock} if found.lock else set()
     if is_here and not tree.is_file(os.path.join(root, CONFIGURATION)):
         version = interpreter.series(*found.site_packages)
         for name in tree.names(os.path.join(root, "bin")):

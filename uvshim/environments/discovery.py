@@ -139,9 +139,10 @@ def _prefix(tree: SearchableTree, root: str, library: str | None) -> Environment
 
 def _bare(tree: SearchableTree, path: str) -> Environment:
     """Return the environment of the site-packages directory `path`, virtual or not."""
-    root = interpreter.root_of(path)
-    virtual = tree.is_file(os.path.join(root, CONFIGURATION))
-    return Environment(path, os.path.join(root if virtual else path, ".lock"), [path], tree=tree)
+    root = interpreter.root_of(_real(tree, path) or path)
+    # A virtual environment, or what `--prefix` names.
+    is_root = any(tree.is_file(os.path.join(root, name)) for name in (CONFIGURATION, ".lock"))
+    return Environment(path, os.path.join(root if is_root else path, ".lock"), [path], tree=tree)
 
 
 def _is_image(path: str) -> bool:

@@ -170,12 +170,10 @@ def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:
     standard library of PyPy, which has distributions such as `cffi`.
     """
     directories = tuple(site_packages)
-    path = _libraries_of_pypy(tree, directories)
+    path = dict.fromkeys(_libraries_of_pypy(tree, directories))
     for directory in directories:
-        for entry in (directory, *_named_in_pth(tree, directory, directories)):
-            if entry not in path:
-                path.append(entry)
-    return path
+        path.update(dict.fromkeys((directory, *_named_in_pth(tree, directory, directories))))
+    return list(path)
 
 
 def _libraries_of_pypy(tree: Tree, directories: Iterable[str]) -> list[str]:

@@ -18,6 +18,9 @@ MEMORY = 256 << 20
 # How many parts of paths may be looked up for one image: long paths through long links take hours.
 STEPS = 30_000_000
 
+# Reading less than this is paid for with the directory that it is in.
+_SMALL = 4096
+
 # How many of them a step in the resolution of requirements takes. OpenStack takes half a million.
 _RESOLVING = 5
 
@@ -116,6 +119,11 @@ def _check(spent: int, limit: int, who: str, what: str, advice: str = _UNPACK) -
 def most_expanded(read: int) -> int:
     """Return how many bytes so many that were `read` may expand to."""
     return max(EXPANDED, FACTOR * read)
+
+
+def reading(content: bytes) -> int:
+    """Return how many parts of paths the look-up of which takes as long as reading `content`."""
+    return (len(content) >> 10) + 2 * content.count(b"\n") if len(content) > _SMALL else 0
 
 
 def size(*texts: str) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
-from uvshim.images.budget import DIRECTORY, Budget, size
+from uvshim.images.budget import DIRECTORY, Budget, reading, size
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import FILE, LINK, Entry
 from uvshim.images.union import Directory, parts, unite
@@ -131,6 +131,7 @@ class ImageTree:
             return None
         content = self._contents.get(found[:2], found.content or b"")
         wanted = min(limit, found.size)
+        self._budget.look_up(reading(content[:limit]), "it")
         if len(content) < wanted:
             missed = self._missed.setdefault(found.layer, {})
             missed[found.number] = max(wanted, missed.get(found.number, 0))
