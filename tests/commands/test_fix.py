@@ -148,6 +148,14 @@ def test_fix_holds_every_lock_that_a_uv_may_take(
     for named in (installation, site, installation / "bin" / "python3"):
         (found,) = discovery.find(str(named))
         assert known <= set(targets.locks(found, supervisor))
+    prefix = tmp_path / "prefix"
+    inside = prefix / "lib/python3.11/site-packages/x-1.0.dist-info"
+    inside.mkdir(parents=True)
+    (prefix / ".lock").touch()
+    (tmp_path / "link").symlink_to(inside.parent)
+    for named in (prefix, inside.parent, tmp_path / "link"):
+        (found,) = discovery.find(str(named))
+        assert str(prefix / ".lock") in targets.locks(found, supervisor)
     for name in ("usr", "etc"):
         (tmp_path / "root" / name).mkdir(parents=True)
     venv = make_venv("root/opt/app")

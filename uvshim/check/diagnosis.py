@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from uvshim.rename.plan import Plan
 
 # How many steps (see `Distribution.pay`) it takes to plan for one directory.
-_PLANNING = 20
+_PLANNING = 60
 
 # The owner of Debian's own directories.
 DPKG = "dpkg"

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from uvshim.environments import discovery, interpreter
+from uvshim.environments.environment import usual_site_packages
 from uvshim.environments.search_path import CONFIGURATION
 from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
 from uvshim.messages import printable, quoted
@@ -70,7 +71,7 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
     With ``-v``, `messages` names what is not searched. Raise `UvshimError`.
     """
     if words:
-        return [found for word in words for found in _named(word, messages)]
+        return list(dict.fromkeys(found for word in words for found in _named(word, messages)))
     supervisor = Supervisor()
     answer = Question([process.find_uv()], Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()
@@ -157,7 +158,8 @@ def locks(found: Environment, supervisor: Supervisor) -> list[str]:
     tree, is_here = found.tree, found.tree.root in {None, "/"}
     place = tree.real(found.path) or found.path
     root = interpreter.root_of(place) if found.path in found.site_packages else place
-    named = [os.path.join(each, ".lock") for each in (found.path, place, root)]
+    above = [root] if place in usual_site_packages(root, tree.names) else []
+    named = [os.path.join(each, ".lock") for each in (found.path, place, *above)]
     paths = {path for each in named if (path := tree.on_disk(each))}
     paths |= {found.lock} if found.lock else set()
     if is_here and not tree.is_file(os.path.join(root, CONFIGURATION)):

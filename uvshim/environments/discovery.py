@@ -139,9 +139,10 @@ def _prefix(tree: SearchableTree, root: str, library: str | None) -> Environment
 
 def _bare(tree: SearchableTree, path: str) -> Environment:
     """Return the environment of the site-packages directory `path`, virtual or not."""
-    root = interpreter.root_of(_real(tree, path) or path)
-    # A virtual environment, or what `--prefix` names.
-    is_root = any(tree.is_file(os.path.join(root, name)) for name in (CONFIGURATION, ".lock"))
+    real = _real(tree, path) or path
+    root = interpreter.root_of(real)
+    is_prefix = tree.is_file(f"{root}/.lock") and real in usual_site_packages(root, tree.names)
+    is_root = is_prefix or tree.is_file(os.path.join(root, CONFIGURATION))
     return Environment(path, os.path.join(root if is_root else path, ".lock"), [path], tree=tree)
 
 
@@ -176,19 +177,19 @@ def in_image(
 
 
 def linked(environments: Iterable[Environment]) -> Iterator[str]:
-    """Yield the dist-info directories to which links in `environments` lead, as real paths.
+    """Yield the dist-info directories to which links from elsewhere lead, as real paths.
 
-    A link is one to the whole directory, as Nix and Bazel make, or to its METADATA, as PEX does. A
-    rename of what it leads to would break it.
+    A link in one of `environments` is one to the whole directory, as Nix and Bazel make, or to its
+    METADATA, as PEX does. A rename of what it leads to would break it.
     """
     for found in environments:
         tree = found.tree
         for place in found.site_packages:
             above = _real(tree, place)
             for name in filter(is_dist_info, tree.names(place)):
-                real = _real(tree, f"{place}/{name}/METADATA")
-                if real and os.path.dirname(real) != f"{above}/{name}":
-                    yield os.path.dirname(real)
+                target = os.path.dirname(_real(tree, f"{place}/{name}/METADATA") or "")
+                if target and os.path.dirname(target) != above:
+                    yield target
 
 
 def _real(tree: SearchableTree, path: str) -> str | None:

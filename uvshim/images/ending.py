@@ -105,9 +105,9 @@ def directory(parent: str | None = None, prefix: str = _PREFIX) -> Iterator[str]
     lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _lock(lock)
-        os.close(os.open(os.path.join(made, _MARK), os.O_CREAT | os.O_EXCL))
-        os.mkdir(os.path.join(made, _USED))
         os.rename(made, path)
+        os.close(os.open(os.path.join(path, _MARK), os.O_CREAT | os.O_EXCL))
+        os.mkdir(os.path.join(path, _USED))
         yield os.path.join(path, _USED)
     finally:
         for each in (path, made):
@@ -140,8 +140,8 @@ def _remove_if_left(path: str) -> None:
             return
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            listed = set(os.listdir(lock))
-            if _MARK in listed and listed <= {_MARK, _USED} and _lock(lock):
+            listed = set(os.listdir(lock))  # nothing: it was killed before it was marked
+            if listed in ({_MARK, _USED}, {_MARK}, set()) and _lock(lock):
                 _remove(path)
         finally:
             os.close(lock)
