@@ -62,6 +62,8 @@ def test_renormalize_leaves_excluded_names_and_wants_the_directory_itself(
         uvshim.renormalize(venv.site_packages, exclude="zope.deferred simple")
     with pytest.raises(EnvironmentUnknownError, match=f"Name `{venv.site_packages}`"):
         uvshim.renormalize(venv.path)
+    (venv.path / "x-1.0.dist-info").mkdir()  # a target may have other directories below it
+    assert uvshim.renormalize(venv.path).renamed == []
 
 
 def test_renormalize_without_a_snapshot_renames_all_of_a_directory(

@@ -107,12 +107,12 @@ def test_the_python_of_a_target_is_the_one_that_uv_names(
     run: Run, uvpip: Path, tmp_path: Path, wheels: Path
 ) -> None:
     """Nothing in the path of a target says that; uvshim itself may run on another one."""
-    index = ("--no-index", "-f", wheels, "--target", tmp_path / "t")
+    index = ("--no-index", "-f", wheels, "--target", tmp_path / "t/lib/python")
     for python, expected in (("3.10", NORMALIZED), ("3.11", DOTTED)):
         for words in (["zope.interface"], ["twisted", "--no-deps"], [f"setuptools=={OLD}"]):
             done = run(uvpip, "--python", interpreter_of(python), *index, *words)
             assert done.returncode == 0, done.stderr
-        assert [each.name for each in tmp_path.glob("t/zope*info")] == [expected]
+        assert [each.name for each in tmp_path.glob("t/lib/python/zope*info")] == [expected]
         shutil.rmtree(tmp_path / "t")
 
 

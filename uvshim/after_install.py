@@ -17,7 +17,7 @@ import os
 from uvshim import config
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
-from uvshim.rename.setuptools import LAST_PYTHON, PkgResources
+from uvshim.rename.setuptools import LAST_PYTHON, PkgResources, installer_of
 from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -68,6 +68,8 @@ def rename_since(
         new = None if before is None else now.new_since(before, environment.lock)
         chosen = spellings(environment, now)
         paths = set(environment.dist_infos if new is None else new)
+        if environment.is_shared:
+            paths = {each for each in paths if installer_of(each) in {"pip", "uv"}}
         if chosen:  # a new distribution may require the original name of an older one
             paths.update(chosen.due_back(environment.tree, now.states))
         return on_disk.rename(sorted(paths), may, spellings=chosen, new=new)

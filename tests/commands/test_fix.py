@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,6 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.conftest import MakeVenv, Run
     from tests.places import Venv
@@ -155,7 +155,12 @@ def test_fix_holds_every_lock_that_a_uv_may_take(
     (tmp_path / "link").symlink_to(inside.parent)
     for named in (prefix, inside.parent, tmp_path / "link"):
         (found,) = discovery.find(str(named))
-        assert str(prefix / ".lock") in targets.locks(found, supervisor)
+        assert len(targets.locks(found, supervisor)) == 1
+        assert Path(targets.locks(found, supervisor)[0]).samefile(prefix / ".lock")
+    (tmp_path / "alias").symlink_to(installation)
+    (found,) = discovery.find(str(tmp_path / "alias"))
+    alias = targets.lock_of_python(str(tmp_path / "alias/bin/python3"), supervisor)
+    assert {alias, *known} <= set(targets.locks(found, supervisor))
     for name in ("usr", "etc"):
         (tmp_path / "root" / name).mkdir(parents=True)
     venv = make_venv("root/opt/app")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.conftest import interpreters
+from tests.corpus import installed, write
 from tests.places import Venv, bundled_pip, copy_installation, tree
 from tests.wheels import build_wheel
 
@@ -302,11 +303,12 @@ def test_run_runs_nothing_that_is_only_named(
 
 
 @pytest.mark.parametrize("managed", [False, True])
-def test_run_looks_into_the_python_on_path_unless_the_system_owns_it(
+def test_run_looks_into_the_python_on_path_for_what_pip_installs(
     run: Run,
     uvshim: Path,
     with_pip: Path,
     wheels: Path,
+    tmp_path: Path,
     managed: bool,  # noqa: FBT001
 ) -> None:
     """A script may run its pip, as in an image with nothing but a Python."""
@@ -318,7 +320,13 @@ def test_run_looks_into_the_python_on_path_unless_the_system_owns_it(
     done = run(uvshim, "run", "--", "sh", "-c", install, PATH=path)
     assert done.returncode == 0, done.stderr
     (found,) = library.rglob("*deferred-*.dist-info")
-    assert (found.name == "zope.deferred-1.2.dist-info") is not managed
+    assert found.name == "zope.deferred-1.2.dist-info"
+    # What another tool has installed there, it lists by path. It does not write INSTALLER.
+    other = found.with_name("a_b-1.0.dist-info")
+    write(installed("a_b-1.0", "a.b"), tmp_path / "other")
+    copy = f"cp -r {tmp_path}/other/{other.name} {other}"
+    assert run(uvshim, "run", "--", "sh", "-c", copy, PATH=path).returncode == 0
+    assert other.is_dir() is managed
     # The user's own directories are nobody else's.
     done = run(uvshim, "run", "--", "sh", "-c", f"{install} --user --force-reinstall", PATH=path)
     assert done.returncode == 0, done.stderr

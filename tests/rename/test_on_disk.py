@@ -206,6 +206,8 @@ def test_an_earlier_installation_of_the_same_version_is_removed(
     old = distribution(tmp_path, "a.b-1.0", "a.b")
     (old / "sboms").mkdir()
     (old / "sboms/more").touch()
+    (old / "sboms/empty").mkdir()
+    (old / "etc").symlink_to("/etc")
     new = distribution(tmp_path, "a_b-1.0", "a.b")
     (tmp_path / "only_old.py").touch()
     with (old / "RECORD").open("a") as record:
@@ -225,6 +227,8 @@ def test_an_earlier_installation_of_the_same_version_is_removed(
     assert record_faults(old) == ["more is not listed"]
     assert f"only_old.py,{DIGEST},0\n" in (old / "RECORD").read_text()
     assert (old / "sboms/more").exists()
+    assert (old / "sboms/empty").is_dir()
+    assert (old / "etc").is_symlink()
 
 
 def test_two_files_of_one_name_in_two_installations_are_kept_apart(tmp_path: Path) -> None:

@@ -36,17 +36,16 @@ _USUAL = 16 * 1024
 # A field (RFC 5322, 2.2), and the header, which ends at the first line that is neither a field, nor
 # its continuation. `email` would take a fifth of the time of `uvshim check`.
 _FIELD = re.compile(r"^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_WANTED = frozenset({"requires-dist", "provides-extra"})
 _HEADER = re.compile(r"(?:[ \t].*\n)*(?:[!-9;-~]*:.*(?:\n[ \t].*)*\n?)*")
 
 # NAME, NAME-VERSION, NAME-VERSION-pyX.Y or NAME-VERSION-pyX.Y-PLATFORM, whatever follows. A name
 # ends at the first `-`.
 _FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+)(?:-(.+))?)?)?", re.IGNORECASE)
 
-# A group and an entry point in entry_points.txt.
+# A group and an entry point in entry_points.txt, behind the `=`.
 _GROUP = re.compile(r"\w+(\.\w+)*$")
-_ENTRY_POINT = re.compile(
-    r"\s*(?P<name>.+?)\s*=\s*(?P<module>[\w.]+)\s*(:\s*([\w.]+))?\s*(?P<extras>\[.*\])?\s*$"
-)
+_ENTRY_POINT = re.compile(r"(?P<module>[\w.]+) ?(?:: ?[\w.]+)? ?(?P<extras>\[.*\])?")
 
 # The parts of versions outside PEP 440, and how their words are compared.
 _VERSION_PART = re.compile(r"([0-9]+|[a-z]+|\.|-)")
@@ -201,24 +200,31 @@ class Distribution:
             text = self.read("METADATA")
             if text is None:
                 raise RequireError("FileNotFoundError")
-            self._fields = fields(text)
+            header = _header_of(text)
+            needed = _needed if len(header) < _USUAL else _needed.__wrapped__
+            self._fields = needed(header)
         return [value for name, value in self._fields if name == field]
 
 
-def fields(metadata: str) -> list[tuple[str, str]]:
-    """Return the fields in the header of a METADATA file: names in lower case, and values.
+def fields(metadata: str) -> Iterator[tuple[str, str]]:
+    """Yield the fields in the header of a METADATA file: names in lower case, and values.
 
     As the standard library's `email` reads it (core metadata specification): a line that begins
     with white space continues a value. The description, most of the file, is not read.
     """
-    header = metadata.partition("\n\n")[0].partition("\r\n\r\n")[0]
-    return _fields(header) if len(header) < _USUAL else _fields.__wrapped__(header)
+    header = _header_of(metadata).replace("\r\n", "\n").replace("\r", "\n")
+    found = _HEADER.match(header)
+    return ((each[1].lower(), each[2]) for each in _FIELD.finditer(found[0] if found else ""))
+
+
+def _header_of(metadata: str) -> str:
+    return metadata.partition("\n\n")[0].partition("\r\n\r\n")[0]
 
 
 @functools.lru_cache(maxsize=2048)
-def _fields(header: str) -> list[tuple[str, str]]:
-    found = _HEADER.match(header.replace("\r\n", "\n").replace("\r", "\n"))
-    return [(name.lower(), value) for name, value in _FIELD.findall(found[0] if found else "")]
+def _needed(header: str) -> list[tuple[str, str]]:
+    """Return the fields with requirements and extras in the `header` of a METADATA file."""
+    return [one for one in fields(header) if one[0] in _WANTED]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -231,14 +237,28 @@ def _entry_points(text: str) -> dict[str, dict[str, str]]:
             is_valid = bool(line[-1] == "]" and _GROUP.match(group) and group not in groups)
             groups[group] = {}
         else:
-            entry = _ENTRY_POINT.match(line)
+            name, entry = _entry_point(line)
             is_valid = bool(group and entry and _GROUP.match(entry["module"]))
             if entry and is_valid:
-                is_valid = entry["name"] not in groups[group]
-                groups[group][entry["name"]] = entry["extras"] or ""
+                is_valid = name not in groups[group]
+                groups[group][name] = entry["extras"] or ""
         if not is_valid:
             raise RequireError("ValueError")
     return groups
+
+
+def _entry_point(line: str) -> tuple[str, re.Match[str] | None]:
+    """Return the name and the rest of the entry point in `line`; no rest if it is none.
+
+    The name ends at the first `=` with an object behind it. White space is squeezed first: with it,
+    the pattern of pkg_resources takes hours for a long line.
+    """
+    before, behind = line.split("="), re.sub(r"\s+", " ", line).split("=")
+    for at in range(1, len(behind)):
+        name, entry = "=".join(before[:at]).strip(), "=".join(behind[at:]).strip()
+        if name and (match := _ENTRY_POINT.fullmatch(entry)):
+            return name, match
+    return "", None
 
 
 def lines(text: str) -> Iterator[str]:

@@ -124,7 +124,7 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     if name == "env" and (inner := _behind_env(words)):
         with _variables_of([program, *words[: -len(inner)]], supervisor):
             found = process.on_path(inner[0])
-            return of([found, *inner[1:]], supervisor) if found else None
+            return of([found, *inner[1:]], supervisor) if found else Targets([], is_known=False)
     return _of_other(program, words, supervisor)
 
 
@@ -168,7 +168,8 @@ def _behind_env(words: list[str]) -> list[str]:
         word = following.pop(0)
         if word.startswith(("-S", "--split-string", "-C", "--chdir")):
             return []  # other words, or another directory
-        if word in {"-u", "--unset"}:
+        is_cluster = word.startswith("-") and not word.startswith("--") and word.endswith("u")
+        if is_cluster or word == "--unset":
             del following[:1]
     return following
 
@@ -240,14 +241,13 @@ def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) 
 def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
     """Yield the places of a `program` that is neither uv nor pip.
 
-    If it is no Python's, it may run the pip of the Python that is first on PATH. That one installs
-    nothing if the system's packages own its directories.
+    If it is no Python's, it may run the pip of the Python that is first on PATH.
     """
     interpreter = program if _is_python(program) else _interpreter_of(program)
     if interpreter:
-        yield from _of_interpreter(interpreter, supervisor)[:1]
+        yield from _of_interpreter(interpreter, supervisor)
     elif other := process.on_path("python3") or process.on_path("python"):
-        yield from _of_interpreter(other, supervisor, if_managed=False)
+        yield from _of_interpreter(other, supervisor)
     if uv := _uv():
         answers = [_project_answer(uv, [], supervisor), _pip_answer(uv, Arguments([]), supervisor)]
         yield from _existing(answers, supervisor)
@@ -428,25 +428,18 @@ def _split_by_env(words: list[str]) -> list[str]:
     return words
 
 
-def _of_interpreter(
-    interpreter: str, supervisor: Supervisor, *, if_managed: bool = True
-) -> list[Environment]:
-    """Return where `interpreter` installs: its own site-packages, and its user's if they exist.
-
-    If the system's packages own the former, they are left out, unless `if_managed`.
-    """
+def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
+    """Return where `interpreter` installs: its own site-packages, and its user's if they exist."""
     said = _output_lines([interpreter, "-c", _WHERE], supervisor)
     try:
         prefix, purelib, platlib, user, managed = said[-5:]
     except ValueError:  # it cannot be run, or prints something else
         own = discovery.of_program(interpreter)
         return [targets.with_lock(own, supervisor)] if own else []
-    places = [Environment(user, None, [user])] if user else []
-    is_virtual = os.path.isfile(os.path.join(prefix, "pyvenv.cfg"))
-    if not (if_managed or is_virtual) and os.path.exists(managed):
-        return places
     lock = _lock_of_prefix(prefix, interpreter, supervisor)
-    return [Environment(prefix, lock, [purelib, platlib]), *places]
+    own = Environment(prefix, lock, [purelib, platlib])
+    own.is_shared = os.path.exists(managed) and not os.path.isfile(f"{prefix}/pyvenv.cfg")
+    return [own, Environment(user, None, [user])] if user else [own]
 
 
 def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> str | None:

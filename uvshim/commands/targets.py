@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -19,6 +20,7 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
@@ -156,20 +158,30 @@ def locks(found: Environment, supervisor: Supervisor) -> list[str]:
     are asked for. A uv outside of it installs into no other root than that of this machine.
     """
     tree, is_here = found.tree, found.tree.root in {None, "/"}
-    place = tree.real(found.path) or found.path
-    root = interpreter.root_of(place) if found.path in found.site_packages else place
-    above = [root] if place in usual_site_packages(root, tree.names) else []
-    named = [os.path.join(each, ".lock") for each in (found.path, place, *above)]
-    paths = {path for each in named if (path := tree.on_disk(each))}
-    paths |= {found.lock} if found.lock else set()
-    if is_here and not tree.is_file(os.path.join(root, CONFIGURATION)):
-        version = interpreter.series(*found.site_packages)
-        for name in tree.names(os.path.join(root, "bin")):
-            is_python = name.rstrip("0123456789.t") in {"python", "pypy"}
-            if is_python and interpreter.series(name) in {None, version}:
-                program = os.path.join(root, "bin", name)
-                paths |= {path for path in (lock_of_python(program, supervisor),) if path}
-    return sorted(paths)
+    bare = found.path in found.site_packages
+    paths = {found.lock}
+    for place in {found.path, tree.real(found.path) or found.path}:
+        root = interpreter.root_of(place) if bare else place
+        above = [root] if place in usual_site_packages(root, tree.names) else []
+        paths.update(tree.on_disk(os.path.join(each, ".lock")) for each in (place, *above))
+        if is_here and not tree.is_file(os.path.join(root, CONFIGURATION)):
+            paths.update(_locks_of_python(root, found, supervisor))
+    # Two paths of one file would wait for each other.
+    files: dict[tuple[int, int], str] = {}
+    for path in sorted(filter(None, paths)):
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            files.setdefault((status.st_dev, status.st_ino), path)
+    return list(files.values())
+
+
+def _locks_of_python(root: str, found: Environment, supervisor: Supervisor) -> Iterator[str | None]:
+    """Yield the file that uv locks for each name of the Python below `root`."""
+    version = interpreter.series(*found.site_packages)
+    for name in found.tree.names(os.path.join(root, "bin")):
+        is_python = name.rstrip("0123456789.t") in {"python", "pypy"}
+        if is_python and interpreter.series(name) in {None, version}:
+            yield lock_of_python(os.path.join(root, "bin", name), supervisor)
 
 
 def lock_of_python(python: str, supervisor: Supervisor) -> str | None:

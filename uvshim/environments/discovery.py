@@ -104,7 +104,8 @@ def of_site_packages(path: str) -> Environment:
     if not os.path.isdir(path):
         raise EnvironmentUnknownError(f"`{path}` is not a directory")
     tree = DiskTree()
-    if inside := search_path.in_usual_places(tree, path):
+    inside = search_path.in_usual_places(tree, path)
+    if inside and not _has_dist_infos(tree.names(path)):
         raise EnvironmentUnknownError(
             f"`{path}` is not a site-packages directory, but contains one. Name `{inside[0]}`"
         )

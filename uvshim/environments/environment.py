@@ -45,7 +45,8 @@ class Environment:
     - `path`: its name in messages: its root, or a site-packages directory, as with
       `--target`;
     - `lock`: the path of the file that uv locks while it installs there, or None;
-    - `python`: the version of the Python that it is for, if no path shows it, or None.
+    - `python`: the version of the Python that it is for, if no path shows it, or None;
+    - `is_shared`: the system installs its packages there as well, with other tools than uv and pip.
     """
 
     def __init__(  # noqa: PLR0913
@@ -66,6 +67,7 @@ class Environment:
         self.path = path
         self.lock = lock
         self.python = python
+        self.is_shared = False
         self._site_packages = None if site_packages is None else tuple(site_packages)
         self._visible = None if visible is None else tuple(visible)
         self._tree = tree
@@ -87,7 +89,7 @@ class Environment:
         """
         if answer.directory is not None and os.path.isdir(answer.directory):
             directory = answer.directory
-            python = None if "/lib/python" in directory else answer.python
+            python = None if "/lib/python3." in directory else answer.python
             return cls(directory, answer.lock, [directory], python=python)
         if answer.root is None or not os.path.isdir(answer.root):
             return None

@@ -123,7 +123,9 @@ def most_expanded(read: int) -> int:
 
 def reading(content: bytes) -> int:
     """Return how many parts of paths the look-up of which takes as long as reading `content`."""
-    return (len(content) >> 10) + 2 * content.count(b"\n") if len(content) > _SMALL else 0
+    if len(content) <= _SMALL:
+        return 0
+    return (len(content) >> 6) + 2 * (content.count(b"\n") + content.count(b"\r"))
 
 
 def size(*texts: str) -> int:

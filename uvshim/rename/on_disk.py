@@ -103,13 +103,14 @@ class _Disk:
         self._tree = tree if tree is not None and tree.root else None
 
     def names(self, directory: str) -> tuple[str, ...]:
-        return tuple(os.listdir(directory))
+        real = self.real(directory)
+        return () if real is None else tuple(os.listdir(real))
 
     def is_directory(self, path: str) -> bool:
-        return os.path.isdir(path)
+        return os.path.isdir(self.real(path) or "")
 
     def is_file(self, path: str) -> bool:
-        return os.path.isfile(path)
+        return os.path.isfile(self.real(path) or "")
 
     def read(self, path: str, limit: int) -> bytes | None:
         real = self.real(path)

@@ -134,11 +134,23 @@ def _foreign(plan: Plan) -> list[str]:
     listed = plan.record.files(plan.directory) if plan.record else set()
     with contextlib.suppress(RecordError, OSError):  # a killed run has removed it
         listed |= record_file.read(plan.destination).files(plan.directory)
-    foreign = sorted(set(overlay.files_in(plan.destination)) - listed)
-    for name in foreign:
-        if os.path.lexists(f"{plan.path}/{name}"):
+    foreign = []
+    for name in sorted(set(_everything_in(plan.destination)) - listed):
+        if not os.path.lexists(f"{plan.path}/{name}"):
+            foreign.append(name)
+        elif not os.path.isdir(f"{plan.destination}/{name}"):
             raise ObstacleError(f"`{plan.directory}/{name}` exists already")
     return foreign
+
+
+def _everything_in(directory: str) -> Iterator[str]:
+    """Yield the files, links and empty directories below `directory`, relative to it."""
+    for parent, folders, files in os.walk(directory):
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        for name in (*files, *links):
+            yield os.path.relpath(os.path.join(parent, name), directory)
+        if parent != directory and not (files or folders):
+            yield os.path.relpath(parent, directory)
 
 
 def _remove_earlier(plan: Plan) -> None:

@@ -191,7 +191,7 @@ def missed_names(before: Snapshot, now: Snapshot) -> Iterator[str]:
         site_packages, directory = os.path.split(path)
         if site_packages not in beside or "." in directory.partition("-")[0]:
             continue
-        if "." in (name := _name_in(path)) and not _is_owned(path):
+        if "." in (name := _name_in(path)) and installer_of(path) not in OWNERS:
             yield name
 
 
@@ -203,9 +203,9 @@ def _name_in(path: str) -> str:
     return _head(f"{path}/METADATA").partition("\nName:")[2].partition("\n")[0].strip()
 
 
-def _is_owned(path: str) -> bool:
-    """Return True if another package manager owns the dist-info directory `path`."""
-    return _head(f"{path}/INSTALLER").strip().lower() in OWNERS
+def installer_of(path: str) -> str:
+    """Return what the file INSTALLER in the dist-info directory `path` says; "" without one."""
+    return _head(f"{path}/INSTALLER").strip().lower()
 
 
 def _head(path: str) -> str:
