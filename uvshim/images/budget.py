@@ -18,6 +18,10 @@ MEMORY = 256 << 20
 # How many parts of paths may be looked up for one image: long paths through long links take hours.
 STEPS = 30_000_000
 
+# So often a longer file may be read: links to one RECORD may be many, and each gets a copy of it.
+_LARGE = 64 * 1024
+_OFTEN = 8
+
 # Reading less than this is paid for with the directory that it is in.
 _SMALL = 4096
 
@@ -104,6 +108,11 @@ class Budget:
             limit = most_expanded(self._read)
         _check(self._expanded, limit, f"{where} expands to", f"bytes, {FACTOR} times its size")
 
+    def read_again(self, content: bytes, times: int, where: str) -> None:
+        """Pay for `content` that was read so many `times` already. Raise `ImageError`."""
+        if len(content) > _LARGE and times > _OFTEN:
+            self.keep(2 * len(content), where)
+
     def parse(self, content: bytes, where: str) -> None:
         """Pay for the JSON in `content`: its values take more than its bytes."""
         values = content.count(b",") + content.count(b"[") + content.count(b":")
@@ -125,7 +134,7 @@ def reading(content: bytes) -> int:
     """Return how many parts of paths the look-up of which takes as long as reading `content`."""
     if len(content) <= _SMALL:
         return 0
-    return (len(content) >> 6) + 2 * (content.count(b"\n") + content.count(b"\r"))
+    return (len(content) >> 6) + 3 * (content.count(b"\n") + content.count(b"\r"))
 
 
 def size(*texts: str) -> int:

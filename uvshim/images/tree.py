@@ -63,6 +63,7 @@ class ImageTree:
         self._places: dict[str, _Resolved | None] = {}
         self._room = _PLACES
         self._contents: Contents = {}
+        self._reads: dict[tuple[str, int], int] = {}
         self._missed: dict[str, dict[int, int]] = {}
         self._digests: dict[tuple[str, str, int], bytes] = {}
         self._unhashed: dict[tuple[str, str], set[int]] = {}
@@ -132,6 +133,8 @@ class ImageTree:
         content = self._contents.get(found[:2], found.content or b"")
         wanted = min(limit, found.size)
         self._budget.look_up(reading(content[:limit]), "it")
+        times = self._reads[found[:2]] = self._reads.get(found[:2], 0) + 1
+        self._budget.read_again(content[:limit], times, "it")
         if len(content) < wanted:
             missed = self._missed.setdefault(found.layer, {})
             missed[found.number] = max(wanted, missed.get(found.number, 0))
