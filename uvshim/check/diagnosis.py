@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
 
-# How many steps (see `Distribution.pay`) it takes to plan for one directory.
+# How many steps (see `Distribution.pay`) a plan for one directory costs.
 _PLANNING = 60
 
 # The owner of Debian's own directories.

@@ -248,10 +248,10 @@ def _entry_points(text: str) -> dict[str, dict[str, str]]:
 
 
 def _entry_point(line: str) -> tuple[str, re.Match[str] | None]:
-    """Return the name and the rest of the entry point in `line`; no rest if it is none.
+    """Return the name and the rest of the entry point in `line`; no rest if there is none.
 
-    The name ends at the first `=` with an object behind it. White space is squeezed first: with it,
-    the pattern of pkg_resources takes hours for a long line.
+    The name ends at the first `=` with an object behind it. White space is squeezed first: a long
+    line of it would keep the pattern of pkg_resources busy for hours.
     """
     before, behind = line.split("="), re.sub(r"\s+", " ", line).split("=")
     for at in range(1, len(behind)):

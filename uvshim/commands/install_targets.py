@@ -136,10 +136,10 @@ def _of_program_pip(pip: str, words: list[str], supervisor: Supervisor) -> Targe
 
 
 def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets:
-    """Return the places of a `program` that is none of these, perhaps with such a one in `words`.
+    """Return the places of any other `program`, perhaps with a uv, pip or Python among its `words`.
 
-    A word with a directory may be a file that the program only reads, so that is not run: its
-    directory tells which environment it is of. What another user's program answers is unknown.
+    A word with a directory may be a file that the program only reads, so it is not run: its
+    directory shows its environment. The program may run as another user, so that may not be all.
     """
     found, is_known = list(_of_any(program, supervisor)), True
     for at, word in enumerate(words):
@@ -315,7 +315,7 @@ def _of_uv_run(
 
 
 def _is_script(word: str) -> bool:
-    """Return True if `uv run` takes the `word` for a script, or the script runs `uv run` itself."""
+    """Return True if `uv run` treats the `word` as a script, or the script runs `uv run` itself."""
     runner = os.path.basename(_runner_of(word)[0])
     return word.endswith((".py", ".pyw")) or runner == "uv"
 
