@@ -109,10 +109,10 @@ def _has_new_python(environment: Environment) -> bool:
 
     An older one may get such a setuptools later.
     """
+    named = "python" + (environment.python or "").rpartition(".")[0]
     libraries = [os.path.basename(os.path.dirname(path)) for path in environment.on_disk]
-    if environment.python is not None:
-        libraries = ["python" + environment.python.rpartition(".")[0]]
-    minors = [each.removeprefix("python3.").removesuffix("t") for each in libraries]
+    shown = [each if each.startswith("python3.") else named for each in libraries]
+    minors = [each.removeprefix("python3.").removesuffix("t") for each in shown]
     return all(each.isdigit() and (3, int(each)) > LAST_PYTHON for each in minors)
 
 

@@ -45,7 +45,7 @@ class Environment:
     - `path`: its name in messages: its root, or a site-packages directory, as with
       `--target`;
     - `lock`: the path of the file that uv locks while it installs there, or None;
-    - `python`: the version of the Python that it is for, if no path shows it, or None;
+    - `python`: the version of its Python, which counts if no path shows one, or None;
     - `is_shared`: the system installs its packages there as well, with other tools than uv and pip.
     """
 
@@ -88,9 +88,7 @@ class Environment:
         Python is asked for them: a distributor may have moved them, as Debian does.
         """
         if answer.directory is not None and os.path.isdir(answer.directory):
-            directory = answer.directory
-            python = None if "/lib/python3." in directory else answer.python
-            return cls(directory, answer.lock, [directory], python=python)
+            return cls(answer.directory, answer.lock, [answer.directory], python=answer.python)
         if answer.root is None or not os.path.isdir(answer.root):
             return None
         if answer.is_prefix or os.path.isfile(os.path.join(answer.root, "pyvenv.cfg")):
@@ -166,10 +164,9 @@ class Environment:
 
     def with_lock(self, lock: str | None) -> Environment:
         """Return the same environment with another `lock`."""
-        given = self._site_packages
-        return Environment(
-            self.path, lock, given, visible=self._visible, tree=self._tree, python=self.python
-        )
+        other = Environment(self.path)
+        vars(other).update(vars(self), lock=lock)
+        return other
 
     def in_tree(self, tree: SearchableTree) -> Environment:
         """Return the environment that has the same paths in another `tree`."""

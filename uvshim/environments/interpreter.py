@@ -88,12 +88,12 @@ def _age(name: str) -> tuple[list[int], bool, str]:
     return [*map(int, version.split("."))], name == f"python{version}", name
 
 
-def version_of(tree: Tree, site_packages: Collection[str]) -> str:
+def version_of(tree: Tree, site_packages: Collection[str], unknown: str | None = None) -> str:
     """Return the version of the Python that `site_packages` belong to, as in ``3.12.1``.
 
     The first two numbers are in their paths (``lib/python3.12/``), or beside ``lib/python3``;
     all three in a pyvenv.cfg, or in Python's header files. If the third is unknown, it
-    is high. If nothing is known, it is the running Python's version.
+    is high. If nothing is known, it is `unknown`, or the running Python's version.
     """
     found = None
     for path in site_packages:
@@ -112,7 +112,7 @@ def version_of(tree: Tree, site_packages: Collection[str]) -> str:
                 return match[1].decode()
     if found:
         return f"{found}.99"
-    return ".".join(map(str, sys.version_info[:3]))
+    return unknown or ".".join(map(str, sys.version_info[:3]))
 
 
 def _library_beside(tree: Tree, site_packages: str) -> str | None:

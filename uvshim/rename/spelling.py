@@ -81,7 +81,7 @@ def in_environment(
     Python may get an old one later, which needs `ORIGINAL`.
     """
     _, pkg_resources = setuptools.imported_from(tree, search_path(tree, site_packages))
-    python = python or interpreter.version_of(tree, site_packages)
+    python = interpreter.version_of(tree, site_packages, python)
     if not pkg_resources.finds_every_spelling:
         return Spellings(required(tree, site_packages, pkg_resources, python))
     return Spellings() if tuple(map(int, python.split(".")[:2])) <= setuptools.LAST_PYTHON else None

@@ -142,9 +142,10 @@ class Question:
         check_version(version, self._uv[0])
         base = working_directory(self._arguments, version)
         python, _, environment = _said(log, "Using Python ")[0].partition(" environment at")
-        used = (each.split(" ") for each in _said(log, "Using ") if " interpreter at" in each)
-        python = next((words[1] for words in used), python)
         directory = _said(log, "Using `--target` directory at ")[0]
+        if directory:  # no environment: uv names the interpreter
+            used = (each.split(" ") for each in _said(log, "Using ") if " interpreter at" in each)
+            python = next((words[1] for words in used), "")
         prefix = _said(log, "Using `--prefix` directory at ")[0]
         root = environment.removeprefix(":").removeprefix(" ")
         named = directory or prefix or _with_line_breaks(root, log)
