@@ -19,6 +19,7 @@ from uvshim.check import required
 from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND, RequireError
 from uvshim.check.lookups import REQUIRE, Lookups
 from uvshim.environments import environment, interpreter, search_path
+from uvshim.environments.tree import pay
 from uvshim.rename import names, plan, record, setuptools
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME
 from uvshim.rename.spelling import Spellings
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
 
-# How many steps (see `Distribution.pay`) a plan for one directory costs.
+# How many steps (see `tree.pay`) a plan for one directory costs.
 _PLANNING = 60
 
 # The owner of Debian's own directories.
@@ -301,10 +302,9 @@ class _Model:
         renames: dict[str, str] = {}
         present: set[str] = set()
         distributions = 0
-        pay: Callable[[int], None] | None = getattr(self._tree, "pay", None)
         for place in (*self._places, *self.added):
-            if pay is not None:  # many environments of an image may inherit the same directory
-                pay(_PLANNING * len(self._tree.names(place)))
+            # Many environments of an image may inherit the same directory.
+            pay(self._tree, _PLANNING * len(self._tree.names(place)))
             for path, one, fault, has_twin in self._planned(place):
                 wanted = one.directory if one else posixpath.basename(path)
                 if place in self.inherited and names.key_of(names.split(wanted)[0]) in present:

@@ -12,6 +12,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from uvshim.environments.tree import pay
 from uvshim.rename import names
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 # The limit of one metadata file, in bytes. The longest real ones have a third of it.
 METADATA_LIMIT = 1024 * 1024
 
-# How many steps (see `Distribution.pay`) it takes to parse an entry point.
+# How many steps (see `tree.pay`) it takes to parse an entry point.
 _PARSING = 20
 
 # Shorter texts are remembered: images have much in common.
@@ -115,13 +116,8 @@ class Distribution:
             return None
 
     def pay(self, steps: int) -> None:
-        """Pay for so many `steps` in the resolution of requirements, if its tree has a budget.
-
-        An image has one: its author is unknown.
-        """
-        pay: Callable[[int], None] | None = getattr(self._tree, "pay", None)
-        if pay is not None:
-            pay(steps)
+        """Pay for so many `steps`, as `tree.pay` does."""
+        pay(self._tree, steps)
 
     def read(self, name: str) -> str | None:
         """Return the text of the metadata file `name`; None if it does not exist.

@@ -256,7 +256,7 @@ def notes(report: Report, style: Style) -> Iterator[str]:
         why = "harmless here" + ("" if found.checks_requirements else ": there is no pkg_resources")
         if found.setuptools is None and interpreter.library(report.installation.path) is None:
             only = report.installation.path in found.site_packages
-            why += ", if none of another directory imports from here" if only else ""
+            why += ". A Python that imports from here may have one" if only else ""
         yield style.paint(DIM, f"{names} {verb} {why}")
     if report.gate.strict and not found.checks_requirements:
         yield "Requirements were not checked: there is no pkg_resources. `uv pip check` checks them"

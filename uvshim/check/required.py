@@ -6,11 +6,11 @@ That matters where pkg_resources finds a name under one spelling only: see `rena
 from __future__ import annotations
 
 import functools
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.distributions import RequireError
 from uvshim.environments.search_path import added_directories
+from uvshim.environments.tree import identity
 from uvshim.rename import names, spelling
 from uvshim.rename.spelling import Spellings
 
@@ -52,7 +52,7 @@ class Spelled:
         for one in self._environments:
             if own := spellings(one.tree, one.visible):
                 for directory in (*one.visible, *added_directories(one)):
-                    real = _identity(one.tree, directory)
+                    real = identity(one.tree, directory) or directory
                     others = found[real].required if real in found else ()
                     found[real] = Spellings({*own.required, *others})
         return found
@@ -63,13 +63,7 @@ class Spelled:
 
     def in_tree(self, tree: SearchableTree, directory: str) -> Spellings | None:
         """Do the same for a `directory` in a `tree`."""
-        return self.at(_identity(tree, directory))
-
-
-def _identity(tree: SearchableTree, path: str) -> str:
-    """Return what two paths of one directory share: its path on this machine, or in an image."""
-    on_disk = tree.on_disk(path)
-    return os.path.realpath(on_disk) if on_disk else tree.real(path) or path
+        return self.at(identity(tree, directory) or directory)
 
 
 def spellings(tree: Tree, site_packages: Sequence[str]) -> Spellings | None:

@@ -41,7 +41,7 @@ _ASKS_BACKWARDS = re.compile(r"""["']\s*(==|!=|<=|>=|<|>|~=|===|in|not\s+in)\s*e
 # How many requirements are cached for later environments. An image has about two thousand.
 _MOST_REMEMBERED = 16_384
 
-# How many steps (see `Distribution.pay`) it takes to parse a requirement, and to test its marker.
+# How many steps (see `tree.pay`) it takes to parse a requirement, and to test its marker.
 _PARSING = 100
 _TESTING = 10
 

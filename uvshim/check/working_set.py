@@ -244,7 +244,7 @@ class WorkingSet:
         return distribution
 
     def _best_match(self, requirement: Requirement) -> Distribution | None:
-        if self._pkg_resources.needs_valid_versions:
+        if self.needs_valid_versions:
             _ = self._all_available  # this may fail even if the result is not needed
         if (distribution := self._find(requirement)) is not None:
             return distribution
@@ -353,6 +353,6 @@ class WorkingSet:
             is_valid = parsed_version(one.version) is not None
         except NoVersionError:
             return False
-        if self._pkg_resources.needs_valid_versions and not is_valid:
+        if self.needs_valid_versions and not is_valid:
             raise RequireError("InvalidVersion")
         return True

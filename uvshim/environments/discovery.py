@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from uvshim.environments import interpreter, search_path
 from uvshim.environments.environment import Environment, is_dist_info, usual_site_packages
 from uvshim.environments.search_path import CONFIGURATION
-from uvshim.environments.tree import DiskTree
+from uvshim.environments.tree import DiskTree, identity
 from uvshim.errors import EnvironmentUnknownError
 from uvshim.uv import process
 
@@ -140,7 +140,7 @@ def _prefix(tree: SearchableTree, root: str, library: str | None) -> Environment
 
 def _bare(tree: SearchableTree, path: str) -> Environment:
     """Return the environment of the site-packages directory `path`, virtual or not."""
-    real = _real(tree, path) or path
+    real = identity(tree, path) or path
     root = interpreter.root_of(real)
     is_prefix = tree.is_file(f"{root}/.lock") and real in usual_site_packages(root, tree.names)
     is_root = is_prefix or tree.is_file(os.path.join(root, CONFIGURATION))
@@ -186,17 +186,11 @@ def linked(environments: Iterable[Environment]) -> Iterator[str]:
     for found in environments:
         tree = found.tree
         for place in found.site_packages:
-            above = _real(tree, place)
+            above = identity(tree, place)
             for name in filter(is_dist_info, tree.names(place)):
-                target = os.path.dirname(_real(tree, f"{place}/{name}/METADATA") or "")
+                target = os.path.dirname(identity(tree, f"{place}/{name}/METADATA") or "")
                 if target and os.path.dirname(target) != above:
                     yield target
-
-
-def _real(tree: SearchableTree, path: str) -> str | None:
-    """Return the real path of `path`: on this machine, or in an image."""
-    on_disk = tree.on_disk(path)
-    return os.path.realpath(on_disk) if on_disk else tree.real(path)
 
 
 def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Environment]:

@@ -69,6 +69,22 @@ class SearchableTree(Tree, Protocol):
         """
 
 
+def identity(tree: SearchableTree, path: str) -> str | None:
+    """Return what all paths of one file share: its real path on this machine, or in an image."""
+    on_disk = tree.on_disk(path)
+    return os.path.realpath(on_disk) if on_disk else tree.real(path)
+
+
+def pay(tree: Tree, steps: int) -> None:
+    """Pay for so many `steps` in the resolution of requirements, if `tree` has a budget.
+
+    An image has one: its author is unknown.
+    """
+    budget: Callable[[int], None] | None = getattr(tree, "pay", None)
+    if budget is not None:
+        budget(steps)
+
+
 class LinksError(OSError):
     """Too many symbolic links lead to a file."""
 

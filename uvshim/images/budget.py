@@ -111,7 +111,7 @@ class Budget:
     def read_again(self, content: bytes, times: int, where: str) -> None:
         """Pay for `content` that was read so many `times` already. Raise `ImageError`."""
         if len(content) > _LARGE and times > _OFTEN:
-            self.keep(2 * len(content), where)
+            self.keep(3 * len(content), where)
 
     def parse(self, content: bytes, where: str) -> None:
         """Pay for the JSON in `content`: its values take more than its bytes."""
