@@ -47,6 +47,8 @@ _MEMORY_FOR = {
     "15,000 extras of 15,000 requirements": 160 << 20,
     "600,000 entry points behind form feeds": 160 << 20,
     "requirements of a megabyte": 400 << 20,
+    "a long row with many links": 400 << 20,
+    "1,000 environments that inherit 300 distributions": 200 << 20,
     "a RECORD with many links": 160 << 20,
     "60,000 lines in .pth files": 160 << 20,
 }
@@ -146,6 +148,29 @@ def a_record_with_many_links() -> Iterator[bytes]:
         yield link.tobuf(tarfile.PAX_FORMAT)
 
 
+def a_long_row_with_many_links() -> Iterator[bytes]:
+    row = b"\xff" * 1_000_000 + b".py,,\n"
+    yield entry(f"{SITE}/x_y-1.0.dist-info/RECORD", row)
+    for number in range(1_000):
+        at = f"{SITE}/x{number}.y-1.0.dist-info"
+        yield entry(f"{at}/METADATA", metadata(f"x{number}.y").encode())
+        link = tarfile.TarInfo(f"{at}/RECORD")
+        link.type, link.linkname = tarfile.LNKTYPE, f"{SITE}/x_y-1.0.dist-info/RECORD"
+        yield link.tobuf(tarfile.PAX_FORMAT)
+
+
+def many_environments_that_inherit() -> Iterator[bytes]:
+    base = "usr/lib/python3.11"
+    yield entry(f"{base}/os.py", b"")
+    for number in range(300):
+        at = f"{base}/site-packages/x{number}.y-1.0.dist-info"
+        yield entry(f"{at}/METADATA", metadata(f"x{number}.y").encode())
+    for number in range(1_000):
+        settings = b"home = /usr/bin\nversion = 3.11.2\ninclude-system-site-packages = true\n"
+        yield entry(f"srv/v{number}/pyvenv.cfg", settings)
+        yield header(f"srv/v{number}/lib/python3.11/site-packages/", 0, tarfile.DIRTYPE)
+
+
 def many_lines_in_pth_files() -> Iterator[bytes]:
     for begin in range(0, 60_000, 8_000):
         named = "".join(f"d{number}\n" for number in range(begin, begin + 8_000))
@@ -220,6 +245,14 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
     ),
     "a RECORD with many links": (
         a_record_with_many_links,
+        "parts in its paths, links and requirements",
+    ),
+    "a long row with many links": (
+        a_long_row_with_many_links,
+        "bytes of metadata, names and links",
+    ),
+    "1,000 environments that inherit 300 distributions": (
+        many_environments_that_inherit,
         "parts in its paths, links and requirements",
     ),
     "60,000 lines in .pth files": (many_lines_in_pth_files, None),
