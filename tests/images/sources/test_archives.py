@@ -223,7 +223,7 @@ def test_one_platform_is_chosen(tmp_path: Path) -> None:
     for name in ("linux/arm64", "linux/arm64/v8", "linux/aarch64"):
         with opened(making.path, name) as (image,):
             assert image.platform == ("linux", "arm64", "")
-    none = "it has no container image for linux/arm64/v7, but for linux/amd64, linux/arm64"
+    none = "it has no container image for linux/arm64/v7, only for linux/amd64, linux/arm64"
     with pytest.raises(ImageError, match=none), opened(making.path, "linux/arm64/v7"):
         pass
     with opened(making.path, "linux") as images:

@@ -38,7 +38,7 @@ def opened(reference: Reference, platform: str | None = None) -> Iterator[list[E
         if not images:
             there = ", ".join(sorted(map(str, filter(None, present))))
             limit = f" for {platform}" if platform else ""
-            others = f", but for {there}" if limit and there else ""
+            others = f", only for {there}" if limit and there else ""
             raise ImageError(f"it has no container image{limit}{others}")
         yield found
 
