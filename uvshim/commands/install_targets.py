@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.commands import targets
@@ -116,79 +115,27 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
         return _of_uv([program, *flags, "-m", "uv"], rest, supervisor)
     if module.partition(".")[0] == "pip":
         return _of_pip([program, *flags], rest, supervisor)
-    uv, *before = [program] if name == "uv" else _runner_of(program)
-    if os.path.basename(uv) == "uv":  # or a script that begins `#!/usr/bin/env -S uv run --script`
-        return _of_uv([uv], words if name == "uv" else [*before, program, *words], supervisor)
+    if name == "uv":
+        return _of_uv([program], words, supervisor)
     if _is_pip(program):
-        return _of_program_pip(program, words, supervisor)
-    if name == "env" and (inner := _behind_env(words)):
-        with _variables_of([program, *words[: -len(inner)]], supervisor):
-            found = process.on_path(inner[0])
-            return of([found, *inner[1:]], supervisor) if found else Targets([], is_known=False)
+        if python := _interpreter_of(program) or _executable_of(program, supervisor):
+            return _of_pip([python], words, supervisor, os.path.dirname(program))
+        return _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
     return _of_other(program, words, supervisor)
 
 
-def _of_program_pip(pip: str, words: list[str], supervisor: Supervisor) -> Targets | None:
-    """Return the places of the program `pip` with `words`."""
-    if python := _interpreter_of(pip) or _executable_of(pip, supervisor):
-        return _of_pip([python], words, supervisor, os.path.dirname(pip))
-    return _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
-
-
 def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets:
-    """Return the places of any other `program`, perhaps with a uv, pip or Python among its `words`.
+    """Return the places of any other `program`, perhaps with a pip or Python among its `words`.
 
-    A word with a directory may be a file that the program only reads, so it is not run: its
-    directory shows its environment. The program may run as another user, so that may not be all.
+    A word may be a file that the program only reads, so none is run: the directory of a program
+    shows its environment. A program among the words may install elsewhere.
     """
-    found, is_known = list(_of_any(program, supervisor)), True
-    for at, word in enumerate(words):
-        if not (_is_pip(word) or _is_python(word) or os.path.basename(word) in {"env", "uv"}):
-            continue
-        inner = None
-        if os.path.dirname(word):
-            own = discovery.of_program(word) if os.path.isfile(word) else None
-            inner = Targets([targets.with_lock(own, supervisor)]) if own else None
-        elif other := process.on_path(word):
-            inner = of([other, *words[at + 1 :]], supervisor)
-        if inner is not None:
-            found += inner.environments
-            is_known = False
-            break
-    return Targets(found, is_known=is_known)
-
-
-def _behind_env(words: list[str]) -> list[str]:
-    """Return the command that the program `env` runs if its arguments are `words`; [] if unknown.
-
-    POSIX has assignments and `-i`; GNU's and BSD's have options with a value.
-    """
-    following = list(words)
-    while following and (following[0].startswith("-") or "=" in following[0]):
-        word = following.pop(0)
-        if word.startswith(("-S", "--split-string", "-C", "--chdir")):
-            return []  # other words, or another directory
-        is_cluster = word.startswith("-") and not word.startswith("--") and word.endswith("u")
-        if is_cluster or word == "--unset":
-            del following[:1]
-    return following
-
-
-@contextlib.contextmanager
-def _variables_of(env: list[str], supervisor: Supervisor) -> Iterator[None]:
-    """Set the environment variables that the command `env` sets for a program, in the context."""
-    code = "import json, os; print(json.dumps(dict(os.environ)))"
-    said = _output_lines([*env, sys.executable, "-I", "-c", code], supervisor)
-    own = dict(os.environ)
-    try:
-        with contextlib.suppress(ValueError):
-            variables = json.loads(said[-1])
-            os.environ.clear()
-            os.environ.update(variables)
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(own)
+    installers = [each for each in words if each == "uv" or _is_pip(each) or _is_python(each)]
+    paths = [each for each in installers if os.path.dirname(each) and os.path.isfile(each)]
+    named = [found for each in paths if (found := discovery.of_program(each))]
+    found = [targets.with_lock(each, supervisor) for each in named]
+    known = not (found or any(map(process.on_path, installers)))
+    return Targets([*_of_any(program, supervisor), *found], is_known=known)
 
 
 def _is_python(program: str) -> bool:
@@ -304,7 +251,8 @@ def _of_uv_run(
     answers.append(_pip_answer(uv, Arguments([]), supervisor))  # it may run any command
     # The environments of `--with`, and of a script that is piped, are in uv's cache.
     is_known = command[:1] != ["-"] and _IN_CACHE.isdisjoint(given)
-    if command and (not {"-s", "--script"}.isdisjoint(given) or _is_script(command[0])):
+    is_script = command[:1] and command[0].endswith((".py", ".pyw"))
+    if is_script or (command and not {"-s", "--script"}.isdisjoint(given)):
         answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
         return Targets(_existing(answers, supervisor), is_known=is_known and answers[-1].known)
     found = _existing(answers, supervisor)
@@ -312,12 +260,6 @@ def _of_uv_run(
         inner = of([program, *command[1:]], supervisor) or Targets([])
         return Targets([*found, *inner.environments], is_known=is_known and inner.is_known)
     return Targets(found, is_known=is_known)
-
-
-def _is_script(word: str) -> bool:
-    """Return True if `uv run` treats the `word` as a script, or the script runs `uv run` itself."""
-    runner = os.path.basename(_runner_of(word)[0])
-    return word.endswith((".py", ".pyw")) or runner == "uv"
 
 
 def _program(name: str, environments: list[Environment]) -> str | None:
@@ -395,37 +337,21 @@ def _executable_of(pip: str, supervisor: Supervisor) -> str:
 
 
 def _interpreter_of(script: str) -> str | None:
-    """Return the Python that the first lines of `script` name, or None if they name none."""
-    program = _runner_of(script)[0]
-    return program if _is_python(program) else None
-
-
-def _runner_of(script: str) -> list[str]:
-    """Return the command that the first lines of `script` name; [""] if they name none.
+    """Return the Python that the first lines of `script` name, or None if they name none.
 
     If the path of its interpreter is long or has blanks, a shell script of two lines executes it.
     """
     try:
         with open(script, "rb") as file:
             lines = file.read(4096).decode("utf-8", "surrogateescape").split("\n")
-        first = lines[0][2:].split() if lines[0].startswith("#!") else [""]
-        if os.path.basename(first[0]) == "env":
-            name, *rest = _behind_env(_split_by_env(first[1:]))
-            first = [process.on_path(name) or "", *rest]
-        elif os.path.basename(first[0]) == "sh" and lines[1].startswith("'''exec' "):
-            first = shlex.split(lines[1])[1:2]
+        words = lines[0].removeprefix("#!").split() if lines[0].startswith("#!") else []
+        if os.path.basename(words[0]) == "sh" and lines[1].startswith("'''exec '"):
+            words = shlex.split(lines[1])[1:]
+        elif os.path.basename(words[0]) == "env":
+            words = [process.on_path(words[1]) or ""]
     except (OSError, ValueError, IndexError):
-        return [""]
-    return first
-
-
-def _split_by_env(words: list[str]) -> list[str]:
-    """Return the `words` of a first line behind `env`, without its option to split them."""
-    line = " ".join(words)
-    for option in ("-S", "-vS", "--split-string=", "--split-string"):
-        if line.startswith(option):
-            return line.removeprefix(option).split()
-    return words
+        return None
+    return words[0] if _is_python(words[0]) else None
 
 
 def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
