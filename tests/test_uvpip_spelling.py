@@ -211,3 +211,26 @@ def test_what_keeps_its_name_is_not_hinted_at(
         assert run(uv, "pip", "install", *words, *index).returncode == 0
         done = run(uvpip, "twisted", *index)
         assert ("uvshim fix" in done.stderr) == hinted, done.stderr
+
+
+def test_each_python_of_a_prefix_has_its_own_setuptools(
+    run: Run, uvpip: Path, wheels: Path, tmp_path: Path
+) -> None:
+    newer, older = interpreter_of("3.12"), interpreter_of("3.9")
+    place = ("--no-index", "-f", wheels, "--prefix", "p", "-p")
+    assert run(uvpip, *place, newer, f"setuptools=={NEW}", "zope.interface").returncode == 0
+    wanted = ("twisted", f"setuptools=={OLD}", "zope.interface")
+    assert run(uvpip, *place, older, *wanted).returncode == 0
+    assert (tmp_path / "p/lib/python3.12/site-packages" / DOTTED).is_dir()
+    assert (tmp_path / "p/lib/python3.9/site-packages" / NORMALIZED).is_dir()
+
+
+def test_a_target_for_another_python_is_judged_by_that_python(
+    run: Run, uvpip: Path, wheels: Path, tmp_path: Path
+) -> None:
+    newer = interpreter_of("3.12")
+    build_wheel(wheels, "layer", requires=['zope-interface>=5; python_version < "3.10"'])
+    place = ("--no-index", "-f", wheels, "--target", "t", "-p", newer, "--python-version", "3.9")
+    done = run(uvpip, *place, "layer", "zope.interface", f"setuptools=={OLD}")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / NORMALIZED).is_dir()

@@ -45,7 +45,8 @@ class Environment:
     - `path`: its name in messages: its root, or a site-packages directory, as with
       `--target`;
     - `lock`: the path of the file that uv locks while it installs there, or None;
-    - `python`: the version of its Python, which counts if no path shows one, or None;
+    - `python`: the version of its Python, which counts if no path shows one, or None. Without
+      given directories, those of other versions are not its own;
     - `is_shared`: the system installs its packages there as well, with other tools than uv and pip.
     """
 
@@ -91,7 +92,9 @@ class Environment:
             return cls(answer.directory, answer.lock, [answer.directory], python=answer.python)
         if answer.root is None or not os.path.isdir(answer.root):
             return None
-        if answer.is_prefix or os.path.isfile(os.path.join(answer.root, "pyvenv.cfg")):
+        if answer.is_prefix:  # several Pythons may have their directories there
+            return cls(answer.root, answer.lock, python=answer.python)
+        if os.path.isfile(os.path.join(answer.root, "pyvenv.cfg")):
             return cls(answer.root, answer.lock)
         return cls(answer.root, answer.lock, _asked(answer, answer.root, supervisor))
 
@@ -109,6 +112,8 @@ class Environment:
         """Its own site-packages directories, each once; given ones may not exist."""
         if self._site_packages is None:
             usual = usual_site_packages(self.path)
+            if self.python:
+                usual = (path for path in usual if _may_be_of(self.python, path))
             return tuple(existing(usual, os.path.isdir, os.path.realpath))
         return self._site_packages
 
@@ -210,6 +215,12 @@ def usual_site_packages(
             if "local/lib" in path and not _LIBRARY.isdisjoint(listed(path)):
                 own = own[1:] if lib.startswith("local") else own[:1]
             yield from (f"{path}/{each}" for each in own)
+
+
+def _may_be_of(python: str, site_packages: str) -> bool:
+    """Return True unless the path shows another version than that of `python`."""
+    library = os.path.basename(os.path.dirname(site_packages))
+    return "." not in library or library.rstrip("t").endswith(python.rpartition(".")[0])
 
 
 def existing(

@@ -72,6 +72,7 @@ class Arguments:
     - `choosing_project`: likewise those that choose the environment of a project or a script;
     - `directory`, `project`: the values of `--directory` and `--project`, or None;
     - `color`: `auto`, `always` or `never` if an option says so, or None;
+    - `python_version`: that of ``--python-version``, as in ``3.12.0``, or None;
     - `quiet`, `verbose`: how often `-q` and `-v` are given;
     - `dry`: nothing will be installed (`--dry-run`, `--check`);
     - `help`, `version`: uv only prints its help or its version.
@@ -103,6 +104,8 @@ class Arguments:
         self.directory = values.get("--directory")
         self.project = values.get("--project")
         self.color = values.get("--color")
+        numbers = (values.get("--python-version") or "").split(".")
+        self.python_version = ".".join([*numbers, "0"][:3]) if numbers[1:] else None
         self.quiet = given.count("-q") + given.count("--quiet")
         self.verbose = given.count("-v") + given.count("--verbose")
         self.dry = "--dry-run" in given or "--check" in given

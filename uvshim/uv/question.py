@@ -143,10 +143,12 @@ class Question:
         base = working_directory(self._arguments, version)
         python, _, environment = _said(log, "Using Python ")[0].partition(" environment at")
         directory = _said(log, "Using `--target` directory at ")[0]
-        if directory:  # no environment: uv names the interpreter
+        prefix = _said(log, "Using `--prefix` directory at ")[0]
+        if directory or prefix:  # no environment: uv names the interpreter
             used = (each.split(" ") for each in _said(log, "Using ") if " interpreter at" in each)
             python = next((words[1] for words in used), "")
-        prefix = _said(log, "Using `--prefix` directory at ")[0]
+        if directory and self._arguments.python_version:  # of which it knows nothing else
+            python = self._arguments.python_version
         root = environment.removeprefix(":").removeprefix(" ")
         named = directory or prefix or _with_line_breaks(root, log)
         searched = _said(log, "Found `")[-1].partition("` at `")[2].partition("` (")[0]
