@@ -364,6 +364,38 @@ def test_run_says_so_if_a_program_among_the_words_may_install_elsewhere(
     assert "Name the environment with --env" in done.stderr
 
 
+def test_what_a_user_installs_is_judged_by_the_setuptools_of_the_python(
+    run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
+) -> None:
+    (site_packages,) = with_pip.glob("lib/python*/site-packages/pip")
+    write(installed("setuptools-59.6.0", "setuptools"), site_packages.parent)
+    (site_packages.parent / "pkg_resources").mkdir()
+    (site_packages.parent / "pkg_resources" / "__init__.py").touch()
+    build_wheel(wheels, "needs", requires=["zope-deferred"])
+    pip: list[str | Path] = [with_pip / "bin" / "pip3", "install", "-q", "--no-index", "--user"]
+    done = run(uvshim, "run", "--", *pip, "-f", wheels, "needs", PYTHONUSERBASE=str(tmp_path / "u"))
+    assert done.returncode == 0, done.stderr
+    (found,) = (tmp_path / "u").rglob("*deferred-*.dist-info")
+    assert found.name == "zope_deferred-1.2.dist-info"  # as the requirement spells it
+
+
+@pytest.mark.parametrize("where", ["--project", "--directory"])
+def test_run_excludes_what_the_project_of_uv_excludes(
+    where: str,
+    run: Run,
+    uvshim: Path,
+    uv: Path,
+    project: Path,
+    offline: dict[str, Any],
+) -> None:
+    with (project / "pyproject.toml").open("a") as file:
+        file.write('[tool.uvshim]\nexclude = ["zope.deferred"]\n')
+    command = (uv, where, "p", "sync", "--python", sys.executable)
+    done = run(uvshim, "run", "--", *command, cwd=project.parent, stdin="", **offline)
+    assert done.returncode == 0, done.stderr
+    assert "zope_deferred-1.2.dist-info" in Venv(project / ".venv").dist_infos()
+
+
 def test_run_imports_nothing_from_the_working_directory(
     run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
 ) -> None:

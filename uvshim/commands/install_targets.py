@@ -80,6 +80,7 @@ try:
             root_path=options.root_path,
             isolated_mode=options.isolated_mode,
         )
+        reply["user"] = user
         reply["own"] = not (user or options.target_dir or any(where.values()))
         reply["prefix"] = sys.prefix
         reply["version"] = "%d.%d.%d" % sys.version_info[:3]
@@ -100,6 +101,8 @@ class Targets(NamedTuple):
     """The places that exist now."""
     is_known: bool = True
     """Whether these are all the places: the command was understood."""
+    project: str = ""
+    """The directory in which uv looks for configuration files; "" is the working directory."""
 
 
 def of(command: list[str], supervisor: Supervisor) -> Targets | None:
@@ -132,7 +135,7 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     """
     installers = [each for each in words if each == "uv" or _is_pip(each) or _is_python(each)]
     paths = [each for each in installers if os.path.dirname(each) and os.path.isfile(each)]
-    named = [found for each in paths if (found := discovery.of_program(each))]
+    named = filter(None, map(discovery.of_program, paths))
     found = [targets.with_lock(each, supervisor) for each in named]
     known = not (found or any(map(process.on_path, installers)))
     return Targets([*_of_any(program, supervisor), *found], is_known=known)
@@ -226,7 +229,7 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
     is_known = answers[0].known
     if not is_known:
         answers.append(_pip_answer(uv, Arguments([]), supervisor))
-    return Targets(_existing(answers, supervisor), is_known=is_known)
+    return Targets(_existing(answers, supervisor), is_known, answers[0].project)
 
 
 def _of_uv_run(
@@ -251,15 +254,18 @@ def _of_uv_run(
     answers.append(_pip_answer(uv, Arguments([]), supervisor))  # it may run any command
     # The environments of `--with`, and of a script that is piped, are in uv's cache.
     is_known = command[:1] != ["-"] and _IN_CACHE.isdisjoint(given)
-    is_script = command[:1] and command[0].endswith((".py", ".pyw"))
-    if is_script or (command and not {"-s", "--script"}.isdisjoint(given)):
+    is_script = not {"-s", "--script"}.isdisjoint(given) or (
+        bool(command) and command[0].endswith((".py", ".pyw"))
+    )
+    if command and is_script:
         answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
-        return Targets(_existing(answers, supervisor), is_known=is_known and answers[-1].known)
+        is_known &= answers[-1].known
     found = _existing(answers, supervisor)
-    if command and (program := _program(command[0], found)):
+    if command and not is_script and (program := _program(command[0], found)):
         inner = of([program, *command[1:]], supervisor) or Targets([])
-        return Targets([*found, *inner.environments], is_known=is_known and inner.is_known)
-    return Targets(found, is_known=is_known)
+        found += inner.environments
+        is_known &= inner.is_known
+    return Targets(found, is_known, answers[0].project)
 
 
 def _program(name: str, environments: list[Environment]) -> str | None:
@@ -280,7 +286,7 @@ def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targe
     if not (uv and arguments.installs):
         return None
     answer = _pip_answer(uv, arguments, supervisor)
-    return Targets(_existing([answer], supervisor), is_known=answer.known)
+    return Targets(_existing([answer], supervisor), answer.known, answer.project)
 
 
 def _of_tools(command: list[str], supervisor: Supervisor) -> Iterator[Environment]:
@@ -311,6 +317,8 @@ def _of_pip(
     if reply["own"]:
         lock = _lock_of_prefix(reply["prefix"], python[0], supervisor)
         return Targets([Environment(reply["prefix"], lock, reply["places"])])
+    if reply["user"] and (found := _of_interpreter(python[0], supervisor)[1:]):
+        return Targets(found)
     path = reply["places"][0]
     lock = os.path.join(path, ".lock")
     return Targets([Environment(path, lock, reply["places"], python=reply["version"])])
@@ -365,7 +373,10 @@ def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environmen
     lock = _lock_of_prefix(prefix, interpreter, supervisor)
     own = Environment(prefix, lock, [purelib, platlib])
     own.is_shared = os.path.exists(managed) and not os.path.isfile(f"{prefix}/pyvenv.cfg")
-    return [own, Environment(user, None, [user])] if user else [own]
+    if not user:
+        return [own]
+    visible = [user, *(each for each in own.visible if each != user)]
+    return [own, Environment(user, None, [user], visible=visible)]
 
 
 def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> str | None:

@@ -96,7 +96,7 @@ class Question:
         Raise `UvshimError` if this uv is older than what is understood, and `UvLoopError`.
         """
         if self._child is None:
-            return Answer(project=self._project(()), failure=self._failure)
+            return Answer(project=project_directory(self._arguments, ()), failure=self._failure)
         log = self._listen(self._child)
         answer = self._read(log)
         if not answer.known and _WANTS_A_PROJECT in log:
@@ -162,14 +162,9 @@ class Question:
             python=python or None,
             interpreter=os.path.join(base, interpreter) if interpreter else None,
             lock=os.path.join(base, lock) if lock else None,
-            project=self._project(version),
+            project=project_directory(self._arguments, version),
             is_prefix=bool(prefix) and not directory,
         )
-
-    def _project(self, version: tuple[int, ...]) -> str:
-        """Return the directory in which uv begins to look for configuration files."""
-        named = self._arguments.project or os.environ.get("UV_PROJECT")
-        return os.path.join(working_directory(self._arguments, version), named or "")
 
 
 def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
@@ -187,11 +182,17 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
     supervisor.wait_for_answer(child)
     log = child.output()
     named = _with_line_breaks(_said(log, "Checking for Python environment at")[-1], log)
+    version = _version(_said(log, "DEBUG uv "))
+    project = project_directory(arguments, version)
     if not named:
-        return Answer()
-    base = working_directory(arguments, _version(_said(log, "DEBUG uv ")))
+        return Answer(project=project)
+    base = working_directory(arguments, version)
     lock = log.partition(f"lock for `{named}` at `")[2].partition("`\n")[0]
-    return Answer(root=os.path.join(base, named), lock=os.path.join(base, lock) if lock else None)
+    return Answer(
+        root=os.path.join(base, named),
+        lock=os.path.join(base, lock) if lock else None,
+        project=project,
+    )
 
 
 def working_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
@@ -200,6 +201,12 @@ def working_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
     if directory is None and version >= (0, 9, 1):
         directory = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
     return os.path.join(process.working_directory(), directory or "")
+
+
+def project_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
+    """Return the directory in which uv begins to look for configuration files."""
+    named = arguments.project or os.environ.get("UV_PROJECT")
+    return os.path.join(working_directory(arguments, version), named or "")
 
 
 def _variables(uv: str) -> dict[str, str]:
