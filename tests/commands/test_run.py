@@ -357,7 +357,7 @@ def test_run_says_so_if_a_program_among_the_words_may_install_elsewhere(
     (tmp_path / "sub").mkdir()
     make_venv("other").path.rename(tmp_path / "other")
     path = os.pathsep.join([str(with_pip / "bin"), str(uv.parent), os.environ["PATH"]])
-    command = [*words.split(), "-q", "--no-index", "-f", wheels, "zope.deferred"]
+    command: list[str | Path] = [*words.split(), "-q", "--no-index", "-f", wheels, "zope.deferred"]
     done = run(uvshim, "run", "--", *command, PATH=path)
     assert done.returncode == 0, done.stderr
     assert f"`{words.split(maxsplit=1)[0]}` does not say where it installs" in done.stderr
@@ -447,6 +447,19 @@ def test_run_fails_if_the_environment_that_is_named_is_none(
     assert done.returncode == (2 if named == "notes.txt" else 3), done.stderr
     assert f"{named}` is not an environment" in done.stderr
     assert bool(venv.dist_infos()) == (named != "notes.txt")
+
+
+def test_run_looks_for_the_environment_that_is_named_on_path(
+    run: Run, uv: Path, uvshim: Path, venv: Venv, make_venv: MakeVenv, wheels: Path
+) -> None:
+    other = make_venv("other")
+    path = os.pathsep.join([str(other.path / "bin"), os.environ["PATH"]])
+    place = ("--python", other.path, "--no-index", "-f", wheels)
+    command = (uv, "pip", "install", *place, "zope.deferred")
+    done = run(uvshim, "run", "--env", "python", "--", *command, PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in other.dist_infos()
+    assert venv.dist_infos() == []
 
 
 def test_run_follows_pips_option_python(

@@ -40,8 +40,11 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     if config.disabled():
         process.replace(command)
     supervisor = Supervisor()
+    named = options.env
+    if named and not os.path.lexists(named):
+        named = process.on_path(named) or named
     # The command may remove the working directory.
-    place = options.env and os.path.join(process.working_directory(), options.env)
+    place = named and os.path.join(process.working_directory(), named)
     found = _targets(place, command, supervisor)
     supervisor.end_if_interrupted()
     if found is None:
