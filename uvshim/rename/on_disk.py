@@ -47,10 +47,13 @@ class _Facts:
 
 
 class Renamed(_Facts):
-    """A distribution whose dist-info directory was renamed, or whose RECORD was corrected."""
+    """A distribution whose dist-info directory was renamed, or whose RECORD was corrected.
+
+    It has the project name, the version, and the path of the directory before and now.
+    """
 
     def __init__(self, name: str, version: str, before: str, path: str) -> None:
-        """Hold the project name, the version, and the path of the directory before and now."""
+        """Hold the facts."""
         self.name = name
         self.version = version
         self.before = before
@@ -145,47 +148,42 @@ def rename(  # noqa: PLR0913
     begin = time.monotonic()
     disk = _Disk(tree)
     outcome = Outcome([], [])
-    planned: dict[str, Plan] = {}
-    unusual: set[str] = set()
+    plans: dict[str, Plan] = {}
     renamed: dict[str, Renamed] = {}
 
     def make(path: str) -> None:
-        wanted, is_usual = _plan(disk, path, concerns, spellings, only_new=new is not None)
+        wanted = _plan(disk, path, concerns, spellings, only_new=new is not None)
         if wanted is not None:
-            planned[path] = wanted
-        if not is_usual:
-            unusual.add(path)
+            plans[path] = wanted
 
     def carry_out(path: str) -> None:
-        wanted = planned[path]
+        wanted = plans[path]
         if wanted.owner:
             outcome.owned.append(LeftAlone(path, wanted.owner))
         elif wanted.wrong and not _must_keep(wanted, twins, linked, only_new=new is not None):
-            if wanted.path in twins and wanted.destination in renamed:
-                raise plan.ObstacleError(f"`{wanted.directory}` exists already")
-            if wanted.destination in renamed:  # what a killed run has left is another by now
-                make(path)
-                wanted = planned[path]
+            if wanted.destination in renamed:
+                if wanted.path in twins:
+                    raise plan.ObstacleError(f"`{wanted.directory}` exists already")
+                make(path)  # what a killed run has left is another by now
+                wanted = plans[path]
             is_new = new is not None and path in new and wanted.destination not in new
-            if dry_run or path in unusual:
-                _make_way(wanted, is_new=is_new, dry_run=dry_run)
-            _carry_out(disk, wanted, dry_run=dry_run)
+            _carry_out(disk, wanted, is_new=is_new, dry_run=dry_run)
             outcome.plans.append(wanted)
             # A killed run may have left two directories of one distribution: count it once.
             renamed[wanted.destination] = Renamed(
                 wanted.name, wanted.version, path, wanted.destination
             )
 
-    _each(paths, make, outcome, planned)
-    twins = plan.duplicates(disk, planned.values())
-    _each(list(planned), carry_out, outcome, planned)
+    _each(paths, make, outcome, plans)
+    twins = plan.duplicates(disk, plans.values())
+    _each(list(plans), carry_out, outcome, plans)
     outcome.renamed = list(renamed.values())
     outcome.seconds = time.monotonic() - begin
     return outcome
 
 
 def _each(
-    paths: Iterable[str], act: Callable[[str], None], outcome: Outcome, planned: dict[str, Plan]
+    paths: Iterable[str], act: Callable[[str], None], outcome: Outcome, plans: dict[str, Plan]
 ) -> None:
     """Call `act` with each of `paths`, and tell `outcome` those for which it fails, and why."""
     for path in paths:
@@ -195,8 +193,8 @@ def _each(
             outcome.left_alone.append(LeftAlone(path, str(reason)))
         # ImportError: of a module that only the unusual case needs.
         except (OSError, ImportError) as error:
-            is_renamed = path in planned and not os.path.lexists(path)
-            where = planned[path].destination if is_renamed else path
+            is_renamed = path in plans and not os.path.lexists(path)
+            where = plans[path].destination if is_renamed else path
             outcome.left_alone.append(LeftAlone(where, _clause(error)))
 
 
@@ -207,32 +205,31 @@ def _plan(
     spellings: Spellings | None,
     *,
     only_new: bool,
-) -> tuple[Plan | None, bool]:
-    """Return the plan for the dist-info directory `path`, or None if it is not concerned.
+) -> Plan | None:
+    """Return the plan for the dist-info directory `path`, or None if nothing is to be done.
 
-    Return also whether it is the usual case: nothing was left by a killed run, or by others, that
-    is in the way. Raise `names.MetadataError` if nothing is known about the directory.
+    If a killed run has moved its files, it is the plan for the directory where they are now. Raise
+    `names.MetadataError` if nothing is known about the directory.
     """
-    fault = None
+    fault = wanted = None
     try:
         wanted = plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
+        if wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted)):
+            return wanted
     except names.MetadataError as error:
         if plan.is_beyond_doubt(os.path.basename(path)):
-            return None, True  # broken, but not in its name
+            return None  # broken, but not in its name
         fault = error
-    else:
-        if wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted)):
-            return wanted, True
     from uvshim.rename import remains
 
     if fault and remains.is_leftover(path):
-        return None, True
+        return None
     if successor := remains.successor(path):
         wanted = plan.make(disk, successor, concerns, spellings=spellings)
-        return wanted and wanted.with_remnant(path), False
+        return wanted and wanted.with_remnant(path)
     if fault:
         raise fault
-    return wanted, False
+    return wanted
 
 
 def _must_keep(
@@ -252,41 +249,30 @@ def _must_keep(
     return must_keep
 
 
-def _make_way(wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
-    """Remove what has the new name; an earlier installation, if the directory `is_new`.
+def _carry_out(disk: _Disk, wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
+    """Do what `wanted` says, but only look whether it is possible in a dry run.
 
-    Raise `plan.ObstacleError` or OSError if it is not possible.
+    An earlier installation makes way if the directory `is_new`. Raise `plan.ObstacleError` or
+    OSError if it is not possible; another call completes it.
     """
-    _check(wanted)
-    from uvshim.rename import remains
-
-    remains.make_way(wanted, is_new=is_new, dry_run=dry_run)
-
-
-def _check(wanted: Plan) -> Record:
-    """Return the RECORD of the plan `wanted`, or raise `plan.ObstacleError`."""
-    if wanted.obstacle or wanted.record is None:
+    record, path = wanted.record, wanted.path
+    if wanted.obstacle or record is None:
         raise plan.ObstacleError(wanted.obstacle)
-    if os.path.islink(wanted.path):
+    if os.path.islink(path):
         raise plan.ObstacleError("it is a symbolic link")
-    return wanted.record
+    if dry_run or _is_taken(wanted):
+        from uvshim.rename import remains
 
-
-def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> None:
-    """Do what `wanted` says, but nothing in a dry run.
-
-    Raise `plan.ObstacleError` or OSError if it is not possible; another call completes it.
-    """
-    record = _check(wanted)
+        remains.make_way(wanted, record, is_new=is_new, dry_run=dry_run)
     if dry_run:
         return
     if wanted.remnant:
         from uvshim.rename import overlay
 
         overlay.remove(wanted.remnant)
-    if record_file.is_shared(wanted.path):
-        path = f"{wanted.path}/RECORD"
-        record_file.replace(wanted.path, record.content, os.stat(disk.real(path) or path))
+    if record_file.is_shared(path):
+        status = os.stat(disk.real(f"{path}/RECORD") or f"{path}/RECORD")
+        record_file.replace(path, record.content, status)
     if wanted.original:
         from uvshim.rename import spelling
 
@@ -322,9 +308,12 @@ def _rename(wanted: Plan, record: Record) -> None:
 def _is_taken(wanted: Plan) -> bool:
     """Return True if there is something under the new name, or what a killed run has built."""
     new = wanted.destination
-    return new != wanted.path and (  # `lexists` takes three times as long
-        os.access(new, os.F_OK, follow_symlinks=False)
-        or os.access(new + plan.BUILDING, os.F_OK, follow_symlinks=False)
+    return new != wanted.path and (
+        os.access(new, os.F_OK, follow_symlinks=False)  # `lexists` takes three times as long
+        or (
+            wanted.record is not None
+            and wanted.directory + plan.BUILDING in wanted.record.directories()
+        )
     )
 
 
