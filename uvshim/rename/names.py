@@ -29,12 +29,13 @@ class MetadataError(ValueError):
 
 def normalized(name: str) -> str:
     """Return `name` as PEP 503 compares names: lower case, each run of ``-_.`` as one ``-``."""
-    return _squeezed(name.replace("_", "-").replace(".", "-"), "-").lower()
+    return _squeezed(name.replace("_", "-").replace(".", "-")).lower()
 
 
 def is_project_name(name: str) -> bool:
     """Return True if `name` is a valid project name (core metadata specification, Name)."""
-    return (name[:1] + name[-1:]).isalnum() and _is_alphanumeric(name, ".-_")
+    letters = name.replace("_", "").replace("-", "").replace(".", "")
+    return name.isascii() and letters.isalnum() and (name[0] + name[-1]).isalnum()
 
 
 def is_version(version: str) -> bool:
@@ -50,7 +51,8 @@ def _is_plain(version: str) -> bool:
 
     To know that takes no import.
     """
-    for mark in (".dev", ".post", "rc", "b", "a"):
+    is_release = version.replace(".", "").isdigit()
+    for mark in () if is_release else (".dev", ".post", "rc", "b", "a"):
         before, found, number = version.rpartition(mark)
         if found:
             if not number.isdigit():
@@ -95,7 +97,7 @@ def dotted(name: str) -> str:
 
 def safe_name(name: str) -> str:
     """Return `name` as pkg_resources writes it: dots stay, unlike in a normalized name."""
-    return _squeezed(name.encode("ascii", "replace").decode().translate(_SAFE), "-")
+    return _squeezed(name.encode("ascii", "replace").decode().translate(_SAFE))
 
 
 def key_of(name: str) -> str:
@@ -128,9 +130,9 @@ def _parse_usual(header: bytes) -> tuple[str, str] | None:
         and not (others.startswith((b"\n ", b"\n\t")) or b"\r" in header)
         and not (b"\nname:" in others or b"\nversion:" in others)
     )
-    project, release = name[6:].decode("latin-1"), version[9:].decode("latin-1")
-    is_valid = is_usual and is_project_name(project) and is_version(release)
-    return (project, release) if is_valid else None
+    project, release = name[6:].decode("latin-1"), version[9:].decode("latin-1").strip()
+    is_usual = is_usual and is_project_name(project) and release.isascii()
+    return (project, release) if is_usual and release.isprintable() else None
 
 
 def _parse_any(header: str) -> tuple[str, str]:
@@ -173,14 +175,14 @@ def expected(directory: str, name: str, version: str) -> str:
 
     Raise `MetadataError` if the directory belongs to another name, or there is no version.
     """
-    found = version_in(directory, name)
-    if found is None:
-        raise MetadataError(f"its METADATA is that of another distribution: {shown(name)}")
     stem, version_part = split(directory)
     is_found = key_of(stem) == key_of(name)
-    is_own = is_found or ("." not in name and normalized(stem) == normalized(name))
-    if is_own and is_version(version_part):
+    is_own = is_found or normalized(stem) == normalized(name)
+    if is_own and (is_found or "." not in name) and is_version(version_part):
         return directory
+    found = version_part if is_own else version_in(directory, name)
+    if found is None:
+        raise MetadataError(f"its METADATA is that of another distribution: {shown(name)}")
     if not is_version(found):
         if is_found and version and found.replace("_", "-") == version.replace("_", "-"):
             return directory
@@ -202,17 +204,8 @@ def shown(text: str, limit: int = 80) -> str:
     return ascii(text) if not text.isprintable() else f"`{text}`"
 
 
-def _squeezed(text: str, mark: str) -> str:
-    """Return `text` with one `mark` for each run of them."""
-    while mark + mark in text:
-        text = text.replace(mark + mark, mark)
+def _squeezed(text: str) -> str:
+    """Return `text` with one ``-`` for each run of them."""
+    while "--" in text:
+        text = text.replace("--", "-")
     return text
-
-
-def _is_alphanumeric(text: str, others: str) -> bool:
-    """Return True if `text` consists of ASCII letters, digits and the characters in `others`."""
-    for each in others:
-        if text.isalnum():
-            break
-        text = text.replace(each, "")
-    return text.isascii() and text.isalnum()

@@ -106,8 +106,10 @@ class _Disk:
         self._tree = tree if tree is not None and tree.root else None
 
     def names(self, directory: str) -> tuple[str, ...]:
-        real = self.real(directory)
-        return () if real is None else tuple(os.listdir(real))
+        try:
+            return tuple(os.listdir(self.real(directory) or ""))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
 
     def is_directory(self, path: str) -> bool:
         return os.path.isdir(self.real(path) or "")

@@ -11,7 +11,7 @@ import os
 
 from uvshim.rename import names, overlay, record_file
 from uvshim.rename.plan import BUILDING, ObstacleError
-from uvshim.rename.record import RecordError
+from uvshim.rename.record import UNFINISHED, RecordError
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _remove_earlier(plan: Plan, record: Record, *, dry_run: bool) -> None:
     rows = [
         record.row(f"{directory}/{name}")
         for directory in (plan.directory, os.path.basename(building))
-        for name in (*sorted(listed), record_file.UNFINISHED)
+        for name in (*sorted(listed), UNFINISHED)
     ]
     record_file.append(plan.path, rows)
     with contextlib.suppress(OSError):  # it may be in a lower layer of an overlay
