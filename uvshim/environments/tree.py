@@ -169,11 +169,9 @@ class DiskTree:
     def denies(self, path: str) -> bool:
         """Return True if nobody may read the file `path`, or look whether there is one."""
         try:
-            files.read(self.on_disk(path) or path, 0)
-        except PermissionError:
-            return True
-        except (OSError, ValueError):
-            return False
+            files.read(self._existing(path), 0)
+        except (OSError, ValueError) as error:
+            return isinstance(error, PermissionError)
         return False
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
@@ -187,11 +185,10 @@ class DiskTree:
                 raise ValueError(algorithm)
         except TypeError:
             raise ValueError(algorithm) from None
-        real = self.on_disk(path)
-        if real is None or not self.is_file(path):
+        if not self.is_file(path):
             return None
         length = 0
-        with files.open_regular(real) as file:
+        with files.open_regular(self._existing(path)) as file:
             while piece := file.read(_PIECE):
                 measured.update(piece)
                 length += len(piece)
