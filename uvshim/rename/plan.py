@@ -159,9 +159,10 @@ def _read_record(plan: Plan, tree: Tree) -> None:
     this one, left by a wrongly built wheel or a killed rename.
     """
     content = tree.read(f"{plan.path}/RECORD", RECORD_LIMIT)
+    if content and len(content) == RECORD_LIMIT:  # the rest would be lost
+        plan.obstacle = "its RECORD is too long"
+        return
     try:
-        if content and len(content) == RECORD_LIMIT:  # the rest would be lost
-            raise RecordError("its RECORD is too long")
         record = Record(content, plan.own)
     except RecordError as error:
         plan.obstacle = str(error)

@@ -163,7 +163,7 @@ def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
     from installer.records import InvalidRecordEntry, parse_record_file
 
     text = content.decode("utf-8", "surrogateescape")
-    if not text.strip("\r\n"):
+    if not text.strip():
         raise RecordError("its RECORD is empty")
     if "\0" in text or "\\" in text:  # `installer` replaces backslashes, and a name may have one
         raise RecordError(_NO_ROW)
