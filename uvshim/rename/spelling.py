@@ -29,13 +29,10 @@ if TYPE_CHECKING:
 
 
 class Spellings:
-    """The spellings that installed distributions require, if these decide names.
-
-    `required` are the keys that pkg_resources looks for, such as ``zope-interface``.
-    """
+    """The spellings that installed distributions require, if these decide names."""
 
     def __init__(self, required: Collection[str] = ()) -> None:
-        """Hold the keys `required`."""
+        """Hold the keys that pkg_resources looks for, such as ``zope-interface``."""
         self.required = required
 
     def choose(self, tree: Tree, path: str, project: str, dotted: str) -> tuple[str, str]:
@@ -56,12 +53,10 @@ class Spellings:
         """Return the dist-info directories in `paths` that must get their original names back."""
         found = []
         for path in paths:
-            own = path.rpartition("/")[2]
-            project = names.split(own)[0]
-            if "." in project and (original := _kept(tree, path, project)):
-                key = _key(original)
-                if key in self.required and key != _key(own):
-                    found.append(path)
+            project = names.split(path.rpartition("/")[2])[0]
+            key = _key(_kept(tree, path, project)) if "." in project else ""
+            if key in self.required and key != names.key_of(project):
+                found.append(path)
         return found
 
 
