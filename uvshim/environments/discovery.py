@@ -59,34 +59,30 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
         return find(target, skipped)
     if found := [*_at(path, skipped)]:
         return found
+    fault = f"`{word}` is not an environment. {_WHAT_WORKS}"
     if os.path.isfile(os.path.join(path, CONFIGURATION)):
         fault = f"The virtual environment `{word}` has no site-packages directory that can be read"
     elif _is_image(path):
         fault = f"No distributions are installed in the file system below `{word}`. {_WHAT_WORKS}"
-    else:
-        fault = f"`{word}` is not an environment. {_WHAT_WORKS}"
     raise EnvironmentUnknownError(fault)
 
 
-def _at(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
-    """Yield the environments at `path`, which may be an interpreter or a directory."""
+def _at(path: str, skipped: Callable[[str], None]) -> Iterable[Environment]:
+    """Return the environments at `path`, which may be an interpreter or a directory."""
+    name, tree = os.path.basename(path), DiskTree()
     if os.path.isfile(path):
-        is_interpreter = os.path.basename(path).startswith(_INTERPRETERS)
-        if is_interpreter and (found := of_program(path)):
-            yield found
-        return
-    tree = DiskTree()
+        own = of_program(path) if name.startswith(_INTERPRETERS) else None
+        return [own] if own else []
     if tree.is_file(os.path.join(path, CONFIGURATION)):
-        if (virtual := _virtual(tree, path)).site_packages:
-            yield virtual
-    elif _is_image(path):
-        yield from in_image(DiskTree(path), skipped)
-    elif os.path.basename(path) in _SITE_PACKAGES or any(
-        name.endswith((".dist-info", ".egg-info")) for name in tree.names(path)
+        virtual = _virtual(tree, path)
+        return [virtual] if virtual.site_packages else []
+    if _is_image(path):
+        return in_image(DiskTree(path), skipped)
+    if name in _SITE_PACKAGES or any(
+        each.endswith((".dist-info", ".egg-info")) for each in tree.names(path)
     ):
-        yield _bare(tree, path)
-    else:
-        yield from _pythons(tree, path)
+        return [_bare(tree, path)]
+    return _pythons(tree, path)
 
 
 def _redirected(path: str) -> str | None:
