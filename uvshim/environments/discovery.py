@@ -182,8 +182,12 @@ def linked(environments: Iterable[Environment]) -> Iterator[str]:
     for found in environments:
         tree = found.tree
         for place in found.site_packages:
-            above = identity(tree, place)
+            above, on_disk = identity(tree, place), tree.on_disk(place)
+            # To follow each path from the root takes as long as to rename a directory.
+            own = {*tree.directories(place)} if on_disk else set()
             for name in filter(is_dist_info, tree.names(place)):
+                if name in own and not os.path.islink(f"{on_disk}/{name}/METADATA"):
+                    continue
                 target = os.path.dirname(identity(tree, f"{place}/{name}/METADATA") or "")
                 if target and os.path.dirname(target) != above:
                     yield target
