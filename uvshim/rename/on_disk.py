@@ -18,7 +18,7 @@ import errno
 import os
 import time
 
-from uvshim.environments import files
+from uvshim.environments.tree import DiskTree
 from uvshim.rename import names, plan, record_file
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -81,37 +81,16 @@ class Outcome(_Facts):
             setattr(self, fact, getattr(self, fact) + value)
 
 
-class _Disk:
-    """The files of this machine, as a `Tree`. One that cannot be read raises OSError.
+class _Disk(DiskTree):
+    """The files of this machine, by its own paths. One that cannot be read raises OSError.
 
-    Paths are the machine's. If they are below the root of a `tree`, no link leads out of that.
+    If they are below a root, no link leads out of that.
     """
 
-    def __init__(self, tree: SearchableTree | None = None) -> None:
-        """Follow links as `tree` does, if it has a root on this machine."""
-        self._tree = tree if tree is not None and tree.root else None
+    _missing = (FileNotFoundError, NotADirectoryError)
 
-    def names(self, directory: str) -> tuple[str, ...]:
-        try:
-            return tuple(os.listdir(self.real(directory) or ""))
-        except (FileNotFoundError, NotADirectoryError):
-            return ()
-
-    def is_directory(self, path: str) -> bool:
-        return os.path.isdir(self.real(path) or "")
-
-    def is_file(self, path: str) -> bool:
-        return os.path.isfile(self.real(path) or "")
-
-    def read(self, path: str, limit: int) -> bytes | None:
-        real = self.real(path)
-        return None if real is None else files.read(real, limit)
-
-    def real(self, path: str) -> str | None:
-        """Return the path of the file that `path` leads to."""
-        if self._tree is None:
-            return path
-        return self._tree.on_disk(path.removeprefix(self._tree.root or ""))
+    def on_disk(self, path: str) -> str | None:
+        return super().on_disk(path.removeprefix(self.root or ""))
 
 
 def rename(  # noqa: PLR0913
@@ -134,7 +113,7 @@ def rename(  # noqa: PLR0913
     would be. The caller holds uv's lock on the environment.
     """
     begin = time.monotonic()
-    disk = _Disk(tree)
+    disk = _Disk(tree.root if tree else None)
 
     def make(path: str, only_new: bool) -> Plan | None:  # noqa: FBT001
         return plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
@@ -264,7 +243,7 @@ def _prepare(wanted: Plan, record: Record, disk: _Disk) -> None:
         overlay.remove(wanted.remnant)
     if record_file.is_shared(wanted.path):
         path = f"{wanted.path}/RECORD"
-        record_file.replace(wanted.path, record.content, os.stat(disk.real(path) or path))
+        record_file.replace(wanted.path, record.content, os.stat(disk.on_disk(path) or path))
     if wanted.original:
         from uvshim.rename import spelling
 
