@@ -233,7 +233,8 @@ class DiskTree:
 
     def _existing(self, path: str) -> str:
         """Return the path on this machine for `path`, or raise FileNotFoundError."""
-        if (real := self.on_disk(path)) is None:
+        real = path if self.root is None else self.on_disk(path)
+        if real is None:
             raise FileNotFoundError(path)
         return real
 

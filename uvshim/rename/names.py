@@ -112,7 +112,9 @@ def parse_metadata(metadata: bytes) -> tuple[str, str]:
 
     Raise `MetadataError` if there is no Name, more than one, or an invalid one.
     """
-    header = metadata.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")
+    header = metadata.partition(b"\n\n")[0]
+    if b"\r" in header:
+        header = header.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")
     return _parse_usual(header) or _parse_any(header.decode("utf-8", "replace"))
 
 

@@ -168,6 +168,8 @@ def _read_record(plan: Plan, tree: Tree) -> None:
         plan.obstacle = str(error)
         return
     plan.record = record.with_row(f"{plan.own}/{ORIGINAL}") if plan.original else record
+    if record.only:
+        return
     listed = record.directories()
     others = {
         alias

@@ -47,10 +47,17 @@ class Record:
         if content is None:
             raise RecordError("it has no RECORD")
         self.content = content[: complete(content)]
-        self.is_unfinished = _bytes(f"/{UNFINISHED},") in self.content
         self._end = "\r\n" if self.content.endswith(b"\r\n") else "\n"
-        self._between = (b"\n" + self.content).split(_bytes(f"\n{own}/"))
+        start, unfinished = _bytes(f"{own}/"), _bytes(f"{UNFINISHED},")
+        self._between = self.content.split(b"\n" + start)
+        if self.content.startswith(start):
+            self._between[:1] = [b"", self._between[0][len(start) :]]
         is_only = 1 < len(self._between) == self.content.count(b".dist-info") + 1
+        self.is_unfinished = (
+            any(each.startswith(unfinished) for each in self._between)
+            if is_only
+            else b"/" + unfinished in self.content
+        )
         is_simple = is_only and not self.is_unfinished and _is_plain(self.content)
         self.only = own if is_simple else ""
         # Of a million rows this is what is kept.
@@ -87,7 +94,7 @@ class Record:
         the hash of the second if it has none. Other rows are not changed.
         """
         if self.only:
-            return _bytes(f"\n{directory}/").join(self._between)[1:]
+            return _bytes(f"\n{directory}/").join(self._between).removeprefix(b"\n")
         rows: list[bytes] = []
         places: dict[str, int] = {}
         for path, hash_, size in elements(self.content):
