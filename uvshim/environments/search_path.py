@@ -90,8 +90,7 @@ def in_virtual_environment(tree: SearchableTree, root: str) -> list[str]:
     name = _library_in(settings_of(tree, root))
     program = os.path.basename(tree.real(os.path.join(root, "bin", "python")) or "")
     linked = interpreter.library(program)
-    fits = name is None or interpreter.series(linked or "") == interpreter.series(name)
-    if linked in present and fits:
+    if linked in present and interpreter.series(name or program) == interpreter.series(program):
         name = linked
     return [path for path in found if interpreter.library(path) in {None, name}] or found
 
@@ -132,9 +131,8 @@ def _of_user(tree: SearchableTree, name: str | None) -> list[str]:
 
     An image has no such directory: its user is unknown.
     """
-    if not isinstance(tree, DiskTree) or tree.root is not None or name is None:
-        return []
-    if os.environ.get("PYTHONNOUSERSITE"):
+    is_here = isinstance(tree, DiskTree) and tree.root is None
+    if not is_here or name is None or os.environ.get("PYTHONNOUSERSITE"):
         return []
     base = os.environ.get("PYTHONUSERBASE") or os.path.expanduser("~/.local")
     path = os.path.join(base, f"lib/{name}/site-packages")

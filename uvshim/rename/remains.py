@@ -27,17 +27,11 @@ def successor(path: str) -> str | None:
     Its RECORD lists the files in `path` as well, and each of them exists there with the same
     content. None: there is no such directory.
     """
-    if os.path.islink(path):
-        return None
     own = os.path.basename(path)
-    return next(
-        (
-            other
-            for other in _others(path)
-            if _listed(other, own) and overlay.is_contained(path, other)
-        ),
-        None,
-    )
+    for other in () if os.path.islink(path) else _others(path):
+        if _listed(other, own) and overlay.is_contained(path, other):
+            return other
+    return None
 
 
 def is_leftover(path: str) -> bool:
