@@ -206,10 +206,7 @@ def existing(
     is_directory: Callable[[str], bool],
     identity: Callable[[str], object],
 ) -> list[str]:
-    """Return those of `directories` that exist, each once, in their order.
-
-    `identity` returns the same for two paths of one directory: lib64 is most often a link to lib.
-    """
+    """Return those of `directories` that exist, each once: two paths of one have one `identity`."""
     found: dict[object, str] = {}
     for path in filter(is_directory, directories):
         found.setdefault(identity(path), path)

@@ -137,10 +137,9 @@ def markers(
 ) -> dict[str, str]:
     """Return the variables of environment markers that are known of a Python in `tree`.
 
-    `python` is its version, and `site_packages` are the directories that it imports from; PyPy is
-    recognized by their paths. `platform` is that of an image, as in ``linux/arm64``. Without one,
-    the interpreter's file names its machine. Whatever is not returned is this machine's, such as
-    the release of the kernel.
+    `python` is its version. It imports from `site_packages`, whose paths show PyPy. `platform` is
+    that of an image, as in ``linux/arm64``; without one, the interpreter's file names its machine.
+    Whatever is not returned is this machine's, such as the release of the kernel.
     """
     places = list(site_packages)
     is_pypy = any("/pypy" in place for place in places)

@@ -39,18 +39,12 @@ def is_project_name(name: str) -> bool:
 
 
 def is_version(version: str) -> bool:
-    """Return True if `version` can be the version part of a dist-info directory's name.
-
-    It can if it conforms to PEP 440: uv reads no other. So it never contains a path.
-    """
+    """Return True if `version` conforms to PEP 440: uv reads no other, so it never has a path."""
     return _is_plain(version) or _rewritten(version) is not None
 
 
 def _is_plain(version: str) -> bool:
-    """Return True if `version` has only the parts that most have: N.N, aN, bN, rcN, .postN, .devN.
-
-    To know that takes no import.
-    """
+    """Return True if `version` has only usual parts: N.N, aN, bN, rcN, .postN, .devN."""
     is_release = version.replace(".", "").isdigit()
     for mark in () if is_release else (".dev", ".post", "rc", "b", "a"):
         before, found, number = version.rpartition(mark)
@@ -72,10 +66,7 @@ def _rewritten(version: str) -> str | None:
 
 
 def split(directory: str) -> tuple[str, str]:
-    """Return the name part and the version part of the name of a dist-info `directory`.
-
-    The name part ends at the first `-`, for installers and pkg_resources alike.
-    """
+    """Return the parts of a dist-info directory's name: before and after the first `-`."""
     name, _, version = directory.removesuffix(SUFFIX).partition("-")
     return name, version
 
@@ -119,10 +110,7 @@ def parse_metadata(metadata: bytes) -> tuple[str, str]:
 
 
 def _parse_usual(header: bytes) -> tuple[str, str] | None:
-    """Return name and version if `header` is as build backends write it, else None.
-
-    It begins with Metadata-Version, Name and Version, each once and on one line.
-    """
+    """Return name and version if `header` begins as build backends write it, else None."""
     first, name, version, rest = (header + b"\n\n\n").split(b"\n", 3)
     others = b"\n" + rest.lower()
     is_usual = (
@@ -153,11 +141,10 @@ def _parse_any(header: str) -> tuple[str, str]:
 
 
 def version_in(directory: str, name: str) -> str | None:
-    """Return what follows the name of the distribution `name` in the name of its `directory`.
+    """Return what follows the distribution's `name` in the name of its dist-info `directory`.
 
-    `directory` is the last component of the path, with its suffix. The result is the version
-    (``3.10.2``), what a wrong rename left instead (``info``), or "" if nothing follows.
-    Return None if the directory does not belong to that name.
+    It is the version (``3.10.2``), what a wrong rename left instead (``info``), or "". Return None
+    if the directory does not belong to that name.
     """
     parts = directory.removesuffix(SUFFIX).split("-")
     wanted = normalized(name)

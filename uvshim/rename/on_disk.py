@@ -105,12 +105,11 @@ def rename(  # noqa: PLR0913
 ) -> Outcome:
     """Rename the dist-info directories `paths`, as `plan.make` says of each.
 
-    If a `tree` has a root on this machine, links are followed inside that. `concerns` and
-    `spellings` are passed to `plan.make`. `new` are those of which a snapshot proves that they are
-    new: an earlier installation of the same version makes way for them. Other directories of which
-    a project has two are not renamed, unless no tool can read their names, nor those in `linked`:
-    links elsewhere lead to them. With `dry_run`, nothing is changed, and the outcome is what it
-    would be. The caller holds uv's lock on the environment.
+    `concerns` and `spellings` are passed to `plan.make`. If a `tree` has a root on this machine,
+    links are followed inside that. A snapshot proves that those in `new` are new: an earlier
+    installation of the same version makes way for them. Other directories of which a project has
+    two keep their names, unless no tool can read these; so do those in `linked`, to which links
+    elsewhere lead. With `dry_run`, the outcome is what it would be. The caller holds uv's lock.
     """
     begin = time.monotonic()
     disk = _Disk(tree.root if tree else None)

@@ -202,9 +202,9 @@ def _lists_by_detour(path: str, record: Record) -> bool:
 def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
     """Return the paths of those of `plans` whose project has another directory beside them.
 
-    Which of two is found depends on their names, so neither may be renamed. What a killed run has
-    left is something else: the RECORD of one lists the files of the other. A directory without
-    METADATA counts, too, unless it is empty or makes way for the rename: pkg_resources finds it.
+    Which of two is found depends on their names, so neither may be renamed. If the RECORD of one
+    lists the files of the other, a killed run has left them. A directory without METADATA counts,
+    too, unless it is empty or makes way for the rename: pkg_resources finds it.
     """
     places: dict[str, dict[str, list[Plan]]] = {}
     for each in plans:

@@ -52,8 +52,7 @@ class opened:  # noqa: N801  # used like a function, without the 3 ms that conte
     def append(self, rows: list[bytes]) -> None:
         """Append `rows` in one write. Raise OSError, having appended none of them.
 
-        They are appended to the file itself: no RECORD would list a second file, and an uninstall
-        after a kill would leave it.
+        They are not in a second file: an uninstall after a kill would leave that.
         """
         if not rows:
             return

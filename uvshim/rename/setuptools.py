@@ -121,11 +121,10 @@ class PkgResources:
 
 
 def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResources]:
-    """Return the version of the setuptools on `path`, and the pkg_resources that is imported.
+    """Return the version of the first setuptools on `path`, and the pkg_resources that is imported.
 
-    `path` is the `sys.path` of an environment in `tree`; the first setuptools counts. If that has
-    no pkg_resources, a later one does. A pkg_resources without a setuptools, as in Debian's package
-    python3-pkg-resources, is recognized by its source.
+    `path` is the `sys.path` of an environment in `tree`. A pkg_resources without a setuptools, as
+    in Debian's package python3-pkg-resources, is recognized by its source.
     """
     first = None
     for entry in path:
