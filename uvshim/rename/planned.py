@@ -59,8 +59,6 @@ class PlannedTree(DiskTree):
 
 def _apart(path: str) -> tuple[str, str, str]:
     """Return the site-packages directory in `path`, the name of a dist-info directory, the rest."""
-    parts = path.split("/")
-    for number, part in enumerate(parts):
-        if part.endswith(SUFFIX):
-            return "/".join(parts[:number]), part, "/".join(parts[number + 1 :])
-    return path, "", ""
+    head, found, rest = f"{path}/".partition(f"{SUFFIX}/")
+    place, _, name = head.rpartition("/")
+    return (place, name + SUFFIX, rest.rstrip("/")) if found else (path, "", "")

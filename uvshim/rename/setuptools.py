@@ -80,8 +80,7 @@ class PkgResources:
         known = release if release is not None and release < _REMOVED else ()
         self.release = known or None
         self.exists = bool(known)
-        # Requirement lookups find a dotted directory by each spelling of its name, or cannot miss
-        # anything because there are none.
+        # Requirement lookups find a dotted directory by each spelling, or there are no lookups.
         self.finds_every_spelling = not known or known >= _FINDS_EVERY_SPELLING
         # Requirement lookups do not find a dotted name in a normalized directory.
         self.needs_dots = self.exists and known < _FINDS_NORMALIZED
