@@ -44,6 +44,7 @@ RENAMING = {
     "fcntl",
     "uvshim.after_install",
     "uvshim.environments.files",
+    "uvshim.environments.tree",
     "uvshim.messages",
     "uvshim.rename",
     "uvshim.rename.record_file",

@@ -234,7 +234,7 @@ FILLER = f"{NEW}/{UNFINISHED},,\n".encode()
 @example([b"x" * 300 + b",,\n"] * 30, PAGE - len(FILLER))
 @example([b"x,,\n"] * 3000, 17)
 def test_no_appended_row_crosses_the_border_of_a_page(rows: list[bytes], end: int) -> None:
-    found = record.appended(rows, FILLER, end)
+    found = record.appended([*rows, FILLER], end)
     assert b"".join(row for row in found.splitlines(keepends=True) if row in rows) == b"".join(rows)
     assert {row.rstrip(b"_,\n") for row in found.splitlines() if row + b"\n" not in rows} <= {
         FILLER[:-3]
@@ -248,12 +248,12 @@ def test_no_appended_row_crosses_the_border_of_a_page(rows: list[bytes], end: in
 
 def test_without_a_border_nothing_but_the_rows_is_appended() -> None:
     rows = [b"x,,\n", b"y,,\n"]
-    assert record.appended(rows, FILLER, 100) == b"".join(rows)
+    assert record.appended([*rows, FILLER], 100) == b"".join([*rows, FILLER])
 
 
 def test_what_fills_a_page_is_gone_after_the_rename() -> None:
     found = Record(RECORD, OLD)
     rows = found.added({OLD}, NEW)
-    tail = record.appended(rows, FILLER, PAGE - len(FILLER) - 30)
+    tail = record.appended([*rows, FILLER], PAGE - len(FILLER) - 30)
     assert len(tail) > len(b"".join(rows))
     assert Record(RECORD + tail, OLD).renamed({OLD, NEW}, NEW) == found.renamed({OLD, NEW}, NEW)

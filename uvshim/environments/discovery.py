@@ -35,9 +35,6 @@ _INTERPRETERS = ("python", "pypy", "graalpy")
 # How deep a file system is searched, in directories.
 _DEEPEST = 16
 
-# The limit of a file with a path in it, in bytes.
-_LONGEST_PATH = 4096
-
 
 def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list[Environment]:
     """Return the environments that `word`, given by a person, names.
@@ -55,48 +52,32 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
         if os.path.dirname(word) or not (program := process.on_path(word)):
             raise EnvironmentUnknownError(f"`{word}` does not exist")
         path = os.path.abspath(program)
-    if target := _redirected(path):
-        return find(target, skipped)
     if found := [*_at(path, skipped)]:
         return found
+    fault = f"`{word}` is not an environment. {_WHAT_WORKS}"
     if os.path.isfile(os.path.join(path, CONFIGURATION)):
         fault = f"The virtual environment `{word}` has no site-packages directory that can be read"
     elif _is_image(path):
         fault = f"No distributions are installed in the file system below `{word}`. {_WHAT_WORKS}"
-    else:
-        fault = f"`{word}` is not an environment. {_WHAT_WORKS}"
     raise EnvironmentUnknownError(fault)
 
 
-def _at(path: str, skipped: Callable[[str], None]) -> Iterator[Environment]:
-    """Yield the environments at `path`, which may be an interpreter or a directory."""
+def _at(path: str, skipped: Callable[[str], None]) -> Iterable[Environment]:
+    """Return the environments at `path`, which may be an interpreter or a directory."""
+    name, tree = os.path.basename(path), DiskTree()
     if os.path.isfile(path):
-        is_interpreter = os.path.basename(path).startswith(_INTERPRETERS)
-        if is_interpreter and (found := of_program(path)):
-            yield found
-        return
-    tree = DiskTree()
+        own = of_program(path) if name.startswith(_INTERPRETERS) else None
+        return [own] if own else []
     if tree.is_file(os.path.join(path, CONFIGURATION)):
-        if (virtual := _virtual(tree, path)).site_packages:
-            yield virtual
-    elif _is_image(path):
-        yield from in_image(DiskTree(path), skipped)
-    elif os.path.basename(path) in _SITE_PACKAGES or any(
-        name.endswith((".dist-info", ".egg-info")) for name in tree.names(path)
+        virtual = _virtual(tree, path)
+        return [virtual] if virtual.site_packages else []
+    if _is_image(path):
+        return in_image(DiskTree(path), skipped)
+    if name in _SITE_PACKAGES or any(
+        each.endswith((".dist-info", ".egg-info")) for each in tree.names(path)
     ):
-        yield _bare(tree, path)
-    else:
-        yield from _pythons(tree, path)
-
-
-def _redirected(path: str) -> str | None:
-    """Return the environment that the file `path`, called ``.venv``, names."""
-    if os.path.basename(path) != ".venv":
-        return None
-    content = (DiskTree().read(path, _LONGEST_PATH) or b"").decode("utf-8", "surrogateescape")
-    target = content.partition("\n")[0].strip()
-    path = os.path.join(os.path.dirname(path), target)
-    return path if target and os.path.isdir(path) else None
+        return [_bare(tree, path)]
+    return _pythons(tree, path)
 
 
 def of_site_packages(path: str) -> Environment:
@@ -186,8 +167,12 @@ def linked(environments: Iterable[Environment]) -> Iterator[str]:
     for found in environments:
         tree = found.tree
         for place in found.site_packages:
-            above = identity(tree, place)
+            above, on_disk = identity(tree, place), tree.on_disk(place)
+            # To follow each path from the root takes as long as to rename a directory.
+            own = {*tree.directories(place)} if on_disk else set()
             for name in filter(is_dist_info, tree.names(place)):
+                if name in own and not os.path.islink(f"{on_disk}/{name}/METADATA"):
+                    continue
                 target = os.path.dirname(identity(tree, f"{place}/{name}/METADATA") or "")
                 if target and os.path.dirname(target) != above:
                     yield target

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from uvshim.uv.question import Answer
     from uvshim.uv.supervisor import Supervisor
 
-# Imported when they are needed: `tree` for paths that are not this machine's own, `search_path`
-# for what a Python imports from. A run of `uvpip` with nothing to do needs neither.
-
 # Run by a non-virtual environment's interpreter, without the user's site-packages.
 _WHERE = (
     "import os, sys, sysconfig as s; os.write(1, os.fsencode('\\0'.join(['', sys.prefix, "
@@ -27,13 +24,7 @@ _WHERE = (
 _LIBRARY = frozenset({"os.py", "os.pyc"})
 
 # Package managers that list the files they own by path. They write their name to INSTALLER.
-OWNERS = {
-    "conda": "conda",
-    "conda-pypi": "conda",
-    "debian": "dpkg",
-    "dpkg": "dpkg",
-    "rpm": "rpm",
-}
+OWNERS = {"conda": "conda", "conda-pypi": "conda", "debian": "dpkg", "dpkg": "dpkg", "rpm": "rpm"}
 
 # dpkg installs into this directory.
 _OF_DPKG = "lib/python3/dist-packages"
@@ -62,12 +53,10 @@ class Environment:
     ) -> None:
         """Hold the facts; paths are those of `tree`, or of this machine without one.
 
-        By default, `site_packages` are the directories in the usual places below `path`.
-        By default, files show which directories are `visible` to its Python.
+        By default, `site_packages` are the directories in the usual places below `path`, and
+        files show which directories are `visible` to its Python.
         """
-        self.path = path
-        self.lock = lock
-        self.python = python
+        self.path, self.lock, self.python = path, lock, python
         self.is_shared = False
         self._site_packages = None if site_packages is None else tuple(site_packages)
         self._visible = None if visible is None else tuple(visible)
@@ -80,6 +69,11 @@ class Environment:
     def __hash__(self) -> int:
         """Return the hash of the paths."""
         return hash((self.path, self.lock))
+
+    @property
+    def facts(self) -> tuple[str, str | None, tuple[str, ...], tuple[str, ...]]:
+        """All but the tree: `path`, `lock`, `site_packages` and `visible`."""
+        return self.path, self.lock, self.site_packages, self.visible
 
     @classmethod
     def of(cls, answer: Answer, supervisor: Supervisor) -> Environment | None:
@@ -162,11 +156,6 @@ class Environment:
         """The `visible` directories that are not its own: the system's and the user's."""
         return tuple(path for path in self.visible if path not in self.site_packages)
 
-    @property
-    def facts(self) -> tuple[str, str | None, tuple[str, ...], tuple[str, ...]]:
-        """All but the tree: `path`, `lock`, `site_packages` and `visible`."""
-        return self.path, self.lock, self.site_packages, self.visible
-
     def with_lock(self, lock: str | None) -> Environment:
         """Return the same environment with another `lock`."""
         other = Environment(self.path)
@@ -228,14 +217,10 @@ def existing(
     is_directory: Callable[[str], bool],
     identity: Callable[[str], object],
 ) -> list[str]:
-    """Return those of `directories` that exist, each once, in their order.
-
-    `identity` returns the same for two paths of one directory: lib64 is most often a link to lib.
-    """
+    """Return those of `directories` that exist, each once: two paths of one have one `identity`."""
     found: dict[object, str] = {}
-    for path in directories:
-        if is_directory(path):
-            found.setdefault(identity(path), path)
+    for path in filter(is_directory, directories):
+        found.setdefault(identity(path), path)
     return list(found.values())
 
 
@@ -256,7 +241,7 @@ def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | Non
     has another root or version than uv logged is not used.
     """
     series = ".".join((answer.python or "").split(".")[:2])
-    usual = [os.path.join(root, "bin", name) for name in ("python3", "python", f"python{series}")]
+    usual = [f"{root}/bin/{name}" for name in ("python3", "python", f"python{series}")]
     for interpreter in filter(None, [answer.interpreter, *usual]):
         if not os.access(interpreter, os.X_OK):
             continue

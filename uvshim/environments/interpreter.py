@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 # follows the version may be more (python3.11-dbg), and site-packages after that.
 _LIBRARY = re.compile(r"((python|pypy|graalpy)(\d+\.\d+)t?)[^/]*(?:/(?:site|dist)-packages/*)?$")
 
+# The version of a Python in its pyvenv.cfg, or in its header file.
+_VERSION = re.compile(
+    rb'(?m)^(?:version(?:_info)?\s*=\s*|#define\s+PY_VERSION\s+")([0-9]+\.[0-9]+\.[0-9]+)'
+)
+
 # What is read at most of a file, in bytes.
 _FILE_LIMIT = 64 * 1024
 
@@ -97,17 +102,11 @@ def version_of(tree: Tree, site_packages: Collection[str], unknown: str | None =
     """
     found = None
     for path in site_packages:
-        prefix = root_of(path)
         name = library(path) or _library_beside(tree, path)
-        version = series(name or "")
-        found = found or version
-        config = tree.read(os.path.join(prefix, "pyvenv.cfg"), _FILE_LIMIT) or b""
-        header = tree.read(os.path.join(prefix, f"include/{name}/patchlevel.h"), _FILE_LIMIT)
-        for pattern, content in (
-            (rb"(?m)^version(?:_info)?\s*=\s*([0-9]+\.[0-9]+\.[0-9]+)", config),
-            (rb'(?m)^#define\s+PY_VERSION\s+"([0-9]+\.[0-9]+\.[0-9]+)', header or b""),
-        ):
-            match = re.search(pattern, content)
+        found = found or series(name or "")
+        for file in ("pyvenv.cfg", f"include/{name}/patchlevel.h"):
+            content = tree.read(os.path.join(root_of(path), file), _FILE_LIMIT) or b""
+            match = _VERSION.search(content)
             if match is not None and match[1].decode().startswith(f"{found}." if found else ""):
                 return match[1].decode()
     if found:
@@ -138,10 +137,9 @@ def markers(
 ) -> dict[str, str]:
     """Return the variables of environment markers that are known of a Python in `tree`.
 
-    `python` is its version, and `site_packages` are the directories that it imports from; PyPy is
-    recognized by their paths. `platform` is that of an image, as in ``linux/arm64``. Without one,
-    the interpreter's file names its machine. Whatever is not returned is this machine's, such as
-    the release of the kernel.
+    `python` is its version. It imports from `site_packages`, whose paths show PyPy. `platform` is
+    that of an image, as in ``linux/arm64``; without one, the interpreter's file names its machine.
+    Whatever is not returned is this machine's, such as the release of the kernel.
     """
     places = list(site_packages)
     is_pypy = any("/pypy" in place for place in places)

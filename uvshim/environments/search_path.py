@@ -1,7 +1,8 @@
 """The `sys.path` of a Python, as the standard library's `site` builds it.
 
 Only files are read. `import` lines in .pth files do not run, so a path that only such a line
-adds is unknown here.
+adds is unknown here. Which .pth files count, and what their first bytes mean, is that of the newest
+Python.
 """
 
 from __future__ import annotations
@@ -24,14 +25,8 @@ CONFIGURATION = "pyvenv.cfg"
 # What is read at most of a pyvenv.cfg or a .pth file, in bytes.
 _FILE_LIMIT = 1024 * 1024
 
-# The first patch releases of Python 3.8 to 3.12 that skip .pth files whose names begin with a dot,
-# and the first release that skips a byte order mark.
-_SKIP_HIDDEN = {8: 19, 9: 19, 10: 14, 11: 8, 12: 2}
-_READS_MARK = (3, 13)
+# A byte order mark.
 _MARK = b"\xef\xbb\xbf"
-
-
-# --- site-packages directories --------------------------------------------------------------------
 
 
 def site_directories(environment: Environment) -> tuple[str, ...]:
@@ -95,8 +90,7 @@ def in_virtual_environment(tree: SearchableTree, root: str) -> list[str]:
     name = _library_in(settings_of(tree, root))
     program = os.path.basename(tree.real(os.path.join(root, "bin", "python")) or "")
     linked = interpreter.library(program)
-    fits = name is None or interpreter.series(linked or "") == interpreter.series(name)
-    if linked in present and fits:
+    if linked in present and interpreter.series(name or program) == interpreter.series(program):
         name = linked
     return [path for path in found if interpreter.library(path) in {None, name}] or found
 
@@ -137,9 +131,8 @@ def _of_user(tree: SearchableTree, name: str | None) -> list[str]:
 
     An image has no such directory: its user is unknown.
     """
-    if not isinstance(tree, DiskTree) or tree.root is not None or name is None:
-        return []
-    if os.environ.get("PYTHONNOUSERSITE"):
+    is_here = isinstance(tree, DiskTree) and tree.root is None
+    if not is_here or name is None or os.environ.get("PYTHONNOUSERSITE"):
         return []
     base = os.environ.get("PYTHONUSERBASE") or os.path.expanduser("~/.local")
     path = os.path.join(base, f"lib/{name}/site-packages")
@@ -159,9 +152,6 @@ def settings_of(tree: Tree, root: str) -> dict[str, str]:
     return {key.strip().lower(): value.strip() for key, equals, value in pairs if equals}
 
 
-# --- .pth files -----------------------------------------------------------------------------------
-
-
 def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:
     """Return the entries of `sys.path` with distributions, for the directories `site_packages`.
 
@@ -172,7 +162,7 @@ def search_path(tree: Tree, site_packages: Iterable[str]) -> list[str]:
     directories = tuple(site_packages)
     path = dict.fromkeys(_libraries_of_pypy(tree, directories))
     for directory in directories:
-        path.update(dict.fromkeys((directory, *_named_in_pth(tree, directory, directories))))
+        path.update(dict.fromkeys((directory, *_named_in_pth(tree, directory))))
     return list(path)
 
 
@@ -188,27 +178,15 @@ def _libraries_of_pypy(tree: Tree, directories: Iterable[str]) -> list[str]:
     return []
 
 
-def _named_in_pth(tree: Tree, directory: str, directories: tuple[str, ...]) -> Iterator[str]:
+def _named_in_pth(tree: Tree, directory: str) -> Iterator[str]:
+    """Yield the existing entries in the .pth files of `directory`, except in hidden ones."""
     for name in sorted(tree.names(directory)):
-        if not name.endswith(".pth"):
+        if not name.endswith(".pth") or name.startswith("."):
             continue
-        if name.startswith(".") and _skips_hidden(_version(tree, directories)):
-            continue
-        content = tree.read(f"{directory}/{name}", _FILE_LIMIT) or b""
-        if content.startswith(_MARK) and _version(tree, directories) >= _READS_MARK:
-            content = content.removeprefix(_MARK)
+        content = (tree.read(f"{directory}/{name}", _FILE_LIMIT) or b"").removeprefix(_MARK)
         for line in content.decode("utf-8", "surrogateescape").splitlines():
             if not line.strip() or line.startswith(("#", "import ", "import\t")):
                 continue
             entry = os.path.normpath(os.path.join(directory, line.rstrip()))
             if tree.is_directory(entry) or tree.is_file(entry):
                 yield entry
-
-
-def _version(tree: Tree, directories: tuple[str, ...]) -> tuple[int, ...]:
-    return tuple(map(int, interpreter.version_of(tree, directories).split(".")))
-
-
-def _skips_hidden(version: tuple[int, ...]) -> bool:
-    """Return True if a Python of this `version` ignores .pth files that begin with a dot."""
-    return version >= (3, 13) or version[2] >= _SKIP_HIDDEN.get(version[1], 1000)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from uvshim.environments import files
 
+TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol, TypeVar
 
-Place = TypeVar("Place")
+    Place = TypeVar("Place")
+else:
+    Protocol = object
 
 # More symbolic links than this in one path count as a loop, as in Linux.
 _MOST_LINKS = 40
@@ -140,6 +143,9 @@ class DiskTree:
     With a `root`, absolute paths and links begin there, and no ``..`` leads out of it.
     """
 
+    # Errors for which a file counts as missing. A null byte is a ValueError.
+    _missing: tuple[type[Exception], ...] = (OSError, ValueError)
+
     def __init__(self, root: str | None = None) -> None:
         """Set the root of the tree; without one, it is the machine's own."""
         self.root = None if root is None else os.path.realpath(root)
@@ -148,7 +154,7 @@ class DiskTree:
         """See `Tree.names`."""
         try:
             return tuple(os.listdir(self._existing(directory)))
-        except (OSError, ValueError):  # a null byte, or a name that cannot be encoded
+        except self._missing:
             return ()
 
     def is_directory(self, path: str) -> bool:
@@ -163,17 +169,15 @@ class DiskTree:
         """See `Tree.read`."""
         try:
             return files.read(self._existing(path), limit)
-        except (OSError, ValueError):
+        except self._missing:
             return None
 
     def denies(self, path: str) -> bool:
         """Return True if nobody may read the file `path`, or look whether there is one."""
         try:
-            files.read(self.on_disk(path) or path, 0)
-        except PermissionError:
-            return True
-        except (OSError, ValueError):
-            return False
+            files.read(self._existing(path), 0)
+        except (OSError, ValueError) as error:
+            return isinstance(error, PermissionError)
         return False
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
@@ -187,11 +191,10 @@ class DiskTree:
                 raise ValueError(algorithm)
         except TypeError:
             raise ValueError(algorithm) from None
-        real = self.on_disk(path)
-        if real is None or not self.is_file(path):
+        if not self.is_file(path):
             return None
         length = 0
-        with files.open_regular(real) as file:
+        with files.open_regular(self._existing(path)) as file:
             while piece := file.read(_PIECE):
                 measured.update(piece)
                 length += len(piece)
@@ -202,7 +205,7 @@ class DiskTree:
         try:
             with os.scandir(self._existing(directory)) as entries:
                 return tuple(each.name for each in entries if each.is_dir(follow_symlinks=False))
-        except (OSError, ValueError):
+        except self._missing:
             return ()
 
     def real(self, path: str) -> str | None:
@@ -225,12 +228,13 @@ class DiskTree:
     def _mode(self, path: str) -> int:
         try:
             return os.stat(self._existing(path)).st_mode
-        except (OSError, ValueError):
+        except self._missing:
             return 0
 
     def _existing(self, path: str) -> str:
         """Return the path on this machine for `path`, or raise FileNotFoundError."""
-        if (real := self.on_disk(path)) is None:
+        real = path if self.root is None else self.on_disk(path)
+        if real is None:
             raise FileNotFoundError(path)
         return real
 

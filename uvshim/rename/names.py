@@ -29,28 +29,24 @@ class MetadataError(ValueError):
 
 def normalized(name: str) -> str:
     """Return `name` as PEP 503 compares names: lower case, each run of ``-_.`` as one ``-``."""
-    return _squeezed(name.replace("_", "-").replace(".", "-"), "-").lower()
+    return _squeezed(name.replace("_", "-").replace(".", "-")).lower()
 
 
 def is_project_name(name: str) -> bool:
     """Return True if `name` is a valid project name (core metadata specification, Name)."""
-    return (name[:1] + name[-1:]).isalnum() and _is_alphanumeric(name, ".-_")
+    letters = name.replace("_", "").replace("-", "").replace(".", "")
+    return name.isascii() and letters.isalnum() and (name[0] + name[-1]).isalnum()
 
 
 def is_version(version: str) -> bool:
-    """Return True if `version` can be the version part of a dist-info directory's name.
-
-    It can if it conforms to PEP 440: uv reads no other. So it never contains a path.
-    """
+    """Return True if `version` conforms to PEP 440: uv reads no other, so it never has a path."""
     return _is_plain(version) or _rewritten(version) is not None
 
 
 def _is_plain(version: str) -> bool:
-    """Return True if `version` has only the parts that most have: N.N, aN, bN, rcN, .postN, .devN.
-
-    To know that takes no import.
-    """
-    for mark in (".dev", ".post", "rc", "b", "a"):
+    """Return True if `version` has only usual parts: N.N, aN, bN, rcN, .postN, .devN."""
+    is_release = version.replace(".", "").isdigit()
+    for mark in () if is_release else (".dev", ".post", "rc", "b", "a"):
         before, found, number = version.rpartition(mark)
         if found:
             if not number.isdigit():
@@ -70,10 +66,7 @@ def _rewritten(version: str) -> str | None:
 
 
 def split(directory: str) -> tuple[str, str]:
-    """Return the name part and the version part of the name of a dist-info `directory`.
-
-    The name part ends at the first `-`, for installers and pkg_resources alike.
-    """
+    """Return the parts of a dist-info directory's name: before and after the first `-`."""
     name, _, version = directory.removesuffix(SUFFIX).partition("-")
     return name, version
 
@@ -95,7 +88,7 @@ def dotted(name: str) -> str:
 
 def safe_name(name: str) -> str:
     """Return `name` as pkg_resources writes it: dots stay, unlike in a normalized name."""
-    return _squeezed(name.encode("ascii", "replace").decode().translate(_SAFE), "-")
+    return _squeezed(name.encode("ascii", "replace").decode().translate(_SAFE))
 
 
 def key_of(name: str) -> str:
@@ -110,15 +103,14 @@ def parse_metadata(metadata: bytes) -> tuple[str, str]:
 
     Raise `MetadataError` if there is no Name, more than one, or an invalid one.
     """
-    header = metadata.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")
+    header = metadata.partition(b"\n\n")[0]
+    if b"\r" in header:
+        header = header.partition(b"\r\n\r\n")[0].replace(b"\r\n", b"\n")
     return _parse_usual(header) or _parse_any(header.decode("utf-8", "replace"))
 
 
 def _parse_usual(header: bytes) -> tuple[str, str] | None:
-    """Return name and version if `header` is as build backends write it, else None.
-
-    It begins with Metadata-Version, Name and Version, each once and on one line.
-    """
+    """Return name and version if `header` begins as build backends write it, else None."""
     first, name, version, rest = (header + b"\n\n\n").split(b"\n", 3)
     others = b"\n" + rest.lower()
     is_usual = (
@@ -128,9 +120,9 @@ def _parse_usual(header: bytes) -> tuple[str, str] | None:
         and not (others.startswith((b"\n ", b"\n\t")) or b"\r" in header)
         and not (b"\nname:" in others or b"\nversion:" in others)
     )
-    project, release = name[6:].decode("latin-1"), version[9:].decode("latin-1")
-    is_valid = is_usual and is_project_name(project) and is_version(release)
-    return (project, release) if is_valid else None
+    project, release = name[6:].decode("latin-1"), version[9:].decode("latin-1").strip()
+    is_usual = is_usual and is_project_name(project) and release.isascii()
+    return (project, release) if is_usual and release.isprintable() else None
 
 
 def _parse_any(header: str) -> tuple[str, str]:
@@ -149,11 +141,10 @@ def _parse_any(header: str) -> tuple[str, str]:
 
 
 def version_in(directory: str, name: str) -> str | None:
-    """Return what follows the name of the distribution `name` in the name of its `directory`.
+    """Return what follows the distribution's `name` in the name of its dist-info `directory`.
 
-    `directory` is the last component of the path, with its suffix. The result is the version
-    (``3.10.2``), what a wrong rename left instead (``info``), or "" if nothing follows.
-    Return None if the directory does not belong to that name.
+    It is the version (``3.10.2``), what a wrong rename left instead (``info``), or "". Return None
+    if the directory does not belong to that name.
     """
     parts = directory.removesuffix(SUFFIX).split("-")
     wanted = normalized(name)
@@ -173,14 +164,14 @@ def expected(directory: str, name: str, version: str) -> str:
 
     Raise `MetadataError` if the directory belongs to another name, or there is no version.
     """
-    found = version_in(directory, name)
-    if found is None:
-        raise MetadataError(f"its METADATA is that of another distribution: {shown(name)}")
     stem, version_part = split(directory)
     is_found = key_of(stem) == key_of(name)
-    is_own = is_found or ("." not in name and normalized(stem) == normalized(name))
-    if is_own and is_version(version_part):
+    is_own = is_found or normalized(stem) == normalized(name)
+    if is_own and (is_found or "." not in name) and is_version(version_part):
         return directory
+    found = version_part if is_own else version_in(directory, name)
+    if found is None:
+        raise MetadataError(f"its METADATA is that of another distribution: {shown(name)}")
     if not is_version(found):
         if is_found and version and found.replace("_", "-") == version.replace("_", "-"):
             return directory
@@ -202,17 +193,8 @@ def shown(text: str, limit: int = 80) -> str:
     return ascii(text) if not text.isprintable() else f"`{text}`"
 
 
-def _squeezed(text: str, mark: str) -> str:
-    """Return `text` with one `mark` for each run of them."""
-    while mark + mark in text:
-        text = text.replace(mark + mark, mark)
+def _squeezed(text: str) -> str:
+    """Return `text` with one ``-`` for each run of them."""
+    while "--" in text:
+        text = text.replace("--", "-")
     return text
-
-
-def _is_alphanumeric(text: str, others: str) -> bool:
-    """Return True if `text` consists of ASCII letters, digits and the characters in `others`."""
-    for each in others:
-        if text.isalnum():
-            break
-        text = text.replace(each, "")
-    return text.isascii() and text.isalnum()

@@ -18,7 +18,7 @@ import errno
 import os
 import time
 
-from uvshim.environments import files
+from uvshim.environments.tree import DiskTree
 from uvshim.rename import names, plan, record_file
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -32,10 +32,7 @@ if TYPE_CHECKING:
 
 
 class _Facts:
-    """Facts that are equal if their class and values are.
-
-    This is not a NamedTuple, which would cost 8 ms.
-    """
+    """Facts that are equal if their class and values are: without the 8 ms of a NamedTuple."""
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -51,10 +48,8 @@ class Renamed(_Facts):
 
     def __init__(self, name: str, version: str, before: str, path: str) -> None:
         """Hold the project name, the version, and the path of the directory before and now."""
-        self.name = name
-        self.version = version
-        self.before = before
-        self.path = path
+        self.name, self.version = name, version
+        self.before, self.path = before, path
 
 
 class LeftAlone(_Facts):
@@ -62,8 +57,7 @@ class LeftAlone(_Facts):
 
     def __init__(self, path: str, reason: str) -> None:
         """Hold its path, and the reason: a clause, for a message after the path."""
-        self.path = path
-        self.reason = reason
+        self.path, self.reason = path, reason
 
 
 class Outcome(_Facts):
@@ -77,50 +71,26 @@ class Outcome(_Facts):
         self, renamed: list[Renamed], left_alone: list[LeftAlone], seconds: float = 0.0
     ) -> None:
         """Hold what was renamed, what could not be, and how long it took."""
-        self.renamed = renamed
-        self.left_alone = left_alone
-        self.seconds = seconds
+        self.renamed, self.left_alone, self.seconds = renamed, left_alone, seconds
         self.owned: list[LeftAlone] = []
         self.plans: list[Plan] = []
 
     def add(self, more: Outcome) -> None:
         """Add what was done elsewhere."""
-        self.renamed += more.renamed
-        self.left_alone += more.left_alone
-        self.seconds += more.seconds
-        self.owned += more.owned
-        self.plans += more.plans
+        for fact, value in vars(more).items():
+            setattr(self, fact, getattr(self, fact) + value)
 
 
-class _Disk:
-    """The files of this machine, as a `Tree`. One that cannot be read raises OSError.
+class _Disk(DiskTree):
+    """The files of this machine, by its own paths. One that cannot be read raises OSError.
 
-    Paths are the machine's. If they are below the root of a `tree`, no link leads out of that.
+    If they are below a root, no link leads out of that.
     """
 
-    def __init__(self, tree: SearchableTree | None = None) -> None:
-        """Follow links as `tree` does, if it has a root on this machine."""
-        self._tree = tree if tree is not None and tree.root else None
+    _missing = (FileNotFoundError, NotADirectoryError)
 
-    def names(self, directory: str) -> tuple[str, ...]:
-        real = self.real(directory)
-        return () if real is None else tuple(os.listdir(real))
-
-    def is_directory(self, path: str) -> bool:
-        return os.path.isdir(self.real(path) or "")
-
-    def is_file(self, path: str) -> bool:
-        return os.path.isfile(self.real(path) or "")
-
-    def read(self, path: str, limit: int) -> bytes | None:
-        real = self.real(path)
-        return None if real is None else files.read(real, limit)
-
-    def real(self, path: str) -> str | None:
-        """Return the path of the file that `path` leads to."""
-        if self._tree is None:
-            return path
-        return self._tree.on_disk(path.removeprefix(self._tree.root or ""))
+    def on_disk(self, path: str) -> str | None:
+        return super().on_disk(path.removeprefix(self.root or ""))
 
 
 def rename(  # noqa: PLR0913
@@ -135,163 +105,148 @@ def rename(  # noqa: PLR0913
 ) -> Outcome:
     """Rename the dist-info directories `paths`, as `plan.make` says of each.
 
-    If a `tree` has a root on this machine, links are followed inside that. `concerns` and
-    `spellings` are passed to `plan.make`. `new` are those of which a snapshot proves that they are
-    new: an earlier installation of the same version makes way for them. Other directories of which
-    a project has two are not renamed, unless no tool can read their names, nor those in `linked`:
-    links elsewhere lead to them. With `dry_run`, nothing is changed, and the outcome is what it
-    would be. The caller holds uv's lock on the environment.
+    `concerns` and `spellings` are passed to `plan.make`. If a `tree` has a root on this machine,
+    links are followed inside that. A snapshot proves that those in `new` are new: an earlier
+    installation of the same version makes way for them. Other directories of which a project has
+    two keep their names, unless no tool can read these; so do those in `linked`, to which links
+    elsewhere lead. With `dry_run`, the outcome is what it would be. The caller holds uv's lock.
     """
     begin = time.monotonic()
-    disk = _Disk(tree)
-    outcome = Outcome([], [])
-    planned: dict[str, Plan] = {}
-    unusual: set[str] = set()
-    renamed: dict[str, Renamed] = {}
+    disk = _Disk(tree.root if tree else None)
 
-    def make(path: str) -> None:
-        wanted, is_usual = _plan(disk, path, concerns, spellings, only_new=new is not None)
-        if wanted is not None:
-            planned[path] = wanted
-        if not is_usual:
-            unusual.add(path)
+    def make(path: str, only_new: bool) -> Plan | None:  # noqa: FBT001
+        return plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
 
-    def carry_out(path: str) -> None:
-        wanted = planned[path]
-        if wanted.owner:
-            outcome.owned.append(LeftAlone(path, wanted.owner))
-        elif wanted.wrong and not _must_keep(wanted, twins, linked, only_new=new is not None):
-            if wanted.path in twins and wanted.destination in renamed:
-                raise plan.ObstacleError(f"`{wanted.directory}` exists already")
-            if wanted.destination in renamed:  # what a killed run has left is another by now
-                make(path)
-                wanted = planned[path]
-            is_new = new is not None and path in new and wanted.destination not in new
-            if dry_run or path in unusual:
-                _make_way(wanted, is_new=is_new, dry_run=dry_run)
-            _carry_out(disk, wanted, dry_run=dry_run)
-            outcome.plans.append(wanted)
-            # A killed run may have left two directories of one distribution: count it once.
-            renamed[wanted.destination] = Renamed(
-                wanted.name, wanted.version, path, wanted.destination
-            )
-
-    _each(paths, make, outcome, planned)
-    twins = plan.duplicates(disk, planned.values())
-    _each(list(planned), carry_out, outcome, planned)
-    outcome.renamed = list(renamed.values())
-    outcome.seconds = time.monotonic() - begin
-    return outcome
+    run = _Run(disk, make, new, linked, dry_run=dry_run)
+    run.each(paths, run.look)
+    run.twins = plan.duplicates(disk, run.plans.values())
+    run.each(list(run.plans), run.carry_out)
+    run.outcome.renamed = list(run.renamed.values())
+    run.outcome.seconds = time.monotonic() - begin
+    return run.outcome
 
 
-def _each(
-    paths: Iterable[str], act: Callable[[str], None], outcome: Outcome, planned: dict[str, Plan]
-) -> None:
-    """Call `act` with each of `paths`, and tell `outcome` those for which it fails, and why."""
-    for path in paths:
+class _Run:
+    """One call of `rename`, with its arguments."""
+
+    def __init__(
+        self,
+        disk: _Disk,
+        make: Callable[[str, bool], Plan | None],
+        new: Collection[str] | None,
+        linked: Collection[str],
+        *,
+        dry_run: bool,
+    ) -> None:
+        self.disk, self.make, self.new, self.linked = disk, make, new, linked
+        self.dry_run = dry_run
+        self.outcome = Outcome([], [])
+        self.plans: dict[str, Plan] = {}
+        self.twins: Collection[str] = ()
+        self.renamed: dict[str, Renamed] = {}
+
+    def each(self, paths: Iterable[str], act: Callable[[str], None]) -> None:
+        """Call `act` with each of `paths`, and note for which it fails, and why."""
+        for path in paths:
+            try:
+                act(path)
+            except (plan.ObstacleError, names.MetadataError) as reason:  # noqa: PERF203
+                self.outcome.left_alone.append(LeftAlone(path, str(reason)))
+            # ImportError: of a module that only the unusual case needs.
+            except (OSError, ImportError) as error:
+                is_renamed = path in self.plans and not os.path.lexists(path)
+                where = self.plans[path].destination if is_renamed else path
+                self.outcome.left_alone.append(LeftAlone(where, _clause(error)))
+
+    def look(self, path: str) -> None:
+        """Plan what to do with the dist-info directory `path`.
+
+        Raise `names.MetadataError` if nothing is known about the directory.
+        """
+        fault = None
         try:
-            act(path)
-        except (plan.ObstacleError, names.MetadataError) as reason:  # noqa: PERF203
-            outcome.left_alone.append(LeftAlone(path, str(reason)))
-        # ImportError: of a module that only the unusual case needs.
-        except (OSError, ImportError) as error:
-            is_renamed = path in planned and not os.path.lexists(path)
-            where = planned[path].destination if is_renamed else path
-            outcome.left_alone.append(LeftAlone(where, _clause(error)))
+            wanted = self.make(path, self.new is not None)
+        except names.MetadataError as error:
+            if plan.is_beyond_doubt(os.path.basename(path)):
+                return  # broken, but not in its name
+            fault, wanted = error, None
+        if fault or (wanted and wanted.wrong and (not wanted.record or _is_taken(wanted))):
+            from uvshim.rename import remains
+
+            if fault and remains.is_leftover(path):
+                return
+            if successor := remains.successor(path):  # a killed run has moved its files there
+                found = self.make(successor, False)  # noqa: FBT003
+                wanted = found and found.with_remnant(path)
+            elif fault:
+                raise fault
+        if wanted is not None:
+            self.plans[path] = wanted
+
+    def carry_out(self, path: str) -> None:
+        """Do what is planned for the directory `path`.
+
+        In a dry run, only look whether it is possible. Raise `plan.ObstacleError` or OSError if it
+        is not; another run completes it.
+        """
+        wanted = self.plans[path]
+        if wanted.owner:
+            self.outcome.owned.append(LeftAlone(path, wanted.owner))
+            return
+        if not wanted.wrong or self._must_keep(wanted):
+            return
+        if wanted.destination in self.renamed:
+            if wanted.path in self.twins:
+                raise plan.ObstacleError(f"`{wanted.directory}` exists already")
+            self.look(path)  # what a killed run has left is another by now
+            wanted = self.plans[path]
+        if wanted.obstacle or wanted.record is None:
+            raise plan.ObstacleError(wanted.obstacle)
+        if os.path.islink(wanted.path):
+            raise plan.ObstacleError("it is a symbolic link")
+        if self.dry_run or _is_taken(wanted):
+            from uvshim.rename import remains
+
+            new = self.new or ()
+            is_new = path in new and wanted.destination not in new
+            remains.make_way(wanted, wanted.record, is_new=is_new, dry_run=self.dry_run)
+        if not self.dry_run:
+            _prepare(wanted, wanted.record, self.disk)
+            _rename(wanted, wanted.record)
+        self.outcome.plans.append(wanted)
+        # A killed run may have left two directories of one distribution: count it once.
+        self.renamed[wanted.destination] = Renamed(
+            wanted.name, wanted.version, path, wanted.destination
+        )
+
+    def _must_keep(self, wanted: Plan) -> bool:
+        """Return True if the directory of the plan `wanted` has a twin, and so keeps its name.
+
+        A name that no tool can read is no reason to keep it. Raise `plan.ObstacleError` if what is
+        new must keep its name, or if it is `linked`; `fix` reports twins itself.
+        """
+        is_target = bool(self.linked) and os.path.realpath(wanted.path) in self.linked
+        if is_target and wanted.destination != wanted.path and not os.path.islink(wanted.path):
+            raise plan.ObstacleError(plan.LINKED)
+        must_keep = wanted.path in self.twins and plan.MISNAMED not in wanted.wrong
+        if must_keep and self.new is not None:
+            raise plan.ObstacleError("an older installation of it was not removed")
+        return must_keep
 
 
-def _plan(
-    disk: _Disk,
-    path: str,
-    concerns: Callable[[str], bool],
-    spellings: Spellings | None,
-    *,
-    only_new: bool,
-) -> tuple[Plan | None, bool]:
-    """Return the plan for the dist-info directory `path`, or None if it is not concerned.
-
-    Return also whether it is the usual case: nothing was left by a killed run, or by others, that
-    is in the way. Raise `names.MetadataError` if nothing is known about the directory.
-    """
-    fault = None
-    try:
-        wanted = plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
-    except names.MetadataError as error:
-        if plan.is_beyond_doubt(os.path.basename(path)):
-            return None, True  # broken, but not in its name
-        fault = error
-    else:
-        if wanted is None or not wanted.wrong or (wanted.record and not _is_taken(wanted)):
-            return wanted, True
-    from uvshim.rename import remains
-
-    if fault and remains.is_leftover(path):
-        return None, True
-    if successor := remains.successor(path):
-        wanted = plan.make(disk, successor, concerns, spellings=spellings)
-        return wanted and wanted.with_remnant(path), False
-    if fault:
-        raise fault
-    return wanted, False
-
-
-def _must_keep(
-    wanted: Plan, twins: Collection[str], linked: Collection[str], *, only_new: bool
-) -> bool:
-    """Return True if the directory of the plan `wanted` has a twin, and so keeps its name.
-
-    A name that no tool can read is no reason to keep it. Raise `plan.ObstacleError` if what is new
-    must keep its name, or if it is `linked`; `fix` reports twins itself.
-    """
-    is_target = bool(linked) and os.path.realpath(wanted.path) in linked
-    if is_target and wanted.destination != wanted.path and not os.path.islink(wanted.path):
-        raise plan.ObstacleError(plan.LINKED)
-    must_keep = wanted.path in twins and plan.MISNAMED not in wanted.wrong
-    if must_keep and only_new:
-        raise plan.ObstacleError("an older installation of it was not removed")
-    return must_keep
-
-
-def _make_way(wanted: Plan, *, is_new: bool, dry_run: bool) -> None:
-    """Remove what has the new name; an earlier installation, if the directory `is_new`.
-
-    Raise `plan.ObstacleError` or OSError if it is not possible.
-    """
-    _check(wanted)
-    from uvshim.rename import remains
-
-    remains.make_way(wanted, is_new=is_new, dry_run=dry_run)
-
-
-def _check(wanted: Plan) -> Record:
-    """Return the RECORD of the plan `wanted`, or raise `plan.ObstacleError`."""
-    if wanted.obstacle or wanted.record is None:
-        raise plan.ObstacleError(wanted.obstacle)
-    if os.path.islink(wanted.path):
-        raise plan.ObstacleError("it is a symbolic link")
-    return wanted.record
-
-
-def _carry_out(disk: _Disk, wanted: Plan, *, dry_run: bool) -> None:
-    """Do what `wanted` says, but nothing in a dry run.
-
-    Raise `plan.ObstacleError` or OSError if it is not possible; another call completes it.
-    """
-    record = _check(wanted)
-    if dry_run:
-        return
+def _prepare(wanted: Plan, record: Record, disk: _Disk) -> None:
+    """Do what must come before the rename. `record` is that of the plan `wanted`."""
     if wanted.remnant:
         from uvshim.rename import overlay
 
         overlay.remove(wanted.remnant)
     if record_file.is_shared(wanted.path):
         path = f"{wanted.path}/RECORD"
-        record_file.replace(wanted.path, record.content, os.stat(disk.real(path) or path))
+        record_file.replace(wanted.path, record.content, os.stat(disk.on_disk(path) or path))
     if wanted.original:
         from uvshim.rename import spelling
 
         spelling.keep_original(wanted)
-    _rename(wanted, record)
 
 
 def _rename(wanted: Plan, record: Record) -> None:
@@ -322,9 +277,12 @@ def _rename(wanted: Plan, record: Record) -> None:
 def _is_taken(wanted: Plan) -> bool:
     """Return True if there is something under the new name, or what a killed run has built."""
     new = wanted.destination
-    return new != wanted.path and (  # `lexists` takes three times as long
-        os.access(new, os.F_OK, follow_symlinks=False)
-        or os.access(new + plan.BUILDING, os.F_OK, follow_symlinks=False)
+    return new != wanted.path and (
+        os.access(new, os.F_OK, follow_symlinks=False)  # `lexists` takes three times as long
+        or (
+            wanted.record is not None
+            and wanted.directory + plan.BUILDING in wanted.record.directories()
+        )
     )
 
 

@@ -39,24 +39,11 @@ def move(plan: Plan) -> None:
     remove(plan.path)
 
 
-def discard(plan: Plan) -> None:
-    """Remove what a killed run has built beside the new name: nothing but what RECORD lists.
-
-    Raise OSError.
-    """
-    building = plan.destination + BUILDING
-    if os.path.isdir(building) and not os.path.islink(building):
-        listed = record_file.read(plan.path).files(os.path.basename(building))
-        if listed and listed.issuperset(files_in(building)):
-            shutil.rmtree(building)
-
-
 def free(plan: Plan) -> str:
     """Return the path beside the new name that is needed for a while.
 
-    Raise `ObstacleError` if something else has it.
+    Raise `ObstacleError` if something has it.
     """
-    discard(plan)
     building = plan.destination + BUILDING
     if os.path.lexists(building):
         raise ObstacleError(f"`{os.path.basename(building)}` is in the way")
@@ -64,12 +51,12 @@ def free(plan: Plan) -> str:
 
 
 def files_in(directory: str) -> list[str]:
-    """Return the paths of all files below `directory`, relative to it."""
-    return [
-        os.path.relpath(os.path.join(parent, name), directory)
-        for parent, _, filenames in os.walk(directory)
-        for name in filenames
-    ]
+    """Return the paths of all files and links below `directory`, relative to it."""
+    found = []
+    for parent, folders, names in os.walk(directory):
+        links = [each for each in folders if os.path.islink(os.path.join(parent, each))]
+        found += [os.path.join(parent, each)[len(directory) + 1 :] for each in (*names, *links)]
+    return found
 
 
 def is_contained(path: str, destination: str) -> bool:
@@ -88,10 +75,7 @@ def is_contained(path: str, destination: str) -> bool:
 
 
 def remove(path: str) -> None:
-    """Remove the dist-info directory `path`; `_LAST` are removed last.
-
-    Raise OSError.
-    """
+    """Remove the dist-info directory `path`; `_LAST` are removed last. Raise OSError."""
     names = sorted(os.listdir(path), key=lambda name: name in _LAST and 1 + _LAST.index(name))
     for name in names:
         inside = os.path.join(path, name)
@@ -114,17 +98,12 @@ def _link_tree(source: str, target: str) -> None:
         other = os.path.join(target, entry.name)
         if entry.is_dir(follow_symlinks=False):
             _link_tree(entry.path, other)
-        else:
-            _link(entry.path, other)
+            continue
+        try:
+            os.link(entry.path, other, follow_symlinks=False)
+        except OSError:
+            shutil.copyfile(entry.path, other, follow_symlinks=False)
+            own_as(os.lstat(entry.path), other)
+            shutil.copystat(entry.path, other, follow_symlinks=False)
     own_as(os.lstat(source), target)
     shutil.copystat(source, target)
-
-
-def _link(source: str, target: str) -> None:
-    """Link the file `source` to `target`, or copy it if that fails."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:
-        shutil.copyfile(source, target, follow_symlinks=False)
-        own_as(os.lstat(source), target)
-        shutil.copystat(source, target, follow_symlinks=False)

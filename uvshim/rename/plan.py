@@ -56,7 +56,7 @@ class Plan:
     - `name`: the project name, as METADATA has it;
     - `path`: the path of the directory in the tree;
     - `own`: its name now;
-    - `directory`: the name that it should have;
+    - `directory`: the name that it should have, and `destination` the path;
     - `wrong`: what is wrong: `MISNAMED` or `NORMALIZED_NAME`, `STALE_RECORD`;
     - `obstacle`: why it cannot be renamed, as a clause; "" if it can;
     - `owner`: the package manager that owns the directory, "" unless something is wrong with it;
@@ -66,38 +66,20 @@ class Plan:
     - `original`: the content to write to the file `ORIGINAL`, or "" for no change.
     """
 
-    __slots__ = (
-        "aliases",
-        "directory",
-        "name",
-        "obstacle",
-        "original",
-        "own",
-        "owner",
-        "path",
-        "record",
-        "remnant",
-        "wrong",
-    )
-
     def __init__(self, name: str, path: str, directory: str) -> None:
         """Plan to do nothing."""
-        self.own = path.rpartition("/")[2]
+        place, slash, self.own = path.rpartition("/")
         self.name = name
         self.path = path
         self.directory = directory
+        self.destination = place + slash + directory
         self.record: Record | None = None
-        self.aliases: frozenset[str] = frozenset()
+        self.aliases = frozenset({self.own, directory, directory + BUILDING})
         self.wrong: tuple[str, ...] = ()
         self.obstacle = ""
         self.owner = ""
         self.remnant = ""
         self.original = ""
-
-    @property
-    def destination(self) -> str:
-        """The path that it should have."""
-        return self.path[: len(self.path) - len(self.own)] + self.directory
 
     @property
     def version(self) -> str:
@@ -151,14 +133,7 @@ def make(
     if own != directory:  # in `X-1.0-info` the version part is not a version
         is_dotted = "." in names.split(directory)[0]
         plan.wrong = (NORMALIZED_NAME if is_dotted and names.is_well_formed(own) else MISNAMED,)
-    try:
-        plan.record = _record(tree, path)
-    except RecordError as error:
-        plan.obstacle = str(error)
-    else:
-        if original:
-            plan.record = plan.record.with_row(f"{own}/{ORIGINAL}")
-        _look_into_record(plan, plan.record, tree)
+    _read_record(plan, tree)
     by_uv = only_new and plan.record and own.encode() + _INSTALLED_BY_UV in plan.record.content
     if plan.wrong and not by_uv:
         installer = (tree.read(f"{path}/INSTALLER", 64) or b"").decode("ascii", "replace")
@@ -177,45 +152,95 @@ def _absence(tree: Tree, path: str) -> str:
     return f"it has no METADATA{' and no RECORD: no installer removes it' if is_left else ''}"
 
 
+def _read_record(plan: Plan, tree: Tree) -> None:
+    """Add the RECORD to `plan`, and what it shows.
+
+    If RECORD lists a directory of the same project that does not exist, that is another name of
+    this one, left by a wrongly built wheel or a killed rename.
+    """
+    content = tree.read(f"{plan.path}/RECORD", RECORD_LIMIT)
+    if content and len(content) == RECORD_LIMIT:  # the rest would be lost
+        plan.obstacle = "its RECORD is too long"
+        return
+    try:
+        record = Record(content, plan.own)
+    except RecordError as error:
+        plan.obstacle = str(error)
+        return
+    plan.record = record.with_row(f"{plan.own}/{ORIGINAL}") if plan.original else record
+    if record.only:
+        return
+    listed = record.directories()
+    others = {
+        alias
+        for alias in listed - {plan.own}
+        if (stem := alias.removesuffix(BUILDING)).endswith(names.SUFFIX)
+        and names.version_in(stem, plan.name) is not None
+    }
+    if others:
+        others.difference_update(tree.names(posixpath.dirname(plan.path)))
+    if others or record.is_unfinished:
+        plan.wrong += (STALE_RECORD,)
+        plan.aliases |= others
+    if not listed.isdisjoint({"", ".."}) and _lists_by_detour(plan.path, record):
+        plan.obstacle = "its RECORD lists its files by another path than the one from beside it"
+
+
+def _lists_by_detour(path: str, record: Record) -> bool:
+    """Return True if `record` lists files of the directory `path` from the root or through ``..``.
+
+    Such rows would still name the old directory after a rename.
+    """
+    own = posixpath.join(posixpath.abspath(path), "")
+    return any(
+        posixpath.normpath(posixpath.join(own, "..", each)).startswith(own)
+        for each in record.paths()
+        if each.startswith(("/", "\\")) or ".." in each
+    )
+
+
 def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
     """Return the paths of those of `plans` whose project has another directory beside them.
 
-    Which of two is found depends on their names, so neither may be renamed. What a killed run has
-    left is something else: the RECORD of one lists the files of the other. A directory without
-    METADATA counts, too, unless it is empty or makes way for the rename: pkg_resources finds it.
+    Which of two is found depends on their names, so neither may be renamed. If the RECORD of one
+    lists the files of the other, a killed run has left them. A directory without METADATA counts,
+    too, unless it is empty or makes way for the rename: pkg_resources finds it.
     """
-    alike: dict[tuple[str, str], list[Plan]] = {}
-    planned: dict[str, set[str]] = {}
+    places: dict[str, dict[str, list[Plan]]] = {}
     for each in plans:
-        place = posixpath.dirname(each.path)
-        alike.setdefault((place, names.normalized(each.name)), []).append(each)
-        planned.setdefault(place, set()).update((each.own, each.directory))
-        planned[place].add(posixpath.basename(each.remnant))
-    wrong: dict[str, set[str]] = {}
-    for (place, project), those in alike.items():
-        if any(NORMALIZED_NAME in each.wrong for each in those):
-            wrong.setdefault(place, set()).add(project)
-    others = set()
-    for place, projects in wrong.items():
-        for name in {*tree.names(place)} - planned[place]:
-            project = names.normalized(name.partition("-")[0].removesuffix(".egg-info"))
-            if project in projects and _is_found(tree, f"{place}/{name}"):
-                others.add((place, project))
+        projects = places.setdefault(posixpath.dirname(each.path), {})
+        projects.setdefault(names.normalized(each.name), []).append(each)
     found: set[str] = set()
-    for key, those in alike.items():
-        pairs = itertools.combinations(those, 2)
-        if key in others or any(not _is_continued(*pair) for pair in pairs):
-            found.update(each.path for each in those)
+    for place, projects in places.items():
+        others = _not_planned(tree, place, projects)
+        for project, alike in projects.items():
+            pairs = itertools.combinations(alike, 2)
+            if project in others or any(not _is_continued(*pair) for pair in pairs):
+                found.update(each.path for each in alike)
     return found
 
 
-def _is_found(tree: Tree, path: str) -> bool:
-    """Return True if pkg_resources finds a distribution at `path`, whatever is in it."""
-    own = path.rpartition("/")[2]
-    if own.endswith(".egg-info"):
-        return own[0] != "~"
-    is_directory = own.endswith(names.SUFFIX) and own[0] != "~" and tree.is_directory(path)
-    return is_directory and bool(tree.names(path))
+def _not_planned(tree: Tree, place: str, projects: dict[str, list[Plan]]) -> set[str]:
+    """Return those of `projects` with a wrong name of which `place` has a directory not in a plan.
+
+    pkg_resources finds it, whatever is in it.
+    """
+    planned = {
+        name
+        for alike in projects.values()
+        for each in alike
+        for name in (each.own, each.directory, posixpath.basename(each.remnant))
+    }
+    wrong = {p for p, alike in projects.items() if any(NORMALIZED_NAME in e.wrong for e in alike)}
+    found = set()
+    for name in {*tree.names(place)} - planned if wrong else ():
+        stem, suffix = posixpath.splitext(name)
+        if suffix in {".egg-info", names.SUFFIX} and name[0] != "~":
+            project = names.normalized(stem.partition("-")[0])
+            is_egg = suffix == ".egg-info"
+            if project in wrong and (is_egg or tree.names(f"{place}/{name}")):
+                found.add(project)
+    return found
 
 
 def _is_continued(one: Plan, other: Plan) -> bool:
@@ -230,47 +255,3 @@ def is_beyond_doubt(directory: str) -> bool:
     """Return True if the name of the dist-info `directory` is right, whatever METADATA says."""
     is_valid = names.is_well_formed(directory) and names.is_project_name(names.split(directory)[0])
     return is_valid and not may_be_dotted(directory)
-
-
-def _record(tree: Tree, directory: str) -> Record:
-    """Return the RECORD in the dist-info `directory`. Raise `RecordError`."""
-    content = tree.read(f"{directory}/RECORD", RECORD_LIMIT)
-    if content and len(content) == RECORD_LIMIT:  # the rest would be lost
-        raise RecordError("its RECORD is too long")
-    return Record(content, posixpath.basename(directory))
-
-
-def _look_into_record(plan: Plan, record: Record, tree: Tree) -> None:
-    """Add to `plan` what `record` shows.
-
-    If RECORD lists a directory of the same project that does not exist, that is another name of
-    this one, left by a wrongly built wheel or a killed rename.
-    """
-    listed = record.directories()
-    others = {
-        alias
-        for alias in listed - {plan.own}
-        if (stem := alias.removesuffix(BUILDING)).endswith(names.SUFFIX)
-        and names.version_in(stem, plan.name) is not None
-    }
-    if others:
-        others.difference_update(tree.names(posixpath.dirname(plan.path)))
-    if others or record.is_unfinished:
-        plan.wrong += (STALE_RECORD,)
-    if not listed.isdisjoint({"", ".."}) and _lists_by_detour(plan.path, record):
-        plan.obstacle = "its RECORD lists its files by another path than the one from beside it"
-    plan.aliases = frozenset({plan.own, plan.directory, plan.directory + BUILDING, *others})
-
-
-def _lists_by_detour(path: str, record: Record) -> bool:
-    """Return True if `record` lists files of the directory `path` from the root or through ``..``.
-
-    Such rows would still name the old directory after a rename.
-    """
-    site_packages = posixpath.abspath(posixpath.dirname(path))
-    own = posixpath.join(site_packages, posixpath.basename(path), "")
-    return any(
-        posixpath.normpath(posixpath.join(site_packages, each)).startswith(own)
-        for each in record.paths()
-        if each.startswith(("/", "\\")) or ".." in each
-    )

@@ -11,7 +11,7 @@ import posixpath
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
 # A new RECORD has this name before it replaces the old one. As long as this file may exist,
 # RECORD lists it.
@@ -47,19 +47,26 @@ class Record:
         if content is None:
             raise RecordError("it has no RECORD")
         self.content = content[: complete(content)]
-        self.is_unfinished = _bytes(f"/{UNFINISHED},") in self.content
         self._end = "\r\n" if self.content.endswith(b"\r\n") else "\n"
-        self._between = (b"\n" + self.content).split(_bytes(f"\n{own}/"))
+        start, unfinished = _bytes(f"{own}/"), _bytes(f"{UNFINISHED},")
+        self._between = self.content.split(b"\n" + start)
+        if self.content.startswith(start):
+            self._between[:1] = [b"", self._between[0][len(start) :]]
         is_only = 1 < len(self._between) == self.content.count(b".dist-info") + 1
+        self.is_unfinished = (
+            any(each.startswith(unfinished) for each in self._between)
+            if is_only
+            else b"/" + unfinished in self.content
+        )
         is_simple = is_only and not self.is_unfinished and _is_plain(self.content)
         self.only = own if is_simple else ""
         # Of a million rows this is what is kept.
-        self._firsts = {own} if is_simple else {first for _, first, _, _ in self._rows()}
+        self._firsts = {own} if is_simple else {first for first, _, _ in self._rows()}
 
-    def _rows(self) -> Iterator[tuple[str, str, str, str]]:
-        """Yield path, first component, rest of the path, and the other columns of each row."""
+    def _rows(self) -> Iterator[tuple[str, str, str]]:
+        """Yield the first component of each path, the rest, and the other columns of the row."""
         for path, hash_, size in elements(self.content):
-            yield path, *split(path), f",{hash_},{size}{self._end}"
+            yield *split(path), f",{hash_},{size}{self._end}"
 
     def directories(self) -> set[str]:
         """Return the first components of the paths; if `only` is set, just that one."""
@@ -67,7 +74,7 @@ class Record:
 
     def files(self, directory: str) -> set[str]:
         """Return the listed files in the dist-info `directory`, relative to it."""
-        return {rest for _, first, rest, _ in self._rows() if first == directory}
+        return {rest for first, rest, _ in self._rows() if first == directory}
 
     def paths(self) -> Iterator[str]:
         """Yield the paths of all rows."""
@@ -87,10 +94,12 @@ class Record:
         the hash of the second if it has none. Other rows are not changed.
         """
         if self.only:
-            return _bytes(f"\n{directory}/").join(self._between)[1:]
+            return _bytes(f"\n{directory}/").join(self._between).removeprefix(b"\n")
         rows: list[bytes] = []
         places: dict[str, int] = {}
-        for path, first, rest, columns in self._rows():
+        for path, hash_, size in elements(self.content):
+            columns = f",{hash_},{size}{self._end}"
+            first, rest = split(path)
             if first not in aliases:
                 rows.append(_row(path, columns))
             elif not rest.startswith(UNFINISHED):
@@ -112,46 +121,32 @@ class Record:
         listed = self.files(directory)
         missing = {
             rest: columns
-            for _, first, rest, columns in self._rows()
+            for first, rest, columns in self._rows()
             if first in aliases and rest not in listed
         }
         rows = [_row(f"{directory}/{rest}", columns) for rest, columns in missing.items()]
         return rows if UNFINISHED in listed else [*rows, unfinished]
-
-    def others(self, than: Record) -> dict[str, bytes]:
-        """Return the rows for files that `than` does not list, by their paths.
-
-        Those in dist-info directories are left out.
-        """
-        listed = set(than.paths())
-        line_end = "\r\n" if than.content.endswith(b"\r\n") else "\n"
-        return {
-            path: _row(path, f",{hash_},{size}{line_end}")
-            for path, hash_, size in elements(self.content)
-            if path not in listed and ".dist-info" not in split(path)[0]
-        }
 
     def row(self, path: str) -> bytes:
         """Return a row without a hash that lists `path`, with the line end of the others."""
         return _row(path, ",," + self._end)
 
 
-def appended(rows: Iterable[bytes], filler: bytes, end: int) -> bytes:
+def appended(rows: list[bytes], end: int) -> bytes:
     """Return `rows` as they are appended to a RECORD of the length `end`.
 
-    No row crosses the border of a page, so a kill inside the write leaves whole rows. Before a
-    border, `filler`, a row of a file that does not exist, is repeated and lengthened to fit.
+    No row crosses the border of a page, so a kill inside the write leaves whole rows. The last row
+    lists a file that does not exist: before a border it is repeated and lengthened to fit.
     """
+    filler = rows[-1]
+    stem = filler.rstrip()[:-2]
     parts = []
-    stem, columns = filler.rstrip()[:-2], filler[len(filler.rstrip()) - 2 :]
     for row in rows:
         room = -end % _PAGE
         if len(filler) <= room < len(row) + len(filler) and room != len(row):
-            while room > 2 * len(filler):
-                parts.append(filler)
-                room -= len(filler)
-            parts.append(stem + b"_" * (room - len(filler)) + columns)
-            end += -end % _PAGE
+            count, rest = divmod(room, len(filler))
+            parts += [*[filler] * (count - 1), stem, b"_" * rest, filler[len(stem) :]]
+            end += room
         parts.append(row)
         end += len(row)
     return b"".join(parts)
@@ -175,22 +170,19 @@ def elements(content: bytes) -> Iterator[tuple[str, str, str]]:
     from installer.records import InvalidRecordEntry, parse_record_file
 
     text = content.decode("utf-8", "surrogateescape")
+    if not text.strip():
+        raise RecordError("its RECORD is empty")
     if "\0" in text or "\\" in text:  # `installer` replaces backslashes, and a name may have one
         raise RecordError(_NO_ROW)
     lines = io.StringIO(text, newline="")
-    message = "its RECORD is empty"
+    rows = parse_record_file(lines if '"' in text else filter(str.strip, lines))
     try:
-        for path, hash_, size in parse_record_file(
-            lines if '"' in text else filter(str.strip, lines)
-        ):
-            message = "" if path and not {",", '"'} & {*hash_, *size} else _NO_ROW
-            if message:
-                break
+        for path, hash_, size in rows:
+            if not path or {",", '"'} & {*hash_, *size}:
+                raise RecordError(_NO_ROW)
             yield path, hash_, size
     except (InvalidRecordEntry, csv.Error) as error:
-        message = f"its RECORD has a row that cannot be read ({error})"
-    if message:
-        raise RecordError(message)
+        raise RecordError(f"its RECORD has a row that cannot be read ({error})") from None
 
 
 def complete(content: bytes) -> int:

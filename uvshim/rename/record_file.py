@@ -12,7 +12,7 @@ from uvshim.rename.record import UNFINISHED, Record, appended, complete
 
 def read(directory: str) -> Record:
     """Return the RECORD in the dist-info `directory` (a path). Raise `RecordError` or OSError."""
-    return Record(files.read(os.path.join(directory, "RECORD")), os.path.basename(directory))
+    return Record(files.read(f"{directory}/RECORD"), os.path.basename(directory))
 
 
 def is_shared(directory: str) -> bool:
@@ -52,8 +52,7 @@ class opened:  # noqa: N801  # used like a function, without the 3 ms that conte
     def append(self, rows: list[bytes]) -> None:
         """Append `rows` in one write. Raise OSError, having appended none of them.
 
-        They are appended to the file itself: no RECORD would list a second file, and an uninstall
-        after a kill would leave it.
+        They are not in a second file: an uninstall after a kill would leave that.
         """
         if not rows:
             return
@@ -62,7 +61,7 @@ class opened:  # noqa: N801  # used like a function, without the 3 ms that conte
             self.cut()
         line_end = b"" if self.content.endswith(b"\n") else b"\n"
         try:
-            self._write(line_end + appended(rows, rows[-1], end + len(line_end)), end)
+            self._write(line_end + appended(rows, end + len(line_end)), end)
         except OSError:
             self.cut()
             raise
@@ -93,11 +92,15 @@ def replace(directory: str, content: bytes, status: os.stat_result) -> None:
 
     Mode, owner and times are those in `status`. Raise OSError, having changed nothing.
     """
-    unfinished = os.path.join(directory, UNFINISHED)
+    record, unfinished = f"{directory}/RECORD", f"{directory}/{UNFINISHED}"
     try:
         create(unfinished, content, status)
-        _copy_attributes(os.path.join(directory, "RECORD"), unfinished)
-        os.replace(unfinished, os.path.join(directory, "RECORD"))
+        try:
+            for name in os.listxattr(record):
+                os.setxattr(unfinished, name, os.getxattr(record, name))
+        except (OSError, AttributeError):  # macOS has no such calls
+            pass
+        os.replace(unfinished, record)
     except OSError:
         if os.path.lexists(unfinished):
             os.unlink(unfinished)
@@ -120,15 +123,6 @@ def create(path: str, content: bytes, status: os.stat_result) -> None:
         restore_times(file, status)
     finally:
         os.close(file)
-
-
-def _copy_attributes(source: str, target: str) -> None:
-    """Give the file `target` the extended attributes of the file `source`, if possible."""
-    try:
-        for name in os.listxattr(source):
-            os.setxattr(target, name, os.getxattr(source, name))
-    except (OSError, AttributeError):  # macOS has no such calls
-        return
 
 
 def own_as(status: os.stat_result, path: str) -> None:

@@ -8,18 +8,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
-import stat
 
 from uvshim.rename import names, overlay, record_file
 from uvshim.rename.plan import BUILDING, ObstacleError
-from uvshim.rename.record import Record, RecordError
+from uvshim.rename.record import UNFINISHED, RecordError
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from uvshim.rename.plan import Plan
+    from uvshim.rename.record import Record
 
 
 def successor(path: str) -> str | None:
@@ -28,7 +27,11 @@ def successor(path: str) -> str | None:
     Its RECORD lists the files in `path` as well, and each of them exists there with the same
     content. None: there is no such directory.
     """
-    return next((other for other in _others(path) if _is_remnant(path, other)), None)
+    own = os.path.basename(path)
+    for other in () if os.path.islink(path) else _others(path):
+        if _listed(other, own) and overlay.is_contained(path, other):
+            return other
+    return None
 
 
 def is_leftover(path: str) -> bool:
@@ -44,37 +47,85 @@ def is_leftover(path: str) -> bool:
     return any(os.path.lexists(f"{other}/METADATA") for other in _others(path))
 
 
-def make_way(plan: Plan, *, is_new: bool, dry_run: bool) -> None:
+def make_way(plan: Plan, record: Record, *, is_new: bool, dry_run: bool) -> None:
     """Remove what has the name that the directory of the `plan` should have.
 
-    An earlier installation makes way only for what `is_new`, as a snapshot proves. With `dry_run`
-    look only whether that is possible, and the rename as well. Raise `ObstacleError` if it is not,
-    and OSError if a step fails; another call completes it.
+    `record` is that in the directory. An earlier installation makes way only for what `is_new`, as
+    a snapshot proves; uv does not uninstall it if the target was named by ``./`` or ``..``, but
+    would have overwritten it if both had the same name. With `dry_run`, look only whether that is
+    possible, and the rename as well.
+
+    Raise `ObstacleError` if it is not, and OSError if a step fails; another call completes it.
     """
     if dry_run:
-        _check_rights(plan)
+        _check_rights(plan, record)
+    there, building = plan.destination, plan.destination + BUILDING
+    begun = record.files(os.path.basename(building))
+    if begun and _is_directory(building):  # a killed run has left it
+        _absorb(plan, building, begun, dry_run=dry_run)
+    if not os.path.lexists(there):
+        return
+    if os.path.samestat(os.lstat(there), os.lstat(plan.path)):  # on a disk that ignores case
+        return
+    if _is_no_distribution(there):  # an uninstall has left it
+        _absorb(plan, there, set(), dry_run=dry_run)
+    elif _is_earlier(plan, is_new=is_new, is_begun=bool(begun)):
+        _remove_earlier(plan, record, dry_run=dry_run)
     else:
-        overlay.discard(plan)
-    try:
-        there = os.lstat(plan.destination)
-    except FileNotFoundError:
-        return
-    if os.path.samestat(there, os.lstat(plan.path)):  # on a disk that ignores case
-        return
-    is_earlier = stat.S_ISDIR(there.st_mode) and _is_earlier(plan, is_new=is_new)
-    foreign = _foreign(plan) if is_earlier else []
-    left = os.listdir(plan.destination) if _is_no_distribution(plan.destination) else None
-    if not is_earlier and (left is None or not {*left}.isdisjoint(os.listdir(plan.path))):
         raise ObstacleError(f"`{plan.directory}` exists already")
-    if is_earlier and not dry_run:
-        for name in foreign:
-            os.makedirs(os.path.dirname(f"{plan.path}/{name}"), exist_ok=True)
-            os.rename(f"{plan.destination}/{name}", f"{plan.path}/{name}")
-        _remove_earlier(plan)
-    elif left is not None and not dry_run:
-        for name in left:  # after the rename each is where it was
-            os.rename(f"{plan.destination}/{name}", f"{plan.path}/{name}")
-        os.rmdir(plan.destination)
+
+
+def _is_earlier(plan: Plan, *, is_new: bool, is_begun: bool) -> bool:
+    """Return True if an earlier installation of the same version has the new name.
+
+    If a run was killed while it made way, the RECORD of the later one lists it, and what is built.
+    """
+    there = plan.destination
+    if not _is_directory(there):
+        return False
+    is_whole = {"METADATA", "RECORD"}.issubset(os.listdir(there))
+    return (is_new and is_whole) or (is_begun and not _listed(there, plan.own))
+
+
+def _remove_earlier(plan: Plan, record: Record, *, dry_run: bool) -> None:
+    """Remove the earlier installation that has the new name, but not its code.
+
+    Meanwhile, the RECORD of the later one lists its files, under both names they may have.
+    """
+    there, listed = plan.destination, record.files(plan.directory)
+    listed |= _listed(there, plan.directory)
+    _absorb(plan, there, listed, dry_run=True)
+    if dry_run:
+        return
+    building = overlay.free(plan)
+    rows = [
+        record.row(f"{directory}/{name}")
+        for directory in (plan.directory, os.path.basename(building))
+        for name in (*sorted(listed), UNFINISHED)
+    ]
+    record_file.append(plan.path, rows)
+    with contextlib.suppress(OSError):  # it may be in a lower layer of an overlay
+        os.rename(there, building)
+        there = building
+    _absorb(plan, there, listed)
+
+
+def _absorb(plan: Plan, path: str, listed: set[str], *, dry_run: bool = False) -> None:
+    """Remove the directory `path` with the files that are `listed`.
+
+    Others have put the rest there. It moves into the directory of the `plan`, so that it has the
+    same path after the rename. Raise `ObstacleError` if a file of that name exists.
+    """
+    foreign = sorted(set(overlay.files_in(path)) - listed)
+    for name in foreign:
+        if os.path.lexists(f"{plan.path}/{name}"):
+            raise ObstacleError(f"`{plan.directory}/{name}` exists already")
+    if dry_run:
+        return
+    for name in foreign:
+        os.makedirs(os.path.dirname(f"{plan.path}/{name}"), exist_ok=True)
+        os.rename(f"{path}/{name}", f"{plan.path}/{name}")
+    overlay.remove(path)
 
 
 def _others(path: str) -> Iterator[str]:
@@ -86,131 +137,31 @@ def _others(path: str) -> Iterator[str]:
             yield os.path.join(site_packages, name)
 
 
-def _is_remnant(path: str, other: str) -> bool:
-    """Return True if `other` is the successor of `path`."""
+def _listed(path: str, directory: str) -> set[str]:
+    """Return the files in `directory` that the RECORD in `path` lists; none if it has none."""
     try:
-        listed = record_file.read(other).files(os.path.basename(path))
+        return record_file.read(path).files(directory)
     except (RecordError, OSError):
-        return False
-    return bool(listed) and not os.path.islink(path) and overlay.is_contained(path, other)
+        return set()
+
+
+def _is_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _is_no_distribution(path: str) -> bool:
     """Return True if `path` is a directory without METADATA and RECORD."""
-    return (
-        not os.path.islink(path)
-        and os.path.isdir(path)
-        and {"METADATA", "RECORD"}.isdisjoint(os.listdir(path))
-    )
+    return _is_directory(path) and {"METADATA", "RECORD"}.isdisjoint(os.listdir(path))
 
 
-def _is_earlier(plan: Plan, *, is_new: bool) -> bool:
-    """Return True if an earlier installation of the same version has the new name.
-
-    uv does not uninstall it if the target was named by ``./`` or ``..``; it would have overwritten
-    it if both had the same name. If a run was killed while it made way, the RECORD of the later one
-    lists all that is left of it.
-    """
-    if is_new and {"METADATA", "RECORD"}.issubset(os.listdir(plan.destination)):
-        return True
-    building = os.path.basename(plan.destination) + BUILDING
-    if plan.record is None or building not in plan.record.directories():
-        return False  # RECORD may list the new name for other reasons
-    listed = plan.record.files(plan.directory)
-    try:
-        earlier = record_file.read(plan.destination).directories()
-    except (RecordError, OSError):  # a killed run has removed it
-        earlier = set()
-    is_complete = listed.issuperset(overlay.files_in(plan.destination))
-    return bool(listed) and is_complete and plan.own not in earlier
-
-
-def _foreign(plan: Plan) -> list[str]:
-    """Return the files that others have put into the earlier installation: no RECORD lists them.
-
-    They stay where they are: the later installation takes them over. Raise `ObstacleError` if it
-    has a file of that name.
-    """
-    listed = plan.record.files(plan.directory) if plan.record else set()
-    with contextlib.suppress(RecordError, OSError):  # a killed run has removed it
-        listed |= record_file.read(plan.destination).files(plan.directory)
-    foreign = []
-    for name in sorted(set(_everything_in(plan.destination)) - listed):
-        if not os.path.lexists(f"{plan.path}/{name}"):
-            foreign.append(name)
-        elif not os.path.isdir(f"{plan.destination}/{name}"):
-            raise ObstacleError(f"`{plan.directory}/{name}` exists already")
-    return foreign
-
-
-def _everything_in(directory: str) -> Iterator[str]:
-    """Yield the files, links and empty directories below `directory`, relative to it."""
-    for parent, folders, files in os.walk(directory):
-        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        for name in (*files, *links):
-            yield os.path.relpath(os.path.join(parent, name), directory)
-        if parent != directory and not (files or folders):
-            yield os.path.relpath(parent, directory)
-
-
-def _remove_earlier(plan: Plan) -> None:
-    """Remove the earlier installation that has the new name.
-
-    Meanwhile, the RECORD of the later one lists its files, under both names they may have. Those
-    outside of its directory stay where they are, and listed.
-    """
-    moved = overlay.free(plan)
-    listed = record_file.read(plan.path)
-    found = overlay.files_in(plan.destination)
-    taken = _only_in(plan, listed)
-    plan.record = Record(listed.content + b"".join(taken), plan.own)
-    with record_file.opened(plan.path) as file:
-        file.append(
-            taken
-            + [
-                listed.row(f"{directory}/{name}")
-                for directory in (plan.directory, os.path.basename(moved))
-                for name in sorted(set(found) - listed.files(directory))
-            ]
-        )
-        try:
-            os.rename(plan.destination, moved)
-            shutil.rmtree(moved)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            overlay.remove(plan.destination)
-        if not taken:
-            file.cut()
-
-
-def _only_in(plan: Plan, listed: Record) -> list[bytes]:
-    """Return the rows for files that the earlier installation has, and that are not `listed`."""
-    try:
-        others = record_file.read(plan.destination).others(listed).items()
-    except RecordError:  # a killed run has removed it
-        return []
-    site_packages = os.path.dirname(plan.path)
-    return [row for path, row in others if os.path.lexists(os.path.join(site_packages, path))]
-
-
-def _check_rights(plan: Plan) -> None:
+def _check_rights(plan: Plan, record: Record) -> None:
     """Raise the OSError that a rename would meet, if we may not write where it writes."""
-    above, record = os.path.dirname(plan.path), f"{plan.path}/RECORD"
-    is_shared = record_file.is_shared(plan.path)
-    # RECORD is overwritten if nothing gets longer, and nothing else is written.
-    is_simple = plan.record is not None and plan.record.only and not (plan.original or is_shared)
-    in_place = is_simple and len(plan.own) == len(plan.directory)
-    written = [*([] if is_shared else [record]), *([] if in_place else [plan.path])]
-    if plan.destination != plan.path:
-        written.append(above)
-        status = os.stat(above)
-        owners = {0, status.st_uid, os.lstat(plan.path).st_uid}
-        if status.st_mode & stat.S_ISVTX and os.geteuid() not in owners:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), plan.path)
-    effective = os.access in os.supports_effective_ids
+    written = [os.path.dirname(plan.path)] if plan.destination != plan.path else []
+    is_in_place = record.only and len(plan.own) == len(plan.directory) and not plan.original
+    if is_in_place and not record_file.is_shared(plan.path):
+        os.close(os.open(f"{plan.path}/RECORD", os.O_RDWR))  # nothing else is written to
+    else:
+        written.append(plan.path)
     for each in written:
-        if not os.access(each, os.W_OK, effective_ids=effective):
-            read_only = os.statvfs(each).f_flag & os.ST_RDONLY
-            code = errno.EROFS if read_only else errno.EACCES
-            raise OSError(code, os.strerror(code), each)
+        if not os.access(each, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), each)

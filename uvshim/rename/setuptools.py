@@ -37,11 +37,9 @@ if TYPE_CHECKING:
     from uvshim.environments.snapshot import Snapshot
     from uvshim.environments.tree import Tree
 
-_FULL_PYTHON_VERSION = (49,)
-_IGNORES_INVALID_VERSIONS = (59, 1, 1)
+# Releases that changed something.
 _FINDS_EVERY_SPELLING = (62,)
 _IN_ALPHABETICAL_ORDER = (66,)
-_PEP_440_ONLY = (67,)
 _REPLACES_INVALID_VERSIONS = (67, 5, 1)
 _PUBLIC_VENDORED = (71,)
 _FINDS_NORMALIZED = (75, 8, 2)
@@ -66,27 +64,12 @@ _FILE_LIMIT = 16 * 1024 * 1024
 
 # Where the vendored distributions are, relative to the directory of the package pkg_resources.
 _VENDORED = "setuptools/_vendor"
-_VENDORED_BY_BACKPORT = "pkg_resources/_vendor"
 
 
 class PkgResources:
     """The pkg_resources of one release of setuptools, or its absence.
 
-    It answers every question whose answer depends on the release:
-
-    - `exists`: there is a pkg_resources, that of `release`;
-    - `finds_every_spelling`: requirement lookups find a dotted directory by each spelling of its
-      name, or cannot miss anything because there are none;
-    - `needs_dots`: requirement lookups do not find a dotted name in a normalized directory;
-    - `vendored`: the directory that importing it adds to `sys.path`, relative to site-packages:
-      from 71 on, the distributions that setuptools brings along are visible; else None;
-    - `accepts_any_version`: versions and specifiers outside PEP 440 are accepted;
-    - `sees_newest_first`: the newer one of two versions in one directory is active;
-    - `sorts_invalid_versions`: this order knows parts of file names that are not versions; else,
-      all are 0;
-    - `needs_valid_versions`: a single invalid version breaks each look beyond the active
-      distributions;
-    - `shortens_python_version`: its markers read Python 3.10 as Python 3.1.
+    It answers every question whose answer depends on the release.
     """
 
     def __init__(self, release: tuple[int, ...] | None, vendored: str = _VENDORED) -> None:
@@ -96,15 +79,23 @@ class PkgResources:
         """
         known = release if release is not None and release < _REMOVED else ()
         self.release = known or None
-        self.exists = self.release is not None
-        self.finds_every_spelling = not self.exists or known >= _FINDS_EVERY_SPELLING
+        self.exists = bool(known)
+        # Requirement lookups find a dotted directory by each spelling, or there are no lookups.
+        self.finds_every_spelling = not known or known >= _FINDS_EVERY_SPELLING
+        # Requirement lookups do not find a dotted name in a normalized directory.
         self.needs_dots = self.exists and known < _FINDS_NORMALIZED
+        # The directory that importing it adds to `sys.path`: the vendored distributions.
         self.vendored = vendored if known >= _PUBLIC_VENDORED else None
-        self.accepts_any_version = known < _PEP_440_ONLY
+        # Versions and specifiers outside PEP 440 are accepted.
+        self.accepts_any_version = known < (67,)
+        # The newer one of two versions in one directory is active.
         self.sees_newest_first = known < _IN_ALPHABETICAL_ORDER
-        self.sorts_invalid_versions = known < _IGNORES_INVALID_VERSIONS
+        # This order knows parts of file names that are not versions; else, all are 0.
+        self.sorts_invalid_versions = known < (59, 1, 1)
+        # A single invalid version breaks each look beyond the active distributions.
         self.needs_valid_versions = _IN_ALPHABETICAL_ORDER <= known < _REPLACES_INVALID_VERSIONS
-        self.shortens_python_version = known < _FULL_PYTHON_VERSION
+        # Its markers read Python 3.10 as Python 3.1.
+        self.shortens_python_version = known < (49,)
 
     @classmethod
     def of_version(cls, version: str) -> PkgResources:
@@ -119,7 +110,7 @@ class PkgResources:
         """Return the pkg_resources whose ``pkg_resources/__init__.py`` has the content `code`."""
         release = next((release for release, mark in _MARKS if mark in code), _OLDER)
         is_backport = b"'pkg_resources', '_vendor'" in code
-        return cls(release, _VENDORED_BY_BACKPORT if is_backport else _VENDORED)
+        return cls(release, "pkg_resources/_vendor" if is_backport else _VENDORED)
 
     @classmethod
     def at(cls, path: str) -> PkgResources:
@@ -129,11 +120,10 @@ class PkgResources:
 
 
 def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResources]:
-    """Return the version of the setuptools on `path`, and the pkg_resources that is imported.
+    """Return the version of the first setuptools on `path`, and the pkg_resources that is imported.
 
-    `path` is the `sys.path` of an environment in `tree`; the first setuptools counts. If that has
-    no pkg_resources, a later one does. A pkg_resources without a setuptools, as in Debian's package
-    python3-pkg-resources, is recognized by its source.
+    `path` is the `sys.path` of an environment in `tree`. A pkg_resources without a setuptools, as
+    in Debian's package python3-pkg-resources, is recognized by its source.
     """
     first = None
     for entry in path:
@@ -196,10 +186,7 @@ def missed_names(before: Snapshot, now: Snapshot) -> Iterator[str]:
 
 
 def _name_in(path: str) -> str:
-    """Return the name in the METADATA of the directory `path`, or "".
-
-    The field Name is near the beginning.
-    """
+    """Return the name in the METADATA of the directory `path`, near its beginning, or ""."""
     return _head(f"{path}/METADATA").partition("\nName:")[2].partition("\n")[0].strip()
 
 

@@ -29,13 +29,10 @@ if TYPE_CHECKING:
 
 
 class Spellings:
-    """The spellings that installed distributions require, if these decide names.
-
-    `required` are the keys that pkg_resources looks for, such as ``zope-interface``.
-    """
+    """The spellings that installed distributions require, if these decide names."""
 
     def __init__(self, required: Collection[str] = ()) -> None:
-        """Hold the keys `required`."""
+        """Hold the keys that pkg_resources looks for, such as ``zope-interface``."""
         self.required = required
 
     def choose(self, tree: Tree, path: str, project: str, dotted: str) -> tuple[str, str]:
@@ -56,12 +53,10 @@ class Spellings:
         """Return the dist-info directories in `paths` that must get their original names back."""
         found = []
         for path in paths:
-            own = path.rpartition("/")[2]
-            project = names.split(own)[0]
-            if "." in project and (original := _kept(tree, path, project)):
-                key = _key(original)
-                if key in self.required and key != _key(own):
-                    found.append(path)
+            project = names.split(path.rpartition("/")[2])[0]
+            key = _key(_kept(tree, path, project)) if "." in project else ""
+            if key in self.required and key != names.key_of(project):
+                found.append(path)
         return found
 
 
@@ -73,12 +68,9 @@ def in_environment(
 ) -> Spellings | None:
     """Return the spellings that decide names in an environment; None if spelling does not matter.
 
-    `site_packages` are the directories that its Python imports from. `required` returns the keys
-    that its distributions require, for this pkg_resources and version of Python, which is `python`
-    if no path shows it.
-
-    Where a newer pkg_resources finds every spelling, or there is none, nothing decides. But an old
-    Python may get an old one later, which needs `ORIGINAL`.
+    Its Python, whose version is `python` if no path shows it, imports from `site_packages`.
+    `required` returns the keys that its distributions require. Without a pkg_resources before 62,
+    nothing decides; but an old Python may get one later, which needs `ORIGINAL`.
     """
     _, pkg_resources = setuptools.imported_from(tree, search_path(tree, site_packages))
     python = interpreter.version_of(tree, site_packages, python)
@@ -88,10 +80,9 @@ def in_environment(
 
 
 def keep_original(plan: Plan) -> None:
-    """Write `ORIGINAL` as the `plan` of a directory says. Raise `ObstacleError` or OSError.
+    """Write `ORIGINAL` as the `plan` says, with owner, mode and times of RECORD. Raise OSError.
 
     RECORD lists the file before it exists: a kill in between leaves no unlisted file.
-    Owner, mode and times are those of RECORD.
     """
     path, listed = plan.path, record_file.read(plan.path)
     if ORIGINAL not in listed.files(plan.own):
