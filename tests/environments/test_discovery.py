@@ -352,9 +352,22 @@ def test_a_local_directory_without_a_python_of_its_own_belongs_to_the_python_in_
     """As on Fedora, if root runs pip."""
     local = [f"usr/local/{lib}/python3.12/site-packages" for lib in ("lib", "lib64")]
     usr = "usr/lib/python3.12/site-packages"
-    made(tmp_path, [*local, usr], ["usr/bin/python3.12"])
+    made(tmp_path, [*local, usr], ["usr/bin/python3.12", "usr/lib64/python3.12/os.py"])
     (found,) = discovery.find(str(tmp_path / "usr"))
     assert found.site_packages == tuple(str(tmp_path / each) for each in (*local, usr))
+
+
+def test_site_packages_in_usr_local_is_nothing_to_the_python_of_debian(tmp_path: Path) -> None:
+    other = "usr/local/lib/python3.11/site-packages"
+    local, dpkg = "usr/local/lib/python3.11/dist-packages", "usr/lib/python3/dist-packages"
+    made(tmp_path, [other, local, dpkg], ["usr/bin/python3.11", "usr/lib/python3.11/os.py"])
+    (found,) = discovery.find(str(tmp_path / "usr" / "bin" / "python3.11"))
+    own = tuple(str(tmp_path / each) for each in (local, dpkg))
+    assert found.visible == found.site_packages == own
+    (named,) = discovery.find(str(tmp_path / local))
+    assert named.visible == own
+    (there,) = discovery.find(str(tmp_path / other))
+    assert there.visible == (str(tmp_path / other),)
 
 
 def test_debians_local_directory_in_an_image_belongs_to_the_python_in_usr(tmp_path: Path) -> None:

@@ -199,10 +199,15 @@ def usual_site_packages(
                 continue
             path = f"{prefix}{lib}/{name}"
             own = ["site-packages", "dist-packages"]
-            # /usr/local may have a Python of its own, as in Docker's image `python`. Beside its
-            # standard library, dist-packages belongs to the Python in /usr.
-            if "local/lib" in path and not _LIBRARY.isdisjoint(listed(path)):
-                own = own[1:] if lib.startswith("local") else own[:1]
+            # The Python in /usr uses dist-packages in /usr/local (Debian), or site-packages, if its
+            # own library is in lib64 (Fedora). But /usr/local may have a Python of its own, as in
+            # Docker's image `python`, and site-packages beside a standard library belongs to it.
+            if lib.startswith("local"):
+                places = (f"{prefix}lib64/{name}", f"{prefix}lib/{name}", path)
+                libraries = [not _LIBRARY.isdisjoint(listed(each)) for each in places]
+                own = own if libraries == [True, False, False] else own[1:]
+            elif "local/lib" in path and not _LIBRARY.isdisjoint(listed(path)):
+                own = own[:1]
             yield from (f"{path}/{each}" for each in own)
 
 

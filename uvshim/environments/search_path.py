@@ -36,17 +36,19 @@ def site_directories(environment: Environment) -> tuple[str, ...]:
     system's, if it uses them; otherwise the user's come first.
     """
     tree, own = environment.tree, environment.site_packages
-    is_bare = environment.path in own
-    root = interpreter.root_of(environment.path) if is_bare else environment.path
+    root, is_bare = environment.path, environment.path in own
+    if own and (is_bare or not has_interpreter(tree, root)):
+        root = interpreter.root_of(own[0])
+    name = interpreter.library(*own)
     if tree.is_file(os.path.join(root, CONFIGURATION)):
         mine = own if is_bare else in_virtual_environment(tree, root)
         directories = [*mine, *_below(tree, root, interpreter.library(*mine))]
-    elif is_bare:
-        directories = list(own)
+    elif has_interpreter(tree, root) and {*map(tree.real, own)}.intersection(
+        map(tree.real, in_usual_places(tree, root))
+    ):
+        directories = [*_of_user(tree, name), *own, *in_prefix(tree, root, name)]
     else:
-        name = interpreter.library(*own)
-        user = _of_user(tree, name) if has_interpreter(tree, root) else []
-        directories = [*user, *own, *in_prefix(tree, root, name)]
+        directories = list(own)
     return tuple(existing(directories, tree.is_directory, lambda each: tree.real(each) or each))
 
 
