@@ -172,6 +172,22 @@ def test_a_name_without_a_directory_is_looked_for_on_path(
     assert paths(discovery.find("python")) == [(str(root), (f"{root}/{SITE}",))]
 
 
+@pytest.mark.parametrize("target", ["../envs/a", "{}/envs/a", "../envs/a\n"])
+def test_a_redirect_file_is_followed(tmp_path: Path, target: str) -> None:
+    root = virtual(tmp_path / "envs" / "a")
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / ".venv").write_text(target.format(tmp_path))
+    (found,) = discovery.find(str(tmp_path / "project" / ".venv"))
+    assert os.path.samefile(found.path, root)
+
+
+@pytest.mark.parametrize("target", ["", "nowhere", ".venv", "\0"])
+def test_a_redirect_file_that_leads_nowhere_is_just_a_file(tmp_path: Path, target: str) -> None:
+    (tmp_path / ".venv").write_text(target)
+    with pytest.raises(EnvironmentUnknownError, match="is not an environment"):
+        discovery.find(str(tmp_path / ".venv"))
+
+
 def test_of_a_site_packages_directory_that_a_program_names_nothing_is_asked(
     tmp_path: Path,
 ) -> None:

@@ -35,6 +35,9 @@ _INTERPRETERS = ("python", "pypy", "graalpy")
 # How deep a file system is searched, in directories.
 _DEEPEST = 16
 
+# The limit of a file with a path in it, in bytes.
+_LONGEST_PATH = 4096
+
 
 def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list[Environment]:
     """Return the environments that `word`, given by a person, names.
@@ -52,6 +55,8 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
         if os.path.dirname(word) or not (program := process.on_path(word)):
             raise EnvironmentUnknownError(f"`{word}` does not exist")
         path = os.path.abspath(program)
+    if target := _redirected(path):
+        return find(target, skipped)
     if found := [*_at(path, skipped)]:
         return found
     fault = f"`{word}` is not an environment. {_WHAT_WORKS}"
@@ -78,6 +83,16 @@ def _at(path: str, skipped: Callable[[str], None]) -> Iterable[Environment]:
     ):
         return [_bare(tree, path)]
     return _pythons(tree, path)
+
+
+def _redirected(path: str) -> str | None:
+    """Return the environment that the file `path`, called ``.venv``, names."""
+    if os.path.basename(path) != ".venv":
+        return None
+    content = (DiskTree().read(path, _LONGEST_PATH) or b"").decode("utf-8", "surrogateescape")
+    target = content.partition("\n")[0].strip()
+    path = os.path.join(os.path.dirname(path), target)
+    return path if target and os.path.isdir(path) else None
 
 
 def of_site_packages(path: str) -> Environment:
