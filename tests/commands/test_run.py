@@ -379,6 +379,17 @@ def test_what_a_user_installs_is_judged_by_the_setuptools_of_the_python(
     assert found.name == "zope_deferred-1.2.dist-info"  # as the requirement spells it
 
 
+def test_run_judges_a_target_by_the_python_that_pip_is_told(
+    run: Run, uvshim: Path, with_pip: Path, wheels: Path, tmp_path: Path
+) -> None:
+    """For an older Python the name that the wheel had is kept: an old setuptools may need it."""
+    place = ("--target", "t", "--python-version", "3.7", "--only-binary", ":all:", "--no-index")
+    pip: list[str | Path] = [with_pip / "bin" / "pip3", "install", "-q", *place, "-f", wheels]
+    done = run(uvshim, "run", "--", *pip, "zope.deferred")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "t" / "zope.deferred-1.2.dist-info" / "ORIGINAL.uvshim").is_file()
+
+
 @pytest.mark.parametrize("where", ["--project", "--directory"])
 def test_run_excludes_what_the_project_of_uv_excludes(
     where: str,

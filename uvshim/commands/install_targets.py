@@ -80,10 +80,12 @@ try:
             root_path=options.root_path,
             isolated_mode=options.isolated_mode,
         )
-        reply["user"] = user
+        reply["user"] = user and not options.root_path
         reply["own"] = not (user or options.target_dir or any(where.values()))
         reply["prefix"] = sys.prefix
-        reply["version"] = "%d.%d.%d" % sys.version_info[:3]
+        given = getattr(options, "python_version", None)  # a tuple in all but very old releases
+        is_given = isinstance(given, tuple) and len(given) > 1
+        reply["version"] = "%d.%d.%d" % (given + (0,) if is_given else sys.version_info)[:3]
         scheme = get_scheme("x", user=user, isolated=options.isolated_mode, **where)
         reply["places"] = [scheme.purelib, scheme.platlib]
         if options.target_dir:
