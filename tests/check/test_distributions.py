@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +18,8 @@ Order = Callable[[str], Any]
 def found(files: Files, *, order: Order | None = None, nested: bool = False) -> list[Distribution]:
     """Return the distributions at the entry `site` of a search path that has those files below."""
     tree = MemoryTree({f"site/{name}": content for name, content in files.items()})
-    return list(distributions.find(tree, "site", order=order, nested=nested))
+    every = distributions.find(tree, "site", order)
+    return [each for each in every if nested or each.is_direct]
 
 
 def only(files: Files) -> Distribution:
@@ -79,7 +79,7 @@ def test_what_a_dist_info_directory_requires_is_in_its_metadata() -> None:
     text = metadata("a", "1", ["b", "c; extra == 'x'"], ["x", "y"])
     one = only({"a-1.dist-info/METADATA": text})
     assert list(one.requirement_lines()) == [("", "b"), ("", "c; extra == 'x'")]
-    assert one.extras() == ["x", "y"]
+    assert one.header.extras == ("x", "y")
     (empty,) = found({"a-1.dist-info/RECORD": ""})
     with pytest.raises(RequireError, match="FileNotFoundError"):
         list(empty.requirement_lines())
@@ -127,7 +127,7 @@ def test_an_egg_info_may_be_a_file_and_an_empty_directory_is_nothing() -> None:
     tree = MemoryTree({"site/a-1.dist-info/METADATA": "", "site/b-1.dist-info": ""})
     tree.children["site/c-1.dist-info"] = set()
     tree.children["site"].add("c-1.dist-info")
-    keys = [each.key for each in distributions.find(tree, "site", nested=False)]
+    keys = [each.key for each in distributions.find(tree, "site")]
     assert keys == ["a"]
 
 
@@ -143,7 +143,7 @@ def test_an_egg_counts_where_it_is_an_entry_itself_or_one_looks_inside_of_entrie
         ("zipped", "site/zipped-2.egg"),
     ]
     tree = MemoryTree({f"site/{name}": content for name, content in files.items()})
-    (egg,) = distributions.find(tree, "site/a-1.egg", nested=False)
+    (egg,) = distributions.find(tree, "site/a-1.egg")
     assert (egg.key, egg.version) == ("a", "1")
 
 
@@ -155,9 +155,8 @@ def test_an_egg_link_leads_to_a_directory_and_never_in_a_circle() -> None:
             "src/b.egg-link": "../site\n",
         }
     )
-    look = functools.partial(distributions.find, tree, "site")
-    assert [each.location for each in look(nested=True)] == ["src"]
-    assert list(look(nested=False)) == []
+    every = distributions.find(tree, "site")
+    assert [(each.location, each.is_direct) for each in every] == [("src", False)]
 
 
 def test_of_two_versions_older_releases_of_setuptools_see_the_newer_one_first() -> None:

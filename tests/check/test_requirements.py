@@ -26,7 +26,7 @@ def requirements() -> Requirements:
 def distribution(name: str, text: str) -> distributions.Distribution:
     """Return the distribution whose metadata file `name` holds `text`."""
     tree = MemoryTree({f"site/{name}": text})
-    (one,) = distributions.find(tree, "site", nested=True)
+    (one,) = distributions.find(tree, "site")
     return one
 
 

@@ -8,9 +8,10 @@ eggs and egg-links. Nothing in the tree is imported or run.
 from __future__ import annotations
 
 import functools
+import itertools
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments.tree import pay
 from uvshim.rename import names
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from packaging.version import Version
 
+    from uvshim.check.requirements import ByExtra
     from uvshim.environments.tree import Tree
 
     _Precedence = tuple[bool, Version | tuple[str, ...]]
@@ -34,11 +36,14 @@ _PARSING = 20
 # Shorter texts are remembered: images have much in common.
 _USUAL = 16 * 1024
 
-# A field (RFC 5322, 2.2), and the header, which ends at the first line that is neither a field, nor
-# its continuation. `email` would take a fifth of the time of `uvshim check`.
-_FIELD = re.compile(r"^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
-_WANTED = frozenset({"requires-dist", "provides-extra"})
-_HEADER = re.compile(r"(?:[ \t].*\n)*(?:[!-9;-~]*:.*(?:\n[ \t].*)*\n?)*")
+# In a header with a line feed before each line: the end, which is the first line that is neither a
+# field (RFC 5322, 2.2) nor its continuation; and the fields that are read. `email` would take a fifth
+# of the time of `uvshim check`.
+_END = re.compile(r"\n(?![ \t]|[!-9;-~]*:)")
+_FIELD = re.compile(r"\n([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)")
+_WANTED = re.compile(
+    r"\n(requires-dist|provides-extra):[ \t]*(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.ASCII
+)
 
 # NAME, NAME-VERSION, NAME-VERSION-pyX.Y or NAME-VERSION-pyX.Y-PLATFORM, whatever follows. A name
 # ends at the first `-`.
@@ -72,28 +77,48 @@ class NoVersionError(RequireError):
     """A distribution has no version, in its name or in its metadata."""
 
 
+class Header(NamedTuple):
+    """What the header of a METADATA file says."""
+
+    described: tuple[str, str] | None
+    """The project's name and version; None without a valid name."""
+    requires: tuple[str, ...]
+    """The lines of its requirements."""
+    extras: tuple[str, ...]
+
+
 class Distribution:
     """A distribution as pkg_resources sees it."""
 
-    def __init__(self, tree: Tree, location: str, stem: str, metadata: str, kind: str) -> None:
+    # Without a dictionary: of 20,000 distributions these would take 15 MB.
+    __slots__ = (
+        *("_error", "_header", "_tree", "_version", "_version_in_name", "by_extra", "is_direct"),
+        *("key", "kind", "location", "metadata", "platform", "project_name", "python"),
+    )
+
+    def __init__(
+        self, tree: Tree, location: str, stem: str, metadata: str, kind: str, *, is_direct: bool
+    ) -> None:
         """Describe what was found on the search path at `location`.
 
         `stem` is its file's name without the suffix. `kind` is the suffix, which says how its
         metadata is written: ``.dist-info``, ``.egg-info`` or ``.egg``. `metadata` is the path
-        of the directory or file with it.
+        of the directory or file with it. Not `is_direct` is what only `Environment` finds.
         """
         self.location = location
         self.metadata = metadata
         self.kind = kind
-        self._tree = tree
+        self.is_direct = is_direct
         match = _FILE_NAME.match(stem)
         parts = match.groups("") if match else ("Unknown", "", "", "")
         name, self._version_in_name, self.python, self.platform = parts
         self.project_name = names.safe_name(name)
         self.key = self.project_name.lower()
-        # Not cached_property: of 20,000 distributions its dictionaries would take 15 MB.
-        self._fields: list[tuple[str, str]] | None = None
-        self._described: tuple[str, str] | None = None
+        self.by_extra: ByExtra | None = None
+        """What `Requirements` has read of its requirements."""
+        self._tree = tree
+        self._header: Header | None = None
+        self._error = ""
         self._version = ""
 
     @property
@@ -102,18 +127,33 @@ class Distribution:
 
         A zipped egg is not looked into.
         """
-        if self._described is None:
-            self._described = self._read_description() or ("", "")
-        return self._described if self._described[0] else None
+        return self._read_header().described
 
-    def _read_description(self) -> tuple[str, str] | None:
-        files = ("/METADATA", "/PKG-INFO", "")  # the last if it is a file itself
-        read = (self._tree.read(self.metadata + file, names.HEADER_LIMIT) for file in files)
-        content = next((each for each in read if each is not None), b"")
-        try:
-            return names.parse_metadata(content)
-        except names.MetadataError:
-            return None
+    @property
+    def header(self) -> Header:
+        """The header of its METADATA, for a dist-info directory.
+
+        Raise `RequireError` if pkg_resources cannot read the file.
+        """
+        found = self._read_header()
+        if self._error:
+            raise RequireError(self._error)
+        return found
+
+    def _read_header(self) -> Header:
+        if self._header is None:
+            files = ("/METADATA", "/PKG-INFO", "")  # the last if it is a file itself
+            read = ((each, self._tree.read(self.metadata + each, METADATA_LIMIT)) for each in files)
+            file, content = next((one for one in read if one[1] is not None), ("", b""))
+            try:
+                _decoded(content or b"")
+                self._error = "" if file == files[0] else "FileNotFoundError"
+            except RequireError as error:
+                self._error = str(error)
+            header = (content or b"").partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
+            parsed = _parsed if len(header) < _USUAL else _parsed.__wrapped__
+            self._header = parsed(header)
+        return self._header
 
     def pay(self, steps: int) -> None:
         """Pay for so many `steps`, as `tree.pay` does."""
@@ -125,47 +165,36 @@ class Distribution:
         Raise `RequireError` if pkg_resources could not decode it.
         """
         content = self._tree.read(f"{self.metadata}/{name}", METADATA_LIMIT)
-        if content is None:
-            if self.kind == ".egg-info" and name == "PKG-INFO":
-                content = self._tree.read(self.metadata, METADATA_LIMIT)
+        if content is None and self.kind == ".egg-info" and name == "PKG-INFO":
+            content = self._tree.read(self.metadata, METADATA_LIMIT)
             return None if content is None else content.decode("utf-8", "replace")
-        if len(content) == METADATA_LIMIT:  # the limit may have cut a character
-            return content.decode("utf-8", "replace")
-        try:
-            return content.decode("utf-8")
-        except UnicodeDecodeError:
-            raise RequireError("UnicodeDecodeError") from None
+        return None if content is None else _decoded(content)
 
     @property
     def version(self) -> str:
         """The version, normalized if it can be. Raise `NoVersionError` or `RequireError`."""
         if not self._version:
-            self._version = self._read_version()
+            version = self._version_in_name
+            if self.kind == ".egg-info" or not version:
+                text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
+                said = (line for line in lines(text) if line.lower().startswith("version:"))
+                version = next(said, "").partition(":")[2].strip() or version
+            if not version:
+                raise NoVersionError("ValueError")
+            parsed = parsed_version(version)
+            plain = re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
+            self._version = plain if parsed is None else str(parsed)
         return self._version
-
-    def _read_version(self) -> str:
-        version = self._version_in_name
-        if self.kind == ".egg-info" or not version:
-            text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
-            said = (line for line in lines(text) if line.lower().startswith("version:"))
-            version = next(said, "").partition(":")[2].strip() or version
-        if not version:
-            raise NoVersionError("ValueError")
-        parsed = parsed_version(version)
-        plain = re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
-        return plain if parsed is None else str(parsed)
 
     def requirement_lines(self) -> Iterator[tuple[str, str]]:
         """Yield every requirement in the metadata, as a section and a line.
 
-        A dist-info directory has no sections. In the
-        requires.txt of an egg, a section is an extra, a marker after a colon, or both. It may
-        be empty; then the line is "". Raise `RequireError` if the file cannot be read.
+        A dist-info directory has no sections. In the requires.txt of an egg, a section is an extra,
+        a marker after a colon, or both. It may be empty; then the line is "". Raise `RequireError`
+        if the file cannot be read.
         """
         if self.kind == ".dist-info":
-            for value in self._values("requires-dist"):
-                for line in lines(value):
-                    yield "", line
+            yield from (("", line) for line in self.header.requires)
             return
         for name in ("requires.txt", "depends.txt"):
             section = ""
@@ -178,10 +207,6 @@ class Distribution:
                 else:
                     raise RequireError("ValueError")
 
-    def extras(self) -> list[str]:
-        """Return the extras that a dist-info directory declares."""
-        return self._values("provides-extra")
-
     def entry_points(self) -> dict[str, dict[str, str]]:
         """Return the entry points that pkg_resources reads: by group and name, extras in brackets.
 
@@ -191,36 +216,38 @@ class Distribution:
         self.pay(_PARSING * (text.count("\n") + text.count("=")))
         return _entry_points(text) if len(text) < _USUAL else _entry_points.__wrapped__(text)
 
-    def _values(self, field: str) -> list[str]:
-        if self._fields is None:
-            text = self.read("METADATA")
-            if text is None:
-                raise RequireError("FileNotFoundError")
-            header = _header_of(text)
-            needed = _needed if len(header) < _USUAL else _needed.__wrapped__
-            self._fields = needed(header)
-        return [value for name, value in self._fields if name == field]
+
+def _decoded(content: bytes) -> str:
+    if len(content) == METADATA_LIMIT:  # the limit may have cut a character
+        return content.decode("utf-8", "replace")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise RequireError("UnicodeDecodeError") from None
 
 
-def fields(metadata: str) -> Iterator[tuple[str, str]]:
-    """Yield the fields in the header of a METADATA file: names in lower case, and values.
+@functools.lru_cache(maxsize=1024)
+def _parsed(header: bytes) -> Header:
+    try:
+        described = names.parse_metadata(header[: names.HEADER_LIMIT])
+    except names.MetadataError:
+        described = None
+    read = wanted_fields(header.decode("utf-8", "replace"))
+    requires = [value for name, value in read if name == "requires-dist"]
+    extras = [value for name, value in read if name == "provides-extra"]
+    return Header(described, tuple(itertools.chain(*map(lines, requires))), tuple(extras))
 
-    As the standard library's `email` reads it (core metadata specification): a line that begins
-    with white space continues a value. The description, most of the file, is not read.
+
+def wanted_fields(header: str) -> list[tuple[str, str]]:
+    """Return the requirements and extras in the `header` of a METADATA file, by field.
+
+    As the standard library's `email` reads them (core metadata specification): a line that begins
+    with white space continues a value. Names are in lower case.
     """
-    header = _header_of(metadata).replace("\r\n", "\n").replace("\r", "\n")
-    found = _HEADER.match(header)
-    return ((each[1].lower(), each[2]) for each in _FIELD.finditer(found[0] if found else ""))
-
-
-def _header_of(metadata: str) -> str:
-    return metadata.partition("\n\n")[0].partition("\r\n\r\n")[0]
-
-
-@functools.lru_cache(maxsize=2048)
-def _needed(header: str) -> list[tuple[str, str]]:
-    """Return the fields with requirements and extras in the `header` of a METADATA file."""
-    return [one for one in fields(header) if one[0] in _WANTED]
+    text = "\n" + header.replace("\r\n", "\n").replace("\r", "\n")
+    end = _END.search(text)
+    fields = _FIELD.findall(text, 0, end.start() if end else len(text))
+    return [(name.lower(), value) for name, value in fields]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -266,55 +293,56 @@ def lines(text: str) -> Iterator[str]:
 def find(
     tree: Tree,
     entry: str,
-    *,
-    nested: bool,
     order: Callable[[str], _Order] | None = None,
     within: tuple[str, ...] = (),
 ) -> Iterator[Distribution]:
     """Yield the distributions at `entry` of the search path, in the order of pkg_resources.
 
-    With `nested`, as in `Environment` but not in `WorkingSet`, eggs inside of `entry`
-    and targets of egg-links count. `order` is the sort key of file names, the greatest
-    first (`by_version`); None: alphabetically. `within` are the entries this one was reached from.
+    `WorkingSet` finds those that are direct; `Environment` also finds eggs inside of `entry`, and
+    the targets of egg-links. `order` is the sort key of file names, the greatest first
+    (`by_version`); None: alphabetically. `within` are the entries this one was reached from.
     """
-    if entry.lower().endswith(".egg") and (egg := _egg(tree, entry)):
-        yield egg
+    is_direct = not within
+    if entry.lower().endswith(".egg") and _is_egg(tree, entry):
+        yield _egg(tree, entry, is_direct=is_direct)
         return
-    names = sorted(name for name in tree.names(entry) if name.lower().endswith(_SUFFIXES))
+    found = sorted(name for name in tree.names(entry) if name.lower().endswith(_SUFFIXES))
     if order is not None:
-        names.sort(key=order, reverse=True)
-    for name in names:
+        found.sort(key=order, reverse=True)
+    for name in found:
         path = f"{entry}/{name}"
         stem, suffix = posixpath.splitext(name)
         kind = suffix.lower()
         if kind == ".egg":
-            if nested and (egg := _egg(tree, path)):
-                yield egg
+            if _is_egg(tree, path):
+                yield _egg(tree, path, is_direct=False)
         elif kind == ".egg-link":
-            if nested and entry not in within and (target := _link_target(tree, path)):
-                reached = (*within, entry)
-                yield from find(tree, target, nested=True, order=order, within=reached)
+            if entry not in within and (target := _link_target(tree, path)):
+                yield from find(tree, target, order, (*within, entry))
         elif _is_metadata(tree, path):
             # `splitext` finds no suffix in a name that is only a suffix.
-            yield Distribution(tree, entry, stem if kind else "", path, kind or ".egg")
+            own = stem if kind else ""
+            yield Distribution(tree, entry, own, path, kind or ".egg", is_direct=is_direct)
 
 
 def _is_metadata(tree: Tree, path: str) -> bool:
     """Return True if the ``.dist-info`` or ``.egg-info`` at `path` is not an empty directory."""
-    if tree.is_directory(path):
-        return tree.is_file(f"{path}/METADATA") or bool(tree.names(path))  # the first is cheaper
-    return path.lower().endswith(".egg-info")
+    if tree.is_file(f"{path}/METADATA") or tree.names(path):  # the first is cheaper
+        return True
+    return path.lower().endswith(".egg-info") and not tree.is_directory(path)
 
 
-def _egg(tree: Tree, path: str) -> Distribution | None:
-    """Return the distribution of the egg at `path`, or None if it is not an egg.
+def _is_egg(tree: Tree, path: str) -> bool:
+    return tree.is_file(f"{path}/EGG-INFO/PKG-INFO") or tree.read(path, 2) == b"PK"
+
+
+def _egg(tree: Tree, path: str, *, is_direct: bool) -> Distribution:
+    """Return the distribution of the egg at `path`.
 
     A zipped egg is known by name only: its requirements are not read.
     """
-    if tree.is_file(f"{path}/EGG-INFO/PKG-INFO") or tree.read(path, 2) == b"PK":
-        stem = posixpath.basename(path)[: -len(".egg")]
-        return Distribution(tree, path, stem, f"{path}/EGG-INFO", ".egg")
-    return None
+    stem = posixpath.basename(path)[: -len(".egg")]
+    return Distribution(tree, path, stem, f"{path}/EGG-INFO", ".egg", is_direct=is_direct)
 
 
 def _link_target(tree: Tree, path: str) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import re
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from uvshim.check.distributions import RequireError, old_precedence, parsed_version
 from uvshim.rename.names import key_of
@@ -93,7 +92,6 @@ class Requirements:
         self.by_line: dict[str, Requirement] = {}
         self._by_identity: dict[object, Requirement] = {}
         self._by_content: dict[tuple[tuple[str, ...], tuple[str, ...]], ByExtra] = {}
-        self._by_distribution: WeakKeyDictionary[Distribution, ByExtra] = WeakKeyDictionary()
         self._parsed_markers: dict[str, Marker] = {}
         self._evaluated: dict[tuple[str, str], bool] = {}
         self._met: dict[tuple[Requirement, str], bool] = {}
@@ -178,19 +176,18 @@ class Requirements:
         return self._parsed(plain)[0], old
 
     def _by_extra(self, distribution: Distribution) -> ByExtra:
-        if distribution not in self._by_distribution:
+        if distribution.by_extra is None:
             if distribution.kind == ".dist-info":
-                lines = tuple(line for _, line in distribution.requirement_lines())
-                content = (lines, tuple(distribution.extras()))
-                if content not in self._by_content:
+                _, lines, extras = distribution.header
+                if (lines, extras) not in self._by_content:
                     new = set(lines).difference(self.by_line)
                     distribution.pay(_PARSING * len(new) + sum(map(len, new)))
-                    distribution.pay(_TESTING * len(lines) * (1 + len(content[1])))
-                    self._by_content[content] = self._of_lines(*content)
-                self._by_distribution[distribution] = self._by_content[content]
+                    distribution.pay(_TESTING * len(lines) * (1 + len(extras)))
+                    self._by_content[lines, extras] = self._of_lines(lines, extras)
+                distribution.by_extra = self._by_content[lines, extras]
             else:
-                self._by_distribution[distribution] = self._of_egg(distribution)
-        return self._by_distribution[distribution]
+                distribution.by_extra = self._of_egg(distribution)
+        return distribution.by_extra
 
     def _of_lines(self, lines: Iterable[str], extras: Iterable[str]) -> ByExtra:
         requirements = [self.parse(line) for line in lines]

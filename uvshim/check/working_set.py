@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import platform
+import os
 import posixpath
 import re
 import sys
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from uvshim.environments.tree import Tree
     from uvshim.rename.setuptools import PkgResources
 
+    # What meets a requirement, what it requires, and what of that has a marker.
+    _Step = tuple[Distribution | None, list[Requirement], list[Requirement]]
     _Rank = tuple[tuple[bool, Version | tuple[str, ...]], bool, str, str, str]
 
 # The first releases of packaging that refuse versions and specifiers outside PEP 440, and that
@@ -80,30 +82,35 @@ class WorkingSet:
         `markers` are the variables of environment markers in which the environment differs from
         the running Python; ``python_version`` must be one of them.
         """
-        self.entries = list(entries)
         self.needs_valid_versions = pkg_resources.needs_valid_versions
         self.active: dict[str, Distribution] = {}
         """What `working_set.by_key` holds, and what `iter(working_set)` yields, in this order."""
-        self._tree = tree
         self._pkg_resources = pkg_resources
         self._python = markers["python_version"]
         system = markers.get("sys_platform", sys.platform)
-        self._platform = f"{system}-{markers.get('platform_machine', platform.machine())}"
+        self._platform = f"{system}-{markers.get('platform_machine', os.uname().machine)}"
         if pkg_resources.shortens_python_version:
             markers = {**markers, "python_version": self._python[:3]}
+        self._markers = markers
         self._canonical: dict[str, str] = {}
-        self._order = None
+        self._steps: dict[Requirement, _Step] = {}
+        order = None
         if pkg_resources.sees_newest_first:
             any_version = pkg_resources.sorts_invalid_versions
-            self._order = functools.partial(by_version, any_version=any_version)
-        for entry in self.entries:
-            for distribution in find(tree, entry, nested=False, order=self._order):
-                if distribution.key not in self.active:
-                    self.active[distribution.key] = distribution
-                    self._canonical[normalized(distribution.key)] = distribution.key
-        accepts_any, packaging = pkg_resources.accepts_any_version, self._own_packaging()
-        self.requirements = Requirements.shared(
-            markers,
+            order = functools.partial(by_version, any_version=any_version)
+        self._everything = [list(find(tree, entry, order)) for entry in entries]
+        """The distributions at each entry, and what leads from there."""
+        for distribution in itertools.chain.from_iterable(self._everything):
+            if distribution.is_direct and distribution.key not in self.active:
+                self.active[distribution.key] = distribution
+                self._canonical[normalized(distribution.key)] = distribution.key
+
+    @functools.cached_property
+    def requirements(self) -> Requirements:
+        """The requirements of its distributions."""
+        accepts_any, packaging = self._pkg_resources.accepts_any_version, self._own_packaging()
+        return Requirements.shared(
+            self._markers,
             lenient=accepts_any or packaging < _STRICT_PACKAGING,
             any_version=accepts_any or not _STRICT_PACKAGING <= packaging < _LENIENT_PACKAGING,
         )
@@ -208,40 +215,48 @@ class WorkingSet:
         demanded_with: dict[Requirement, tuple[str, ...]] = {}
         try:
             for requirement in waiting:  # the list grows while we iterate
-                demanded = demanded_with.get(requirement.first, ()) + (extras or ("",))
-                if requirement.first in processed or not self.requirements.applies(
-                    requirement, demanded
-                ):
+                first = requirement.first
+                if first in processed:
                     continue
-                processed.add(requirement.first)
-                distribution = self._best(requirement, chosen)
-                if distribution is None:
+                if requirement.marker:
+                    demanded = demanded_with.get(first, ()) + (extras or ("",))
+                    if not self.requirements.applies(requirement, demanded):
+                        continue
+                processed.add(first)
+                found, required, conditional = self._step(requirement, chosen)
+                if found is None:
                     missing.setdefault(requirement.key, requirement.name)
                     continue
-                required = self.requirements.of(distribution, requirement.extras)[::-1]
-                distribution.pay(1 + len(required))
+                found.pay(1 + len(required))
                 waiting += required
-                demanded_with.update((one.first, requirement.extras) for one in required)
+                for each in conditional:
+                    demanded_with[each] = requirement.extras
         except RequireError as error:
             if not missing:
                 return Resolution(str(error), reason=error.reason)
         return Resolution(NOT_FOUND, tuple(missing.values())) if missing else Resolution(None)
 
-    def _best(
-        self, requirement: Requirement, chosen: dict[str, Distribution]
-    ) -> Distribution | None:
-        """Return the distribution that meets `requirement`, or None.
+    def _step(self, requirement: Requirement, chosen: dict[str, Distribution]) -> _Step:
+        """Return what meets `requirement`, and what that requires. Raise `RequireError`.
 
         `chosen` are inactive ones that were chosen for an earlier requirement: a later
-        one gets the same. Raise `RequireError` if the only candidate has another version.
+        one gets the same, or fails if it needs another version.
         """
-        distribution = chosen.get(requirement.key) or self.active.get(requirement.key)
-        if distribution is not None:
-            return self._checked(distribution, requirement)
-        distribution = self._best_match(requirement)
-        if distribution is not None and self._active_for(requirement.key) is None:
-            chosen[requirement.key] = distribution
-        return distribution
+        first, key = requirement.first, requirement.key
+        if first in self._steps and key not in chosen:
+            return self._steps[first]
+        found = chosen.get(key) or self.active.get(key)
+        if found is not None:
+            self._checked(found, requirement)
+        else:
+            found = self._best_match(requirement)
+            if found is not None and self._active_for(key) is None:
+                chosen[key] = found
+        required = [] if found is None else self.requirements.of(found, requirement.extras)[::-1]
+        step = found, required, [each.first for each in required if each.marker]
+        if key not in chosen:
+            self._steps[first] = step
+        return step
 
     def _best_match(self, requirement: Requirement) -> Distribution | None:
         if self.needs_valid_versions:
@@ -317,12 +332,6 @@ class WorkingSet:
             for each in itertools.chain.from_iterable(self._everything)
             if each.described and posixpath.dirname(each.metadata) in directories
         }
-
-    @functools.cached_property
-    def _everything(self) -> list[list[Distribution]]:
-        """The distributions at each entry, and what leads from there."""
-        look = functools.partial(find, self._tree, nested=True, order=self._order)
-        return [list(look(entry)) for entry in self.entries]
 
     @functools.cached_property
     def _all_available(self) -> dict[str, list[Distribution]]:
