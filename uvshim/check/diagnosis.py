@@ -524,12 +524,14 @@ class _Model:
         asking: set[str] = set()
         with contextlib.suppress(record.RecordError):
             for path, _, _ in record.elements(content or b""):
-                script = wanted.get(posixpath.basename(path))
+                script = wanted.get(path.rpartition("/")[2])
                 if script is not None and script in scripts:
                     scripts.remove(script)  # the first file decides
                     file = _inside(posixpath.dirname(directory), path)
                     if b"pkg_resources" in (self._tree.read(file, METADATA_LIMIT) or b""):
                         asking.add(script)
+                    if not scripts:
+                        break
         return asking
 
 

@@ -11,7 +11,7 @@ import functools
 import itertools
 import posixpath
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from uvshim.environments.tree import pay
 from uvshim.rename import names
@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     _Precedence = tuple[bool, Version | tuple[str, ...]]
     _Order = list[_Precedence]
 
+_T = TypeVar("_T")
+
 # The limit of one metadata file, in bytes. The longest real ones have a third of it.
 METADATA_LIMIT = 1024 * 1024
 
 # How many steps (see `tree.pay`) it takes to parse an entry point.
 _PARSING = 20
 
-# Shorter texts are remembered: images have much in common.
-_USUAL = 16 * 1024
+# How many bytes the contents that are remembered take, and each line of one.
+_ROOM = 16 * 1024 * 1024
+_LINE = 256
 
 # In a header with a line feed before each line: the end, which is the first line that is neither a
 # field (RFC 5322, 2.2) nor its continuation; and the fields that are read. `email` would take a fifth
@@ -75,6 +78,31 @@ class RequireError(Exception):
 
 class NoVersionError(RequireError):
     """A distribution has no version, in its name or in its metadata."""
+
+
+def remembered(parse: Callable[[bytes], _T]) -> Callable[[bytes], _T]:
+    """Return `parse` with a cache of its results, because images have much in common.
+
+    It is emptied when it is full.
+    """
+    known: dict[bytes, _T] = {}
+    room = _ROOM
+
+    @functools.wraps(parse)
+    def parsed(content: bytes) -> _T:
+        nonlocal room
+        if content in known:
+            return known[content]
+        result = parse(content)
+        room -= len(content) + _LINE * content.count(b"\n")
+        if room < 0:
+            known.clear()
+            room = _ROOM
+        else:
+            known[content] = result
+        return result
+
+    return parsed
 
 
 class Header(NamedTuple):
@@ -151,8 +179,7 @@ class Distribution:
             except RequireError as error:
                 self._error = str(error)
             header = (content or b"").partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
-            parsed = _parsed if len(header) < _USUAL else _parsed.__wrapped__
-            self._header = parsed(header)
+            self._header = _parsed(header)
         return self._header
 
     def pay(self, steps: int) -> None:
@@ -214,7 +241,7 @@ class Distribution:
         """
         text = self.read("entry_points.txt") or ""
         self.pay(_PARSING * (text.count("\n") + text.count("=")))
-        return _entry_points(text) if len(text) < _USUAL else _entry_points.__wrapped__(text)
+        return _entry_points(text.encode())
 
 
 def _decoded(content: bytes) -> str:
@@ -226,7 +253,7 @@ def _decoded(content: bytes) -> str:
         raise RequireError("UnicodeDecodeError") from None
 
 
-@functools.lru_cache(maxsize=1024)
+@remembered
 def _parsed(header: bytes) -> Header:
     try:
         described = names.parse_metadata(header[: names.HEADER_LIMIT])
@@ -250,11 +277,11 @@ def wanted_fields(header: str) -> list[tuple[str, str]]:
     return [(name.lower(), value) for name, value in fields]
 
 
-@functools.lru_cache(maxsize=1024)
-def _entry_points(text: str) -> dict[str, dict[str, str]]:
+@remembered
+def _entry_points(content: bytes) -> dict[str, dict[str, str]]:
     groups: dict[str, dict[str, str]] = {}
     group = ""
-    for line in lines(text):
+    for line in lines(content.decode()):
         if line.startswith("["):
             group = line[1:-1].strip()
             is_valid = bool(line[-1] == "]" and _GROUP.match(group) and group not in groups)
@@ -276,7 +303,7 @@ def _entry_point(line: str) -> tuple[str, re.Match[str] | None]:
     The name ends at the first `=` with an object behind it. White space is squeezed first: a long
     line of it would keep the pattern of pkg_resources busy for hours.
     """
-    before, behind = line.split("="), re.sub(r"\s+", " ", line).split("=")
+    before, behind = line.split("="), " ".join(line.split()).split("=")
     for at in range(1, len(behind)):
         name, entry = "=".join(before[:at]).strip(), "=".join(behind[at:]).strip()
         if name and (match := _ENTRY_POINT.fullmatch(entry)):

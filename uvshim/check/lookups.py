@@ -48,7 +48,8 @@ def failing(
     likely = map(working_set.active.get, (key, normalized(name)))
     every = itertools.chain(likely, working_set.active.values())
     own = next((each for each in every if each and each.metadata == metadata), None)
-    found = requires or _holds(lambda: working_set.get_distribution(name))
+    # Where it is not active, `get_distribution` requires it.
+    found = requires or _holds(lambda: working_set.find(working_set.requirements.parse(name)))
     # From setuptools 66 to 67.5, a single invalid version breaks it.
     found_alone = found and not working_set.needs_valid_versions
     points = functools.cache(lambda: own.entry_points() if own is not None else {})

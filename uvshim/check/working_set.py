@@ -154,7 +154,7 @@ class WorkingSet:
 
         Distributions that it activates are added to `chosen`.
         """
-        found = self._find(self.requirements.parse(name))
+        found = self.find(self.requirements.parse(name))
         if found is None:
             answer = self.require(name, chosen)
             if answer.error is not None:
@@ -227,10 +227,11 @@ class WorkingSet:
                 if found is None:
                     missing.setdefault(requirement.key, requirement.name)
                     continue
-                found.pay(1 + len(required))
-                waiting += required
-                for each in conditional:
-                    demanded_with[each] = requirement.extras
+                if required:
+                    found.pay(len(required))
+                    waiting += required
+                    for each in conditional:
+                        demanded_with[each] = requirement.extras
         except RequireError as error:
             if not missing:
                 return Resolution(str(error), reason=error.reason)
@@ -261,14 +262,14 @@ class WorkingSet:
     def _best_match(self, requirement: Requirement) -> Distribution | None:
         if self.needs_valid_versions:
             _ = self._all_available  # this may fail even if the result is not needed
-        if (distribution := self._find(requirement)) is not None:
+        if (distribution := self.find(requirement)) is not None:
             return distribution
         others = self._all_available.get(requirement.key, ())
         return next(
             (one for one in others if self.requirements.meets(one.version, requirement)), None
         )
 
-    def _find(self, requirement: Requirement) -> Distribution | None:
+    def find(self, requirement: Requirement) -> Distribution | None:
         """Return what `working_set.find` returns. Raise `RequireError`."""
         distribution = self._active_for(requirement.key)
         return None if distribution is None else self._checked(distribution, requirement)
