@@ -17,7 +17,8 @@ import pytest
 from tests.check.test_working_set import ENVIRONMENTS, model, names_in
 from tests.corpus import CORPORA, RealPkgResources, write
 from tests.places import Venv
-from uvshim.check.diagnosis import DUPLICATE, diagnose
+from uvshim.check.diagnosis import diagnose
+from uvshim.check.directories import DUPLICATE
 from uvshim.check.distributions import NOT_FOUND
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.names import parse_metadata

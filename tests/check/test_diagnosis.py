@@ -26,11 +26,11 @@ from uvshim.check.diagnosis import (
     Diagnosis,
     EntryPoint,
     Failure,
-    Finding,
     Unresolvable,
     diagnose,
     site_packages_in,
 )
+from uvshim.check.directories import Finding
 from uvshim.check.lookups import Lookups
 from uvshim.environments.interpreter import version_of
 from uvshim.environments.tree import DiskTree

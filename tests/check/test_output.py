@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Finding, Unreadable, Unresolvable
+from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Unresolvable
+from uvshim.check.directories import Finding, Unreadable
 from uvshim.check.lookups import AffectedProgram, Lookups
 from uvshim.check.output import as_json, as_text
 from uvshim.check.report import Gate, Report

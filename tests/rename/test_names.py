@@ -7,6 +7,7 @@ import re
 import string
 import tracemalloc
 from email.parser import Parser
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given
@@ -19,6 +20,9 @@ from tests.corpus import MemoryTree
 from uvshim.check import distributions
 from uvshim.rename import names
 from uvshim.rename.names import MetadataError, expected, parse_metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LETTERS = string.ascii_letters + string.digits
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?", fullmatch=True)

@@ -39,9 +39,9 @@ _PARSING = 20
 _ROOM = 16 * 1024 * 1024
 _LINE = 256
 
-# In a header with a line feed before each line: the end, which is the first line that is neither a
-# field (RFC 5322, 2.2) nor its continuation; and the fields that are read. `email` would take a fifth
-# of the time of `uvshim check`.
+# In a header with a line feed before each line: its end, the first line that is neither a field (RFC
+# 5322, 2.2) nor its continuation; and the fields that are read. `email` would take a fifth of the
+# time of `uvshim check`.
 _END = re.compile(r"\n(?![ \t]|[!-9;-~]*:)")
 _FIELD = re.compile(r"\n([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)")
 _WANTED = re.compile(
@@ -124,19 +124,18 @@ class Distribution:
         *("key", "kind", "location", "metadata", "platform", "project_name", "python"),
     )
 
-    def __init__(
-        self, tree: Tree, location: str, stem: str, metadata: str, kind: str, *, is_direct: bool
-    ) -> None:
+    def __init__(self, tree: Tree, location: str, stem: str, metadata: str, kind: str) -> None:
         """Describe what was found on the search path at `location`.
 
         `stem` is its file's name without the suffix. `kind` is the suffix, which says how its
         metadata is written: ``.dist-info``, ``.egg-info`` or ``.egg``. `metadata` is the path
-        of the directory or file with it. Not `is_direct` is what only `Environment` finds.
+        of the directory or file with it.
         """
         self.location = location
         self.metadata = metadata
         self.kind = kind
-        self.is_direct = is_direct
+        self.is_direct = True
+        """Not only `Environment` finds it."""
         match = _FILE_NAME.match(stem)
         parts = match.groups("") if match else ("Unknown", "", "", "")
         name, self._version_in_name, self.python, self.platform = parts
@@ -329,9 +328,8 @@ def find(
     the targets of egg-links. `order` is the sort key of file names, the greatest first
     (`by_version`); None: alphabetically. `within` are the entries this one was reached from.
     """
-    is_direct = not within
-    if entry.lower().endswith(".egg") and _is_egg(tree, entry):
-        yield _egg(tree, entry, is_direct=is_direct)
+    if entry.lower().endswith(".egg") and (egg := _egg(tree, entry)):
+        yield egg
         return
     found = sorted(name for name in tree.names(entry) if name.lower().endswith(_SUFFIXES))
     if order is not None:
@@ -341,15 +339,17 @@ def find(
         stem, suffix = posixpath.splitext(name)
         kind = suffix.lower()
         if kind == ".egg":
-            if _is_egg(tree, path):
-                yield _egg(tree, path, is_direct=False)
+            if egg := _egg(tree, path):
+                egg.is_direct = False
+                yield egg
         elif kind == ".egg-link":
             if entry not in within and (target := _link_target(tree, path)):
-                yield from find(tree, target, order, (*within, entry))
+                for each in find(tree, target, order, (*within, entry)):
+                    each.is_direct = False
+                    yield each
         elif _is_metadata(tree, path):
             # `splitext` finds no suffix in a name that is only a suffix.
-            own = stem if kind else ""
-            yield Distribution(tree, entry, own, path, kind or ".egg", is_direct=is_direct)
+            yield Distribution(tree, entry, stem if kind else "", path, kind or ".egg")
 
 
 def _is_metadata(tree: Tree, path: str) -> bool:
@@ -359,17 +359,15 @@ def _is_metadata(tree: Tree, path: str) -> bool:
     return path.lower().endswith(".egg-info") and not tree.is_directory(path)
 
 
-def _is_egg(tree: Tree, path: str) -> bool:
-    return tree.is_file(f"{path}/EGG-INFO/PKG-INFO") or tree.read(path, 2) == b"PK"
-
-
-def _egg(tree: Tree, path: str, *, is_direct: bool) -> Distribution:
-    """Return the distribution of the egg at `path`.
+def _egg(tree: Tree, path: str) -> Distribution | None:
+    """Return the distribution of the egg at `path`, or None if it is not an egg.
 
     A zipped egg is known by name only: its requirements are not read.
     """
-    stem = posixpath.basename(path)[: -len(".egg")]
-    return Distribution(tree, path, stem, f"{path}/EGG-INFO", ".egg", is_direct=is_direct)
+    if tree.is_file(f"{path}/EGG-INFO/PKG-INFO") or tree.read(path, 2) == b"PK":
+        stem = posixpath.basename(path)[: -len(".egg")]
+        return Distribution(tree, path, stem, f"{path}/EGG-INFO", ".egg")
+    return None
 
 
 def _link_target(tree: Tree, path: str) -> str | None:

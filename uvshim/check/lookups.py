@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
+import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check.distributions import RequireError
+from uvshim.check.directories import inside
+from uvshim.check.distributions import METADATA_LIMIT, RequireError
+from uvshim.rename import record
 from uvshim.rename.names import key_of, normalized
+from uvshim.rename.plan import RECORD_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from uvshim.check.distributions import Distribution
     from uvshim.check.working_set import WorkingSet
+    from uvshim.environments.tree import Tree
 
 REQUIRE = "require"
 BY_KEY = "by_key"
 PROJECT_NAME = "project_name"
+
+# The groups whose entry points are scripts.
+SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
 
 
 class Lookups(NamedTuple):
@@ -133,18 +142,17 @@ class AffectedProgram(NamedTuple):
 
 
 def affected(
-    installed: Iterable[Distribution],
+    installed: Mapping[str, Distribution],
     failing: Sequence[Lookups],
-    groups_of: Callable[[str], Collection[str]],
+    entry_points: Callable[[str], Iterable[tuple[str, str]]],
 ) -> Iterator[AffectedProgram]:
     """Yield each of `installed` that is known to use a lookup which is among the `failing` ones.
 
-    `groups_of` returns the groups of the entry points of a distribution, by its name.
+    `entry_points` returns group and name of the entry points of a distribution, by its name.
     """
     from packaging.specifiers import SpecifierSet
 
-    described = [each.described for each in installed if failing and each.described]
-    by_name = {normalized(name): (name, version) for name, version in described}
+    by_name = {normalized(name): one.described for name, one in installed.items() if failing}
     for known in _KNOWN_PROGRAMS:
         found = by_name.get(normalized(known.name))
         if found is None or not SpecifierSet(known.releases).contains(found[1]):
@@ -153,7 +161,47 @@ def affected(
             each.name
             for each in failing
             if known.lookup in each.failing
-            and (not known.groups or not known.groups.isdisjoint(groups_of(each.name)))
+            and (
+                not known.groups
+                or any(group in known.groups for group, _ in entry_points(each.name))
+            )
         )
         if affects:
             yield AffectedProgram(*found, known.lookup, known.consequence, affects)
+
+
+def entry_points(tree: Tree, project: Distribution) -> list[tuple[str, str]]:
+    """Return group and name of each entry point of `project`; [] if pkg_resources cannot read them.
+
+    A script counts only if its file imports pkg_resources: those of uv and pip do not.
+    """
+    try:
+        listed = project.entry_points()
+    except RequireError:
+        return []
+    scripts = {one for group in SCRIPTS for one in listed.get(group, ())}
+    asking = _asking(tree, project.metadata, scripts) if scripts else set()
+    return [
+        (group, one)
+        for group, entries in listed.items()
+        for one in entries
+        if group not in SCRIPTS or one in asking
+    ]
+
+
+def _asking(tree: Tree, directory: str, scripts: set[str]) -> set[str]:
+    """Return those `scripts` whose files, which RECORD in `directory` lists, import it."""
+    wanted = {name: each for each in scripts for name in (f"{each}-script.py", each)}
+    content = tree.read(f"{directory}/RECORD", RECORD_LIMIT) or b""
+    asking: set[str] = set()
+    with contextlib.suppress(record.RecordError):
+        for path, _, _ in record.elements(content):
+            script = wanted.get(path.rpartition("/")[2])
+            if script in scripts:
+                scripts.remove(script)  # the first file decides
+                file = inside(posixpath.dirname(directory), path)
+                if b"pkg_resources" in (tree.read(file, METADATA_LIMIT) or b""):
+                    asking.add(script)
+            if not scripts:
+                break
+    return asking

@@ -9,7 +9,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from uvshim.check.diagnosis import DUPLICATE, GHOST
+from uvshim.check.directories import DUPLICATE, GHOST
 from uvshim.check.distributions import METADATA_LIMIT, precedence
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import CONFIGURATION, has_interpreter
@@ -20,7 +20,8 @@ from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uvshim.check.diagnosis import Diagnosis, Finding
+    from uvshim.check.diagnosis import Diagnosis
+    from uvshim.check.directories import Finding
     from uvshim.check.report import Report
     from uvshim.check.verify import Difference
     from uvshim.environments.tree import SearchableTree
