@@ -166,6 +166,9 @@ class ModelLookups:
                 [each.key, one] for each in active for one in each.entry_points().get(group, ())
             ]
 
+        def loads(*point: str) -> None:
+            found.load_entry_point(*point)
+
         def versions(key: str) -> list[str]:
             return [each.version for each in found.available(key)]
 
@@ -178,7 +181,7 @@ class ModelLookups:
             "in Requirement": answers(names, members),
             "iter_entry_points": answers(groups, entries_of),
             "load_entry_point": {
-                "/".join(point): found.load_entry_point(*point).error for point in points
+                "/".join(point): tried(functools.partial(loads, *point)) for point in points
             },
         }
 

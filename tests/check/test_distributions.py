@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.corpus import Files, MemoryTree, metadata
-from uvshim.check import distributions
+from uvshim.check import distributions, versions
 from uvshim.check.distributions import Distribution, NoVersionError, RequireError
 from uvshim.rename import names
 
@@ -165,7 +165,7 @@ def test_of_two_versions_older_releases_of_setuptools_see_the_newer_one_first() 
     assert [each.version for each in found(eggs)] == ["10.0", "2.0"]  # as the alphabet has it
     eggs = {ten: "", nine: "", "a-2.0.dist-info/METADATA": ""}
     assert [each.version for each in found(eggs)] == ["1.10", "1.9", "2.0"]
-    assert [each.version for each in found(eggs, order=distributions.by_version)] == [
+    assert [each.version for each in found(eggs, order=versions.by_version)] == [
         "2.0",
         "1.10",
         "1.9",
@@ -173,6 +173,6 @@ def test_of_two_versions_older_releases_of_setuptools_see_the_newer_one_first() 
 
 
 def test_a_version_is_parsed_if_it_is_one() -> None:
-    assert str(distributions.parsed_version("1.0RC1")) == "1.0rc1"
-    assert distributions.parsed_version("2004d") is None
-    assert distributions.parsed_version("info") is None
+    assert str(versions.parsed_version("1.0RC1")) == "1.0rc1"
+    assert versions.parsed_version("2004d") is None
+    assert versions.parsed_version("info") is None

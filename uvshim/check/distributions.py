@@ -13,19 +13,17 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from uvshim.check.versions import parsed_version
 from uvshim.environments.tree import pay
 from uvshim.rename import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from packaging.version import Version
-
     from uvshim.check.requirements import ByExtra
+    from uvshim.check.versions import Precedence
     from uvshim.environments.tree import Tree
 
-    _Precedence = tuple[bool, Version | tuple[str, ...]]
-    _Order = list[_Precedence]
 
 _T = TypeVar("_T")
 
@@ -39,9 +37,9 @@ _PARSING = 20
 _ROOM = 16 * 1024 * 1024
 _LINE = 256
 
-# In a header with a line feed before each line: its end, the first line that is neither a field (RFC
-# 5322, 2.2) nor its continuation; and the fields that are read. `email` would take a fifth of the
-# time of `uvshim check`.
+# In a header with a line feed before each line: its end, the first line that is neither a field
+# (RFC 5322, 2.2) nor its continuation; and the fields that are read. `email` would take a fifth of
+# the time of `uvshim check`.
 _END = re.compile(r"\n(?![ \t]|[!-9;-~]*:)")
 _FIELD = re.compile(r"\n([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)")
 _WANTED = re.compile(
@@ -56,11 +54,6 @@ _FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+)(?:-(.+))?)?)?", re.IGN
 _GROUP = re.compile(r"\w+(\.\w+)*$")
 _ENTRY_POINT = re.compile(r"(?P<module>[\w.]+) ?(?:: ?[\w.]+)? ?(?P<extras>\[.*\])?")
 
-# The parts of versions outside PEP 440, and how their words are compared.
-_VERSION_PART = re.compile(r"([0-9]+|[a-z]+|\.|-)")
-_WORDS = {"pre": "c", "preview": "c", "-": "final-", "rc": "c", "dev": "@"}
-_VALID_BEGINNING = re.compile(r"v?((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*)", re.IGNORECASE)
-
 _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
 
 # The exception of `require` for a name that it does not find.
@@ -70,10 +63,11 @@ NOT_FOUND = "DistributionNotFound"
 class RequireError(Exception):
     """`require` would raise the exception whose name is the argument."""
 
-    def __init__(self, name: str, reason: str = "") -> None:
-        """Name the exception; `reason` is its cause, as a clause, or ""."""
+    def __init__(self, name: str, reason: str = "", missing: tuple[str, ...] = ()) -> None:
+        """Name the exception; `reason` is its cause, as a clause, `missing` what is not found."""
         super().__init__(name)
         self.reason = reason
+        self.missing = missing
 
 
 class NoVersionError(RequireError):
@@ -319,7 +313,7 @@ def lines(text: str) -> Iterator[str]:
 def find(
     tree: Tree,
     entry: str,
-    order: Callable[[str], _Order] | None = None,
+    order: Callable[[str], list[Precedence]] | None = None,
     within: tuple[str, ...] = (),
 ) -> Iterator[Distribution]:
     """Yield the distributions at `entry` of the search path, in the order of pkg_resources.
@@ -375,64 +369,3 @@ def _link_target(tree: Tree, path: str) -> str | None:
     text = (tree.read(path, METADATA_LIMIT) or b"").decode("utf-8", "replace")
     target = next(filter(None, map(str.strip, text.splitlines())), None)
     return target and posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-
-
-def by_version(name: str, *, any_version: bool = False) -> _Order:
-    """Return what setuptools before 66 sorted file names by: each part as a version.
-
-    Parts outside PEP 440 count as 0, or before 59.1.1 as `any_version`.
-    """
-    stem, suffix = posixpath.splitext(name)
-    parts = map(precedence, [*stem.split("-"), suffix])
-    return [part if part[0] or any_version else precedence("0") for part in parts]
-
-
-def precedence(version: str) -> _Precedence:
-    """Return the sort key of a version where those outside PEP 440 are accepted."""
-    parsed = parsed_version(version)
-    return (True, parsed) if parsed is not None else (False, old_precedence(version))
-
-
-def old_precedence(version: str) -> tuple[str, ...]:
-    """Return the sort key of a `version` outside PEP 440 before setuptools 66.
-
-    Numbers are compared as numbers, words alphabetically; words before `final` are pre-releases.
-    """
-    parts: list[str] = []
-    for part in [*_VERSION_PART.split(version.lower()), "final"]:
-        word = _WORDS.get(part, part)
-        if not word or word == ".":
-            continue
-        if word[0].isdigit():
-            parts.append(word.zfill(8))
-            continue
-        while word < "final" and parts and parts[-1] == "*final-":
-            parts.pop()
-        while parts and parts[-1] == "00000000":
-            parts.pop()
-        parts.append(f"*{word}")
-    return tuple(parts)
-
-
-def replaced_version(version: str) -> str:
-    """Return the version that setuptools from 67.5.1 on uses in place of an invalid `version`.
-
-    This is a development release of its valid beginning: ``1.0ubuntu1`` becomes
-    ``1.0.dev0+sanitized.ubuntu1``.
-    """
-    match = _VALID_BEGINNING.match(version)
-    begin = match[1] if match else "0"
-    rest = version[len(begin) :] if match else version
-    rest = re.sub(r"\.[^A-Za-z0-9]+", ".", re.sub(r"[^A-Za-z0-9.]+", "-", rest)).strip(".-")
-    return f"{begin}.dev0+{f'sanitized.{rest}'.strip('.')}"
-
-
-@functools.lru_cache(maxsize=4096)
-def parsed_version(version: str) -> Version | None:
-    """Return `version` as packaging reads it, or None if it does not conform to PEP 440."""
-    from packaging.version import Version
-
-    try:
-        return Version(version)
-    except ValueError:  # InvalidVersion, or a number with thousands of digits
-        return None

@@ -53,15 +53,23 @@ def failing(
       installed.
     """
     key, metadata = key_of(name), working_set.installed[name].metadata
+    requirements = working_set.requirements
     # Mostly it is one of two; otherwise all would be compared with all.
     likely = map(working_set.active.get, (key, normalized(name)))
     every = itertools.chain(likely, working_set.active.values())
     own = next((each for each in every if each and each.metadata == metadata), None)
     # Where it is not active, `get_distribution` requires it.
-    found = requires or _holds(lambda: working_set.find(working_set.requirements.parse(name)))
+    found = requires or _holds(lambda: working_set.find(requirements.parse(name)))
     # From setuptools 66 to 67.5, a single invalid version breaks it.
     found_alone = found and not working_set.needs_valid_versions
     points = functools.cache(lambda: own.entry_points() if own is not None else {})
+
+    def are_installed(extras: str) -> bool:
+        """Return True if all is installed that `own` requires for `extras`, in brackets."""
+        assert own is not None  # noqa: S101
+        required = requirements.of(own, requirements.extras_in(extras))
+        return all(normalized(each.name) in installed for each in required)
+
     outcomes: dict[str, Callable[[], object]] = {
         REQUIRE: lambda: requires,
         "get_distribution": lambda: found,
@@ -72,24 +80,14 @@ def failing(
         PROJECT_NAME: lambda: own is None or own.key == key,
         "iter_entry_points": lambda: points() is not None,
         "load_entry_point": lambda: all(
-            found and working_set.load_entry_point(name, group, entry).error is None
+            found and working_set.load_entry_point(name, group, entry)
             for group, entries in points().items()
             for entry, extras in entries.items()
-            if own is not None
             if not (requires and not extras)
-            if _are_installed(extras, own, working_set, installed)
+            if are_installed(extras)
         ),
     }
     return tuple(lookup for lookup, succeeds in outcomes.items() if not _holds(succeeds))
-
-
-def _are_installed(
-    extras: str, own: Distribution, working_set: WorkingSet, installed: Container[str]
-) -> bool:
-    """Return True if the requirements of `own` for `extras` (in brackets) are installed."""
-    wanted = working_set.requirements.parse(f"x{extras}").extras if extras else ()
-    required = working_set.requirements.of(own, wanted)
-    return all(normalized(each.name) in installed for each in required)
 
 
 def _holds(succeeds: Callable[[], object]) -> bool:
@@ -99,32 +97,22 @@ def _holds(succeeds: Callable[[], object]) -> bool:
         return False
 
 
-class _KnownProgram(NamedTuple):
-    """Releases of a distribution, the lookup that they use, and the consequence."""
-
-    name: str
-    releases: str
-    lookup: str
-    groups: frozenset[str]
-    """It looks for the entry points of these groups; none: for everything."""
-    consequence: str
-    """A clause, before the names of the distributions."""
-
-
-# Each was tried with setuptools 75.8.0 and 81.0.0, before and after a rename, on 2026-11-25.
+# Releases of a distribution, the lookup that they use, the groups of entry points that they look
+# for (none: everything), and the consequence, a clause before names of distributions. Each was
+# tried with setuptools 75.8.0 and 81.0.0, before and after a rename, on 2026-11-25.
 _KNOWN_PROGRAMS = (
-    _KnownProgram(
+    (
         "plone.autoinclude",
         "<2.0.0",
         PROJECT_NAME,
-        frozenset({"plone.autoinclude.plugin", "z3c.autoinclude.plugin"}),
+        {"plone.autoinclude.plugin", "z3c.autoinclude.plugin"},
         "takes module names from project_name, and cannot import that of",
     ),
-    _KnownProgram(
+    (
         "pipdeptree",
         ">=0.13.2,<2.3.1",
         BY_KEY,
-        frozenset(),
+        set[str](),
         'looks names up by their keys, and prints "installed: ?" for',
     ),
 )
@@ -150,24 +138,21 @@ def affected(
 
     `entry_points` returns group and name of the entry points of a distribution, by its name.
     """
-    from packaging.specifiers import SpecifierSet
-
     by_name = {normalized(name): one.described for name, one in installed.items() if failing}
-    for known in _KNOWN_PROGRAMS:
-        found = by_name.get(normalized(known.name))
-        if found is None or not SpecifierSet(known.releases).contains(found[1]):
+    for program, releases, lookup, groups, consequence in _KNOWN_PROGRAMS:
+        found = by_name.get(normalized(program))
+        if found is None:
             continue
+        from packaging.specifiers import SpecifierSet
+
         affects = tuple(
             each.name
             for each in failing
-            if known.lookup in each.failing
-            and (
-                not known.groups
-                or any(group in known.groups for group, _ in entry_points(each.name))
-            )
+            if lookup in each.failing
+            and (not groups or any(group in groups for group, _ in entry_points(each.name)))
         )
-        if affects:
-            yield AffectedProgram(*found, known.lookup, known.consequence, affects)
+        if affects and SpecifierSet(releases).contains(found[1]):
+            yield AffectedProgram(*found, lookup, consequence, affects)
 
 
 def entry_points(tree: Tree, project: Distribution) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
-from uvshim.check.distributions import RequireError, old_precedence, parsed_version
+from uvshim.check.distributions import RequireError
+from uvshim.check.versions import old_precedence, parsed_version
 from uvshim.rename.names import key_of
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ class Requirements:
         if not by_extra.keys() >= set(extras):
             raise RequireError("UnknownExtra")
         return [one for extra in (None, *extras) for one in by_extra.get(extra, ())]
+
+    def extras_in(self, brackets: str) -> tuple[str, ...]:
+        """Return the extras in `brackets`, as an entry point has them; "" has none."""
+        return self.parse(f"x{brackets}").extras if brackets else ()
 
     def extras_of(self, distribution: Distribution) -> list[str]:
         """Return the extras that `distribution` has. Raise `RequireError`, as `of` does."""

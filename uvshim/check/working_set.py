@@ -7,24 +7,16 @@ for each release. `rename.setuptools.PkgResources` has the differences between r
 from __future__ import annotations
 
 import functools
-import itertools
 import os
 import posixpath
 import re
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check.distributions import (
-    NOT_FOUND,
-    NoVersionError,
-    RequireError,
-    by_version,
-    find,
-    parsed_version,
-    precedence,
-    replaced_version,
-)
+from uvshim.check.distributions import NOT_FOUND, NoVersionError, RequireError, find
 from uvshim.check.requirements import Requirements
+from uvshim.check.versions import by_version, parsed_version, precedence, replaced_version
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import search_path
 from uvshim.rename.names import key_of, normalized, safe_name
@@ -32,22 +24,20 @@ from uvshim.rename.names import key_of, normalized, safe_name
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from packaging.version import Version
-
     from uvshim.check.distributions import Distribution
     from uvshim.check.requirements import Requirement
+    from uvshim.check.versions import Precedence
     from uvshim.environments.tree import Tree
     from uvshim.rename.setuptools import PkgResources
 
     # What meets a requirement, what it requires, and what of that has a marker.
     _Step = tuple[Distribution | None, list[Requirement], list[Requirement]]
-    _Rank = tuple[tuple[bool, Version | tuple[str, ...]], bool, str, str, str]
+    _Rank = tuple[Precedence, bool, str, str, str]
 
 # The first releases of packaging that refuse versions and specifiers outside PEP 440, and that
 # compare an invalid version again instead of raising an error.
 _STRICT_PACKAGING = 22
 _LENIENT_PACKAGING = 26
-
 
 # The name that a requirement begins with.
 _NAME = re.compile(r"[A-Za-z0-9._-]*")
@@ -68,7 +58,10 @@ class Resolution(NamedTuple):
 
 
 class WorkingSet:
-    """The distributions that pkg_resources sees, and its lookups."""
+    """The distributions that pkg_resources sees, and its lookups.
+
+    Lookups raise `RequireError` with the name of the exception that pkg_resources raises.
+    """
 
     def __init__(
         self,
@@ -100,20 +93,10 @@ class WorkingSet:
             order = functools.partial(by_version, any_version=any_version)
         self._everything = [list(find(tree, entry, order)) for entry in entries]
         """The distributions at each entry, and what leads from there."""
-        for distribution in itertools.chain.from_iterable(self._everything):
-            if distribution.is_direct and distribution.key not in self.active:
-                self.active[distribution.key] = distribution
-                self._canonical[normalized(distribution.key)] = distribution.key
-
-    @functools.cached_property
-    def requirements(self) -> Requirements:
-        """The requirements of its distributions."""
-        accepts_any, packaging = self._pkg_resources.accepts_any_version, self._own_packaging()
-        return Requirements.shared(
-            self._markers,
-            lenient=accepts_any or packaging < _STRICT_PACKAGING,
-            any_version=accepts_any or not _STRICT_PACKAGING <= packaging < _LENIENT_PACKAGING,
-        )
+        for each in chain(*self._everything):
+            if each.is_direct and each.key not in self.active:
+                self.active[each.key] = each
+                self._canonical[normalized(each.key)] = each.key
 
     @classmethod
     def in_environment(
@@ -136,76 +119,81 @@ class WorkingSet:
         markers = interpreter.markers(tree, python, site_packages, image_platform)
         return cls(tree, path, pkg_resources, markers)
 
-    def require(self, name: str, chosen: dict[str, Distribution] | None = None) -> Resolution:
-        """Return what `pkg_resources.require` of `name`, perhaps with extras, would do.
+    @functools.cached_property
+    def requirements(self) -> Requirements:
+        """The requirements of its distributions.
 
-        Distributions that it activates are added to `chosen`.
+        Where the vendored distributions are visible, pkg_resources imports the environment's own
+        packaging, if there is one.
         """
+        packaging = _STRICT_PACKAGING
+        own = self.active.get("packaging") if self._pkg_resources.vendored else None
+        if own is not None and (version := parsed_version(own.version)) is not None:
+            packaging = version.major
+        accepts_any = self._pkg_resources.accepts_any_version
+        return Requirements.shared(
+            self._markers,
+            lenient=accepts_any or packaging < _STRICT_PACKAGING,
+            any_version=accepts_any or not _STRICT_PACKAGING <= packaging < _LENIENT_PACKAGING,
+        )
+
+    def require(self, name: str) -> Resolution:
+        """Return what `pkg_resources.require` of `name`, perhaps with extras, would do."""
         try:
-            requirement = self.requirements.parse(name)
+            self._resolve([self.requirements.parse(name)], {})
         except RequireError as error:
-            return Resolution(str(error))
-        return self._outcome([requirement], {} if chosen is None else chosen)
+            return Resolution(str(error), error.missing, error.reason)
+        return Resolution(None)
 
     def get_distribution(
         self, name: str, chosen: dict[str, Distribution] | None = None
     ) -> Distribution:
-        """Return what `pkg_resources.get_distribution(name)` returns. Raise `RequireError`.
+        """Return what `pkg_resources.get_distribution(name)` returns.
 
         Distributions that it activates are added to `chosen`.
         """
-        found = self.find(self.requirements.parse(name))
+        requirement = self.requirements.parse(name)
+        found = self.find(requirement)
         if found is None:
-            answer = self.require(name, chosen)
-            if answer.error is not None:
-                raise RequireError(answer.error, answer.reason)
-            found = self.best_match(name)
-            if found is None:  # its marker does not hold: `require` returned nothing
+            self._resolve([requirement], {} if chosen is None else chosen)
+            found = self._best_match(requirement)
+            if found is None:  # its marker does not hold: nothing was required
                 raise RequireError("IndexError")
         return found
 
     def best_match(self, name: str) -> Distribution | None:
-        """Return what `Environment().best_match(requirement, working_set)` returns for `name`.
-
-        Raise `RequireError`.
-        """
+        """Return what `Environment().best_match(requirement, working_set)` returns for `name`."""
         return self._best_match(self.requirements.parse(name))
 
     def available(self, key: str) -> list[Distribution]:
-        """Return what `Environment()[key]` returns: active or not, the newest first.
-
-        Raise `RequireError`.
-        """
+        """Return what `Environment()[key]` returns: active or not, the newest first."""
         return self._all_available.get(key.lower(), [])
 
     def meets(self, distribution: Distribution, name: str) -> bool:
-        """Return what `distribution in Requirement.parse(name)` returns. Raise `RequireError`."""
+        """Return what `distribution in Requirement.parse(name)` returns."""
         requirement = self.requirements.parse(name)
         return distribution.key == requirement.key and self.requirements.meets(
             distribution.version, requirement
         )
 
-    def load_entry_point(self, name: str, group: str, entry: str) -> Resolution:
-        """Return what `pkg_resources.load_entry_point` does before it imports anything."""
+    def load_entry_point(self, name: str, group: str, entry: str) -> Distribution:
+        """Return the distribution from which `pkg_resources.load_entry_point` imports."""
         chosen: dict[str, Distribution] = {}
-        try:
-            distribution = self.get_distribution(name, chosen)
-            extras = distribution.entry_points().get(group, {}).get(entry)
-            if extras is None:
-                return Resolution("ImportError")
-            wanted = self.requirements.parse(f"x{extras}").extras if extras else ()
-            required = self.requirements.of(distribution, wanted)
-        except RequireError as error:
-            return Resolution(str(error), reason=error.reason)
-        return self._outcome(required, chosen, wanted)
+        distribution = self.get_distribution(name, chosen)
+        extras = distribution.entry_points().get(group, {}).get(entry)
+        if extras is None:
+            raise RequireError("ImportError")
+        wanted = self.requirements.extras_in(extras)
+        self._resolve(self.requirements.of(distribution, wanted), chosen, wanted)
+        return distribution
 
-    def _outcome(
+    def _resolve(
         self,
         roots: list[Requirement],
         chosen: dict[str, Distribution],
         extras: tuple[str, ...] = (),
-    ) -> Resolution:
-        """Return the outcome of resolving `roots` and the requirements below them, as they come up.
+    ) -> None:
+        """Resolve `roots` and the requirements below them, as they come up.
 
         pkg_resources stops at the first that nothing meets, and at every error.
         """
@@ -218,27 +206,25 @@ class WorkingSet:
                 first = requirement.first
                 if first in processed:
                     continue
-                if requirement.marker:
-                    demanded = demanded_with.get(first, ()) + (extras or ("",))
-                    if not self.requirements.applies(requirement, demanded):
-                        continue
+                demanded = demanded_with.get(first, ()) + (extras or ("",))
+                if not self.requirements.applies(requirement, demanded):
+                    continue
                 processed.add(first)
                 found, required, conditional = self._step(requirement, chosen)
                 if found is None:
                     missing.setdefault(requirement.key, requirement.name)
-                    continue
-                if required:
+                elif required:
                     found.pay(len(required))
                     waiting += required
-                    for each in conditional:
-                        demanded_with[each] = requirement.extras
-        except RequireError as error:
+                    demanded_with.update(dict.fromkeys(conditional, requirement.extras))
+        except RequireError:
             if not missing:
-                return Resolution(str(error), reason=error.reason)
-        return Resolution(NOT_FOUND, tuple(missing.values())) if missing else Resolution(None)
+                raise
+        if missing:
+            raise RequireError(NOT_FOUND, missing=tuple(missing.values()))
 
     def _step(self, requirement: Requirement, chosen: dict[str, Distribution]) -> _Step:
-        """Return what meets `requirement`, and what that requires. Raise `RequireError`.
+        """Return what meets `requirement`, and what that requires.
 
         `chosen` are inactive ones that were chosen for an earlier requirement: a later
         one gets the same, or fails if it needs another version.
@@ -251,7 +237,7 @@ class WorkingSet:
             self._checked(found, requirement)
         else:
             found = self._best_match(requirement)
-            if found is not None and self._active_for(key) is None:
+            if found is not None and not self.finds(key):
                 chosen[key] = found
         required = [] if found is None else self.requirements.of(found, requirement.extras)[::-1]
         step = found, required, [each.first for each in required if each.marker]
@@ -262,25 +248,24 @@ class WorkingSet:
     def _best_match(self, requirement: Requirement) -> Distribution | None:
         if self.needs_valid_versions:
             _ = self._all_available  # this may fail even if the result is not needed
-        if (distribution := self.find(requirement)) is not None:
-            return distribution
+        if (found := self.find(requirement)) is not None:
+            return found
         others = self._all_available.get(requirement.key, ())
-        return next(
-            (one for one in others if self.requirements.meets(one.version, requirement)), None
-        )
+        meeting = (one for one in others if self.requirements.meets(one.version, requirement))
+        return next(meeting, None)
 
     def find(self, requirement: Requirement) -> Distribution | None:
-        """Return what `working_set.find` returns. Raise `RequireError`."""
-        distribution = self._active_for(requirement.key)
-        return None if distribution is None else self._checked(distribution, requirement)
+        """Return what `working_set.find` returns."""
+        found = self._active_for(requirement.key)
+        return None if found is None else self._checked(found, requirement)
 
-    def _checked(self, distribution: Distribution, requirement: Requirement) -> Distribution:
-        """Return `distribution`. Raise `RequireError` if its version is not the required one."""
-        if not self.requirements.meets(distribution.version, requirement):
+    def _checked(self, found: Distribution, requirement: Requirement) -> Distribution:
+        """Return `found`. Raise `RequireError` if its version is not the required one."""
+        if not self.requirements.meets(found.version, requirement):
             wanted = f"{requirement.name}{requirement.specifier}"
-            reason = f"{wanted} is required, and {distribution.version} is installed"
+            reason = f"{wanted} is required, and {found.version} is installed"
             raise RequireError("VersionConflict", reason)
-        return distribution
+        return found
 
     def _active_for(self, key: str) -> Distribution | None:
         """Return the active distribution that requirement lookups find as `key`."""
@@ -298,20 +283,10 @@ class WorkingSet:
     def required_keys(self) -> set[str]:
         """Return the keys of all requirements of all distributions on the path, whatever applies.
 
-        Raise `RequireError` if one cannot be read. No requirement is taken apart.
+        No requirement is taken apart.
         """
-        distributions = itertools.chain.from_iterable(self._everything)
-        lines = (line for one in distributions for _, line in one.requirement_lines())
-        return {key_of(_NAME.match(line)[0]) for line in set(lines)}  # type: ignore[index]
-
-    def _own_packaging(self) -> int:
-        """Return the first number of the version of packaging that pkg_resources imports.
-
-        Where the vendored distributions are visible, the environment's own packaging comes first.
-        """
-        own = self.active.get("packaging") if self._pkg_resources.vendored else None
-        version = None if own is None else parsed_version(own.version)
-        return _STRICT_PACKAGING if version is None else version.major
+        lines = {line for one in chain(*self._everything) for _, line in one.requirement_lines()}
+        return {key_of(_NAME.match(line)[0]) for line in lines}  # type: ignore[index]
 
     @functools.cached_property
     def installed(self) -> dict[str, Distribution]:
@@ -330,7 +305,7 @@ class WorkingSet:
         """Return the names of the distributions directly in `directories`, as in `installed`."""
         return {
             each.described[0]
-            for each in itertools.chain.from_iterable(self._everything)
+            for each in chain(*self._everything)
             if each.described and posixpath.dirname(each.metadata) in directories
         }
 
@@ -338,11 +313,9 @@ class WorkingSet:
     def _all_available(self) -> dict[str, list[Distribution]]:
         """All distributions on the path, active or not, by key, the newest first."""
         available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
-        for distribution in itertools.chain.from_iterable(self._everything):
-            if self._is_usable(distribution):
-                # One that is found twice, perhaps through an egg-link, counts once.
-                same = available.setdefault(distribution.key, {})
-                same.setdefault((self._rank(distribution), distribution.kind), distribution)
+        for each in filter(self._is_usable, chain(*self._everything)):
+            # One that is found twice, perhaps through an egg-link, counts once.
+            available.setdefault(each.key, {}).setdefault((self._rank(each), each.kind), each)
         return {
             key: sorted(same.values(), key=self._rank, reverse=True)
             for key, same in available.items()
