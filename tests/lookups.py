@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.random_environments import GROUPS, NAMES
 from tests.service import Service
-from uvshim.check.distributions import RequireError
+from uvshim.check.metadata import RequireError
 from uvshim.check.working_set import WorkingSet
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.setuptools import PkgResources

@@ -19,7 +19,7 @@ from tests.corpus import CORPORA, RealPkgResources, write
 from tests.places import Venv
 from uvshim.check.diagnosis import diagnose
 from uvshim.check.directories import DUPLICATE
-from uvshim.check.distributions import NOT_FOUND
+from uvshim.check.metadata import NOT_FOUND
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.names import parse_metadata
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD

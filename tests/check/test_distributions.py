@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.corpus import Files, MemoryTree, metadata
 from uvshim.check import distributions, versions
-from uvshim.check.distributions import Distribution, NoVersionError, RequireError
+from uvshim.check.metadata import NoVersionError, RequireError
 from uvshim.rename import names
+
+if TYPE_CHECKING:
+    from uvshim.check.distributions import Distribution
 
 Order = Callable[[str], Any]
 
@@ -116,7 +119,8 @@ def test_metadata_that_are_not_utf_8_are_refused_except_where_the_end_is_cut_off
     with pytest.raises(RequireError, match="UnicodeDecodeError"):
         one.read("METADATA")
     long = only({"a-1.dist-info/METADATA": "Name: a\n\n" + "ä" * 100})
-    monkeypatch.setattr(distributions, "METADATA_LIMIT", 100)  # in the middle of a letter
+    for module in ("distributions", "metadata"):  # in the middle of a letter
+        monkeypatch.setattr(f"uvshim.check.{module}.METADATA_LIMIT", 100)
     assert (long.read("METADATA") or "").startswith("Name: a\n\nää")
     assert long.read("INSTALLER") is None
 

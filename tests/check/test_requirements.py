@@ -8,7 +8,7 @@ from packaging.version import InvalidVersion
 
 from tests.corpus import MemoryTree, metadata
 from uvshim.check import distributions
-from uvshim.check.distributions import RequireError
+from uvshim.check.metadata import RequireError
 from uvshim.check.requirements import Requirements, safe_extra
 
 MARKERS = {"python_version": "3.11", "python_full_version": "3.11.7", "sys_platform": "linux"}

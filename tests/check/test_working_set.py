@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.corpus import Files, MemoryTree, installed, installed_pkg_resources, metadata, write
-from uvshim.check.distributions import NOT_FOUND
+from uvshim.check.metadata import NOT_FOUND
 from uvshim.check.working_set import WorkingSet
 from uvshim.environments.search_path import search_path
 from uvshim.environments.tree import DiskTree

@@ -18,6 +18,7 @@ from pkg_resources import Distribution, safe_name
 
 from tests.corpus import MemoryTree
 from uvshim.check import distributions
+from uvshim.check.metadata import wanted_fields
 from uvshim.rename import names
 from uvshim.rename.names import MetadataError, expected, parse_metadata
 
@@ -225,7 +226,7 @@ def test_the_fields_are_those_that_the_standard_library_reads(lines: list[str], 
         plain = ((name, re.sub(r"[\r\n]+", "\n", value).rstrip("\n")) for name, value in fields)
         return [(name.lower(), value) for name, value in plain if name.lower() in WANTED]
 
-    read = distributions.wanted_fields(re.split(r"\n\n|\r\n\r\n", text)[0])
+    read = wanted_fields(re.split(r"\n\n|\r\n\r\n", text)[0])
     assert values(read) == values(Parser().parsestr(text).items())
 
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from uvshim.check import lookups as lookups_of
 from uvshim.check import required
 from uvshim.check.directories import Directories
-from uvshim.check.distributions import NOT_FOUND, RequireError
 from uvshim.check.lookups import REQUIRE, Lookups
+from uvshim.check.metadata import NOT_FOUND, RequireError
 from uvshim.environments import environment, interpreter, search_path
 from uvshim.rename import names, setuptools
 from uvshim.rename.plan import NORMALIZED_NAME

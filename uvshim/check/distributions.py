@@ -7,12 +7,20 @@ eggs and egg-links. Nothing in the tree is imported or run.
 
 from __future__ import annotations
 
-import functools
-import itertools
 import posixpath
 import re
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING
 
+from uvshim.check.metadata import (
+    METADATA_LIMIT,
+    Header,
+    NoVersionError,
+    RequireError,
+    decoded,
+    lines,
+    read_entry_points,
+    read_header,
+)
 from uvshim.check.versions import parsed_version
 from uvshim.environments.tree import pay
 from uvshim.rename import names
@@ -24,89 +32,14 @@ if TYPE_CHECKING:
     from uvshim.check.versions import Precedence
     from uvshim.environments.tree import Tree
 
-
-_T = TypeVar("_T")
-
-# The limit of one metadata file, in bytes. The longest real ones have a third of it.
-METADATA_LIMIT = 1024 * 1024
-
 # How many steps (see `tree.pay`) it takes to parse an entry point.
 _PARSING = 20
-
-# How many bytes the contents that are remembered take, and each line of one.
-_ROOM = 16 * 1024 * 1024
-_LINE = 256
-
-# In a header with a line feed before each line: its end, the first line that is neither a field
-# (RFC 5322, 2.2) nor its continuation; and the fields that are read. `email` would take a fifth of
-# the time of `uvshim check`.
-_END = re.compile(r"\n(?![ \t]|[!-9;-~]*:)")
-_FIELD = re.compile(r"\n([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)")
-_WANTED = re.compile(
-    r"\n(requires-dist|provides-extra):[ \t]*(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.ASCII
-)
 
 # NAME, NAME-VERSION, NAME-VERSION-pyX.Y or NAME-VERSION-pyX.Y-PLATFORM, whatever follows. A name
 # ends at the first `-`.
 _FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+)(?:-(.+))?)?)?", re.IGNORECASE)
 
-# A group and an entry point in entry_points.txt, behind the `=`.
-_GROUP = re.compile(r"\w+(\.\w+)*$")
-_ENTRY_POINT = re.compile(r"(?P<module>[\w.]+) ?(?:: ?[\w.]+)? ?(?P<extras>\[.*\])?")
-
 _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
-
-# The exception of `require` for a name that it does not find.
-NOT_FOUND = "DistributionNotFound"
-
-
-class RequireError(Exception):
-    """`require` would raise the exception whose name is the argument."""
-
-    def __init__(self, name: str, reason: str = "", missing: tuple[str, ...] = ()) -> None:
-        """Name the exception; `reason` is its cause, as a clause, `missing` what is not found."""
-        super().__init__(name)
-        self.reason = reason
-        self.missing = missing
-
-
-class NoVersionError(RequireError):
-    """A distribution has no version, in its name or in its metadata."""
-
-
-def remembered(parse: Callable[[bytes], _T]) -> Callable[[bytes], _T]:
-    """Return `parse` with a cache of its results, because images have much in common.
-
-    It is emptied when it is full.
-    """
-    known: dict[bytes, _T] = {}
-    room = _ROOM
-
-    @functools.wraps(parse)
-    def parsed(content: bytes) -> _T:
-        nonlocal room
-        if content in known:
-            return known[content]
-        result = parse(content)
-        room -= len(content) + _LINE * content.count(b"\n")
-        if room < 0:
-            known.clear()
-            room = _ROOM
-        else:
-            known[content] = result
-        return result
-
-    return parsed
-
-
-class Header(NamedTuple):
-    """What the header of a METADATA file says."""
-
-    described: tuple[str, str] | None
-    """The project's name and version; None without a valid name."""
-    requires: tuple[str, ...]
-    """The lines of its requirements."""
-    extras: tuple[str, ...]
 
 
 class Distribution:
@@ -144,7 +77,7 @@ class Distribution:
 
     @property
     def described(self) -> tuple[str, str] | None:
-        """Its project name and version as METADATA or PKG-INFO has them; None if that says nothing.
+        """Its name and version as METADATA or PKG-INFO has them; None if that says nothing.
 
         A zipped egg is not looked into.
         """
@@ -152,10 +85,7 @@ class Distribution:
 
     @property
     def header(self) -> Header:
-        """The header of its METADATA, for a dist-info directory.
-
-        Raise `RequireError` if pkg_resources cannot read the file.
-        """
+        """The header of a dist-info directory's METADATA. Raise `RequireError`."""
         found = self._read_header()
         if self._error:
             raise RequireError(self._error)
@@ -167,12 +97,13 @@ class Distribution:
             read = ((each, self._tree.read(self.metadata + each, METADATA_LIMIT)) for each in files)
             file, content = next((one for one in read if one[1] is not None), ("", b""))
             try:
-                _decoded(content or b"")
+                decoded(content or b"")
                 self._error = "" if file == files[0] else "FileNotFoundError"
             except RequireError as error:
                 self._error = str(error)
-            header = (content or b"").partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
-            self._header = _parsed(header)
+            self._header = read_header(
+                (content or b"").partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
+            )
         return self._header
 
     def pay(self, steps: int) -> None:
@@ -180,7 +111,7 @@ class Distribution:
         pay(self._tree, steps)
 
     def read(self, name: str) -> str | None:
-        """Return the text of the metadata file `name`; None if it does not exist.
+        """Return the text of the metadata file `name`; None if it is missing.
 
         Raise `RequireError` if pkg_resources could not decode it.
         """
@@ -188,7 +119,7 @@ class Distribution:
         if content is None and self.kind == ".egg-info" and name == "PKG-INFO":
             content = self._tree.read(self.metadata, METADATA_LIMIT)
             return None if content is None else content.decode("utf-8", "replace")
-        return None if content is None else _decoded(content)
+        return None if content is None else decoded(content)
 
     @property
     def version(self) -> str:
@@ -207,11 +138,10 @@ class Distribution:
         return self._version
 
     def requirement_lines(self) -> Iterator[tuple[str, str]]:
-        """Yield every requirement in the metadata, as a section and a line.
+        """Yield every requirement, as a section and a line. Raise `RequireError`.
 
-        A dist-info directory has no sections. In the requires.txt of an egg, a section is an extra,
-        a marker after a colon, or both. It may be empty; then the line is "". Raise `RequireError`
-        if the file cannot be read.
+        In the requires.txt of an egg, a section is an extra, a marker after a colon, or both. If it
+        is empty, the line is "". A dist-info directory has no sections.
         """
         if self.kind == ".dist-info":
             yield from (("", line) for line in self.header.requires)
@@ -228,86 +158,13 @@ class Distribution:
                     raise RequireError("ValueError")
 
     def entry_points(self) -> dict[str, dict[str, str]]:
-        """Return the entry points that pkg_resources reads: by group and name, extras in brackets.
+        """Return the entry points, by group and name, each with its extras in brackets.
 
         Raise `RequireError` if pkg_resources cannot read them.
         """
         text = self.read("entry_points.txt") or ""
         self.pay(_PARSING * (text.count("\n") + text.count("=")))
-        return _entry_points(text.encode())
-
-
-def _decoded(content: bytes) -> str:
-    if len(content) == METADATA_LIMIT:  # the limit may have cut a character
-        return content.decode("utf-8", "replace")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        raise RequireError("UnicodeDecodeError") from None
-
-
-@remembered
-def _parsed(header: bytes) -> Header:
-    try:
-        described = names.parse_metadata(header[: names.HEADER_LIMIT])
-    except names.MetadataError:
-        described = None
-    read = wanted_fields(header.decode("utf-8", "replace"))
-    requires = [value for name, value in read if name == "requires-dist"]
-    extras = [value for name, value in read if name == "provides-extra"]
-    return Header(described, tuple(itertools.chain(*map(lines, requires))), tuple(extras))
-
-
-def wanted_fields(header: str) -> list[tuple[str, str]]:
-    """Return the requirements and extras in the `header` of a METADATA file, by field.
-
-    As the standard library's `email` reads them (core metadata specification): a line that begins
-    with white space continues a value. Names are in lower case.
-    """
-    text = "\n" + header.replace("\r\n", "\n").replace("\r", "\n")
-    end = _END.search(text)
-    fields = _FIELD.findall(text, 0, end.start() if end else len(text))
-    return [(name.lower(), value) for name, value in fields]
-
-
-@remembered
-def _entry_points(content: bytes) -> dict[str, dict[str, str]]:
-    groups: dict[str, dict[str, str]] = {}
-    group = ""
-    for line in lines(content.decode()):
-        if line.startswith("["):
-            group = line[1:-1].strip()
-            is_valid = bool(line[-1] == "]" and _GROUP.match(group) and group not in groups)
-            groups[group] = {}
-        else:
-            name, entry = _entry_point(line)
-            is_valid = bool(group and entry and _GROUP.match(entry["module"]))
-            if entry and is_valid:
-                is_valid = name not in groups[group]
-                groups[group][name] = entry["extras"] or ""
-        if not is_valid:
-            raise RequireError("ValueError")
-    return groups
-
-
-def _entry_point(line: str) -> tuple[str, re.Match[str] | None]:
-    """Return the name and the rest of the entry point in `line`; no rest if there is none.
-
-    The name ends at the first `=` with an object behind it. White space is squeezed first: a long
-    line of it would keep the pattern of pkg_resources busy for hours.
-    """
-    before, behind = line.split("="), " ".join(line.split()).split("=")
-    for at in range(1, len(behind)):
-        name, entry = "=".join(before[:at]).strip(), "=".join(behind[at:]).strip()
-        if name and (match := _ENTRY_POINT.fullmatch(entry)):
-            return name, match
-    return "", None
-
-
-def lines(text: str) -> Iterator[str]:
-    """Yield the lines of `text` that are neither blank nor comments, stripped."""
-    stripped = map(str.strip, text.splitlines())
-    return (line for line in stripped if line and not line.startswith("#"))
+        return read_entry_points(text.encode())
 
 
 def find(
@@ -332,18 +189,18 @@ def find(
         path = f"{entry}/{name}"
         stem, suffix = posixpath.splitext(name)
         kind = suffix.lower()
+        nested: Iterator[Distribution | None] = iter(())
         if kind == ".egg":
-            if egg := _egg(tree, path):
-                egg.is_direct = False
-                yield egg
+            nested = iter([_egg(tree, path)])
         elif kind == ".egg-link":
             if entry not in within and (target := _link_target(tree, path)):
-                for each in find(tree, target, order, (*within, entry)):
-                    each.is_direct = False
-                    yield each
+                nested = find(tree, target, order, (*within, entry))
         elif _is_metadata(tree, path):
             # `splitext` finds no suffix in a name that is only a suffix.
             yield Distribution(tree, entry, stem if kind else "", path, kind or ".egg")
+        for each in filter(None, nested):
+            each.is_direct = False
+            yield each
 
 
 def _is_metadata(tree: Tree, path: str) -> bool:

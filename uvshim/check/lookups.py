@@ -9,7 +9,7 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.directories import inside
-from uvshim.check.distributions import METADATA_LIMIT, RequireError
+from uvshim.check.metadata import METADATA_LIMIT, RequireError
 from uvshim.rename import record
 from uvshim.rename.names import key_of, normalized
 from uvshim.rename.plan import RECORD_LIMIT

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from uvshim.check.directories import DUPLICATE, GHOST
-from uvshim.check.distributions import METADATA_LIMIT
+from uvshim.check.metadata import METADATA_LIMIT
 from uvshim.check.versions import precedence
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import CONFIGURATION, has_interpreter

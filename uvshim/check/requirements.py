@@ -10,7 +10,7 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
-from uvshim.check.distributions import RequireError
+from uvshim.check.metadata import RequireError
 from uvshim.check.versions import old_precedence, parsed_version
 from uvshim.rename.names import key_of
 

@@ -14,7 +14,8 @@ import sys
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check.distributions import NOT_FOUND, NoVersionError, RequireError, find
+from uvshim.check.distributions import find
+from uvshim.check.metadata import NOT_FOUND, NoVersionError, RequireError
 from uvshim.check.requirements import Requirements
 from uvshim.check.versions import by_version, parsed_version, precedence, replaced_version
 from uvshim.environments import interpreter
