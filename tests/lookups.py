@@ -177,7 +177,9 @@ class ModelLookups:
             "require": {each: found.require(each).error for each in names},
             "get_distribution": answers(names, lambda each: location(found.get_distribution(each))),
             "Environment": answers(names, versions),
-            "best_match": answers(names, lambda each: location(found.best_match(each))),
+            "best_match": answers(
+                names, lambda each: location(found.best_match(found.requirements.parse(each)))
+            ),
             "in Requirement": answers(names, members),
             "iter_entry_points": answers(groups, entries_of),
             "load_entry_point": {

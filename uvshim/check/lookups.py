@@ -59,7 +59,8 @@ def failing(
     every = itertools.chain(likely, working_set.active.values())
     own = next((each for each in every if each and each.metadata == metadata), None)
     # Where it is not active, `get_distribution` requires it.
-    found = requires or _holds(lambda: working_set.find(requirements.parse(name)))
+    requirement = requirements.parse(name)
+    found = requires or _holds(lambda: working_set.find(requirement))
     # From setuptools 66 to 67.5, a single invalid version breaks it.
     found_alone = found and not working_set.needs_valid_versions
     points = functools.cache(lambda: own.entry_points() if own is not None else {})
@@ -73,7 +74,7 @@ def failing(
     outcomes: dict[str, Callable[[], object]] = {
         REQUIRE: lambda: requires,
         "get_distribution": lambda: found,
-        "best_match": lambda: found_alone or working_set.best_match(name),
+        "best_match": lambda: found_alone or working_set.best_match(requirement),
         BY_KEY: lambda: key in working_set.active,
         "Environment": lambda: working_set.available(key),
         "in Requirement": lambda: own is None or working_set.meets(own, name),

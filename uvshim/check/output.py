@@ -49,11 +49,12 @@ def _as_json(report: Report) -> dict[str, Any]:
     found = report.diagnosis
 
     def plain(records: Iterable[Any]) -> list[dict[str, Any]]:
-        facts = [one._asdict() for one in records]
         return [
-            {**one, "path": report.outside(one["path"])} if "path" in one else one for one in facts
+            {key: report.outside(each) if key == "path" else each for key, each in one.items()}
+            for one in (record._asdict() for record in records)
         ]
 
+    directories = ("findings", "unresolvable", "entry_points", "failures", "unreadable", "invalid")
     return {
         "image": report.image,
         "digest": report.digest,
@@ -64,12 +65,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "setuptools": found.setuptools,
         "affected": found.affected,
         "broken": report.broken,
-        "findings": plain(found.findings),
-        "unresolvable": plain(found.unresolvable),
-        "entry_points": plain(found.entry_points),
-        "failures": plain(found.failures),
-        "unreadable": plain(found.unreadable),
-        "invalid": plain(found.invalid),
+        **{key: plain(getattr(found, key)) for key in directories},
         "differences": None if report.differences is None else plain(report.differences),
         "spellings": plain(found.spellings),
         "empty": report.empty,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import re
@@ -21,7 +20,6 @@ from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uvshim.check.diagnosis import Diagnosis
     from uvshim.check.directories import Finding
     from uvshim.check.report import Report
     from uvshim.check.verify import Difference
@@ -112,12 +110,15 @@ def reinstalls(report: Report) -> list[str]:
     for one in concerned:
         if _project(one) not in owned:
             versions.setdefault(_project(one), {})[one.version] = one
-    commands = []
-    if needed := _setuptools_needed(found):
-        commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
+    needed = "setuptools>=62,<82" if found.spellings else ""
+    if any(each.misspelled for each in found.hidden):
+        needed = "setuptools>=75.8.2,<82"
+    commands = (
+        [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"] if needed else []
+    )
     wanted: dict[str, list[str]] = {}
     for (place, _), given in versions.items():
-        latest = max(given.values(), key=functools.partial(_installed_at, report.installation.tree))
+        latest = max(given.values(), key=lambda one: precedence(one.version))
         words = _requirement(report.installation.tree, latest)
         wanted.setdefault(place, []).extend(map(quoted, words))
     return commands + [
@@ -128,17 +129,6 @@ def reinstalls(report: Report) -> list[str]:
 
 def _project(one: Finding | Difference) -> tuple[str, str]:
     return os.path.dirname(one.path), normalized(one.name)
-
-
-def _installed_at(tree: SearchableTree, one: Finding | Difference) -> tuple[int, object]:
-    """Return a sort key: the last of two was installed last, as the times of directories show.
-
-    Times in an image do not show it: there it is the one with the newer version.
-    """
-    path = tree.on_disk(one.path)
-    with contextlib.suppress(OSError):
-        return os.stat(path).st_mtime_ns if path else 0, precedence(one.version)
-    return 0, precedence(one.version)
 
 
 def _requirement(tree: SearchableTree, one: Finding | Difference) -> list[str]:
@@ -155,13 +145,6 @@ def _requirement(tree: SearchableTree, one: Finding | Difference) -> list[str]:
         is_editable = origin.get("dir_info", {}).get("editable", False)
         return [*["-e"] * is_editable, f"{one.name} @ {before}{origin['url']}{after}"]
     return [f"{one.name}=={one.version}"]
-
-
-def _setuptools_needed(found: Diagnosis) -> str:
-    """Return the releases of setuptools with which a spelling is found that no rename helps."""
-    if any(each.misspelled for each in found.hidden):
-        return "setuptools>=75.8.2,<82"
-    return "setuptools>=62,<82" if found.spellings else ""
 
 
 def _install_into(report: Report, directory: str) -> str:

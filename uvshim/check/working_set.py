@@ -157,14 +157,10 @@ class WorkingSet:
         found = self.find(requirement)
         if found is None:
             self._resolve([requirement], {} if chosen is None else chosen)
-            found = self._best_match(requirement)
+            found = self.best_match(requirement)
             if found is None:  # its marker does not hold: nothing was required
                 raise RequireError("IndexError")
         return found
-
-    def best_match(self, name: str) -> Distribution | None:
-        """Return what `Environment().best_match(requirement, working_set)` returns for `name`."""
-        return self._best_match(self.requirements.parse(name))
 
     def available(self, key: str) -> list[Distribution]:
         """Return what `Environment()[key]` returns: active or not, the newest first."""
@@ -237,7 +233,7 @@ class WorkingSet:
         if found is not None:
             self._checked(found, requirement)
         else:
-            found = self._best_match(requirement)
+            found = self.best_match(requirement)
             if found is not None and not self.finds(key):
                 chosen[key] = found
         required = [] if found is None else self.requirements.of(found, requirement.extras)[::-1]
@@ -246,7 +242,8 @@ class WorkingSet:
             self._steps[first] = step
         return step
 
-    def _best_match(self, requirement: Requirement) -> Distribution | None:
+    def best_match(self, requirement: Requirement) -> Distribution | None:
+        """Return what `Environment().best_match(requirement, working_set)` returns."""
         if self.needs_valid_versions:
             _ = self._all_available  # this may fail even if the result is not needed
         if (found := self.find(requirement)) is not None:
