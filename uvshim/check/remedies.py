@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -110,15 +111,13 @@ def reinstalls(report: Report) -> list[str]:
     for one in concerned:
         if _project(one) not in owned:
             versions.setdefault(_project(one), {})[one.version] = one
-    needed = "setuptools>=62,<82" if found.spellings else ""
-    if any(each.misspelled for each in found.hidden):
-        needed = "setuptools>=75.8.2,<82"
-    commands = (
-        [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"] if needed else []
-    )
+    commands = []
+    if found.spellings or any(each.misspelled for each in found.hidden):
+        needed = "setuptools>=62,<82" if found.by_spelling else "setuptools>=75.8.2,<82"
+        commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
     wanted: dict[str, list[str]] = {}
     for (place, _), given in versions.items():
-        latest = max(given.values(), key=lambda one: precedence(one.version))
+        latest = max(given.values(), key=functools.partial(_installed_at, report.installation.tree))
         words = _requirement(report.installation.tree, latest)
         wanted.setdefault(place, []).extend(map(quoted, words))
     return commands + [
@@ -129,6 +128,14 @@ def reinstalls(report: Report) -> list[str]:
 
 def _project(one: Finding | Difference) -> tuple[str, str]:
     return os.path.dirname(one.path), normalized(one.name)
+
+
+def _installed_at(tree: SearchableTree, one: Finding | Difference) -> tuple[int, object]:
+    """Return a sort key: times of directories show which was installed last, but not in images."""
+    path = tree.on_disk(one.path)
+    with contextlib.suppress(OSError):
+        return os.stat(path).st_mtime_ns if path else 0, precedence(one.version)
+    return 0, precedence(one.version)
 
 
 def _requirement(tree: SearchableTree, one: Finding | Difference) -> list[str]:
