@@ -93,17 +93,19 @@ class Distribution:
 
     def _read_header(self) -> Header:
         if self._header is None:
-            files = ("/METADATA", "/PKG-INFO", "")  # the last if it is a file itself
-            read = ((each, self._tree.read(self.metadata + each, METADATA_LIMIT)) for each in files)
-            file, content = next((one for one in read if one[1] is not None), ("", b""))
+            content = None
+            for file in ("/METADATA", "/PKG-INFO", ""):  # the last if it is a file itself
+                content = self._tree.read(self.metadata + file, METADATA_LIMIT)
+                if content is not None:
+                    break
+                self._error = "FileNotFoundError"
+            content = content or b""
             try:
-                decoded(content or b"")
-                self._error = "" if file == files[0] else "FileNotFoundError"
+                decoded(content)
             except RequireError as error:
                 self._error = str(error)
-            self._header = read_header(
-                (content or b"").partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
-            )
+            header = content.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
+            self._header = read_header(header)
         return self._header
 
     def pay(self, steps: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -101,9 +100,9 @@ def read_header(header: bytes) -> Header:
     except names.MetadataError:
         described = None
     read = wanted_fields(header.decode("utf-8", "replace"))
-    requires = (lines(value) for name, value in read if name == "requires-dist")
-    extras = (value for name, value in read if name == "provides-extra")
-    return Header(described, tuple(itertools.chain(*requires)), tuple(extras))
+    requires = "\n".join([value for name, value in read if name == "requires-dist"])
+    extras = tuple(value for name, value in read if name == "provides-extra")
+    return Header(described, tuple(lines(requires)), extras)
 
 
 def wanted_fields(header: str) -> list[tuple[str, str]]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.distributions import find
 from uvshim.check.metadata import NOT_FOUND, NoVersionError, RequireError
-from uvshim.check.requirements import Requirements
 from uvshim.check.versions import by_version, parsed_version, precedence, replaced_version
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import search_path
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from uvshim.check.distributions import Distribution
-    from uvshim.check.requirements import Requirement
+    from uvshim.check.requirements import Requirement, Requirements
     from uvshim.check.versions import Precedence
     from uvshim.environments.tree import Tree
     from uvshim.rename.setuptools import PkgResources
@@ -127,6 +126,8 @@ class WorkingSet:
         Where the vendored distributions are visible, pkg_resources imports the environment's own
         packaging, if there is one.
         """
+        from uvshim.check.requirements import Requirements
+
         packaging = _STRICT_PACKAGING
         own = self.active.get("packaging") if self._pkg_resources.vendored else None
         if own is not None and (version := parsed_version(own.version)) is not None:
