@@ -59,14 +59,13 @@ class Unresolvable(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A distribution for which `pkg_resources.require` raises another exception."""
+    """A distribution for which `require` raises another exception, such as `VersionConflict`."""
 
     name: str
     version: str
     error: str
-    """The exception's name: `VersionConflict`, `InvalidVersion`, `UnknownExtra`, …"""
     reason: str = ""
-    """Its cause, as a clause; may be empty."""
+    """The cause of the error, as a clause; may be empty."""
 
 
 class EntryPoint(NamedTuple):
@@ -94,7 +93,7 @@ class Diagnosis(NamedTuple):
     failures: tuple[Failure, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     invalid: tuple[Unreadable, ...] = ()
-    """Others without a METADATA that tells what they are. Their names are right all the same."""
+    """Others without a valid METADATA. Their names are right all the same."""
     excluded: tuple[Finding, ...] = ()
     """Like `findings`, for excluded names."""
     spellings: tuple[Spelling, ...] = ()
@@ -151,9 +150,9 @@ def diagnose(
 
     `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
     them, those in the usual places of a virtual environment, a prefix or the tree itself.
-    `python` is the version of its Python, as in ``3.12.1``; without one it is read from the tree
-    (`interpreter.version_of` says how). `platform` is that of an image, as in ``linux/arm64``.
-    Problems of directories whose project name is `excluded` are reported separately.
+    `python` is the version of its Python, as in ``3.12.1``; by default the tree shows it.
+    `platform` is that of an image, as in ``linux/arm64``. Problems of directories whose project
+    name is `excluded` are reported separately.
 
     Raise nothing, whatever is in the tree, but ValueError for a `platform` of another form.
     """

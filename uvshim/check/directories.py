@@ -95,7 +95,7 @@ class Directories:
             if is_inherited and names.key_of(names.split(own)[0]) in self._present:
                 continue
             if isinstance(found, Plan):
-                twin = left.get(names.normalized(found.name)) if has_twin else None
+                twin = left.get(names.normalized(found.name), "") if has_twin else ""
                 self._add(found, twin, has_twin=has_twin)
             elif found.project and self._excludes(found.project):
                 self.excluded.append(Finding(MISNAMED, found.project, "", path, own))
@@ -108,11 +108,8 @@ class Directories:
         self._present.update(map(names.key_of, stems))
         return len(counted)
 
-    def _add(self, one: Plan, twin: str | None, *, has_twin: bool) -> None:
-        """Add the findings about the directory of the plan `one`.
-
-        No installer removes its `twin`, so it cannot be renamed.
-        """
+    def _add(self, one: Plan, twin: str, *, has_twin: bool) -> None:
+        """Add the findings about the directory of `one`, which a `twin` may keep from a rename."""
         obstacle = f"`{twin}` is there as well, and no installer removes it" if twin else ""
         about = (one.name, one.version, one.path, one.directory, one.owner)
         found = [
@@ -172,9 +169,8 @@ def _left(tree: Tree, place: str) -> dict[str, str]:
 def _kinds(tree: Tree, one: Plan, *, has_twin: bool) -> Iterable[str]:
     """Return what is wrong with the directory of the plan `one`.
 
-    A directory whose code is gone is nothing but that. Of two directories of one distribution
-    only one can keep its name, so nothing is said about the names: but if one is not valid, no
-    tool can remove it.
+    A directory whose code is gone is nothing but that. Of two directories of one distribution only
+    one can keep its name, so only an invalid name counts: no tool can remove that directory.
     """
     kinds: Collection[str] = (DUPLICATE,) if has_twin else one.wrong
     if (kinds or "." in one.name) and _is_ghost(tree, one):

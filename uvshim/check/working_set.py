@@ -49,12 +49,12 @@ class Resolution(NamedTuple):
     error: str | None
     """The name of the exception that it would raise; None if it would succeed."""
     missing: tuple[str, ...] = ()
-    """After `NOT_FOUND`, the names of all requirements that it cannot find, as they are written.
+    """After `NOT_FOUND`, all names that it cannot find, as requirements have them.
 
     pkg_resources itself stops at the first one.
     """
     reason: str = ""
-    """The cause of another error, as a clause, if there is more to say than its name."""
+    """The cause of another error, as a clause; may be empty."""
 
 
 class WorkingSet:
@@ -107,10 +107,9 @@ class WorkingSet:
         python: str | None = None,
         image_platform: str | None = None,
     ) -> WorkingSet:
-        """Return the working set of an environment.
+        """Return that of an environment whose Python imports from `site_packages`.
 
-        `site_packages` are the directories that its Python imports from, `python` is the version
-        of that Python, if that is known, and `image_platform` is as in ``linux/arm64``.
+        `python` is its version, if that is known; `image_platform` is as in ``linux/arm64``.
         """
         path = search_path(tree, site_packages)
         if pkg_resources.vendored:
@@ -150,10 +149,7 @@ class WorkingSet:
     def get_distribution(
         self, name: str, chosen: dict[str, Distribution] | None = None
     ) -> Distribution:
-        """Return what `pkg_resources.get_distribution(name)` returns.
-
-        Distributions that it activates are added to `chosen`.
-        """
+        """Return what `pkg_resources.get_distribution(name)` returns, and add it to `chosen`."""
         requirement = self.requirements.parse(name)
         found = self.find(requirement)
         if found is None:
@@ -191,7 +187,7 @@ class WorkingSet:
         chosen: dict[str, Distribution],
         extras: tuple[str, ...] = (),
     ) -> None:
-        """Resolve `roots` and the requirements below them, as they come up.
+        """Resolve `roots`, and the requirements below them as they come up.
 
         pkg_resources stops at the first that nothing meets, and at every error.
         """
@@ -224,8 +220,7 @@ class WorkingSet:
     def _step(self, requirement: Requirement, chosen: dict[str, Distribution]) -> _Step:
         """Return what meets `requirement`, and what that requires.
 
-        `chosen` are inactive ones that were chosen for an earlier requirement: a later
-        one gets the same, or fails if it needs another version.
+        Inactive distributions that an earlier requirement has `chosen` also serve later ones.
         """
         first, key = requirement.first, requirement.key
         if first in self._steps and key not in chosen:
@@ -280,10 +275,7 @@ class WorkingSet:
         return self._active_for(key) is not None
 
     def required_keys(self) -> set[str]:
-        """Return the keys of all requirements of all distributions on the path, whatever applies.
-
-        No requirement is taken apart.
-        """
+        """Return the keys of all requirements on the path, whatever applies. None is parsed."""
         lines = {line for one in chain(*self._everything) for _, line in one.requirement_lines()}
         return {key_of(_NAME.match(line)[0]) for line in lines}  # type: ignore[index]
 
