@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import lookups as lookups_of
 from uvshim.check import required
-from uvshim.check.directories import Directories
-from uvshim.check.lookups import REQUIRE, Lookups
+from uvshim.check.directories import Finding, Unreadable, problems
+from uvshim.check.lookups import REQUIRE, EntryPoint, Failure, Lookups, Unresolvable
 from uvshim.check.metadata import NOT_FOUND, RequireError
 from uvshim.environments import environment, interpreter, search_path
 from uvshim.rename import names, setuptools
-from uvshim.rename.plan import NORMALIZED_NAME
+from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME
 from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from uvshim.check.directories import Finding, Unreadable
     from uvshim.check.lookups import AffectedProgram
     from uvshim.check.required import Spelled, Spelling
     from uvshim.check.working_set import WorkingSet
@@ -34,46 +33,6 @@ if TYPE_CHECKING:
 
 # The owner of Debian's own directories.
 DPKG = "dpkg"
-
-
-class Unresolvable(NamedTuple):
-    """A distribution for which `pkg_resources.require` raises DistributionNotFound."""
-
-    name: str
-    """Its name, as METADATA has it."""
-    version: str
-    missing: tuple[str, ...]
-    """The names that cannot be found, as the requirements have them."""
-    absent: tuple[str, ...]
-    """Those of `missing` that are not installed under any spelling."""
-    excluded: tuple[str, ...] = ()
-    """Those of `missing` that the configuration excludes from renaming."""
-    misspelled: tuple[str, ...] = ()
-    """Those of `missing` whose METADATA has other separators: a rename does not help."""
-
-    @property
-    def hidden(self) -> tuple[str, ...]:
-        """Those of `missing` that are installed, and not found because of a wrong name."""
-        others = {*self.absent, *self.excluded}
-        return tuple(name for name in self.missing if name not in others)
-
-
-class Failure(NamedTuple):
-    """A distribution for which `require` raises another exception, such as `VersionConflict`."""
-
-    name: str
-    version: str
-    error: str
-    reason: str = ""
-    """The cause of the error, as a clause; may be empty."""
-
-
-class EntryPoint(NamedTuple):
-    """An entry point of an unresolvable distribution: a plugin that may be missing silently."""
-
-    group: str
-    name: str
-    distribution: str
 
 
 class Diagnosis(NamedTuple):
@@ -243,24 +202,44 @@ class _Model:
 
     def directories(self) -> Diagnosis:
         """Return what the directories themselves show."""
-        found = Directories(self._tree, self._excluded, self.spelled)
+        findings: list[Finding] = []
+        excluded: list[Finding] = []
+        unreadable: list[Unreadable] = []
+        invalid: list[Unreadable] = []
         distributions = 0
+        present: set[str] = set()
         for place in (*self._places, *self.added):
-            number = found.examine(place, is_inherited=place in self.inherited)
-            distributions += 0 if place in self.added else number
+            hidden = present if place in self.inherited else ()
+            for each in problems(self._tree, place, self.spelled(place), hidden):
+                if isinstance(each, Finding):
+                    (excluded if self._excluded(each.name) else findings).append(each)
+                elif each.project and self._excluded(each.project):
+                    own = posixpath.basename(each.path)
+                    excluded.append(Finding(MISNAMED, each.project, "", each.path, own))
+                else:
+                    same = invalid if each.is_sure else unreadable
+                    same.append(Unreadable(each.path, each.reason))
+            listed = [
+                each.removesuffix(".egg-info")
+                for each in self._tree.names(place)
+                if environment.is_dist_info(each) or each.endswith(".egg-info")
+            ]
+            distributions += 0 if place in self.added else len(listed)
+            present.update(names.key_of(each.partition("-")[0]) for each in listed)
         is_by_spelling = not self._pkg_resources.finds_every_spelling
-        unfound = required.unfound(self._working_set, found.renames) if is_by_spelling else ()
+        renames = {one.path: one.expected for one in findings}
+        unfound = required.unfound(self._working_set, renames) if is_by_spelling else ()
         return Diagnosis(
             site_packages=self._places,
-            distributions=distributions - len(found.unreadable),
+            distributions=distributions - len(unreadable),
             setuptools=self._setuptools,
             affected=self._pkg_resources.needs_dots,
             by_spelling=is_by_spelling,
             checks_requirements=self._pkg_resources.exists,
-            findings=tuple(sorted(found.findings, key=lambda one: one.path)),
-            unreadable=tuple(found.unreadable),
-            invalid=tuple(found.invalid),
-            excluded=tuple(sorted(found.excluded, key=lambda one: one.path)),
+            findings=tuple(sorted(findings, key=lambda one: one.path)),
+            unreadable=tuple(unreadable),
+            invalid=tuple(invalid),
+            excluded=tuple(sorted(excluded, key=lambda one: one.path)),
             spellings=tuple(one for one in unfound if not self._excluded(one.name)),
         )
 

@@ -6,13 +6,13 @@ import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.environments.environment import dist_infos, is_dist_info
+from uvshim.environments.environment import dist_infos
 from uvshim.environments.tree import pay
 from uvshim.rename import names, plan, record
 from uvshim.rename.plan import MISNAMED, Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from uvshim.environments.tree import Tree
     from uvshim.rename.spelling import Spellings
@@ -58,69 +58,40 @@ class Unreadable(NamedTuple):
     reason: str
 
 
-class Directories:
-    """What the directories of one environment show, in lists sorted by path."""
+class Fault(NamedTuple):
+    """Why a directory has no plan, a clause, and whether its name is right all the same."""
 
-    def __init__(
-        self,
-        tree: Tree,
-        excluded: Callable[[str], bool],
-        spelled: Callable[[str], Spellings | None],
-    ) -> None:
-        """Begin with nothing. `spelled` returns what decides names in a directory."""
-        self.findings: list[Finding] = []
-        self.excluded: list[Finding] = []
-        """Findings about names that are `excluded`."""
-        self.unreadable: list[Unreadable] = []
-        self.invalid: list[Unreadable] = []
-        """Others without a valid METADATA. Their names are right all the same."""
-        self.renames: dict[str, str] = {}
-        """The names that directories should have, by path."""
-        self._tree = tree
-        self._excludes = excluded
-        self._spelled = spelled
-        self._present: set[str] = set()
+    path: str
+    reason: str
+    project: str
+    """The project's name, if only that is known."""
+    is_sure: bool
 
-    def examine(self, place: str, *, is_inherited: bool) -> int:
-        """Examine the site-packages directory `place`; return how many distributions it has.
 
-        If it `is_inherited`, what an earlier place hides does not count.
-        """
-        listed = self._tree.names(place)
-        pay(self._tree, _PLANNING * len(listed))  # many environments may inherit the directory
-        planned = list(_planned(self._tree, place, self._spelled(place)))
-        left = _left(self._tree, place) if any(has_twin for _, _, has_twin in planned) else {}
-        for path, found, has_twin in planned:
-            own = found.directory if isinstance(found, Plan) else posixpath.basename(path)
-            if is_inherited and names.key_of(names.split(own)[0]) in self._present:
-                continue
-            if isinstance(found, Plan):
-                twin = left.get(names.normalized(found.name), "") if has_twin else ""
-                self._add(found, twin, has_twin=has_twin)
-            elif found.project and self._excludes(found.project):
-                self.excluded.append(Finding(MISNAMED, found.project, "", path, own))
-            else:
-                is_sure = plan.is_beyond_doubt(own) and not has_twin
-                same = self.invalid if is_sure else self.unreadable
-                same.append(Unreadable(path, str(found)))
-        counted = [each for each in listed if is_dist_info(each) or each.endswith(".egg-info")]
-        stems = (each.removesuffix(".egg-info").partition("-")[0] for each in counted)
-        self._present.update(map(names.key_of, stems))
-        return len(counted)
+def problems(
+    tree: Tree, place: str, spellings: Spellings | None, hidden: Collection[str] = ()
+) -> Iterator[Finding | Fault]:
+    """Yield what is wrong with the dist-info directories in `place`, a path in `tree`.
 
-    def _add(self, one: Plan, twin: str, *, has_twin: bool) -> None:
-        """Add the findings about the directory of `one`, which a `twin` may keep from a rename."""
-        obstacle = f"`{twin}` is there as well, and no installer removes it" if twin else ""
-        about = (one.name, one.version, one.path, one.directory, one.owner)
-        found = [
-            Finding(kind, *about, one.obstacle or obstacle)
-            for kind in _kinds(self._tree, one, has_twin=has_twin)
-        ]
-        if self._excludes(one.name):
-            self.excluded += found
+    `spellings` decide names. What has a key that is `hidden` by an earlier place does not count.
+    """
+    pay(tree, _PLANNING * len(tree.names(place)))  # many environments may inherit the directory
+    planned = list(_planned(tree, place, spellings))
+    left = _left(tree, place) if any(has_twin for _, _, has_twin in planned) else {}
+    for path, one, has_twin in planned:
+        own = one.directory if isinstance(one, Plan) else posixpath.basename(path)
+        if hidden and names.key_of(names.split(own)[0]) in hidden:
+            continue
+        if isinstance(one, Plan):
+            obstacle = one.obstacle
+            if has_twin and not obstacle and (twin := left.get(names.normalized(one.name))):
+                obstacle = f"`{twin}` is there as well, and no installer removes it"
+            about = (one.name, one.version, path, own, one.owner, obstacle)
+            for kind in _kinds(tree, one, has_twin=has_twin):
+                yield Finding(kind, *about)
         else:
-            self.findings += found
-            self.renames[one.path] = one.directory
+            is_sure = plan.is_beyond_doubt(own) and not has_twin
+            yield Fault(path, str(one), one.project, is_sure)
 
 
 def _planned(

@@ -1,4 +1,4 @@
-"""The lookups of pkg_resources, which of them fail for a distribution, and who uses those."""
+"""The lookups of pkg_resources: which of them fail for a distribution, and who uses those."""
 
 from __future__ import annotations
 
@@ -35,6 +35,46 @@ class Lookups(NamedTuple):
     name: str
     version: str
     failing: tuple[str, ...]
+
+
+class Unresolvable(NamedTuple):
+    """A distribution for which `pkg_resources.require` raises DistributionNotFound."""
+
+    name: str
+    """Its name, as METADATA has it."""
+    version: str
+    missing: tuple[str, ...]
+    """The names that cannot be found, as the requirements have them."""
+    absent: tuple[str, ...]
+    """Those of `missing` that are not installed under any spelling."""
+    excluded: tuple[str, ...] = ()
+    """Those of `missing` that the configuration excludes from renaming."""
+    misspelled: tuple[str, ...] = ()
+    """Those of `missing` whose METADATA has other separators: a rename does not help."""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Those of `missing` that are installed, and not found because of a wrong name."""
+        others = {*self.absent, *self.excluded}
+        return tuple(name for name in self.missing if name not in others)
+
+
+class Failure(NamedTuple):
+    """A distribution for which `require` raises another exception, such as `VersionConflict`."""
+
+    name: str
+    version: str
+    error: str
+    reason: str = ""
+    """The cause of the error, as a clause; may be empty."""
+
+
+class EntryPoint(NamedTuple):
+    """An entry point of an unresolvable distribution: a plugin that may be missing silently."""
+
+    group: str
+    name: str
+    distribution: str
 
 
 def failing(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from uvshim.check.diagnosis import Unresolvable
-from uvshim.check.lookups import SCRIPTS
+from uvshim.check.lookups import SCRIPTS, Unresolvable
 from uvshim.check.remedies import FIXABLE, remedies
 from uvshim.environments import interpreter
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable
@@ -14,9 +13,9 @@ from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from uvshim.check.diagnosis import Diagnosis, Failure
+    from uvshim.check.diagnosis import Diagnosis
     from uvshim.check.directories import Finding
-    from uvshim.check.lookups import AffectedProgram
+    from uvshim.check.lookups import AffectedProgram, Failure
     from uvshim.check.report import Report
     from uvshim.check.verify import Difference
 
