@@ -289,13 +289,13 @@ class _Model:
             return True
         found = self._working_set
         try:
-            required = found.required_keys()
+            keys = [key for key in found.required_keys() if names.normalized(key) in self._spelled]
         except RequireError:
             return False
         return all(
             (own := found.active.get(names.key_of(name))) and own.metadata == one.metadata
             for name, one in found.installed.items()
-        ) and all(found.finds(key) for key in required if names.normalized(key) in self._spelled)
+        ) and all(map(found.active_for, keys))
 
     def _refusal(self, name: str, version: str, reason: str = "") -> Unresolvable | Failure | None:
         """Return what `require` of a distribution fails for; `reason`: why it cannot be read."""

@@ -84,10 +84,10 @@ class Header(NamedTuple):
 
 def decoded(content: bytes) -> str:
     """Return the text of a metadata file. Raise `RequireError` if pkg_resources could not."""
-    if len(content) == METADATA_LIMIT:  # the limit may have cut a character
-        return content.decode("utf-8", "replace")
+    # The limit may have cut a character.
+    errors = "replace" if len(content) == METADATA_LIMIT else "strict"
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8", errors)
     except UnicodeDecodeError:
         raise RequireError("UnicodeDecodeError") from None
 

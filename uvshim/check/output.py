@@ -234,14 +234,11 @@ def _listed(names: Sequence[str]) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _cut(title: str, lines: list[str], *, everything: bool) -> Iterator[str]:
-    """Yield the `lines` of a section, indented; if there are many, the first ones and a count."""
-    yield f"  {title}"
-    shown = lines if everything or len(lines) <= _SHOWN + 1 else lines[:_SHOWN]
-    for line in shown:
-        yield f"    {line}"
-    if len(shown) < len(lines):
-        yield f"    … and {len(lines) - len(shown)} more (-v shows all)"
+def _cut(title: str, lines: list[str], *, everything: bool) -> list[str]:
+    """Return the `lines` of a section, indented; if there are many, the first ones and a count."""
+    if not everything and len(lines) > _SHOWN + 1:
+        lines = [*lines[:_SHOWN], f"… and {len(lines) - _SHOWN} more (-v shows all)"]
+    return [f"  {title}", *(f"    {line}" for line in lines)]
 
 
 def notes(report: Report, style: Style) -> Iterator[str]:

@@ -227,7 +227,7 @@ class Requirements:
         return by_extra
 
     def _holds(self, marker: str, extra: str) -> bool:
-        question = (marker, extra)
+        question = (marker, extra if "extra" in marker else "")
         if question not in self._evaluated:
             from packaging import markers
 

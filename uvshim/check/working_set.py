@@ -230,7 +230,7 @@ class WorkingSet:
             self._checked(found, requirement)
         else:
             found = self.best_match(requirement)
-            if found is not None and not self.finds(key):
+            if found is not None and self.active_for(key) is None:
                 chosen[key] = found
         required = [] if found is None else self.requirements.of(found, requirement.extras)[::-1]
         step = found, required, [each.first for each in required if each.marker]
@@ -250,7 +250,7 @@ class WorkingSet:
 
     def find(self, requirement: Requirement) -> Distribution | None:
         """Return what `working_set.find` returns."""
-        found = self._active_for(requirement.key)
+        found = self.active_for(requirement.key)
         return None if found is None else self._checked(found, requirement)
 
     def _checked(self, found: Distribution, requirement: Requirement) -> Distribution:
@@ -261,7 +261,7 @@ class WorkingSet:
             raise RequireError("VersionConflict", reason)
         return found
 
-    def _active_for(self, key: str) -> Distribution | None:
+    def active_for(self, key: str) -> Distribution | None:
         """Return the active distribution that requirement lookups find as `key`."""
         found = self.active.get(key)
         if found is None and self._pkg_resources.finds_every_spelling:
@@ -269,10 +269,6 @@ class WorkingSet:
         if found is None and not self._pkg_resources.needs_dots:
             found = self.active.get(safe_name(key).replace(".", "-"))
         return found
-
-    def finds(self, key: str) -> bool:
-        """Return True if a distribution is active that requirement lookups find as `key`."""
-        return self._active_for(key) is not None
 
     def required_keys(self) -> set[str]:
         """Return the keys of all requirements on the path, whatever applies. None is parsed."""
