@@ -47,8 +47,9 @@ class Distribution:
 
     # Without a dictionary: of 20,000 distributions these would take 15 MB.
     __slots__ = (
-        *("_error", "_header", "_tree", "_version", "_version_in_name", "by_extra", "is_direct"),
-        *("key", "kind", "location", "metadata", "platform", "project_name", "python"),
+        *("_entry_points", "_error", "_header", "_tree", "_version", "_version_in_name"),
+        *("by_extra", "is_direct", "key", "kind", "location", "metadata", "platform"),
+        *("project_name", "python"),
     )
 
     def __init__(self, tree: Tree, location: str, stem: str, metadata: str, kind: str) -> None:
@@ -73,6 +74,7 @@ class Distribution:
         self._tree = tree
         self._header: Header | None = None
         self._error = ""
+        self._entry_points: dict[str, dict[str, str]] | None = None
         self._version = ""
 
     @property
@@ -164,9 +166,11 @@ class Distribution:
 
         Raise `RequireError` if pkg_resources cannot read them.
         """
-        text = self.read("entry_points.txt") or ""
-        self.pay(_PARSING * (text.count("\n") + text.count("=")))
-        return read_entry_points(text.encode())
+        if self._entry_points is None:
+            content = self._tree.read(f"{self.metadata}/entry_points.txt", METADATA_LIMIT) or b""
+            self.pay(_PARSING * (content.count(b"\n") + content.count(b"=")))
+            self._entry_points = read_entry_points(content)
+        return self._entry_points
 
 
 def find(

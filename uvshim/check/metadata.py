@@ -122,7 +122,7 @@ def read_entry_points(content: bytes) -> dict[str, dict[str, str]]:
     """Return what an entry_points.txt says, by group and name. Raise `RequireError`."""
     groups: dict[str, dict[str, str]] = {}
     group = ""
-    for line in lines(content.decode()):
+    for line in lines(decoded(content)):
         if line.startswith("["):
             group = line[1:-1].strip()
             is_valid = bool(line[-1] == "]" and _GROUP.match(group) and group not in groups)
