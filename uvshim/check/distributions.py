@@ -21,7 +21,7 @@ from uvshim.check.metadata import (
     read_entry_points,
     read_header,
 )
-from uvshim.check.versions import parsed_version
+from uvshim.check.versions import safe_version
 from uvshim.environments.tree import pay
 from uvshim.rename import names
 
@@ -136,9 +136,7 @@ class Distribution:
                 version = next(said, "").partition(":")[2].strip() or version
             if not version:
                 raise NoVersionError("ValueError")
-            parsed = parsed_version(version)
-            plain = re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
-            self._version = plain if parsed is None else str(parsed)
+            self._version = safe_version(version)
         return self._version
 
     def requirement_lines(self) -> Iterator[tuple[str, str]]:

@@ -69,6 +69,14 @@ def replaced_version(version: str) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
+def safe_version(version: str) -> str:
+    """Return `version` as pkg_resources writes it: normalized if it can be."""
+    parsed = parsed_version(version)
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
+    return plain if parsed is None else str(parsed)
+
+
+@functools.lru_cache(maxsize=4096)
 def parsed_version(version: str) -> Version | None:
     """Return `version` as packaging reads it, or None if it does not conform to PEP 440."""
     from packaging.version import Version

@@ -200,8 +200,9 @@ class WorkingSet:
                 first = requirement.first
                 if first in processed:
                     continue
-                demanded = demanded_with.get(first, ()) + (extras or ("",))
-                if not self.requirements.applies(requirement, demanded):
+                if requirement.marker and not self.requirements.applies(
+                    requirement, demanded_with.get(first, ()) + (extras or ("",))
+                ):
                     continue
                 processed.add(first)
                 found, required, conditional = self._step(requirement, chosen)
