@@ -90,18 +90,17 @@ def problems(
             for kind in _kinds(tree, one, has_twin=has_twin):
                 yield Finding(kind, *about)
         else:
-            is_sure = plan.is_beyond_doubt(own) and not has_twin
-            yield Fault(path, str(one), one.project, is_sure)
+            yield one._replace(is_sure=one.is_sure and not has_twin)
 
 
 def _planned(
     tree: Tree, place: str, spellings: Spellings | None
-) -> Iterator[tuple[str, Plan | names.MetadataError, bool]]:
+) -> Iterator[tuple[str, Plan | Fault, bool]]:
     """Yield the path of each dist-info directory in `place`, and its plan, or why it has none.
 
     The last is True if there is a twin, another directory of the same distribution.
     """
-    found: dict[str, Plan | names.MetadataError] = {}
+    found: dict[str, Plan | Fault] = {}
     sure: dict[str, str] = {}  # projects that only the names of directories tell
     for own in dist_infos(tree.names(place)):
         path = f"{place}/{own}"
@@ -109,8 +108,8 @@ def _planned(
             if one := plan.make(tree, path, spellings=spellings):
                 found[path] = one
         except names.MetadataError as error:
-            found[path] = error
-            if plan.is_beyond_doubt(own):
+            found[path] = fault = Fault(path, str(error), error.project, plan.is_beyond_doubt(own))
+            if fault.is_sure:
                 sure[path] = names.normalized(names.split(own)[0])
     plans = [one for one in found.values() if isinstance(one, Plan)]
     projects = Counter([*sure.values(), *(names.normalized(one.name) for one in plans)])
