@@ -174,7 +174,7 @@ class ModelLookups:
 
         return {
             "by_key": {"": [[key, each.project_name] for key, each in found.active.items()]},
-            "require": {each: found.require(each).error for each in names},
+            "require": {each: refusal(found, each)[0] for each in names},
             "get_distribution": answers(names, lambda each: location(found.get_distribution(each))),
             "Environment": answers(names, versions),
             "best_match": answers(
@@ -186,6 +186,15 @@ class ModelLookups:
                 "/".join(point): tried(functools.partial(loads, *point)) for point in points
             },
         }
+
+
+def refusal(working_set: WorkingSet, name: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the exception that `require` of `name` raises, and all names that are missing."""
+    try:
+        working_set.require(name)
+    except RequireError as error:
+        return str(error), error.missing
+    return None, ()
 
 
 def answers(names: Iterable[str], lookup: Callable[[str], object]) -> dict[str, object]:

@@ -299,14 +299,17 @@ class _Model:
 
     def _refusal(self, name: str, version: str, reason: str = "") -> Unresolvable | Failure | None:
         """Return what `require` of a distribution fails for; `reason`: why it cannot be read."""
-        error, missing, cause = self._working_set.require(name)
-        if error is None:
+        try:
+            self._working_set.require(name)
+        except RequireError as error:
+            kind, cause, missing = str(error), error.reason, error.missing
+        else:
             return None
-        if error != NOT_FOUND:
-            if reason and error == "FileNotFoundError":
+        if kind != NOT_FOUND:
+            if reason and kind == "FileNotFoundError":
                 cause = reason
-                error = "PermissionError" if reason.startswith("permission") else error
-            return Failure(name, version, error, cause)
+                kind = "PermissionError" if reason.startswith("permission") else kind
+            return Failure(name, version, kind, cause)
         absent, excluded, misspelled = [], [], []
         for one in missing:
             keys = self._spelled.get(names.normalized(one))

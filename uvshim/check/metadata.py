@@ -40,7 +40,7 @@ class RequireError(Exception):
     """`require` would raise the exception whose name is the argument."""
 
     def __init__(self, name: str, reason: str = "", missing: tuple[str, ...] = ()) -> None:
-        """Name the exception; `reason` is its cause, as a clause, `missing` what is not found."""
+        """Name the exception. `reason` is its cause, a clause; `missing` are all missing names."""
         super().__init__(name)
         self.reason = reason
         self.missing = missing

@@ -12,7 +12,7 @@ import posixpath
 import re
 import sys
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from uvshim.check.distributions import find
 from uvshim.check.metadata import NOT_FOUND, NoVersionError, RequireError
@@ -41,20 +41,6 @@ _LENIENT_PACKAGING = 26
 
 # The name that a requirement begins with.
 _NAME = re.compile(r"[A-Za-z0-9._-]*")
-
-
-class Resolution(NamedTuple):
-    """What `pkg_resources.require` would do for one name."""
-
-    error: str | None
-    """The name of the exception that it would raise; None if it would succeed."""
-    missing: tuple[str, ...] = ()
-    """After `NOT_FOUND`, all names that it cannot find, as requirements have them.
-
-    pkg_resources itself stops at the first one.
-    """
-    reason: str = ""
-    """The cause of another error, as a clause; may be empty."""
 
 
 class WorkingSet:
@@ -138,13 +124,12 @@ class WorkingSet:
             any_version=accepts_any or not _STRICT_PACKAGING <= packaging < _LENIENT_PACKAGING,
         )
 
-    def require(self, name: str) -> Resolution:
-        """Return what `pkg_resources.require` of `name`, perhaps with extras, would do."""
-        try:
-            self._resolve([self.requirements.parse(name)], {})
-        except RequireError as error:
-            return Resolution(str(error), error.missing, error.reason)
-        return Resolution(None)
+    def require(self, name: str) -> None:
+        """Do what `pkg_resources.require` of `name`, perhaps with extras, does.
+
+        pkg_resources stops at the first name that it cannot find. Here, the error has all of them.
+        """
+        self._resolve([self.requirements.parse(name)], {})
 
     def get_distribution(
         self, name: str, chosen: dict[str, Distribution] | None = None
