@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
@@ -103,12 +102,11 @@ def failing(
     found = requires or _holds(lambda: working_set.find(requirement))
     # From setuptools 66 to 67.5, a single invalid version breaks it.
     found_alone = found and not working_set.needs_valid_versions
-    points = functools.cache(lambda: own.entry_points() if own is not None else {})
+    points: Callable[[], dict[str, dict[str, str]]] = own.entry_points if own else dict
 
     def are_installed(extras: str) -> bool:
         """Return True if all is installed that `own` requires for `extras`, in brackets."""
-        assert own is not None  # noqa: S101
-        required = requirements.of(own, requirements.extras_in(extras))
+        required = requirements.of(own, requirements.extras_in(extras)) if own else ()
         return all(normalized(each.name) in installed for each in required)
 
     outcomes: dict[str, Callable[[], object]] = {
