@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.random_environments import GROUPS, NAMES
 from tests.service import Service
-from uvshim.check.distributions import RequireError
+from uvshim.check.metadata import RequireError
 from uvshim.check.working_set import WorkingSet
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.setuptools import PkgResources
@@ -166,21 +166,35 @@ class ModelLookups:
                 [each.key, one] for each in active for one in each.entry_points().get(group, ())
             ]
 
+        def loads(*point: str) -> None:
+            found.load_entry_point(*point)
+
         def versions(key: str) -> list[str]:
             return [each.version for each in found.available(key)]
 
         return {
             "by_key": {"": [[key, each.project_name] for key, each in found.active.items()]},
-            "require": {each: found.require(each).error for each in names},
+            "require": {each: refusal(found, each)[0] for each in names},
             "get_distribution": answers(names, lambda each: location(found.get_distribution(each))),
             "Environment": answers(names, versions),
-            "best_match": answers(names, lambda each: location(found.best_match(each))),
+            "best_match": answers(
+                names, lambda each: location(found.best_match(found.requirements.parse(each)))
+            ),
             "in Requirement": answers(names, members),
             "iter_entry_points": answers(groups, entries_of),
             "load_entry_point": {
-                "/".join(point): found.load_entry_point(*point).error for point in points
+                "/".join(point): tried(functools.partial(loads, *point)) for point in points
             },
         }
+
+
+def refusal(working_set: WorkingSet, name: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the exception that `require` of `name` raises, and all names that are missing."""
+    try:
+        working_set.require(name)
+    except RequireError as error:
+        return str(error), error.missing
+    return None, ()
 
 
 def answers(names: Iterable[str], lookup: Callable[[str], object]) -> dict[str, object]:

@@ -15,12 +15,12 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from uvshim.api import renormalize as renormalize
     from uvshim.check.diagnosis import Diagnosis as Diagnosis
-    from uvshim.check.diagnosis import EntryPoint as EntryPoint
-    from uvshim.check.diagnosis import Failure as Failure
-    from uvshim.check.diagnosis import Finding as Finding
-    from uvshim.check.diagnosis import Unreadable as Unreadable
-    from uvshim.check.diagnosis import Unresolvable as Unresolvable
     from uvshim.check.diagnosis import diagnose as diagnose
+    from uvshim.check.directories import Finding as Finding
+    from uvshim.check.directories import Unreadable as Unreadable
+    from uvshim.check.lookups import EntryPoint as EntryPoint
+    from uvshim.check.lookups import Failure as Failure
+    from uvshim.check.lookups import Unresolvable as Unresolvable
     from uvshim.check.report import Report as Report
     from uvshim.environments.snapshot import Snapshot as Snapshot
     from uvshim.environments.tree import DiskTree as DiskTree
@@ -37,8 +37,9 @@ __version__ = "0.2.0.dev0"
 # The modules that define these names. `uvpip` imports none of them to start.
 _DEFINED = {
     "uvshim.api": "renormalize",
-    "uvshim.check.diagnosis": "Diagnosis EntryPoint Failure Finding Unreadable Unresolvable "
-    "diagnose",
+    "uvshim.check.diagnosis": "Diagnosis diagnose",
+    "uvshim.check.directories": "Finding Unreadable",
+    "uvshim.check.lookups": "EntryPoint Failure Unresolvable",
     "uvshim.check.report": "Report",
     "uvshim.environments.snapshot": "Snapshot",
     "uvshim.environments.tree": "DiskTree Tree",

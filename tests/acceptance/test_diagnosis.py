@@ -16,9 +16,11 @@ import pytest
 
 from tests.check.test_working_set import ENVIRONMENTS, model, names_in
 from tests.corpus import CORPORA, RealPkgResources, write
+from tests.lookups import refusal
 from tests.places import Venv
-from uvshim.check.diagnosis import DUPLICATE, diagnose
-from uvshim.check.distributions import NOT_FOUND
+from uvshim.check.diagnosis import diagnose
+from uvshim.check.directories import DUPLICATE
+from uvshim.check.metadata import NOT_FOUND
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.names import parse_metadata
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
@@ -216,6 +218,6 @@ def test_the_model_agrees_with_every_version(
         entries = [write(files, tmp_path / str(number)), *brought]
         names = names_in(files) - (BY_CHANCE if numbers < KEEPS_ORDER else set())
         working_set = model(*entries, pkg_resources=pkg_resources)
-        assert {name: working_set.require(name).error for name in names} == {
+        assert {name: refusal(working_set, name)[0] for name in names} == {
             name: error for name, (error, _) in real.outcomes(entries, names).items()
         }, title

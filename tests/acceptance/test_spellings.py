@@ -19,7 +19,7 @@ from tests.corpus import CORPORA, RealPkgResources
 from tests.places import Venv
 from tests.wheels import build_wheel
 from uvshim.check.diagnosis import diagnose
-from uvshim.check.distributions import NOT_FOUND
+from uvshim.check.metadata import NOT_FOUND
 from uvshim.environments.tree import DiskTree
 from uvshim.rename.names import parse_metadata
 

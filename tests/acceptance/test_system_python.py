@@ -17,7 +17,7 @@ from tests.corpus import RealPkgResources
 from tests.places import copy_installation
 from tests.wheels import build_wheel
 from uvshim.check.diagnosis import diagnose
-from uvshim.check.distributions import NOT_FOUND
+from uvshim.check.metadata import NOT_FOUND
 from uvshim.check.working_set import WorkingSet
 from uvshim.environments import discovery
 from uvshim.environments.search_path import search_path

@@ -22,16 +22,9 @@ from tests.corpus import (
     write,
     write_zip,
 )
-from uvshim.check.diagnosis import (
-    Diagnosis,
-    EntryPoint,
-    Failure,
-    Finding,
-    Unresolvable,
-    diagnose,
-    site_packages_in,
-)
-from uvshim.check.lookups import Lookups
+from uvshim.check.diagnosis import Diagnosis, diagnose, site_packages_in
+from uvshim.check.directories import Finding
+from uvshim.check.lookups import EntryPoint, Failure, Lookups, Unresolvable
 from uvshim.environments.interpreter import version_of
 from uvshim.environments.tree import DiskTree
 

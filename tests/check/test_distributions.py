@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.corpus import Files, MemoryTree, metadata
-from uvshim.check import distributions
-from uvshim.check.distributions import Distribution, NoVersionError, RequireError
+from uvshim.check import distributions, versions
+from uvshim.check.metadata import NoVersionError, RequireError
 from uvshim.rename import names
+
+if TYPE_CHECKING:
+    from uvshim.check.distributions import Distribution
 
 Order = Callable[[str], Any]
 
@@ -19,7 +21,8 @@ Order = Callable[[str], Any]
 def found(files: Files, *, order: Order | None = None, nested: bool = False) -> list[Distribution]:
     """Return the distributions at the entry `site` of a search path that has those files below."""
     tree = MemoryTree({f"site/{name}": content for name, content in files.items()})
-    return list(distributions.find(tree, "site", order=order, nested=nested))
+    every = distributions.find(tree, "site", order)
+    return [each for each in every if nested or each.is_direct]
 
 
 def only(files: Files) -> Distribution:
@@ -79,7 +82,7 @@ def test_what_a_dist_info_directory_requires_is_in_its_metadata() -> None:
     text = metadata("a", "1", ["b", "c; extra == 'x'"], ["x", "y"])
     one = only({"a-1.dist-info/METADATA": text})
     assert list(one.requirement_lines()) == [("", "b"), ("", "c; extra == 'x'")]
-    assert one.extras() == ["x", "y"]
+    assert one.header.extras == ("x", "y")
     (empty,) = found({"a-1.dist-info/RECORD": ""})
     with pytest.raises(RequireError, match="FileNotFoundError"):
         list(empty.requirement_lines())
@@ -116,7 +119,8 @@ def test_metadata_that_are_not_utf_8_are_refused_except_where_the_end_is_cut_off
     with pytest.raises(RequireError, match="UnicodeDecodeError"):
         one.read("METADATA")
     long = only({"a-1.dist-info/METADATA": "Name: a\n\n" + "ä" * 100})
-    monkeypatch.setattr(distributions, "METADATA_LIMIT", 100)  # in the middle of a letter
+    for module in ("distributions", "metadata"):  # in the middle of a letter
+        monkeypatch.setattr(f"uvshim.check.{module}.METADATA_LIMIT", 100)
     assert (long.read("METADATA") or "").startswith("Name: a\n\nää")
     assert long.read("INSTALLER") is None
 
@@ -127,7 +131,7 @@ def test_an_egg_info_may_be_a_file_and_an_empty_directory_is_nothing() -> None:
     tree = MemoryTree({"site/a-1.dist-info/METADATA": "", "site/b-1.dist-info": ""})
     tree.children["site/c-1.dist-info"] = set()
     tree.children["site"].add("c-1.dist-info")
-    keys = [each.key for each in distributions.find(tree, "site", nested=False)]
+    keys = [each.key for each in distributions.find(tree, "site")]
     assert keys == ["a"]
 
 
@@ -143,7 +147,7 @@ def test_an_egg_counts_where_it_is_an_entry_itself_or_one_looks_inside_of_entrie
         ("zipped", "site/zipped-2.egg"),
     ]
     tree = MemoryTree({f"site/{name}": content for name, content in files.items()})
-    (egg,) = distributions.find(tree, "site/a-1.egg", nested=False)
+    (egg,) = distributions.find(tree, "site/a-1.egg")
     assert (egg.key, egg.version) == ("a", "1")
 
 
@@ -155,9 +159,8 @@ def test_an_egg_link_leads_to_a_directory_and_never_in_a_circle() -> None:
             "src/b.egg-link": "../site\n",
         }
     )
-    look = functools.partial(distributions.find, tree, "site")
-    assert [each.location for each in look(nested=True)] == ["src"]
-    assert list(look(nested=False)) == []
+    every = distributions.find(tree, "site")
+    assert [(each.location, each.is_direct) for each in every] == [("src", False)]
 
 
 def test_of_two_versions_older_releases_of_setuptools_see_the_newer_one_first() -> None:
@@ -166,7 +169,7 @@ def test_of_two_versions_older_releases_of_setuptools_see_the_newer_one_first() 
     assert [each.version for each in found(eggs)] == ["10.0", "2.0"]  # as the alphabet has it
     eggs = {ten: "", nine: "", "a-2.0.dist-info/METADATA": ""}
     assert [each.version for each in found(eggs)] == ["1.10", "1.9", "2.0"]
-    assert [each.version for each in found(eggs, order=distributions.by_version)] == [
+    assert [each.version for each in found(eggs, order=versions.by_version)] == [
         "2.0",
         "1.10",
         "1.9",
@@ -174,6 +177,6 @@ def test_of_two_versions_older_releases_of_setuptools_see_the_newer_one_first() 
 
 
 def test_a_version_is_parsed_if_it_is_one() -> None:
-    assert str(distributions.parsed_version("1.0RC1")) == "1.0rc1"
-    assert distributions.parsed_version("2004d") is None
-    assert distributions.parsed_version("info") is None
+    assert str(versions.parsed_version("1.0RC1")) == "1.0rc1"
+    assert versions.parsed_version("2004d") is None
+    assert versions.parsed_version("info") is None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from uvshim.check.diagnosis import Diagnosis, EntryPoint, Failure, Finding, Unreadable, Unresolvable
-from uvshim.check.lookups import AffectedProgram, Lookups
+from uvshim.check.diagnosis import Diagnosis
+from uvshim.check.directories import Finding, Unreadable
+from uvshim.check.lookups import AffectedProgram, EntryPoint, Failure, Lookups, Unresolvable
 from uvshim.check.output import as_json, as_text
 from uvshim.check.report import Gate, Report
 from uvshim.check.required import Spelling

@@ -8,7 +8,7 @@ from packaging.version import InvalidVersion
 
 from tests.corpus import MemoryTree, metadata
 from uvshim.check import distributions
-from uvshim.check.distributions import RequireError
+from uvshim.check.metadata import RequireError
 from uvshim.check.requirements import Requirements, safe_extra
 
 MARKERS = {"python_version": "3.11", "python_full_version": "3.11.7", "sys_platform": "linux"}
@@ -26,7 +26,7 @@ def requirements() -> Requirements:
 def distribution(name: str, text: str) -> distributions.Distribution:
     """Return the distribution whose metadata file `name` holds `text`."""
     tree = MemoryTree({f"site/{name}": text})
-    (one,) = distributions.find(tree, "site", nested=True)
+    (one,) = distributions.find(tree, "site")
     return one
 
 

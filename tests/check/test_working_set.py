@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.corpus import Files, MemoryTree, installed, installed_pkg_resources, metadata, write
-from uvshim.check.distributions import NOT_FOUND
+from tests.lookups import refusal
+from uvshim.check.metadata import NOT_FOUND
 from uvshim.check.working_set import WorkingSet
 from uvshim.environments.search_path import search_path
 from uvshim.environments.tree import DiskTree
@@ -31,13 +32,13 @@ def assert_agreement(directory: Path, names: set[str]) -> None:
     """The model and pkg_resources say the same of all `names` about what is in `directory`."""
     working_set = model(directory)
     real = installed_pkg_resources().outcomes([directory], names)
-    modelled = {name: working_set.require(name) for name in names}
-    assert {name: answer.error for name, answer in modelled.items()} == {
+    modelled = {name: refusal(working_set, name) for name in names}
+    assert {name: error for name, (error, _) in modelled.items()} == {
         name: error for name, (error, _) in real.items()
     }
     for name, (error, missing) in real.items():
         if error == NOT_FOUND:
-            assert missing in modelled[name].missing
+            assert missing in modelled[name][1]
 
 
 ENVIRONMENTS: dict[str, Files] = {
@@ -294,7 +295,7 @@ def test_all_missing_names_are_reported_in_the_order_they_come_up(tmp_path: Path
         },
         tmp_path,
     )
-    assert set(model(tmp_path).require("a").missing) == {"oslo.one", "oslo.two", "oslo.three"}
+    assert set(refusal(model(tmp_path), "a")[1]) == {"oslo.one", "oslo.two", "oslo.three"}
 
 
 @pytest.mark.parametrize(
@@ -308,13 +309,13 @@ def test_an_old_packaging_of_the_environment_takes_any_specifier(
     if packaging:
         files |= installed(f"packaging-{packaging}", "packaging")
     write(files, tmp_path)
-    assert model(tmp_path).require("a").error == error
-    assert model(tmp_path, pkg_resources=PkgResources((70, 3, 0))).require("a").error is not None
+    assert refusal(model(tmp_path), "a")[0] == error
+    assert refusal(model(tmp_path, pkg_resources=PkgResources((70, 3, 0))), "a")[0] is not None
 
 
 def test_an_egg_link_that_leads_to_itself_ends(tmp_path: Path) -> None:
     write({"a.egg-link": ".", "b/c.egg-link": "..", "d.egg-link": "b"}, tmp_path)
-    assert model(tmp_path).require("absent").error == NOT_FOUND
+    assert refusal(model(tmp_path), "absent")[0] == NOT_FOUND
 
 
 def test_an_egg_on_the_search_path_is_active(tmp_path: Path) -> None:
@@ -334,7 +335,7 @@ def test_an_egg_on_the_search_path_is_active(tmp_path: Path) -> None:
         "a-b": ("DistributionNotFound", "missing"),
     }
     for name in real:
-        assert working_set.require(name).missing == ("missing",)
+        assert refusal(working_set, name)[1] == ("missing",)
 
 
 def test_what_comes_first_on_the_search_path_is_active(tmp_path: Path) -> None:
@@ -344,8 +345,8 @@ def test_what_comes_first_on_the_search_path_is_active(tmp_path: Path) -> None:
     )
     for path in ([first, second], [second, first]):
         real = installed_pkg_resources().outcomes(path, ["b"])
-        assert model(*path).require("b").error == real["b"][0]
-    assert model(first, second).require("b").error == "VersionConflict"
+        assert refusal(model(*path), "b")[0] == real["b"][0]
+    assert refusal(model(first, second), "b")[0] == "VersionConflict"
 
 
 def test_an_invalid_version_is_no_error_to_the_environment_s_own_new_packaging(
@@ -360,10 +361,10 @@ def test_an_invalid_version_is_no_error_to_the_environment_s_own_new_packaging(
     write(files, tmp_path)
     real = installed_pkg_resources(prelude="").outcomes([tmp_path], names_in(files))
     working_set = model(tmp_path)
-    assert {name: working_set.require(name).error for name in real} == {
+    assert {name: refusal(working_set, name)[0] for name in real} == {
         name: error for name, (error, _) in real.items()
     }
-    assert working_set.require("e").error is None
+    assert refusal(working_set, "e")[0] is None
 
 
 def test_a_normalized_name_is_found_from_75_8_2_on() -> None:
@@ -376,14 +377,14 @@ def test_a_normalized_name_is_found_from_75_8_2_on() -> None:
         ((81,), None),
     ):
         working_set = WorkingSet(tree, ["s"], PkgResources(release), MARKERS)
-        assert working_set.require("oslo.cache").error == error, release
+        assert refusal(working_set, "oslo.cache")[0] == error, release
 
 
 def test_a_dotted_name_is_found_in_dashes_from_62_on() -> None:
     tree = MemoryTree({"s/oslo.cache-1.dist-info/METADATA": metadata("oslo.cache")})
     for release, error in (((61, 3, 1), NOT_FOUND), ((62,), None), ((75, 8, 1), None)):
         working_set = WorkingSet(tree, ["s"], PkgResources(release), MARKERS)
-        assert working_set.require("oslo-cache").error == error, release
+        assert refusal(working_set, "oslo-cache")[0] == error, release
 
 
 def test_a_number_with_thousands_of_digits_fails_for_its_distribution_alone(
@@ -396,5 +397,5 @@ def test_a_number_with_thousands_of_digits_fails_for_its_distribution_alone(
     }
     write(files, tmp_path)
     working_set = model(tmp_path)
-    assert working_set.require("a").error == "ValueError"
-    assert working_set.require("c").error is None
+    assert refusal(working_set, "a")[0] == "ValueError"
+    assert refusal(working_set, "c")[0] is None

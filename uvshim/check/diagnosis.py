@@ -7,117 +7,32 @@ pkg_resources that such a name would break, the listing is enough.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import posixpath
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check import lookups as lookups_of
 from uvshim.check import required
-from uvshim.check.distributions import METADATA_LIMIT, NOT_FOUND, RequireError
-from uvshim.check.lookups import REQUIRE, Lookups
+from uvshim.check.directories import Finding, Unreadable, problems
+from uvshim.check.lookups import REQUIRE, EntryPoint, Failure, Lookups, Unresolvable
+from uvshim.check.metadata import NOT_FOUND, RequireError
 from uvshim.environments import environment, interpreter, search_path
-from uvshim.environments.tree import pay
-from uvshim.rename import names, plan, record, setuptools
+from uvshim.rename import names, setuptools
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME
 from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from uvshim.check.lookups import AffectedProgram
     from uvshim.check.required import Spelled, Spelling
     from uvshim.check.working_set import WorkingSet
     from uvshim.environments.environment import Environment
     from uvshim.environments.tree import Tree
-    from uvshim.rename.plan import Plan
-
-# How many steps (see `tree.pay`) a plan for one directory costs.
-_PLANNING = 60
 
 # The owner of Debian's own directories.
 DPKG = "dpkg"
-
-# Problems of a directory that no rename fixes; `plan` has the others.
-GHOST = "ghost"
-DUPLICATE = "duplicate"
-
-# The groups whose entry points are scripts.
-SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
-
-
-class Finding(NamedTuple):
-    """A problem with one dist-info directory."""
-
-    kind: str
-    """`normalized-name`: the project's name has a dot, and the directory's has none.
-
-    `misnamed`: the name part, or the version part, of its name is not valid.
-    `stale-record`: its RECORD lists files of its own under another dist-info directory.
-    `ghost`: no file exists that RECORD lists outside of dist-info directories.
-    `duplicate`: another dist-info directory of this distribution exists.
-    """
-    name: str
-    """The distribution's name, as METADATA has it."""
-    version: str
-    path: str
-    """The path of the directory in the tree."""
-    expected: str
-    """The name that the directory should have."""
-    owner: str = ""
-    """The package manager that owns the directory, which therefore must not be renamed, or ""."""
-    obstacle: str = ""
-    """Why the directory cannot be renamed, as a clause, or ""."""
-
-
-class Unresolvable(NamedTuple):
-    """A distribution for which `pkg_resources.require` raises DistributionNotFound."""
-
-    name: str
-    """Its name, as METADATA has it."""
-    version: str
-    missing: tuple[str, ...]
-    """The names that cannot be found, as the requirements have them."""
-    absent: tuple[str, ...]
-    """Those of `missing` that are not installed under any spelling."""
-    excluded: tuple[str, ...] = ()
-    """Those of `missing` that the configuration excludes from renaming."""
-    misspelled: tuple[str, ...] = ()
-    """Those of `missing` whose METADATA has other separators: a rename does not help."""
-
-    @property
-    def hidden(self) -> tuple[str, ...]:
-        """Those of `missing` that are installed, and not found because of a wrong name."""
-        others = {*self.absent, *self.excluded}
-        return tuple(name for name in self.missing if name not in others)
-
-
-class Failure(NamedTuple):
-    """A distribution for which `pkg_resources.require` raises another exception."""
-
-    name: str
-    version: str
-    error: str
-    """The exception's name: `VersionConflict`, `InvalidVersion`, `UnknownExtra`, …"""
-    reason: str = ""
-    """Its cause, as a clause; may be empty."""
-
-
-class EntryPoint(NamedTuple):
-    """An entry point of an unresolvable distribution: a plugin that may be missing silently."""
-
-    group: str
-    name: str
-    distribution: str
-
-
-class Unreadable(NamedTuple):
-    """A dist-info directory that cannot be read, and why: a clause after "because"."""
-
-    path: str
-    reason: str
 
 
 class Diagnosis(NamedTuple):
@@ -137,7 +52,7 @@ class Diagnosis(NamedTuple):
     failures: tuple[Failure, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     invalid: tuple[Unreadable, ...] = ()
-    """Others without a METADATA that tells what they are. Their names are right all the same."""
+    """Others without a valid METADATA. Their names are right all the same."""
     excluded: tuple[Finding, ...] = ()
     """Like `findings`, for excluded names."""
     spellings: tuple[Spelling, ...] = ()
@@ -194,17 +109,19 @@ def diagnose(
 
     `site_packages` are paths in the tree, in the order of the environment's `sys.path`; without
     them, those in the usual places of a virtual environment, a prefix or the tree itself.
-    `python` is the version of its Python, as in ``3.12.1``; without one it is read from the tree
-    (`interpreter.version_of` says how). `platform` is that of an image, as in ``linux/arm64``.
-    Problems of directories whose project name is `excluded` are reported separately.
+    `python` is the version of its Python, as in ``3.12.1``; by default the tree shows it.
+    `platform` is that of an image, as in ``linux/arm64``. Problems of directories whose project
+    name is `excluded` are reported separately.
 
     Raise nothing, whatever is in the tree, but ValueError for a `platform` of another form.
     """
     if platform is not None and not interpreter.is_platform(platform):
         raise ValueError(f"platform must be OS/ARCHITECTURE, as in linux/arm64, not {platform!r}")
-    if isinstance(site_packages, (str, os.PathLike)):
+    if site_packages is None:
+        site_packages = site_packages_in(tree)
+    elif isinstance(site_packages, (str, os.PathLike)):
         site_packages = [site_packages]
-    places = None if site_packages is None else [os.fspath(each) for each in site_packages]
+    places = [os.fspath(each) for each in site_packages]
     model = _Model(tree, places, excluded, python, platform)
     return model.with_lookups(model.directories())
 
@@ -246,33 +163,24 @@ def site_packages_in(tree: Tree) -> list[str]:
     ) or ["."]
 
 
-class _Fault(NamedTuple):
-    """Why a directory cannot be read, and the project name if that is known."""
-
-    reason: str = ""
-    project: str = ""
-
-
 class _Model:
     """An environment and its pkg_resources, which looks at distributions once they are needed."""
 
     def __init__(
         self,
         tree: Tree,
-        site_packages: Sequence[str] | None,
+        site_packages: Sequence[str],
         excluded: Callable[[str], bool],
         python: str | None = None,
         platform: str | None = None,
     ) -> None:
         """Find its release of setuptools. The arguments are those of `diagnose`."""
         self._tree = tree
-        self._places = tuple(site_packages_in(tree) if site_packages is None else site_packages)
+        self._places = tuple(site_packages)
         self._excluded = excluded
-        self._python = python
-        self._platform = platform
+        self._about = python, platform
         self.inherited: Collection[str] = ()
         self.added: Collection[str] = ()
-        self._left: dict[str, dict[str, str]] = {}
         self.spelled: Callable[[str], Spellings | None] = lambda _place: self._own_spellings
         self._setuptools, self._pkg_resources = setuptools.imported_from(
             tree, search_path.search_path(tree, self._places)
@@ -282,9 +190,8 @@ class _Model:
     def _working_set(self) -> WorkingSet:
         from uvshim.check.working_set import WorkingSet
 
-        return WorkingSet.in_environment(
-            self._tree, self._places, self._pkg_resources, self._python, self._platform
-        )
+        about = self._places, self._pkg_resources, *self._about
+        return WorkingSet.in_environment(self._tree, *about)
 
     @functools.cached_property
     def _own_spellings(self) -> Spellings | None:
@@ -299,43 +206,28 @@ class _Model:
         excluded: list[Finding] = []
         unreadable: list[Unreadable] = []
         invalid: list[Unreadable] = []
-        renames: dict[str, str] = {}
-        present: set[str] = set()
         distributions = 0
+        present: set[str] = set()
         for place in (*self._places, *self.added):
-            # Many environments of an image may inherit the same directory.
-            pay(self._tree, _PLANNING * len(self._tree.names(place)))
-            for path, one, fault, has_twin in self._planned(place):
-                wanted = one.directory if one else posixpath.basename(path)
-                if place in self.inherited and names.key_of(names.split(wanted)[0]) in present:
-                    continue
-                if fault.project and self._excluded(fault.project):
-                    excluded.append(Finding(MISNAMED, fault.project, "", path, wanted))
-                    continue
-                if one is None:
-                    is_sure = plan.is_beyond_doubt(wanted) and not has_twin
-                    (invalid if is_sure else unreadable).append(Unreadable(path, fault.reason))
-                    continue
-                left = self._remnants(place).get(names.normalized(one.name)) if has_twin else None
-                twin = f"`{left}` is there as well, and no installer removes it" if left else ""
-                obstacle = one.obstacle or twin
-                about = (one.name, one.version, path, one.directory, one.owner, obstacle)
-                found = [Finding(kind, *about) for kind in self._kinds(one, has_twin=has_twin)]
-                if self._excluded(one.name):
-                    excluded += found
+            hidden = present if place in self.inherited else ()
+            for each in problems(self._tree, place, self.spelled(place), hidden):
+                if isinstance(each, Finding):
+                    (excluded if self._excluded(each.name) else findings).append(each)
+                elif each.project and self._excluded(each.project):
+                    own = posixpath.basename(each.path)
+                    excluded.append(Finding(MISNAMED, each.project, "", each.path, own))
                 else:
-                    findings += found
-                    renames[path] = one.directory
+                    same = invalid if each.is_sure else unreadable
+                    same.append(Unreadable(each.path, each.reason))
             listed = [
-                each
+                each.removesuffix(".egg-info")
                 for each in self._tree.names(place)
                 if environment.is_dist_info(each) or each.endswith(".egg-info")
             ]
             distributions += 0 if place in self.added else len(listed)
-            present.update(
-                names.key_of(each.removesuffix(".egg-info").partition("-")[0]) for each in listed
-            )
+            present.update(names.key_of(each.partition("-")[0]) for each in listed)
         is_by_spelling = not self._pkg_resources.finds_every_spelling
+        renames = {one.path: one.expected for one in findings}
         unfound = required.unfound(self._working_set, renames) if is_by_spelling else ()
         return Diagnosis(
             site_packages=self._places,
@@ -351,103 +243,39 @@ class _Model:
             spellings=tuple(one for one in unfound if not self._excluded(one.name)),
         )
 
-    def _remnants(self, place: str) -> dict[str, str]:
-        """Return what is in `place` that no installer removes, by the name of its project."""
-        if place not in self._left:
-            left = self._left[place] = {}
-            for each in self._tree.names(place):
-                stem, suffix = posixpath.splitext(each)
-                path = f"{place}/{each}"
-                is_egg = suffix == ".egg-info" and self._tree.is_file(path)
-                is_empty = suffix == names.SUFFIX and not self._tree.is_file(f"{path}/METADATA")
-                if is_egg or (is_empty and not self._tree.is_file(f"{path}/RECORD")):
-                    left[names.normalized(stem.partition("-")[0])] = each
-        return self._left[place]
-
-    def _kinds(self, one: Plan, *, has_twin: bool) -> tuple[str, ...]:
-        """Return what is wrong with the directory of the plan `one`.
-
-        A directory whose code is gone is nothing but that. Of two directories of one distribution
-        only one can keep its name, so nothing is said about the names: but if one is not valid, no
-        tool can remove it.
-        """
-        kinds = (DUPLICATE,) if has_twin else one.wrong
-        if (kinds or "." in one.name) and _is_ghost(self._tree, one):
-            kinds = (GHOST,)
-        return (MISNAMED, *kinds) if MISNAMED in one.wrong and MISNAMED not in kinds else kinds
-
-    def _planned(self, place: str) -> Iterator[tuple[str, Plan | None, _Fault, bool]]:
-        """Yield the path of each dist-info directory in `place`, its plan, its fault and twins.
-
-        The plan is None if the directory cannot be read; the fault says why. The last is True if
-        there is a twin, another directory of the same distribution.
-        """
-        spellings = self.spelled(place)
-        plans: dict[str, Plan] = {}
-        faults: dict[str, _Fault] = {}
-        for own in environment.dist_infos(self._tree.names(place)):
-            try:
-                if one := plan.make(self._tree, f"{place}/{own}", spellings=spellings):
-                    plans[f"{place}/{own}"] = one
-            except names.MetadataError as error:  # noqa: PERF203
-                faults[f"{place}/{own}"] = _Fault(str(error), error.project)
-        twins = plan.duplicates(self._tree, plans.values())
-        sure = {
-            path: names.normalized(names.split(posixpath.basename(path))[0])
-            for path in faults
-            if plan.is_beyond_doubt(posixpath.basename(path))
-        }
-        projects = Counter(
-            [*sure.values(), *(names.normalized(one.name) for one in plans.values())]
-        )
-        twins.update(path for path, project in sure.items() if projects[project] > 1)
-        surely = set(sure.values())
-        for path, one in plans.items():
-            yield path, one, _Fault(), path in twins or names.normalized(one.name) in surely
-        for path, fault in faults.items():
-            yield path, None, fault, path in twins
-
     def with_lookups(self, diagnosis: Diagnosis) -> Diagnosis:
         """Return `diagnosis` with the lookups that fail, for every distribution."""
         if not self._pkg_resources.exists:
             return diagnosis
-        unresolvable, failures, lookups = [], [], []
+        found = self._working_set
         invalid = {one.path: one.reason for one in diagnosis.invalid}
-        for name, version, path in self._undescribed(invalid):
-            error, missing, reason = self._working_set.require(name)
-            if error == NOT_FOUND:
-                unresolvable.append(self._unresolvable(name, version, missing))
-            elif error is not None:
-                if error == "FileNotFoundError":
-                    reason = invalid[path]
-                    error = "PermissionError" if reason.startswith("permission") else error
-                failures.append(Failure(name, version, error, reason))
-        concerned = self._working_set.names_in({*self._places, *self.added})
-        for name, project in self._working_set.installed.items():
-            version = (project.described or ("", ""))[1]
-            error, missing, reason = self._working_set.require(name)
-            if error == NOT_FOUND:
-                unresolvable.append(self._unresolvable(name, version, missing))
-            elif error is not None:
-                failures.append(Failure(name, version, error, reason))
-            if name in concerned and not self._excluded(name):
-                failing = lookups_of.failing(
-                    self._working_set, name, self._spelled, requires=error is None
-                )
-                lookups += [Lookups(name, version, failing)] if failing else []
-        programs = lookups_of.affected(
-            self._working_set.installed.values(),
-            lookups,
-            lambda name: {group for group, _ in self._entry_points(name)},
+        undescribed = (
+            (one.project_name, names.split(posixpath.basename(one.metadata))[1], one.metadata)
+            for one in found.active.values()
+            if one.metadata in invalid
         )
+        refused = [
+            self._refusal(name, version, invalid[path]) for name, version, path in undescribed
+        ]
+        concerned = found.names_in({*self._places, *self.added})
+        lookups = []
+        for name, project in found.installed.items():
+            version = (project.described or ("", ""))[1]
+            refused.append(self._refusal(name, version))
+            if name in concerned and not self._excluded(name):
+                requires = refused[-1] is None
+                failing = lookups_of.failing(found, name, self._spelled, requires=requires)
+                lookups += [Lookups(name, version, failing)] if failing else []
+        unresolvable = tuple(one for one in refused if isinstance(one, Unresolvable))
+        programs = lookups_of.affected(found.installed, lookups, self._entry_points)
         return diagnosis._replace(
-            unresolvable=tuple(unresolvable),
+            unresolvable=unresolvable,
             entry_points=tuple(
                 EntryPoint(group, entry, one.name)
                 for one in unresolvable
                 for group, entry in self._entry_points(one.name)
             ),
-            failures=tuple(failures),
+            failures=tuple(one for one in refused if isinstance(one, Failure)),
             lookups=tuple(lookups),
             programs=tuple(programs),
         )
@@ -461,22 +289,27 @@ class _Model:
             return True
         found = self._working_set
         try:
-            required = found.required_keys()
+            keys = [key for key in found.required_keys() if names.normalized(key) in self._spelled]
         except RequireError:
             return False
         return all(
             (own := found.active.get(names.key_of(name))) and own.metadata == one.metadata
             for name, one in found.installed.items()
-        ) and all(found.finds(key) for key in required if names.normalized(key) in self._spelled)
+        ) and all(map(found.active_for, keys))
 
-    def _undescribed(self, paths: Collection[str]) -> Iterator[tuple[str, str, str]]:
-        """Yield the names, versions and paths of active distributions that are among `paths`."""
-        for one in self._working_set.active.values():
-            if one.metadata in paths:
-                version = names.split(posixpath.basename(one.metadata))[1]
-                yield one.project_name, version, one.metadata
-
-    def _unresolvable(self, name: str, version: str, missing: tuple[str, ...]) -> Unresolvable:
+    def _refusal(self, name: str, version: str, reason: str = "") -> Unresolvable | Failure | None:
+        """Return what `require` of a distribution fails for; `reason`: why it cannot be read."""
+        try:
+            self._working_set.require(name)
+        except RequireError as error:
+            kind, cause, missing = str(error), error.reason, error.missing
+        else:
+            return None
+        if kind != NOT_FOUND:
+            if reason and kind == "FileNotFoundError":
+                cause = reason
+                kind = "PermissionError" if reason.startswith("permission") else kind
+            return Failure(name, version, kind, cause)
         absent, excluded, misspelled = [], [], []
         for one in missing:
             keys = self._spelled.get(names.normalized(one))
@@ -499,56 +332,7 @@ class _Model:
             spelled.setdefault(plain, set()).update({plain, names.key_of(name)})
         return spelled
 
-    def _entry_points(self, name: str) -> Iterator[tuple[str, str]]:
-        """Yield group and name of each entry point of the distribution `name`.
-
-        A script counts only if its file imports pkg_resources: those of uv and pip do not.
-        """
+    def _entry_points(self, name: str) -> list[tuple[str, str]]:
+        """Return group and name of each entry point of the distribution `name`, as it is listed."""
         project = self._working_set.installed.get(name)
-        if project is None:
-            return
-        with contextlib.suppress(RequireError):  # pkg_resources cannot read them
-            listed = project.entry_points()
-            asking = self._asking(
-                project.metadata, {one for group in SCRIPTS for one in listed.get(group, ())}
-            )
-            for group, entries in listed.items():
-                yield from (
-                    (group, one) for one in entries if group not in SCRIPTS or one in asking
-                )
-
-    def _asking(self, directory: str, scripts: set[str]) -> set[str]:
-        """Return those `scripts` whose files, which RECORD in `directory` lists, import it."""
-        wanted = {name: each for each in scripts for name in (f"{each}-script.py", each)}
-        content = self._tree.read(f"{directory}/RECORD", plan.RECORD_LIMIT) if scripts else None
-        asking: set[str] = set()
-        with contextlib.suppress(record.RecordError):
-            for path, _, _ in record.elements(content or b""):
-                script = wanted.get(posixpath.basename(path))
-                if script is not None and script in scripts:
-                    scripts.remove(script)  # the first file decides
-                    file = _inside(posixpath.dirname(directory), path)
-                    if b"pkg_resources" in (self._tree.read(file, METADATA_LIMIT) or b""):
-                        asking.add(script)
-        return asking
-
-
-def _is_ghost(tree: Tree, wanted: Plan) -> bool:
-    """Return True if RECORD lists code and no file of it exists.
-
-    Bytecode may have replaced it (PEP 3147, "legacy"), and PyInstaller packs it into an archive.
-    """
-    place = posixpath.dirname(wanted.path)
-    missing: set[str] = set()
-    for path in wanted.record.paths() if wanted.record else ():
-        if path not in missing and not record.split(path)[0].endswith(names.SUFFIX):
-            file = _inside(place, path)
-            if tree.is_file(file) or (path.endswith(".py") and tree.is_file(file + "c")):
-                return False
-            missing.add(path)
-    return bool(missing) and not tree.is_file(f"{place}/base_library.zip")
-
-
-def _inside(place: str, path: str) -> str:
-    """Return where a RECORD in `place` has the file `path`."""
-    return posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))
+        return lookups_of.entry_points(self._tree, project) if project else []

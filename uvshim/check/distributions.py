@@ -7,73 +7,50 @@ eggs and egg-links. Nothing in the tree is imported or run.
 
 from __future__ import annotations
 
-import functools
 import posixpath
 import re
 from typing import TYPE_CHECKING
 
+from uvshim.check.metadata import (
+    METADATA_LIMIT,
+    Header,
+    NoVersionError,
+    RequireError,
+    decoded,
+    lines,
+    read_entry_points,
+    read_header,
+)
+from uvshim.check.versions import safe_version
 from uvshim.environments.tree import pay
 from uvshim.rename import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from packaging.version import Version
-
+    from uvshim.check.requirements import ByExtra
+    from uvshim.check.versions import Precedence
     from uvshim.environments.tree import Tree
-
-    _Precedence = tuple[bool, Version | tuple[str, ...]]
-    _Order = list[_Precedence]
-
-# The limit of one metadata file, in bytes. The longest real ones have a third of it.
-METADATA_LIMIT = 1024 * 1024
 
 # How many steps (see `tree.pay`) it takes to parse an entry point.
 _PARSING = 20
-
-# Shorter texts are remembered: images have much in common.
-_USUAL = 16 * 1024
-
-# A field (RFC 5322, 2.2), and the header, which ends at the first line that is neither a field, nor
-# its continuation. `email` would take a fifth of the time of `uvshim check`.
-_FIELD = re.compile(r"^([!-9;-~]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
-_WANTED = frozenset({"requires-dist", "provides-extra"})
-_HEADER = re.compile(r"(?:[ \t].*\n)*(?:[!-9;-~]*:.*(?:\n[ \t].*)*\n?)*")
 
 # NAME, NAME-VERSION, NAME-VERSION-pyX.Y or NAME-VERSION-pyX.Y-PLATFORM, whatever follows. A name
 # ends at the first `-`.
 _FILE_NAME = re.compile(r"([^-]+)(?:-([^-]+)(?:-py([^-]+)(?:-(.+))?)?)?", re.IGNORECASE)
 
-# A group and an entry point in entry_points.txt, behind the `=`.
-_GROUP = re.compile(r"\w+(\.\w+)*$")
-_ENTRY_POINT = re.compile(r"(?P<module>[\w.]+) ?(?:: ?[\w.]+)? ?(?P<extras>\[.*\])?")
-
-# The parts of versions outside PEP 440, and how their words are compared.
-_VERSION_PART = re.compile(r"([0-9]+|[a-z]+|\.|-)")
-_WORDS = {"pre": "c", "preview": "c", "-": "final-", "rc": "c", "dev": "@"}
-_VALID_BEGINNING = re.compile(r"v?((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*)", re.IGNORECASE)
-
 _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
-
-# The exception of `require` for a name that it does not find.
-NOT_FOUND = "DistributionNotFound"
-
-
-class RequireError(Exception):
-    """`require` would raise the exception whose name is the argument."""
-
-    def __init__(self, name: str, reason: str = "") -> None:
-        """Name the exception; `reason` is its cause, as a clause, or ""."""
-        super().__init__(name)
-        self.reason = reason
-
-
-class NoVersionError(RequireError):
-    """A distribution has no version, in its name or in its metadata."""
 
 
 class Distribution:
     """A distribution as pkg_resources sees it."""
+
+    # Without a dictionary: of 20,000 distributions these would take 15 MB.
+    __slots__ = (
+        *("_entry_points", "_error", "_header", "_tree", "_version", "_version_in_name"),
+        *("by_extra", "is_direct", "key", "kind", "location", "metadata", "platform"),
+        *("project_name", "python"),
+    )
 
     def __init__(self, tree: Tree, location: str, stem: str, metadata: str, kind: str) -> None:
         """Describe what was found on the search path at `location`.
@@ -85,87 +62,91 @@ class Distribution:
         self.location = location
         self.metadata = metadata
         self.kind = kind
-        self._tree = tree
+        self.is_direct = True
+        """Not only `Environment` finds it."""
         match = _FILE_NAME.match(stem)
         parts = match.groups("") if match else ("Unknown", "", "", "")
         name, self._version_in_name, self.python, self.platform = parts
         self.project_name = names.safe_name(name)
         self.key = self.project_name.lower()
-        # Not cached_property: of 20,000 distributions its dictionaries would take 15 MB.
-        self._fields: list[tuple[str, str]] | None = None
-        self._described: tuple[str, str] | None = None
+        self.by_extra: ByExtra | None = None
+        """What `Requirements` has read of its requirements."""
+        self._tree = tree
+        self._header: Header | None = None
+        self._error = ""
+        self._entry_points: dict[str, dict[str, str]] | None = None
         self._version = ""
 
     @property
     def described(self) -> tuple[str, str] | None:
-        """Its project name and version as METADATA or PKG-INFO has them; None if that says nothing.
+        """Its name and version as METADATA or PKG-INFO has them; None if that says nothing.
 
         A zipped egg is not looked into.
         """
-        if self._described is None:
-            self._described = self._read_description() or ("", "")
-        return self._described if self._described[0] else None
+        return self._read_header().described
 
-    def _read_description(self) -> tuple[str, str] | None:
-        files = ("/METADATA", "/PKG-INFO", "")  # the last if it is a file itself
-        read = (self._tree.read(self.metadata + file, names.HEADER_LIMIT) for file in files)
-        content = next((each for each in read if each is not None), b"")
-        try:
-            return names.parse_metadata(content)
-        except names.MetadataError:
-            return None
+    @property
+    def header(self) -> Header:
+        """The header of a dist-info directory's METADATA. Raise `RequireError`."""
+        found = self._read_header()
+        if self._error:
+            raise RequireError(self._error)
+        return found
+
+    def _read_header(self) -> Header:
+        if self._header is None:
+            content = None
+            for file in ("/METADATA", "/PKG-INFO", ""):  # the last if it is a file itself
+                content = self._tree.read(self.metadata + file, METADATA_LIMIT)
+                if content is not None:
+                    break
+                self._error = "FileNotFoundError"
+            content = content or b""
+            try:
+                decoded(content)
+            except RequireError as error:
+                self._error = str(error)
+            header = content.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
+            self._header = read_header(header)
+        return self._header
 
     def pay(self, steps: int) -> None:
         """Pay for so many `steps`, as `tree.pay` does."""
         pay(self._tree, steps)
 
     def read(self, name: str) -> str | None:
-        """Return the text of the metadata file `name`; None if it does not exist.
+        """Return the text of the metadata file `name`; None if it is missing.
 
         Raise `RequireError` if pkg_resources could not decode it.
         """
         content = self._tree.read(f"{self.metadata}/{name}", METADATA_LIMIT)
-        if content is None:
-            if self.kind == ".egg-info" and name == "PKG-INFO":
-                content = self._tree.read(self.metadata, METADATA_LIMIT)
+        if content is None and self.kind == ".egg-info" and name == "PKG-INFO":
+            content = self._tree.read(self.metadata, METADATA_LIMIT)
             return None if content is None else content.decode("utf-8", "replace")
-        if len(content) == METADATA_LIMIT:  # the limit may have cut a character
-            return content.decode("utf-8", "replace")
-        try:
-            return content.decode("utf-8")
-        except UnicodeDecodeError:
-            raise RequireError("UnicodeDecodeError") from None
+        return None if content is None else decoded(content)
 
     @property
     def version(self) -> str:
         """The version, normalized if it can be. Raise `NoVersionError` or `RequireError`."""
         if not self._version:
-            self._version = self._read_version()
+            version = self._version_in_name
+            if self.kind == ".egg-info" or not version:
+                text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
+                said = (line for line in lines(text) if line.lower().startswith("version:"))
+                version = next(said, "").partition(":")[2].strip() or version
+            if not version:
+                raise NoVersionError("ValueError")
+            self._version = safe_version(version)
         return self._version
 
-    def _read_version(self) -> str:
-        version = self._version_in_name
-        if self.kind == ".egg-info" or not version:
-            text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
-            said = (line for line in lines(text) if line.lower().startswith("version:"))
-            version = next(said, "").partition(":")[2].strip() or version
-        if not version:
-            raise NoVersionError("ValueError")
-        parsed = parsed_version(version)
-        plain = re.sub(r"[^A-Za-z0-9.]+", "-", version.replace(" ", "."))
-        return plain if parsed is None else str(parsed)
-
     def requirement_lines(self) -> Iterator[tuple[str, str]]:
-        """Yield every requirement in the metadata, as a section and a line.
+        """Yield every requirement, as a section and a line. Raise `RequireError`.
 
-        A dist-info directory has no sections. In the
-        requires.txt of an egg, a section is an extra, a marker after a colon, or both. It may
-        be empty; then the line is "". Raise `RequireError` if the file cannot be read.
+        In the requires.txt of an egg, a section is an extra, a marker after a colon, or both. If it
+        is empty, the line is "". A dist-info directory has no sections.
         """
         if self.kind == ".dist-info":
-            for value in self._values("requires-dist"):
-                for line in lines(value):
-                    yield "", line
+            yield from (("", line) for line in self.header.requires)
             return
         for name in ("requires.txt", "depends.txt"):
             section = ""
@@ -178,132 +159,59 @@ class Distribution:
                 else:
                     raise RequireError("ValueError")
 
-    def extras(self) -> list[str]:
-        """Return the extras that a dist-info directory declares."""
-        return self._values("provides-extra")
-
     def entry_points(self) -> dict[str, dict[str, str]]:
-        """Return the entry points that pkg_resources reads: by group and name, extras in brackets.
+        """Return the entry points, by group and name, each with its extras in brackets.
 
         Raise `RequireError` if pkg_resources cannot read them.
         """
-        text = self.read("entry_points.txt") or ""
-        self.pay(_PARSING * (text.count("\n") + text.count("=")))
-        return _entry_points(text) if len(text) < _USUAL else _entry_points.__wrapped__(text)
-
-    def _values(self, field: str) -> list[str]:
-        if self._fields is None:
-            text = self.read("METADATA")
-            if text is None:
-                raise RequireError("FileNotFoundError")
-            header = _header_of(text)
-            needed = _needed if len(header) < _USUAL else _needed.__wrapped__
-            self._fields = needed(header)
-        return [value for name, value in self._fields if name == field]
-
-
-def fields(metadata: str) -> Iterator[tuple[str, str]]:
-    """Yield the fields in the header of a METADATA file: names in lower case, and values.
-
-    As the standard library's `email` reads it (core metadata specification): a line that begins
-    with white space continues a value. The description, most of the file, is not read.
-    """
-    header = _header_of(metadata).replace("\r\n", "\n").replace("\r", "\n")
-    found = _HEADER.match(header)
-    return ((each[1].lower(), each[2]) for each in _FIELD.finditer(found[0] if found else ""))
-
-
-def _header_of(metadata: str) -> str:
-    return metadata.partition("\n\n")[0].partition("\r\n\r\n")[0]
-
-
-@functools.lru_cache(maxsize=2048)
-def _needed(header: str) -> list[tuple[str, str]]:
-    """Return the fields with requirements and extras in the `header` of a METADATA file."""
-    return [one for one in fields(header) if one[0] in _WANTED]
-
-
-@functools.lru_cache(maxsize=1024)
-def _entry_points(text: str) -> dict[str, dict[str, str]]:
-    groups: dict[str, dict[str, str]] = {}
-    group = ""
-    for line in lines(text):
-        if line.startswith("["):
-            group = line[1:-1].strip()
-            is_valid = bool(line[-1] == "]" and _GROUP.match(group) and group not in groups)
-            groups[group] = {}
-        else:
-            name, entry = _entry_point(line)
-            is_valid = bool(group and entry and _GROUP.match(entry["module"]))
-            if entry and is_valid:
-                is_valid = name not in groups[group]
-                groups[group][name] = entry["extras"] or ""
-        if not is_valid:
-            raise RequireError("ValueError")
-    return groups
-
-
-def _entry_point(line: str) -> tuple[str, re.Match[str] | None]:
-    """Return the name and the rest of the entry point in `line`; no rest if there is none.
-
-    The name ends at the first `=` with an object behind it. White space is squeezed first: a long
-    line of it would keep the pattern of pkg_resources busy for hours.
-    """
-    before, behind = line.split("="), re.sub(r"\s+", " ", line).split("=")
-    for at in range(1, len(behind)):
-        name, entry = "=".join(before[:at]).strip(), "=".join(behind[at:]).strip()
-        if name and (match := _ENTRY_POINT.fullmatch(entry)):
-            return name, match
-    return "", None
-
-
-def lines(text: str) -> Iterator[str]:
-    """Yield the lines of `text` that are neither blank nor comments, stripped."""
-    stripped = map(str.strip, text.splitlines())
-    return (line for line in stripped if line and not line.startswith("#"))
+        if self._entry_points is None:
+            content = self._tree.read(f"{self.metadata}/entry_points.txt", METADATA_LIMIT) or b""
+            self.pay(_PARSING * (content.count(b"\n") + content.count(b"=")))
+            self._entry_points = read_entry_points(content)
+        return self._entry_points
 
 
 def find(
     tree: Tree,
     entry: str,
-    *,
-    nested: bool,
-    order: Callable[[str], _Order] | None = None,
+    order: Callable[[str], list[Precedence]] | None = None,
     within: tuple[str, ...] = (),
 ) -> Iterator[Distribution]:
     """Yield the distributions at `entry` of the search path, in the order of pkg_resources.
 
-    With `nested`, as in `Environment` but not in `WorkingSet`, eggs inside of `entry`
-    and targets of egg-links count. `order` is the sort key of file names, the greatest
-    first (`by_version`); None: alphabetically. `within` are the entries this one was reached from.
+    `WorkingSet` finds those that are direct; `Environment` also finds eggs inside of `entry`, and
+    the targets of egg-links. `order` is the sort key of file names, the greatest first
+    (`by_version`); None: alphabetically. `within` are the entries this one was reached from.
     """
     if entry.lower().endswith(".egg") and (egg := _egg(tree, entry)):
         yield egg
         return
-    names = sorted(name for name in tree.names(entry) if name.lower().endswith(_SUFFIXES))
+    found = sorted(name for name in tree.names(entry) if name.lower().endswith(_SUFFIXES))
     if order is not None:
-        names.sort(key=order, reverse=True)
-    for name in names:
+        found.sort(key=order, reverse=True)
+    for name in found:
         path = f"{entry}/{name}"
         stem, suffix = posixpath.splitext(name)
         kind = suffix.lower()
+        nested: Iterator[Distribution | None] = iter(())
         if kind == ".egg":
-            if nested and (egg := _egg(tree, path)):
-                yield egg
+            nested = iter([_egg(tree, path)])
         elif kind == ".egg-link":
-            if nested and entry not in within and (target := _link_target(tree, path)):
-                reached = (*within, entry)
-                yield from find(tree, target, nested=True, order=order, within=reached)
+            if entry not in within and (target := _link_target(tree, path)):
+                nested = find(tree, target, order, (*within, entry))
         elif _is_metadata(tree, path):
             # `splitext` finds no suffix in a name that is only a suffix.
             yield Distribution(tree, entry, stem if kind else "", path, kind or ".egg")
+        for each in filter(None, nested):
+            each.is_direct = False
+            yield each
 
 
 def _is_metadata(tree: Tree, path: str) -> bool:
     """Return True if the ``.dist-info`` or ``.egg-info`` at `path` is not an empty directory."""
-    if tree.is_directory(path):
-        return tree.is_file(f"{path}/METADATA") or bool(tree.names(path))  # the first is cheaper
-    return path.lower().endswith(".egg-info")
+    if tree.is_file(f"{path}/METADATA") or tree.names(path):  # the first is cheaper
+        return True
+    return path.lower().endswith(".egg-info") and not tree.is_directory(path)
 
 
 def _egg(tree: Tree, path: str) -> Distribution | None:
@@ -322,64 +230,3 @@ def _link_target(tree: Tree, path: str) -> str | None:
     text = (tree.read(path, METADATA_LIMIT) or b"").decode("utf-8", "replace")
     target = next(filter(None, map(str.strip, text.splitlines())), None)
     return target and posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-
-
-def by_version(name: str, *, any_version: bool = False) -> _Order:
-    """Return what setuptools before 66 sorted file names by: each part as a version.
-
-    Parts outside PEP 440 count as 0, or before 59.1.1 as `any_version`.
-    """
-    stem, suffix = posixpath.splitext(name)
-    parts = map(precedence, [*stem.split("-"), suffix])
-    return [part if part[0] or any_version else precedence("0") for part in parts]
-
-
-def precedence(version: str) -> _Precedence:
-    """Return the sort key of a version where those outside PEP 440 are accepted."""
-    parsed = parsed_version(version)
-    return (True, parsed) if parsed is not None else (False, old_precedence(version))
-
-
-def old_precedence(version: str) -> tuple[str, ...]:
-    """Return the sort key of a `version` outside PEP 440 before setuptools 66.
-
-    Numbers are compared as numbers, words alphabetically; words before `final` are pre-releases.
-    """
-    parts: list[str] = []
-    for part in [*_VERSION_PART.split(version.lower()), "final"]:
-        word = _WORDS.get(part, part)
-        if not word or word == ".":
-            continue
-        if word[0].isdigit():
-            parts.append(word.zfill(8))
-            continue
-        while word < "final" and parts and parts[-1] == "*final-":
-            parts.pop()
-        while parts and parts[-1] == "00000000":
-            parts.pop()
-        parts.append(f"*{word}")
-    return tuple(parts)
-
-
-def replaced_version(version: str) -> str:
-    """Return the version that setuptools from 67.5.1 on uses in place of an invalid `version`.
-
-    This is a development release of its valid beginning: ``1.0ubuntu1`` becomes
-    ``1.0.dev0+sanitized.ubuntu1``.
-    """
-    match = _VALID_BEGINNING.match(version)
-    begin = match[1] if match else "0"
-    rest = version[len(begin) :] if match else version
-    rest = re.sub(r"\.[^A-Za-z0-9]+", ".", re.sub(r"[^A-Za-z0-9.]+", "-", rest)).strip(".-")
-    return f"{begin}.dev0+{f'sanitized.{rest}'.strip('.')}"
-
-
-@functools.lru_cache(maxsize=4096)
-def parsed_version(version: str) -> Version | None:
-    """Return `version` as packaging reads it, or None if it does not conform to PEP 440."""
-    from packaging.version import Version
-
-    try:
-        return Version(version)
-    except ValueError:  # InvalidVersion, or a number with thousands of digits
-        return None

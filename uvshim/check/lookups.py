@@ -1,23 +1,31 @@
-"""The lookups of pkg_resources, which of them fail for a distribution, and who uses those."""
+"""The lookups of pkg_resources: which of them fail for a distribution, and who uses those."""
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import itertools
+import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check.distributions import RequireError
+from uvshim.check.directories import inside
+from uvshim.check.metadata import METADATA_LIMIT, RequireError
+from uvshim.rename import record
 from uvshim.rename.names import key_of, normalized
+from uvshim.rename.plan import RECORD_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from uvshim.check.distributions import Distribution
     from uvshim.check.working_set import WorkingSet
+    from uvshim.environments.tree import Tree
 
 REQUIRE = "require"
 BY_KEY = "by_key"
 PROJECT_NAME = "project_name"
+
+# The groups whose entry points are scripts.
+SCRIPTS = frozenset({"console_scripts", "gui_scripts"})
 
 
 class Lookups(NamedTuple):
@@ -26,6 +34,46 @@ class Lookups(NamedTuple):
     name: str
     version: str
     failing: tuple[str, ...]
+
+
+class Unresolvable(NamedTuple):
+    """A distribution for which `pkg_resources.require` raises DistributionNotFound."""
+
+    name: str
+    """Its name, as METADATA has it."""
+    version: str
+    missing: tuple[str, ...]
+    """The names that cannot be found, as the requirements have them."""
+    absent: tuple[str, ...]
+    """Those of `missing` that are not installed under any spelling."""
+    excluded: tuple[str, ...] = ()
+    """Those of `missing` that the configuration excludes from renaming."""
+    misspelled: tuple[str, ...] = ()
+    """Those of `missing` whose METADATA has other separators: a rename does not help."""
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Those of `missing` that are installed, and not found because of a wrong name."""
+        others = {*self.absent, *self.excluded}
+        return tuple(name for name in self.missing if name not in others)
+
+
+class Failure(NamedTuple):
+    """A distribution for which `require` raises another exception, such as `VersionConflict`."""
+
+    name: str
+    version: str
+    error: str
+    reason: str = ""
+    """The cause of the error, as a clause; may be empty."""
+
+
+class EntryPoint(NamedTuple):
+    """An entry point of an unresolvable distribution: a plugin that may be missing silently."""
+
+    group: str
+    name: str
+    distribution: str
 
 
 def failing(
@@ -44,42 +92,41 @@ def failing(
       installed.
     """
     key, metadata = key_of(name), working_set.installed[name].metadata
+    requirements = working_set.requirements
     # Mostly it is one of two; otherwise all would be compared with all.
     likely = map(working_set.active.get, (key, normalized(name)))
     every = itertools.chain(likely, working_set.active.values())
     own = next((each for each in every if each and each.metadata == metadata), None)
-    found = requires or _holds(lambda: working_set.get_distribution(name))
+    # Where it is not active, `get_distribution` requires it.
+    requirement = requirements.parse(name)
+    found = requires or _holds(lambda: working_set.find(requirement))
     # From setuptools 66 to 67.5, a single invalid version breaks it.
     found_alone = found and not working_set.needs_valid_versions
-    points = functools.cache(lambda: own.entry_points() if own is not None else {})
+    points: Callable[[], dict[str, dict[str, str]]] = own.entry_points if own else dict
+
+    def are_installed(extras: str) -> bool:
+        """Return True if all is installed that `own` requires for `extras`, in brackets."""
+        required = requirements.of(own, requirements.extras_in(extras)) if own else ()
+        return all(normalized(each.name) in installed for each in required)
+
     outcomes: dict[str, Callable[[], object]] = {
         REQUIRE: lambda: requires,
         "get_distribution": lambda: found,
-        "best_match": lambda: found_alone or working_set.best_match(name),
+        "best_match": lambda: found_alone or working_set.best_match(requirement),
         BY_KEY: lambda: key in working_set.active,
         "Environment": lambda: working_set.available(key),
         "in Requirement": lambda: own is None or working_set.meets(own, name),
         PROJECT_NAME: lambda: own is None or own.key == key,
         "iter_entry_points": lambda: points() is not None,
         "load_entry_point": lambda: all(
-            found and working_set.load_entry_point(name, group, entry).error is None
+            found and working_set.load_entry_point(name, group, entry)
             for group, entries in points().items()
             for entry, extras in entries.items()
-            if own is not None
             if not (requires and not extras)
-            if _are_installed(extras, own, working_set, installed)
+            if are_installed(extras)
         ),
     }
     return tuple(lookup for lookup, succeeds in outcomes.items() if not _holds(succeeds))
-
-
-def _are_installed(
-    extras: str, own: Distribution, working_set: WorkingSet, installed: Container[str]
-) -> bool:
-    """Return True if the requirements of `own` for `extras` (in brackets) are installed."""
-    wanted = working_set.requirements.parse(f"x{extras}").extras if extras else ()
-    required = working_set.requirements.of(own, wanted)
-    return all(normalized(each.name) in installed for each in required)
 
 
 def _holds(succeeds: Callable[[], object]) -> bool:
@@ -89,32 +136,22 @@ def _holds(succeeds: Callable[[], object]) -> bool:
         return False
 
 
-class _KnownProgram(NamedTuple):
-    """Releases of a distribution, the lookup that they use, and the consequence."""
-
-    name: str
-    releases: str
-    lookup: str
-    groups: frozenset[str]
-    """It looks for the entry points of these groups; none: for everything."""
-    consequence: str
-    """A clause, before the names of the distributions."""
-
-
-# Each was tried with setuptools 75.8.0 and 81.0.0, before and after a rename, on 2026-11-25.
+# Releases of a distribution, the lookup that they use, the groups of entry points that they look
+# for (none: everything), and the consequence, a clause before names of distributions. Each was
+# tried with setuptools 75.8.0 and 81.0.0, before and after a rename, on 2026-11-25.
 _KNOWN_PROGRAMS = (
-    _KnownProgram(
+    (
         "plone.autoinclude",
         "<2.0.0",
         PROJECT_NAME,
-        frozenset({"plone.autoinclude.plugin", "z3c.autoinclude.plugin"}),
+        {"plone.autoinclude.plugin", "z3c.autoinclude.plugin"},
         "takes module names from project_name, and cannot import that of",
     ),
-    _KnownProgram(
+    (
         "pipdeptree",
         ">=0.13.2,<2.3.1",
         BY_KEY,
-        frozenset(),
+        set[str](),
         'looks names up by their keys, and prints "installed: ?" for',
     ),
 )
@@ -132,27 +169,63 @@ class AffectedProgram(NamedTuple):
 
 
 def affected(
-    installed: Iterable[Distribution],
+    installed: Mapping[str, Distribution],
     failing: Sequence[Lookups],
-    groups_of: Callable[[str], Collection[str]],
+    entry_points: Callable[[str], Iterable[tuple[str, str]]],
 ) -> Iterator[AffectedProgram]:
     """Yield each of `installed` that is known to use a lookup which is among the `failing` ones.
 
-    `groups_of` returns the groups of the entry points of a distribution, by its name.
+    `entry_points` returns group and name of the entry points of a distribution, by its name.
     """
-    from packaging.specifiers import SpecifierSet
-
-    described = [each.described for each in installed if failing and each.described]
-    by_name = {normalized(name): (name, version) for name, version in described}
-    for known in _KNOWN_PROGRAMS:
-        found = by_name.get(normalized(known.name))
-        if found is None or not SpecifierSet(known.releases).contains(found[1]):
+    by_name = {normalized(name): one.described for name, one in installed.items() if failing}
+    for program, releases, lookup, groups, consequence in _KNOWN_PROGRAMS:
+        found = by_name.get(normalized(program))
+        if found is None:
             continue
+        from packaging.specifiers import SpecifierSet
+
         affects = tuple(
             each.name
             for each in failing
-            if known.lookup in each.failing
-            and (not known.groups or not known.groups.isdisjoint(groups_of(each.name)))
+            if lookup in each.failing
+            and (not groups or any(group in groups for group, _ in entry_points(each.name)))
         )
-        if affects:
-            yield AffectedProgram(*found, known.lookup, known.consequence, affects)
+        if affects and SpecifierSet(releases).contains(found[1]):
+            yield AffectedProgram(*found, lookup, consequence, affects)
+
+
+def entry_points(tree: Tree, project: Distribution) -> list[tuple[str, str]]:
+    """Return group and name of each entry point of `project`; [] if pkg_resources cannot read them.
+
+    A script counts only if its file imports pkg_resources: those of uv and pip do not.
+    """
+    try:
+        listed = project.entry_points()
+    except RequireError:
+        return []
+    scripts = {one for group in SCRIPTS for one in listed.get(group, ())}
+    asking = _asking(tree, project.metadata, scripts) if scripts else set()
+    return [
+        (group, one)
+        for group, entries in listed.items()
+        for one in entries
+        if group not in SCRIPTS or one in asking
+    ]
+
+
+def _asking(tree: Tree, directory: str, scripts: set[str]) -> set[str]:
+    """Return those `scripts` whose files, which RECORD in `directory` lists, import it."""
+    wanted = {name: each for each in scripts for name in (f"{each}-script.py", each)}
+    content = tree.read(f"{directory}/RECORD", RECORD_LIMIT) or b""
+    asking: set[str] = set()
+    with contextlib.suppress(record.RecordError):
+        for path, _, _ in record.elements(content):
+            script = wanted.get(path.rpartition("/")[2])
+            if script in scripts:
+                scripts.remove(script)  # the first file decides
+                file = inside(posixpath.dirname(directory), path)
+                if b"pkg_resources" in (tree.read(file, METADATA_LIMIT) or b""):
+                    asking.add(script)
+            if not scripts:
+                break
+    return asking

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from uvshim.check.diagnosis import SCRIPTS, Unresolvable
+from uvshim.check.lookups import SCRIPTS, Unresolvable
 from uvshim.check.remedies import FIXABLE, remedies
 from uvshim.environments import interpreter
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable
@@ -13,8 +13,9 @@ from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from uvshim.check.diagnosis import Diagnosis, Failure, Finding
-    from uvshim.check.lookups import AffectedProgram
+    from uvshim.check.diagnosis import Diagnosis
+    from uvshim.check.directories import Finding
+    from uvshim.check.lookups import AffectedProgram, Failure
     from uvshim.check.report import Report
     from uvshim.check.verify import Difference
 
@@ -47,11 +48,12 @@ def _as_json(report: Report) -> dict[str, Any]:
     found = report.diagnosis
 
     def plain(records: Iterable[Any]) -> list[dict[str, Any]]:
-        facts = [one._asdict() for one in records]
         return [
-            {**one, "path": report.outside(one["path"])} if "path" in one else one for one in facts
+            {key: report.outside(each) if key == "path" else each for key, each in one.items()}
+            for one in (record._asdict() for record in records)
         ]
 
+    directories = ("findings", "unresolvable", "entry_points", "failures", "unreadable", "invalid")
     return {
         "image": report.image,
         "digest": report.digest,
@@ -62,12 +64,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "setuptools": found.setuptools,
         "affected": found.affected,
         "broken": report.broken,
-        "findings": plain(found.findings),
-        "unresolvable": plain(found.unresolvable),
-        "entry_points": plain(found.entry_points),
-        "failures": plain(found.failures),
-        "unreadable": plain(found.unreadable),
-        "invalid": plain(found.invalid),
+        **{key: plain(getattr(found, key)) for key in directories},
         "differences": None if report.differences is None else plain(report.differences),
         "spellings": plain(found.spellings),
         "empty": report.empty,
@@ -237,14 +234,11 @@ def _listed(names: Sequence[str]) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _cut(title: str, lines: list[str], *, everything: bool) -> Iterator[str]:
-    """Yield the `lines` of a section, indented; if there are many, the first ones and a count."""
-    yield f"  {title}"
-    shown = lines if everything or len(lines) <= _SHOWN + 1 else lines[:_SHOWN]
-    for line in shown:
-        yield f"    {line}"
-    if len(shown) < len(lines):
-        yield f"    … and {len(lines) - len(shown)} more (-v shows all)"
+def _cut(title: str, lines: list[str], *, everything: bool) -> list[str]:
+    """Return the `lines` of a section, indented; if there are many, the first ones and a count."""
+    if not everything and len(lines) > _SHOWN + 1:
+        lines = [*lines[:_SHOWN], f"… and {len(lines) - _SHOWN} more (-v shows all)"]
+    return [f"  {title}", *(f"    {line}" for line in lines)]
 
 
 def notes(report: Report, style: Style) -> Iterator[str]:

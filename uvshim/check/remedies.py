@@ -9,8 +9,9 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from uvshim.check.diagnosis import DUPLICATE, GHOST
-from uvshim.check.distributions import METADATA_LIMIT, precedence
+from uvshim.check.directories import DUPLICATE, GHOST
+from uvshim.check.metadata import METADATA_LIMIT
+from uvshim.check.versions import precedence
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import CONFIGURATION, has_interpreter
 from uvshim.messages import quoted
@@ -20,7 +21,7 @@ from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from uvshim.check.diagnosis import Diagnosis, Finding
+    from uvshim.check.directories import Finding
     from uvshim.check.report import Report
     from uvshim.check.verify import Difference
     from uvshim.environments.tree import SearchableTree
@@ -111,7 +112,8 @@ def reinstalls(report: Report) -> list[str]:
         if _project(one) not in owned:
             versions.setdefault(_project(one), {})[one.version] = one
     commands = []
-    if needed := _setuptools_needed(found):
+    if found.spellings or any(each.misspelled for each in found.hidden):
+        needed = "setuptools>=62,<82" if found.by_spelling else "setuptools>=75.8.2,<82"
         commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
     wanted: dict[str, list[str]] = {}
     for (place, _), given in versions.items():
@@ -129,10 +131,7 @@ def _project(one: Finding | Difference) -> tuple[str, str]:
 
 
 def _installed_at(tree: SearchableTree, one: Finding | Difference) -> tuple[int, object]:
-    """Return a sort key: the last of two was installed last, as the times of directories show.
-
-    Times in an image do not show it: there it is the one with the newer version.
-    """
+    """Return a sort key: times of directories show which was installed last, but not in images."""
     path = tree.on_disk(one.path)
     with contextlib.suppress(OSError):
         return os.stat(path).st_mtime_ns if path else 0, precedence(one.version)
@@ -153,13 +152,6 @@ def _requirement(tree: SearchableTree, one: Finding | Difference) -> list[str]:
         is_editable = origin.get("dir_info", {}).get("editable", False)
         return [*["-e"] * is_editable, f"{one.name} @ {before}{origin['url']}{after}"]
     return [f"{one.name}=={one.version}"]
-
-
-def _setuptools_needed(found: Diagnosis) -> str:
-    """Return the releases of setuptools with which a spelling is found that no rename helps."""
-    if any(each.misspelled for each in found.hidden):
-        return "setuptools>=75.8.2,<82"
-    return "setuptools>=62,<82" if found.spellings else ""
 
 
 def _install_into(report: Report, directory: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check.distributions import RequireError
+from uvshim.check.metadata import RequireError
 from uvshim.environments.search_path import added_directories
 from uvshim.environments.tree import identity
 from uvshim.rename import names, spelling

@@ -6,12 +6,13 @@ only when it is needed: that takes longer than starting Python.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
-from uvshim.check.distributions import RequireError, old_precedence, parsed_version
+from uvshim.check.metadata import RequireError
+from uvshim.check.versions import old_precedence, parsed_version
 from uvshim.rename.names import key_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from uvshim.check.distributions import Distribution
 
     ByExtra = dict[str | None, list["Requirement"]]
-
+    Old = tuple[tuple[str, str], ...]
 
 # What packaging before 22 refuses: a comma at the end, `===` without a space after its version;
 # and what it accepts although PEP 440 does not: a specifier such as ``>=2004d``.
@@ -56,9 +57,7 @@ class Requirement:
     - `first`: the first of all that pkg_resources takes for equal to this one.
     """
 
-    def __init__(
-        self, parsed: Parsed, old: tuple[tuple[str, str], ...] = (), marker: str = ""
-    ) -> None:
+    def __init__(self, parsed: Parsed, old: Old, marker: str) -> None:
         """Take over what packaging has `parsed`; a `marker` as it is written replaces its own."""
         self.name: str = parsed.name
         self.key = key_of(parsed.name)
@@ -90,10 +89,9 @@ class Requirements:
         self._markers = dict(markers)
         self._lenient = lenient
         self._any_version = any_version
-        self.by_line: dict[str, Requirement] = {}
+        self._by_line: dict[str, Requirement] = {}
         self._by_identity: dict[object, Requirement] = {}
         self._by_content: dict[tuple[tuple[str, ...], tuple[str, ...]], ByExtra] = {}
-        self._by_distribution: WeakKeyDictionary[Distribution, ByExtra] = WeakKeyDictionary()
         self._parsed_markers: dict[str, Marker] = {}
         self._evaluated: dict[tuple[str, str], bool] = {}
         self._met: dict[tuple[Requirement, str], bool] = {}
@@ -105,14 +103,14 @@ class Requirements:
         """Return what was read for environments with the same facts: images have much in common."""
         facts = frozenset(markers.items())
         found = _shared(facts, lenient=lenient, any_version=any_version)
-        known = found.by_line
+        known = found._by_line  # noqa: SLF001
         if len(known) > _MOST_REMEMBERED or sum(map(len, known)) > _MOST_REMEMBERED * _USUAL:
             _shared.cache_clear()
         return found
 
     def parse(self, line: str) -> Requirement:
         """Return the requirement in `line`. Raise `RequireError` if it is not valid."""
-        if line not in self.by_line:
+        if line not in self._by_line:
             code = line.partition(" #")[0]
             parsed, old = self._parsed(code)
             is_kept = self._lenient and parsed.marker  # packaging normalizes extras in it
@@ -122,8 +120,12 @@ class Requirements:
             if parsed.marker is not None:
                 self._parsed_markers[requirement.marker] = parsed.marker
             requirement.first = self._by_identity.setdefault(requirement.identity, requirement)
-            self.by_line[line] = requirement
-        return self.by_line[line]
+            self._by_line[line] = requirement
+        return self._by_line[line]
+
+    def extras_in(self, brackets: str) -> tuple[str, ...]:
+        """Return the extras in `brackets`, as an entry point has them; "" has none."""
+        return self.parse(f"x{brackets}").extras if brackets else ()
 
     def of(self, distribution: Distribution, extras: Collection[str]) -> list[Requirement]:
         """Return what `distribution` requires with `extras`, in the order it is written.
@@ -143,25 +145,25 @@ class Requirements:
         """Return True if `requirement` accepts the `version`. Raise `RequireError`."""
         question = (requirement.first, version)
         if question not in self._met:
-            self._met[question] = self._compared(version, requirement)
+            parsed, specifier = parsed_version(version), requirement.specifier
+            if not all(_meets_old(version, *one) for one in requirement.old):
+                is_met = False
+            elif parsed is not None:
+                is_met = specifier.contains(parsed, prereleases=True)
+            elif self._any_version:
+                wanted = [(one.operator, one.version.lower()) for one in specifier]
+                is_met = all(one == ("===", version.lower()) for one in wanted)
+            else:
+                raise RequireError("InvalidVersion")
+            self._met[question] = is_met
         return self._met[question]
-
-    def _compared(self, version: str, requirement: Requirement) -> bool:
-        if not all(_meets_old(version, *one) for one in requirement.old):
-            return False
-        if (parsed := parsed_version(version)) is not None:
-            return requirement.specifier.contains(parsed, prereleases=True)
-        if not self._any_version:
-            raise RequireError("InvalidVersion")
-        wanted = [(one.operator, one.version.lower()) for one in requirement.specifier]
-        return all(one == ("===", version.lower()) for one in wanted)
 
     def applies(self, requirement: Requirement, extras: tuple[str, ...]) -> bool:
         """Return True if the marker of `requirement` holds for one of `extras`."""
         marker = requirement.marker
         return not marker or any(self._holds(marker, extra) for extra in extras)
 
-    def _parsed(self, line: str) -> tuple[Parsed, tuple[tuple[str, str], ...]]:
+    def _parsed(self, line: str) -> tuple[Parsed, Old]:
         from packaging.requirements import InvalidRequirement
 
         if not (self._lenient and _REFUSED_BY_OLD.search(line)):
@@ -178,25 +180,24 @@ class Requirements:
         return self._parsed(plain)[0], old
 
     def _by_extra(self, distribution: Distribution) -> ByExtra:
-        if distribution not in self._by_distribution:
+        if distribution.by_extra is None:
             if distribution.kind == ".dist-info":
-                lines = tuple(line for _, line in distribution.requirement_lines())
-                content = (lines, tuple(distribution.extras()))
-                if content not in self._by_content:
-                    new = set(lines).difference(self.by_line)
+                _, lines, extras = distribution.header
+                if (lines, extras) not in self._by_content:
+                    new = set(lines).difference(self._by_line)
                     distribution.pay(_PARSING * len(new) + sum(map(len, new)))
-                    distribution.pay(_TESTING * len(lines) * (1 + len(content[1])))
-                    self._by_content[content] = self._of_lines(*content)
-                self._by_distribution[distribution] = self._by_content[content]
+                    distribution.pay(_TESTING * len(lines) * (1 + len(extras)))
+                    self._by_content[lines, extras] = self._of_lines(lines, extras)
+                distribution.by_extra = self._by_content[lines, extras]
             else:
-                self._by_distribution[distribution] = self._of_egg(distribution)
-        return self._by_distribution[distribution]
+                distribution.by_extra = self._of_egg(distribution)
+        return distribution.by_extra
 
     def _of_lines(self, lines: Iterable[str], extras: Iterable[str]) -> ByExtra:
         requirements = [self.parse(line) for line in lines]
 
         def applying(extra: str) -> list[Requirement]:
-            return [one for one in requirements if not one.marker or self._holds(one.marker, extra)]
+            return [one for one in requirements if self.applies(one, (extra,))]
 
         common: dict[Requirement, Requirement] = {}
         for one in applying(""):
@@ -209,6 +210,8 @@ class Requirements:
         return by_extra
 
     def _of_egg(self, distribution: Distribution) -> ByExtra:
+        from packaging.markers import InvalidMarker, Marker
+
         by_extra: ByExtra = {}
         for section, line in distribution.requirement_lines():
             extra, _, marker = section.partition(":")
@@ -216,21 +219,15 @@ class Requirements:
             if line:
                 distribution.pay(_PARSING + len(line))
                 requirement = self.parse(line)
-                if not marker or self._section_applies(marker):
-                    required.append(requirement)
+                with contextlib.suppress(InvalidMarker):  # then nothing is required
+                    if marker:
+                        self._parsed_markers[marker] = Marker(marker)
+                    if not marker or self._holds(marker, ""):
+                        required.append(requirement)
         return by_extra
 
-    def _section_applies(self, marker: str) -> bool:
-        from packaging.markers import InvalidMarker, Marker
-
-        try:
-            self._parsed_markers[marker] = Marker(marker)
-        except InvalidMarker:
-            return False
-        return self._holds(marker, "")
-
     def _holds(self, marker: str, extra: str) -> bool:
-        question = (marker, extra)
+        question = (marker, extra if "extra" in marker else "")
         if question not in self._evaluated:
             from packaging import markers
 
@@ -253,9 +250,8 @@ _shared = functools.lru_cache(maxsize=8)(Requirements)
 
 @functools.lru_cache(maxsize=16_384)
 def _as_packaging_reads(line: str) -> Parsed:
-    """Return the requirement in `line`; it must not be changed.
+    """Return the requirement in `line`, which must not be changed: hundreds of images have it.
 
-    The result is cached: hundreds of images contain the same distributions.
     Raise ValueError if its versions cannot be compared: if a number has thousands of digits.
     """
     from packaging.requirements import Requirement
@@ -265,7 +261,7 @@ def _as_packaging_reads(line: str) -> Parsed:
     return parsed
 
 
-def _without_old_specifiers(line: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+def _without_old_specifiers(line: str) -> tuple[str, Old]:
     """Return the requirement in `line` without specifiers outside PEP 440, and those specifiers.
 
     There are none if packaging before 22 would refuse `line`, too.
@@ -274,10 +270,8 @@ def _without_old_specifiers(line: str) -> tuple[str, tuple[tuple[str, str], ...]
 
     head, semicolon, marker = line.partition(";")
     match = _HEAD.fullmatch(head)
-    if match is None:
-        return line, ()
     kept, old = [], []
-    for clause in match[2].split(","):
+    for clause in match[2].split(",") if match else ():
         try:
             Specifier(clause)
             kept.append(clause)
@@ -286,7 +280,8 @@ def _without_old_specifiers(line: str) -> tuple[str, tuple[tuple[str, str], ...]
             if found is None:
                 return line, ()
             old.append((found[1], found[2]))
-    return f"{match[1]} {','.join(kept)} {semicolon}{marker}", tuple(old)
+    name = match[1] if match else head
+    return f"{name} {','.join(kept)} {semicolon}{marker}", tuple(old)
 
 
 def _meets_old(version: str, operator: str, wanted: str) -> bool:

@@ -7,24 +7,16 @@ for each release. `rename.setuptools.PkgResources` has the differences between r
 from __future__ import annotations
 
 import functools
-import itertools
-import platform
+import os
 import posixpath
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING
 
-from uvshim.check.distributions import (
-    NOT_FOUND,
-    NoVersionError,
-    RequireError,
-    by_version,
-    find,
-    parsed_version,
-    precedence,
-    replaced_version,
-)
-from uvshim.check.requirements import Requirements
+from uvshim.check.distributions import find
+from uvshim.check.metadata import NOT_FOUND, NoVersionError, RequireError
+from uvshim.check.versions import by_version, parsed_version, precedence, replaced_version
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import search_path
 from uvshim.rename.names import key_of, normalized, safe_name
@@ -32,41 +24,30 @@ from uvshim.rename.names import key_of, normalized, safe_name
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from packaging.version import Version
-
     from uvshim.check.distributions import Distribution
-    from uvshim.check.requirements import Requirement
+    from uvshim.check.requirements import Requirement, Requirements
+    from uvshim.check.versions import Precedence
     from uvshim.environments.tree import Tree
     from uvshim.rename.setuptools import PkgResources
 
-    _Rank = tuple[tuple[bool, Version | tuple[str, ...]], bool, str, str, str]
+    # What meets a requirement, what it requires, and what of that has a marker.
+    _Step = tuple[Distribution | None, list[Requirement], list[Requirement]]
+    _Rank = tuple[Precedence, bool, str, str, str]
 
 # The first releases of packaging that refuse versions and specifiers outside PEP 440, and that
 # compare an invalid version again instead of raising an error.
 _STRICT_PACKAGING = 22
 _LENIENT_PACKAGING = 26
 
-
 # The name that a requirement begins with.
 _NAME = re.compile(r"[A-Za-z0-9._-]*")
 
 
-class Resolution(NamedTuple):
-    """What `pkg_resources.require` would do for one name."""
-
-    error: str | None
-    """The name of the exception that it would raise; None if it would succeed."""
-    missing: tuple[str, ...] = ()
-    """After `NOT_FOUND`, the names of all requirements that it cannot find, as they are written.
-
-    pkg_resources itself stops at the first one.
-    """
-    reason: str = ""
-    """The cause of another error, as a clause, if there is more to say than its name."""
-
-
 class WorkingSet:
-    """The distributions that pkg_resources sees, and its lookups."""
+    """The distributions that pkg_resources sees, and its lookups.
+
+    Lookups raise `RequireError` with the name of the exception that pkg_resources raises.
+    """
 
     def __init__(
         self,
@@ -80,33 +61,28 @@ class WorkingSet:
         `markers` are the variables of environment markers in which the environment differs from
         the running Python; ``python_version`` must be one of them.
         """
-        self.entries = list(entries)
         self.needs_valid_versions = pkg_resources.needs_valid_versions
         self.active: dict[str, Distribution] = {}
         """What `working_set.by_key` holds, and what `iter(working_set)` yields, in this order."""
-        self._tree = tree
         self._pkg_resources = pkg_resources
         self._python = markers["python_version"]
         system = markers.get("sys_platform", sys.platform)
-        self._platform = f"{system}-{markers.get('platform_machine', platform.machine())}"
+        self._platform = f"{system}-{markers.get('platform_machine', os.uname().machine)}"
         if pkg_resources.shortens_python_version:
             markers = {**markers, "python_version": self._python[:3]}
+        self._markers = markers
         self._canonical: dict[str, str] = {}
-        self._order = None
+        self._steps: dict[Requirement, _Step] = {}
+        order = None
         if pkg_resources.sees_newest_first:
             any_version = pkg_resources.sorts_invalid_versions
-            self._order = functools.partial(by_version, any_version=any_version)
-        for entry in self.entries:
-            for distribution in find(tree, entry, nested=False, order=self._order):
-                if distribution.key not in self.active:
-                    self.active[distribution.key] = distribution
-                    self._canonical[normalized(distribution.key)] = distribution.key
-        accepts_any, packaging = pkg_resources.accepts_any_version, self._own_packaging()
-        self.requirements = Requirements.shared(
-            markers,
-            lenient=accepts_any or packaging < _STRICT_PACKAGING,
-            any_version=accepts_any or not _STRICT_PACKAGING <= packaging < _LENIENT_PACKAGING,
-        )
+            order = functools.partial(by_version, any_version=any_version)
+        self._everything = [list(find(tree, entry, order)) for entry in entries]
+        """The distributions at each entry, and what leads from there."""
+        for each in chain(*self._everything):
+            if each.is_direct and each.key not in self.active:
+                self.active[each.key] = each
+                self._canonical[normalized(each.key)] = each.key
 
     @classmethod
     def in_environment(
@@ -117,10 +93,9 @@ class WorkingSet:
         python: str | None = None,
         image_platform: str | None = None,
     ) -> WorkingSet:
-        """Return the working set of an environment.
+        """Return that of an environment whose Python imports from `site_packages`.
 
-        `site_packages` are the directories that its Python imports from, `python` is the version
-        of that Python, if that is known, and `image_platform` is as in ``linux/arm64``.
+        `python` is its version, if that is known; `image_platform` is as in ``linux/arm64``.
         """
         path = search_path(tree, site_packages)
         if pkg_resources.vendored:
@@ -129,76 +104,75 @@ class WorkingSet:
         markers = interpreter.markers(tree, python, site_packages, image_platform)
         return cls(tree, path, pkg_resources, markers)
 
-    def require(self, name: str, chosen: dict[str, Distribution] | None = None) -> Resolution:
-        """Return what `pkg_resources.require` of `name`, perhaps with extras, would do.
+    @functools.cached_property
+    def requirements(self) -> Requirements:
+        """The requirements of its distributions.
 
-        Distributions that it activates are added to `chosen`.
+        Where the vendored distributions are visible, pkg_resources imports the environment's own
+        packaging, if there is one.
         """
-        try:
-            requirement = self.requirements.parse(name)
-        except RequireError as error:
-            return Resolution(str(error))
-        return self._outcome([requirement], {} if chosen is None else chosen)
+        from uvshim.check.requirements import Requirements
+
+        packaging = _STRICT_PACKAGING
+        own = self.active.get("packaging") if self._pkg_resources.vendored else None
+        if own is not None and (version := parsed_version(own.version)) is not None:
+            packaging = version.major
+        accepts_any = self._pkg_resources.accepts_any_version
+        return Requirements.shared(
+            self._markers,
+            lenient=accepts_any or packaging < _STRICT_PACKAGING,
+            any_version=accepts_any or not _STRICT_PACKAGING <= packaging < _LENIENT_PACKAGING,
+        )
+
+    def require(self, name: str) -> None:
+        """Do what `pkg_resources.require` of `name`, perhaps with extras, does.
+
+        pkg_resources stops at the first name that it cannot find. Here, the error has all of them.
+        """
+        self._resolve([self.requirements.parse(name)], {})
 
     def get_distribution(
         self, name: str, chosen: dict[str, Distribution] | None = None
     ) -> Distribution:
-        """Return what `pkg_resources.get_distribution(name)` returns. Raise `RequireError`.
-
-        Distributions that it activates are added to `chosen`.
-        """
-        found = self._find(self.requirements.parse(name))
+        """Return what `pkg_resources.get_distribution(name)` returns, and add it to `chosen`."""
+        requirement = self.requirements.parse(name)
+        found = self.find(requirement)
         if found is None:
-            answer = self.require(name, chosen)
-            if answer.error is not None:
-                raise RequireError(answer.error, answer.reason)
-            found = self.best_match(name)
-            if found is None:  # its marker does not hold: `require` returned nothing
+            self._resolve([requirement], {} if chosen is None else chosen)
+            found = self.best_match(requirement)
+            if found is None:  # its marker does not hold: nothing was required
                 raise RequireError("IndexError")
         return found
 
-    def best_match(self, name: str) -> Distribution | None:
-        """Return what `Environment().best_match(requirement, working_set)` returns for `name`.
-
-        Raise `RequireError`.
-        """
-        return self._best_match(self.requirements.parse(name))
-
     def available(self, key: str) -> list[Distribution]:
-        """Return what `Environment()[key]` returns: active or not, the newest first.
-
-        Raise `RequireError`.
-        """
+        """Return what `Environment()[key]` returns: active or not, the newest first."""
         return self._all_available.get(key.lower(), [])
 
     def meets(self, distribution: Distribution, name: str) -> bool:
-        """Return what `distribution in Requirement.parse(name)` returns. Raise `RequireError`."""
+        """Return what `distribution in Requirement.parse(name)` returns."""
         requirement = self.requirements.parse(name)
         return distribution.key == requirement.key and self.requirements.meets(
             distribution.version, requirement
         )
 
-    def load_entry_point(self, name: str, group: str, entry: str) -> Resolution:
-        """Return what `pkg_resources.load_entry_point` does before it imports anything."""
+    def load_entry_point(self, name: str, group: str, entry: str) -> Distribution:
+        """Return the distribution from which `pkg_resources.load_entry_point` imports."""
         chosen: dict[str, Distribution] = {}
-        try:
-            distribution = self.get_distribution(name, chosen)
-            extras = distribution.entry_points().get(group, {}).get(entry)
-            if extras is None:
-                return Resolution("ImportError")
-            wanted = self.requirements.parse(f"x{extras}").extras if extras else ()
-            required = self.requirements.of(distribution, wanted)
-        except RequireError as error:
-            return Resolution(str(error), reason=error.reason)
-        return self._outcome(required, chosen, wanted)
+        distribution = self.get_distribution(name, chosen)
+        extras = distribution.entry_points().get(group, {}).get(entry)
+        if extras is None:
+            raise RequireError("ImportError")
+        wanted = self.requirements.extras_in(extras)
+        self._resolve(self.requirements.of(distribution, wanted), chosen, wanted)
+        return distribution
 
-    def _outcome(
+    def _resolve(
         self,
         roots: list[Requirement],
         chosen: dict[str, Distribution],
         extras: tuple[str, ...] = (),
-    ) -> Resolution:
-        """Return the outcome of resolving `roots` and the requirements below them, as they come up.
+    ) -> None:
+        """Resolve `roots`, and the requirements below them as they come up.
 
         pkg_resources stops at the first that nothing meets, and at every error.
         """
@@ -208,65 +182,72 @@ class WorkingSet:
         demanded_with: dict[Requirement, tuple[str, ...]] = {}
         try:
             for requirement in waiting:  # the list grows while we iterate
-                demanded = demanded_with.get(requirement.first, ()) + (extras or ("",))
-                if requirement.first in processed or not self.requirements.applies(
-                    requirement, demanded
+                first = requirement.first
+                if first in processed:
+                    continue
+                if requirement.marker and not self.requirements.applies(
+                    requirement, demanded_with.get(first, ()) + (extras or ("",))
                 ):
                     continue
-                processed.add(requirement.first)
-                distribution = self._best(requirement, chosen)
-                if distribution is None:
+                processed.add(first)
+                found, required, conditional = self._step(requirement, chosen)
+                if found is None:
                     missing.setdefault(requirement.key, requirement.name)
-                    continue
-                required = self.requirements.of(distribution, requirement.extras)[::-1]
-                distribution.pay(1 + len(required))
-                waiting += required
-                demanded_with.update((one.first, requirement.extras) for one in required)
-        except RequireError as error:
+                elif required:
+                    found.pay(len(required))
+                    waiting += required
+                    demanded_with.update(dict.fromkeys(conditional, requirement.extras))
+        except RequireError:
             if not missing:
-                return Resolution(str(error), reason=error.reason)
-        return Resolution(NOT_FOUND, tuple(missing.values())) if missing else Resolution(None)
+                raise
+        if missing:
+            raise RequireError(NOT_FOUND, missing=tuple(missing.values()))
 
-    def _best(
-        self, requirement: Requirement, chosen: dict[str, Distribution]
-    ) -> Distribution | None:
-        """Return the distribution that meets `requirement`, or None.
+    def _step(self, requirement: Requirement, chosen: dict[str, Distribution]) -> _Step:
+        """Return what meets `requirement`, and what that requires.
 
-        `chosen` are inactive ones that were chosen for an earlier requirement: a later
-        one gets the same. Raise `RequireError` if the only candidate has another version.
+        Inactive distributions that an earlier requirement has `chosen` also serve later ones.
         """
-        distribution = chosen.get(requirement.key) or self.active.get(requirement.key)
-        if distribution is not None:
-            return self._checked(distribution, requirement)
-        distribution = self._best_match(requirement)
-        if distribution is not None and self._active_for(requirement.key) is None:
-            chosen[requirement.key] = distribution
-        return distribution
+        first, key = requirement.first, requirement.key
+        if first in self._steps and key not in chosen:
+            return self._steps[first]
+        found = chosen.get(key) or self.active.get(key)
+        if found is not None:
+            self._checked(found, requirement)
+        else:
+            found = self.best_match(requirement)
+            if found is not None and self.active_for(key) is None:
+                chosen[key] = found
+        required = [] if found is None else self.requirements.of(found, requirement.extras)[::-1]
+        step = found, required, [each.first for each in required if each.marker]
+        if key not in chosen:
+            self._steps[first] = step
+        return step
 
-    def _best_match(self, requirement: Requirement) -> Distribution | None:
+    def best_match(self, requirement: Requirement) -> Distribution | None:
+        """Return what `Environment().best_match(requirement, working_set)` returns."""
         if self.needs_valid_versions:
             _ = self._all_available  # this may fail even if the result is not needed
-        if (distribution := self._find(requirement)) is not None:
-            return distribution
+        if (found := self.find(requirement)) is not None:
+            return found
         others = self._all_available.get(requirement.key, ())
-        return next(
-            (one for one in others if self.requirements.meets(one.version, requirement)), None
-        )
+        meeting = (one for one in others if self.requirements.meets(one.version, requirement))
+        return next(meeting, None)
 
-    def _find(self, requirement: Requirement) -> Distribution | None:
-        """Return what `working_set.find` returns. Raise `RequireError`."""
-        distribution = self._active_for(requirement.key)
-        return None if distribution is None else self._checked(distribution, requirement)
+    def find(self, requirement: Requirement) -> Distribution | None:
+        """Return what `working_set.find` returns."""
+        found = self.active_for(requirement.key)
+        return None if found is None else self._checked(found, requirement)
 
-    def _checked(self, distribution: Distribution, requirement: Requirement) -> Distribution:
-        """Return `distribution`. Raise `RequireError` if its version is not the required one."""
-        if not self.requirements.meets(distribution.version, requirement):
+    def _checked(self, found: Distribution, requirement: Requirement) -> Distribution:
+        """Return `found`. Raise `RequireError` if its version is not the required one."""
+        if not self.requirements.meets(found.version, requirement):
             wanted = f"{requirement.name}{requirement.specifier}"
-            reason = f"{wanted} is required, and {distribution.version} is installed"
+            reason = f"{wanted} is required, and {found.version} is installed"
             raise RequireError("VersionConflict", reason)
-        return distribution
+        return found
 
-    def _active_for(self, key: str) -> Distribution | None:
+    def active_for(self, key: str) -> Distribution | None:
         """Return the active distribution that requirement lookups find as `key`."""
         found = self.active.get(key)
         if found is None and self._pkg_resources.finds_every_spelling:
@@ -275,27 +256,10 @@ class WorkingSet:
             found = self.active.get(safe_name(key).replace(".", "-"))
         return found
 
-    def finds(self, key: str) -> bool:
-        """Return True if a distribution is active that requirement lookups find as `key`."""
-        return self._active_for(key) is not None
-
     def required_keys(self) -> set[str]:
-        """Return the keys of all requirements of all distributions on the path, whatever applies.
-
-        Raise `RequireError` if one cannot be read. No requirement is taken apart.
-        """
-        distributions = itertools.chain.from_iterable(self._everything)
-        lines = (line for one in distributions for _, line in one.requirement_lines())
-        return {key_of(_NAME.match(line)[0]) for line in set(lines)}  # type: ignore[index]
-
-    def _own_packaging(self) -> int:
-        """Return the first number of the version of packaging that pkg_resources imports.
-
-        Where the vendored distributions are visible, the environment's own packaging comes first.
-        """
-        own = self.active.get("packaging") if self._pkg_resources.vendored else None
-        version = None if own is None else parsed_version(own.version)
-        return _STRICT_PACKAGING if version is None else version.major
+        """Return the keys of all requirements on the path, whatever applies. None is parsed."""
+        lines = {line for one in chain(*self._everything) for _, line in one.requirement_lines()}
+        return {key_of(_NAME.match(line)[0]) for line in lines}  # type: ignore[index]
 
     @functools.cached_property
     def installed(self) -> dict[str, Distribution]:
@@ -314,25 +278,17 @@ class WorkingSet:
         """Return the names of the distributions directly in `directories`, as in `installed`."""
         return {
             each.described[0]
-            for each in itertools.chain.from_iterable(self._everything)
+            for each in chain(*self._everything)
             if each.described and posixpath.dirname(each.metadata) in directories
         }
-
-    @functools.cached_property
-    def _everything(self) -> list[list[Distribution]]:
-        """The distributions at each entry, and what leads from there."""
-        look = functools.partial(find, self._tree, nested=True, order=self._order)
-        return [list(look(entry)) for entry in self.entries]
 
     @functools.cached_property
     def _all_available(self) -> dict[str, list[Distribution]]:
         """All distributions on the path, active or not, by key, the newest first."""
         available: dict[str, dict[tuple[_Rank, str], Distribution]] = {}
-        for distribution in itertools.chain.from_iterable(self._everything):
-            if self._is_usable(distribution):
-                # One that is found twice, perhaps through an egg-link, counts once.
-                same = available.setdefault(distribution.key, {})
-                same.setdefault((self._rank(distribution), distribution.kind), distribution)
+        for each in filter(self._is_usable, chain(*self._everything)):
+            # One that is found twice, perhaps through an egg-link, counts once.
+            available.setdefault(each.key, {}).setdefault((self._rank(each), each.kind), each)
         return {
             key: sorted(same.values(), key=self._rank, reverse=True)
             for key, same in available.items()

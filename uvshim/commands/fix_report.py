@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from uvshim.check.diagnosis import DUPLICATE, GHOST
+from uvshim.check.directories import DUPLICATE, GHOST
 from uvshim.check.output import left_out
 from uvshim.check.remedies import fixable, fixes, reinstalls
 from uvshim.messages import counted, printable
@@ -13,7 +13,7 @@ from uvshim.rename.names import normalized
 from uvshim.rename.on_disk import LeftAlone
 
 if TYPE_CHECKING:
-    from uvshim.check.diagnosis import Finding
+    from uvshim.check.directories import Finding
     from uvshim.check.report import Report
     from uvshim.messages import Messages
     from uvshim.rename.on_disk import Outcome

@@ -60,11 +60,12 @@ def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) ->
 
 def lost(image: DiagnosedImage) -> int:
     """Return how many entry points of `image` a plugin loader may miss."""
-    return len(
-        {
+    found: set[tuple[str, str]] = set()
+    for report in image.reports:
+        hidden = {one.name for one in report.diagnosis.hidden}
+        found.update(
             (entry.group, entry.name)
-            for report in image.reports
             for entry in report.diagnosis.entry_points
-            if entry.distribution in {one.name for one in report.diagnosis.hidden}
-        }
-    )
+            if entry.distribution in hidden
+        )
+    return len(found)

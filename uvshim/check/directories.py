@@ -1,0 +1,169 @@
+"""What the dist-info directories of an environment show: wrong names, duplicates, lost code."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from uvshim.environments.environment import dist_infos
+from uvshim.environments.tree import pay
+from uvshim.rename import names, plan, record
+from uvshim.rename.plan import MISNAMED, Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from uvshim.environments.tree import Tree
+    from uvshim.rename.spelling import Spellings
+
+# How many steps (see `tree.pay`) a plan for one directory costs.
+_PLANNING = 60
+
+# Problems of a directory that no rename fixes; `plan` has the others.
+GHOST = "ghost"
+DUPLICATE = "duplicate"
+
+
+class Finding(NamedTuple):
+    """A problem with one dist-info directory.
+
+    Its `kind` is one of these:
+
+    - `normalized-name`: the project's name has a dot, and the directory's has none;
+    - `misnamed`: the name part, or the version part, of its name is not valid;
+    - `stale-record`: its RECORD lists files of its own under another dist-info directory;
+    - `ghost`: no file exists that RECORD lists outside of dist-info directories;
+    - `duplicate`: another dist-info directory of this distribution exists.
+    """
+
+    kind: str
+    name: str
+    """The distribution's name, as METADATA has it."""
+    version: str
+    path: str
+    """The path of the directory in the tree."""
+    expected: str
+    """The name that the directory should have."""
+    owner: str = ""
+    """The package manager that owns the directory, which therefore must not be renamed, or ""."""
+    obstacle: str = ""
+    """Why the directory cannot be renamed, as a clause, or ""."""
+
+
+class Unreadable(NamedTuple):
+    """A dist-info directory that cannot be read, and why: a clause after "because"."""
+
+    path: str
+    reason: str
+
+
+class Fault(NamedTuple):
+    """Why a directory has no plan, a clause, and whether its name is right all the same."""
+
+    path: str
+    reason: str
+    project: str
+    """The project's name, if only that is known."""
+    is_sure: bool
+
+
+def problems(
+    tree: Tree, place: str, spellings: Spellings | None, hidden: Collection[str] = ()
+) -> Iterator[Finding | Fault]:
+    """Yield what is wrong with the dist-info directories in `place`, a path in `tree`.
+
+    `spellings` decide names. What has a key that is `hidden` by an earlier place does not count.
+    """
+    pay(tree, _PLANNING * len(tree.names(place)))  # many environments may inherit the directory
+    planned = list(_planned(tree, place, spellings))
+    left = _left(tree, place) if any(has_twin for _, _, has_twin in planned) else {}
+    for path, one, has_twin in planned:
+        own = one.directory if isinstance(one, Plan) else posixpath.basename(path)
+        if hidden and names.key_of(names.split(own)[0]) in hidden:
+            continue
+        if isinstance(one, Plan):
+            obstacle = one.obstacle
+            if has_twin and not obstacle and (twin := left.get(names.normalized(one.name))):
+                obstacle = f"`{twin}` is there as well, and no installer removes it"
+            about = (one.name, one.version, path, own, one.owner, obstacle)
+            for kind in _kinds(tree, one, has_twin=has_twin):
+                yield Finding(kind, *about)
+        else:
+            yield one._replace(is_sure=one.is_sure and not has_twin)
+
+
+def _planned(
+    tree: Tree, place: str, spellings: Spellings | None
+) -> Iterator[tuple[str, Plan | Fault, bool]]:
+    """Yield the path of each dist-info directory in `place`, and its plan, or why it has none.
+
+    The last is True if there is a twin, another directory of the same distribution.
+    """
+    found: dict[str, Plan | Fault] = {}
+    sure: dict[str, str] = {}  # projects that only the names of directories tell
+    for own in dist_infos(tree.names(place)):
+        path = f"{place}/{own}"
+        try:
+            if one := plan.make(tree, path, spellings=spellings):
+                found[path] = one
+        except names.MetadataError as error:
+            found[path] = fault = Fault(path, str(error), error.project, plan.is_beyond_doubt(own))
+            if fault.is_sure:
+                sure[path] = names.normalized(names.split(own)[0])
+    plans = [one for one in found.values() if isinstance(one, Plan)]
+    projects = Counter([*sure.values(), *(names.normalized(one.name) for one in plans)])
+    others = set(sure.values())
+    twins = plan.duplicates(tree, plans)
+    twins.update(path for path, project in sure.items() if projects[project] > 1)
+    twins.update(one.path for one in plans if names.normalized(one.name) in others)
+    return ((path, one, path in twins) for path, one in found.items())
+
+
+def _left(tree: Tree, place: str) -> dict[str, str]:
+    """Return what is in `place` that no installer removes, by the name of its project."""
+    left = {}
+    for each in sorted(tree.names(place)):
+        stem, suffix = posixpath.splitext(each)
+        path = f"{place}/{each}"
+        is_egg = suffix == ".egg-info" and tree.is_file(path)
+        if is_egg or (
+            suffix == names.SUFFIX
+            and not tree.is_file(f"{path}/METADATA")
+            and not tree.is_file(f"{path}/RECORD")
+        ):
+            left[names.normalized(stem.partition("-")[0])] = each
+    return left
+
+
+def _kinds(tree: Tree, one: Plan, *, has_twin: bool) -> Iterable[str]:
+    """Return what is wrong with the directory of the plan `one`.
+
+    A directory whose code is gone is nothing but that. Of two directories of one distribution only
+    one can keep its name, so only an invalid name counts: no tool can remove that directory.
+    """
+    kinds: Collection[str] = (DUPLICATE,) if has_twin else one.wrong
+    if (kinds or "." in one.name) and _is_ghost(tree, one):
+        kinds = (GHOST,)
+    return (MISNAMED, *kinds) if MISNAMED in one.wrong and MISNAMED not in kinds else kinds
+
+
+def _is_ghost(tree: Tree, wanted: Plan) -> bool:
+    """Return True if RECORD lists code and no file of it exists.
+
+    Bytecode may have replaced it (PEP 3147, "legacy"), and PyInstaller packs it into an archive.
+    """
+    place = posixpath.dirname(wanted.path)
+    missing: set[str] = set()
+    for path in wanted.record.paths() if wanted.record else ():
+        if path not in missing and not record.split(path)[0].endswith(names.SUFFIX):
+            file = inside(place, path)
+            if tree.is_file(file) or (path.endswith(".py") and tree.is_file(file + "c")):
+                return False
+            missing.add(path)
+    return bool(missing) and not tree.is_file(f"{place}/base_library.zip")
+
+
+def inside(place: str, path: str) -> str:
+    """Return where a RECORD in `place` has the file `path`."""
+    return posixpath.normpath(posixpath.join(place, path.replace("\\", "/")))
