@@ -60,11 +60,9 @@ def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) ->
 
 def lost(image: DiagnosedImage) -> int:
     """Return how many entry points of `image` a plugin loader may miss."""
-    return len(
-        {
-            (entry.group, entry.name)
-            for report in image.reports
-            for entry in report.diagnosis.entry_points
-            if entry.distribution in {one.name for one in report.diagnosis.hidden}
-        }
-    )
+    found = set()
+    for report in image.reports:
+        hidden = {one.name for one in report.diagnosis.hidden}
+        entries = report.diagnosis.entry_points
+        found.update((one.group, one.name) for one in entries if one.distribution in hidden)
+    return len(found)
