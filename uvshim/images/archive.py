@@ -18,7 +18,7 @@ from uvshim.errors import ImageError
 from uvshim.images import budget as prices
 from uvshim.images import compression
 from uvshim.images.blob import Verified, Window
-from uvshim.images.layer import tar
+from uvshim.images.layer import header, tar
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
@@ -235,13 +235,13 @@ def _list(
         tops.add(name.partition("/")[0])
         if _is_root(tops):
             return
-        budget.keep(prices.ENTRY + prices.size(name, member.linkname), f"`{path}`")
-        if member.isfile():
-            members[name] = (member.offset_data, member.size)
-        elif member.issym():  # older versions of `docker save` link to layers
-            members[name] = posixpath.join(posixpath.dirname(name), member.linkname)
-        elif member.islnk():
-            members[name] = member.linkname
+        budget.keep(prices.ENTRY + prices.size(name, member.link), f"`{path}`")
+        if member.kind == header.FILE:
+            members[name] = (member.offset, member.size)
+        elif member.kind == header.LINK:  # older versions of `docker save` link to layers
+            members[name] = posixpath.join(posixpath.dirname(name), member.link)
+        elif member.kind == header.HARD_LINK:
+            members[name] = member.link
 
 
 def _is_root(tops: set[str]) -> bool:

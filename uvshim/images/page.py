@@ -60,7 +60,7 @@ def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) ->
 
 def lost(image: DiagnosedImage) -> int:
     """Return how many entry points of `image` a plugin loader may miss."""
-    found = set()
+    found: set[tuple[str, str]] = set()
     for report in image.reports:
         hidden = {one.name for one in report.diagnosis.hidden}
         entries = report.diagnosis.entry_points

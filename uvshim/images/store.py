@@ -24,7 +24,8 @@ from uvshim.environments import files
 from uvshim.errors import ImageError
 from uvshim.images import union
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import FILE, Changes, Entry
+from uvshim.images.layer.changes import Changes, Entry
+from uvshim.images.layer.header import FILE
 from uvshim.images.tree import ImageTree
 
 if TYPE_CHECKING:

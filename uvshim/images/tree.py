@@ -10,7 +10,8 @@ from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
 from uvshim.images.budget import DIRECTORY, Budget, reading, size
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import FILE, LINK, Entry
+from uvshim.images.layer.changes import Entry
+from uvshim.images.layer.header import FILE, LINK
 from uvshim.images.union import Directory, parts, unite
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
 from uvshim.images.budget import DIRECTORY, NAME
 from uvshim.images.layer import tar
-from uvshim.images.layer.changes import FILE, FOLDER, HARD_LINK, LINK, OPAQUE, WHITEOUT, Entry
+from uvshim.images.layer.changes import OPAQUE, WHITEOUT, Entry
+from uvshim.images.layer.header import FILE, FOLDER, HARD_LINK, LINK
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:

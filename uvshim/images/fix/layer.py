@@ -15,7 +15,7 @@ import re
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from uvshim.check import required
 from uvshim.check.report import examine
@@ -25,8 +25,7 @@ from uvshim.errors import ImageError
 from uvshim.images import blob
 from uvshim.images.budget import size
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import FILE, LINK
-from uvshim.images.layer.header import Header, Info
+from uvshim.images.layer.header import FILE, FOLDER, LINK
 from uvshim.images.tree import NOWHERE, ImageTree
 from uvshim.images.union import Directory, unite
 from uvshim.rename import names, plan, record
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from uvshim.images.blob import Blob
     from uvshim.images.budget import Budget
     from uvshim.images.image import Image
+    from uvshim.images.layer.header import Header
     from uvshim.images.union import Node
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
@@ -278,7 +278,7 @@ class _Building:
                 archive.addfile(header, io.BytesIO(content))
         return file.getvalue()
 
-    def _entry(self, name: str) -> _Entry:
+    def _entry(self, name: str) -> tuple[tarfile.TarInfo, bytes]:
         """Return the header and the content of `name` in the layer."""
         node = self._copies.get(name)
         key = None if node is None else _key(node)
@@ -287,20 +287,13 @@ class _Building:
             header.mtime = self._moment
             if node is not None:  # a directory that no layer describes
                 header.type, header.mode = tarfile.DIRTYPE, 0o755
-            return _Entry(header, b"")
+            return header, b""
         header, content = self._kept.get(key)
         if not isinstance(node, Directory) and node.kind in {FILE, LINK}:
             header.linkname = node.target
             if node.kind == FILE:  # it may be the target of a link
                 header.type = tarfile.REGTYPE
-        return _Entry(header, self._contents.get(name, content))
-
-
-class _Entry(NamedTuple):
-    """One entry of a layer: its content, and its header without keys that a copy must not have."""
-
-    header: tarfile.TarInfo
-    content: bytes
+        return header, self._contents.get(name, content)
 
 
 class _Entries:
@@ -312,50 +305,49 @@ class _Entries:
     def __init__(self, budget: Budget) -> None:
         """Keep nothing yet; `budget` pays for what is read again."""
         self._budget = budget
-        self._kept: dict[Key, _Entry] = {}
+        self._kept: dict[Key, tuple[Header, bytes]] = {}
         self._length = 0
 
     def limit(self, directory: str) -> int:
         """Return how many bytes to keep of every file in `directory`."""
         return _KEPT if names.SUFFIX in directory and self._length < _MOST_KEPT else 0
 
-    def add(self, key: Key, path: str, header: tarfile.TarInfo, content: bytes) -> None:
+    def add(self, key: Key, path: str, header: Header, content: bytes) -> None:
         """Keep the entry `key` if it is a directory, or may be in a dist-info directory."""
-        if header.isdir() or names.SUFFIX in path:
-            length = _HEADER + len(content) + size(*header.pax_headers.values())
+        if header.kind == FOLDER or names.SUFFIX in path:
+            length = _HEADER + len(content) + size(*header.fields.values())
             if length <= _HEADER + _KEPT and self._length + length < _MOST_KEPT:
                 self._length += length
-                self._kept[key] = _Entry(header, content)
+                self._kept[key] = header, content
 
     def fetch(self, wanted: Iterable[Key], layers: Iterable[Blob]) -> None:
         """Read the `wanted` entries that were not kept from `layers`. Raise `ImageError`."""
         lacking: dict[str, dict[int, int]] = {}
         for key in wanted:
             kept = self._kept.get(key)
-            if kept is None or (kept.header.isreg() and len(kept.content) < kept.header.size):
+            if kept is None or len(kept[1]) < kept[0].size:
                 lacking.setdefault(key[0], {})[key[1]] = _LIMIT
         for layer in layers:
             identity = layer.identity or ""
             if limits := lacking.pop(identity, None):
                 for number, header, content in changes.entries(layer, limits, self._budget):
-                    self._kept[identity, number] = _Entry(header, content)
+                    self._kept[identity, number] = header, content
 
-    def get(self, key: Key) -> _Entry:
+    def get(self, key: Key) -> tuple[tarfile.TarInfo, bytes]:
         """Return the kept or fetched entry `key`. Raise `ImageError`."""
-        before, content = self._kept[key]
-        header = before
-        if isinstance(before, Header):  # so far only its name and size were read
-            try:
-                header = Info.frombuf(before.block, "utf-8", "surrogateescape")
-            except tarfile.HeaderError as error:
-                raise ImageError(
-                    f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
-                ) from None
-        extended = before.pax_headers.items()
+        kept, content = self._kept[key]
+        try:
+            header = tarfile.TarInfo.frombuf(kept.block, "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            raise ImageError(
+                f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
+            ) from None
         header.pax_headers = {
-            field: value for field, value in extended if not _OF_ONE_ENTRY.fullmatch(field)
+            field: value
+            for field, value in kept.fields.items()
+            if not _OF_ONE_ENTRY.fullmatch(field)
         }
-        return _Entry(header, content)
+        return header, content
 
 
 def _below(node: Node, name: str) -> Iterator[tuple[str, Node]]:
