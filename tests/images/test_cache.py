@@ -180,14 +180,10 @@ def test_where_there_is_no_cache_nothing_is_created(tmp_path: Path, name: str) -
 SHAPES: list[list[object]] = [
     [],
     [7],
-    [["{}", False, 1, 1], [5, []]],
-    [["{}", False, 1, 1], ["usr", [[7, 1, 2]]]],
-    [["{}", False, 1, 1], ["usr", [["a", "1", 2]]]],
-    [["{}", False, 1, 1], ["usr", [["a", 1, 2, None, 3, 4]]]],
-    [["{}", False, 1, 1], ["usr", [["a", 1, 2, 7]]]],
-    [["{}", False, "x", 0]],
-    [["{}", False, 1, 2], ["usr", []]],
-    [["sha256:" + "1" * 64, False, 1, 0]],
+    [[False]],
+    [[False, 1], 7],
+    [[False, 1], ["usr", [["a", 1]]]],
+    [[False, 1], ["usr", [["a", 1, 2, None, "f", "", 4]]]],
 ]
 
 
@@ -197,7 +193,7 @@ def test_an_entry_of_another_shape_counts_as_missing(tmp_path: Path, shape: list
     cache = Cache(str(tmp_path / "new"))
     cache.save(found)
     path = tmp_path / "new" / _FORM / found.identity.replace(":", "-")
-    lines = "".join(json.dumps(each) + "\n" for each in shape).replace("{}", found.identity)
+    lines = "".join(json.dumps(each) + "\n" for each in shape)
     path.write_bytes(gzip.compress(lines.encode()))
     assert cache.load(found.identity) is None
     cache.save(found)
