@@ -78,7 +78,7 @@ def test_an_image_with_many_names_is_read_and_examined_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded, examined = [], []
-    load, examine = image.loaded, survey._examined
+    load, examine = image.loaded, survey.reports
 
     def loading(content: bytes, what: str, *more: Any) -> object:
         loaded.append(what)
@@ -89,7 +89,7 @@ def test_an_image_with_many_names_is_read_and_examined_once(
         return examine(*arguments)
 
     monkeypatch.setattr(image, "loaded", loading)
-    monkeypatch.setattr(survey, "_examined", examining)
+    monkeypatch.setattr(survey, "reports", examining)
     making = Making(tmp_path / "x")
     manifest = making.manifest([tar(BASE)])
     for number in range(20):

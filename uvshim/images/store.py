@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from uvshim.images.blob import Blob
     from uvshim.images.budget import Budget
     from uvshim.images.image import Image
-    from uvshim.images.layer.changes import Group
+    from uvshim.images.layer.changes import Group, Keeper
     from uvshim.images.union import Directory
 
 # How many bytes of layers are held in memory for later images.
@@ -64,12 +64,15 @@ _MARK = (
 class Store:
     """The layers in memory and in the cache."""
 
-    def __init__(self, directory: str | None, threads: int = 1) -> None:
+    def __init__(
+        self, directory: str | None, threads: int = 1, keeper: Keeper | None = None
+    ) -> None:
         """Use the cache in `directory`, or none. Raise `ImageError` if it is not uvshim's.
 
         Several `threads` read the layers of one image: most of the time is in libraries that
-        release Python's lock.
+        release Python's lock. The `keeper` gets what is read.
         """
+        self._keeper = keeper
         self._threads = threads
         self._cache = None if directory is None else Cache(directory)
         self._known: dict[str, Changes] = {}
@@ -127,14 +130,14 @@ class Store:
     def _read(self, layer: Blob, budget: Budget, *, wait: bool) -> Changes | None:
         """Return the changes of `layer`; None if another process reads it, and not `wait`."""
         if self._cache is None or layer.identity is None:
-            return changes.read(layer, budget)
+            return changes.read(layer, budget, self._keeper)
         with self._cache.locked(layer.identity, wait=wait) as free:
             if not free:
                 return None
             if wait and (found := self._cached(layer)):  # the other one has read it
                 budget.keep(found.cost, layer.called)
                 return found
-            found = changes.read(layer, budget)
+            found = changes.read(layer, budget, self._keeper)
             self._cache.save(found)
             return found
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
+    from uvshim.environments.environment import Environment
     from uvshim.images.image import Entry, Image
     from uvshim.images.reference import Reference
 
@@ -248,7 +249,7 @@ def answer(named: Reference, options: Options) -> Surveyed:
         store = _store(kept, options.threads)
         with sources.opened(named, options.platform) as entries:
             images = [image for entry in entries for image in entry.images]
-            known: dict[object, tuple[Report, ...]] = {}
+            known: dict[object, list[Report]] = {}
             found = tuple(_diagnosed(image, known, store, options.gate) for image in images)
             absent = tuple(_absent(one) for entry in entries for one in entry.lacking)
     except ImageError as error:
@@ -266,34 +267,34 @@ def _store(directory: str | None, threads: int) -> Store:
 
 
 def _diagnosed(
-    image: Image, known: dict[object, tuple[Report, ...]], store: Store, gate: Gate
+    image: Image, known: dict[object, list[Report]], store: Store, gate: Gate
 ) -> DiagnosedImage:
     """Return the diagnosis of `image`; reports that are `known` serve all its names."""
     key = (image.digest, image.platform, image.layers)
     platform = str(image.platform) if image.platform else None
     if key not in known:
-        known[key] = _examined(image, store, gate, platform)
+        tree = store.tree(image)
+        known[key] = tree.complete(lambda: reports([*discovery.in_image(tree)], gate, image))
     about = (image.reference, image.digest, platform)
-    reports = (
-        one._replace(image=about[0], digest=about[1], platform=about[2]) for one in known[key]
-    )
-    return DiagnosedImage(*about, tuple(reports))
+    return DiagnosedImage(*about, tuple(one._replace(image=about[0]) for one in known[key]))
 
 
-def _examined(image: Image, store: Store, gate: Gate, platform: str | None) -> tuple[Report, ...]:
-    """Return a report on each environment in `image`. Raise `ImageError`.
+def reports(found: list[Environment], gate: Gate, image: Image) -> list[Report]:
+    """Return a report on each of the environments `found` in `image`. Raise `ImageError`.
 
     They are without the tree, which is too large to cross processes.
     """
-    tree = store.tree(image)
-
-    def reports() -> list[Report]:
-        found = list(discovery.in_image(tree))
-        spelled = required.Spelled(found)
-        return [report.examine(each, gate, platform, spelled=spelled) for each in found]
-
-    found = tree.complete(reports)
-    return tuple(one._replace(installation=one.installation.in_tree(NOWHERE)) for one in found)
+    platform = str(image.platform) if image.platform else None
+    spelled = required.Spelled(found)
+    return [
+        report.examine(each, gate, platform, spelled=spelled)._replace(
+            installation=each.in_tree(NOWHERE),
+            image=image.reference,
+            digest=image.digest,
+            platform=platform,
+        )
+        for each in found
+    ]
 
 
 def _absent(entry: Entry) -> Absent:

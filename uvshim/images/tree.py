@@ -59,8 +59,8 @@ class ImageTree:
         """
         self.platform = platform
         self._directory = directory
-        self._budget = budget
-        self._layers = layers
+        self.budget = budget
+        self.layers = layers
         self._places: dict[str, _Resolved | None] = {}
         self._room = _PLACES
         self._contents: Contents = {}
@@ -73,7 +73,7 @@ class ImageTree:
         """Return the tree with one more `layer`. Raise `ImageError`."""
         budget = Budget()  # most of it is paid for: it is a copy
         root = unite([changes.read(layer, budget)], budget, self._directory)
-        above = ImageTree(root, budget, (*self._layers, layer), self.platform)
+        above = ImageTree(root, budget, (*self.layers, layer), self.platform)
         above._contents = self._contents
         return above
 
@@ -94,14 +94,14 @@ class ImageTree:
         """Get what was asked for and is not known. Raise `ImageError`."""
         missed, self._missed = self._missed, {}
         unhashed, self._unhashed = self._unhashed, {}
-        for layer in dict.fromkeys(self._layers):
+        for layer in dict.fromkeys(self.layers):
             name = layer.identity or ""
             if limits := missed.get(name):
-                for number, _, content in changes.entries(layer, limits, self._budget):
+                for number, _, content in changes.entries(layer, limits, self.budget):
                     self._contents[name, number] = content
             for (algorithm, other), numbers in unhashed.items():
                 if other == name:
-                    found = changes.digests(layer, numbers, algorithm, self._budget)
+                    found = changes.digests(layer, numbers, algorithm, self.budget)
                     self._digests.update(((algorithm, name, one), value) for one, value in found)
 
     def names(self, directory: str) -> tuple[str, ...]:
@@ -133,9 +133,9 @@ class ImageTree:
             return None
         content = self._contents.get(found[:2], found.content or b"")
         wanted = min(limit, found.size)
-        self._budget.look_up(reading(content[:limit]), "it")
+        self.budget.look_up(reading(content[:limit]), "it")
         times = self._reads[found[:2]] = self._reads.get(found[:2], 0) + 1
-        self._budget.read_again(content[:limit], times, "it")
+        self.budget.read_again(content[:limit], times, "it")
         if len(content) < wanted:
             missed = self._missed.setdefault(found.layer, {})
             missed[found.number] = max(wanted, missed.get(found.number, 0))
@@ -160,7 +160,7 @@ class ImageTree:
 
     def pay(self, steps: int) -> None:
         """Pay for so many `steps` in the resolution of requirements. Raise `ImageError`."""
-        self._budget.resolve(steps, "it")
+        self.budget.resolve(steps, "it")
 
     def real(self, path: str) -> str | None:
         """Return `path` without links; see `SearchableTree.real`."""
@@ -214,7 +214,7 @@ class ImageTree:
         return found and _Resolved(*found)
 
     def _parts(self, path: str) -> list[str]:
-        return parts(path, self._budget, "it")
+        return parts(path, self.budget, "it")
 
 
 def _child(node: Node, name: str) -> Node | None:

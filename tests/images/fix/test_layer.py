@@ -334,9 +334,9 @@ def test_long_headers_are_not_kept_but_copied(
     kept: list[dict[Any, Any]] = []
     content = layer._Building.content
 
-    def noted(building: Any, image: Any) -> bytes:
+    def noted(building: Any) -> bytes:
         kept.append(building._kept._kept.copy())
-        return content(building, image)
+        return content(building)
 
     monkeypatch.setattr(layer._Building, "content", noted)
     monkeypatch.setattr(layer, "_MOST_KEPT", 100_000)
