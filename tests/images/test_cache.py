@@ -156,8 +156,20 @@ def test_a_directory_with_foreign_files_is_refused(tmp_path: Path, mark: bytes |
 
 
 def test_a_directory_that_is_just_being_marked_is_accepted(tmp_path: Path) -> None:
+    """Another process may have created the directory of entries already."""
     (tmp_path / "CACHEDIR.TAG").write_bytes(_MARK[:10])
     Cache(str(tmp_path))
+    (tmp_path / _FORM).mkdir()
+    Cache(str(tmp_path))
+
+
+def test_a_new_form_of_entries_leaves_the_mark_as_it_is(ours: Path) -> None:
+    """Otherwise other processes could read it while it is empty."""
+    before = (ours / "CACHEDIR.TAG").stat()
+    Cache(str(ours)).save(changes.read(blob.in_memory(tar({"a": ""})), Budget()))
+    after = (ours / "CACHEDIR.TAG").stat()
+    assert (ours / _FORM).is_dir()
+    assert (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
 
 
 def test_old_entries_are_looked_for_once_a_day(ours: Path) -> None:

@@ -231,8 +231,9 @@ class Cache:
         """Create the directory, marked as uvshim's own. Raise OSError."""
         if not os.path.isdir(self._layers):
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            with open(os.path.join(self._directory, _TAG), "wb") as file:
-                file.write(_MARK)
+            with contextlib.suppress(FileExistsError):  # others may read it now
+                with open(os.path.join(self._directory, _TAG), "xb") as file:
+                    file.write(_MARK)
             os.makedirs(self._layers, mode=0o700, exist_ok=True)
 
 
@@ -243,7 +244,8 @@ def _is_ours(directory: str, names: list[str]) -> bool:
             found = file.read(len(_MARK))
     except OSError:
         return False
-    return found == _MARK or (names == [_TAG] and _MARK.startswith(found))
+    has_nothing_else = all(name == _TAG or _FORMS.fullmatch(name) for name in names)
+    return found == _MARK or (has_nothing_else and _MARK.startswith(found))
 
 
 def _prune(directory: str, names: list[str]) -> None:
