@@ -231,9 +231,9 @@ class Cache:
         """Create the directory, marked as uvshim's own. Raise OSError."""
         if not os.path.isdir(self._layers):
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            with contextlib.suppress(FileExistsError):  # others may read it now
-                with open(os.path.join(self._directory, _TAG), "xb") as file:
-                    file.write(_MARK)
+            tag = os.path.join(self._directory, _TAG)
+            with contextlib.suppress(FileExistsError), open(tag, "xb") as file:
+                file.write(_MARK)  # never again: others may be reading it
             os.makedirs(self._layers, mode=0o700, exist_ok=True)
 
 
