@@ -165,11 +165,9 @@ class Entry(NamedTuple):
 
     def limited_to(self, platform: str) -> Entry | None:
         """Return the entry with images for `platform` only, or None if there are none."""
-        if self.image is not None:
-            own = self.image.platform
-            return self if own is not None and own.matches(platform) else None
-        if self.absent:
-            own = self.descriptor and self.descriptor.platform
+        if self.image is not None or self.absent:
+            listed = self.descriptor and self.descriptor.platform
+            own = self.image.platform if self.image else listed
             return self if own is not None and own.matches(platform) else None
         kept = [one for child in self.children if (one := child.limited_to(platform))]
         return self._replace(children=tuple(kept)) if kept else None
