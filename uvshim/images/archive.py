@@ -148,7 +148,7 @@ def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
         if size is not None and _begins_root(head):
             return Archive(file, path, budget, is_packed=True)
         return Archive(_spooled(head, stream, blob, path, stack), path, budget)
-    except compression.errors() as error:
+    except compression.ERRORS as error:
         raise ImageError(f"`{path}` cannot be decompressed: {error}") from None
 
 

@@ -110,16 +110,15 @@ class FixedImage:
         """Add the new index without outdated attestations, and return its descriptor."""
         before = as_list(entry.raw["manifests"], "`manifests`")
         present = [child for child in entry.children if not child.absent]
-        now = [(child, self._entry(child)) for child in present if not _attested(child)]
-        kept = {str(each["digest"]) for _, each in now}
+        now = {id(child): self._entry(child) for child in present if not _attested(child)}
+        kept = {each["digest"] for each in now.values()}
         for child in present:
             if about := _attested(child):
                 if about in kept:
-                    now.append((child, self._entry(child)))
+                    now[id(child)] = self._entry(child)
                 else:
                     self.dropped += 1
-        order = {id(child): number for number, child in enumerate(entry.children)}
-        listed = [each for _, each in sorted(now, key=lambda one: order[id(one[0])])]
+        listed = [now[id(child)] for child in present if id(child) in now]
         blob = entry.blobs[-1]
         if listed != before:
             blob = in_memory(_dumped({**entry.raw, "manifests": listed}))

@@ -13,7 +13,7 @@ import tarfile
 from typing import IO, TYPE_CHECKING
 
 from uvshim.errors import ImageError
-from uvshim.images.compression import decompressed, errors
+from uvshim.images.compression import ERRORS, decompressed
 from uvshim.images.layer.header import FOLDER, Header, records, until_null
 from uvshim.rename.names import shown
 
@@ -61,7 +61,6 @@ class Tar:
         self.name = name
         self._pay = pay
         self._verify = verify
-        self._errors = errors()
         self._stream = _Stream(file, length, digest, pay)
         self._end = 0  # of the latest entry, without padding
 
@@ -77,7 +76,7 @@ class Tar:
                     break
                 yield number, header
             self._stream.finish()
-        except self._errors as error:
+        except ERRORS as error:
             self._fail(error)
         self._verify()
 
@@ -103,7 +102,7 @@ class Tar:
                     self._fail("it ends in the middle of a file")
                 left -= len(piece)
                 yield piece
-        except self._errors as error:
+        except ERRORS as error:
             self._fail(error)
 
     def _header(self) -> Header | None:
