@@ -23,7 +23,7 @@ def _first(*names: str) -> Any:
     return None
 
 
-# Libraries that are installed, or None. Python has zstd since 3.14, and may be built without others.
+# Libraries, or None where they are not installed. Python has zstd since 3.14.
 _isal = _first("isal.igzip")
 _zstd = _first("compression.zstd", "backports.zstd")
 _lzma, _bz2 = _first("lzma"), _first("bz2")

@@ -185,21 +185,16 @@ def loaded(content: bytes, what: str, budget: Budget) -> object:
         raise ImageError(f"{what} is not JSON") from None
     level = [found]
     for _ in range(_DEEPEST):
-        level = [
-            child
-            for each in level
-            if isinstance(each, (dict, list))
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
+        lists = [[*each.values()] if isinstance(each, dict) else each for each in level]
+        level = [child for each in lists if isinstance(each, list) for child in each]
     if level:
         raise ImageError(f"{what} is JSON that is nested more than {_DEEPEST} deep")
     return found
 
 
 def loaded_object(content: bytes, what: str, budget: Budget) -> Json:
-    """Return the JSON object in `content`, called `what` in messages. Raise `ImageError`."""
-    raw = loaded(content, what, budget)
-    if not isinstance(raw, dict):
+    """Return the JSON object in `content`; see `loaded`. Raise `ImageError`."""
+    if not isinstance(raw := loaded(content, what, budget), dict):
         raise ImageError(f"{what} is not a JSON object")
     return raw
 

@@ -176,10 +176,9 @@ def in_processes(
 def _until_one_dies(
     waiting: list[Reference], jobs: int, options: Options
 ) -> Generator[Surveyed, None, BaseException | None]:
-    """Yield the answers about those `waiting`, which are removed, from `jobs` processes.
+    """Yield the answers about those `waiting`, which are removed, until a process dies of `jobs`.
 
-    If one of these dies, return the error. If there is only one, it was examining the first of
-    those that are left.
+    Then return the error. If there is only one, it was examining the first of those left.
     """
     from concurrent.futures import as_completed
     from concurrent.futures.process import BrokenProcessPool
