@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from uvshim.environments.environment import Environment
-    from uvshim.images.image import Entry, Image
+    from uvshim.images.image import Entry, Image, Platform
     from uvshim.images.reference import Reference
 
 # Stands for the usual cache directory of the process that examines an image.
@@ -270,12 +270,11 @@ def _diagnosed(
 ) -> DiagnosedImage:
     """Return the diagnosis of `image`; reports that are `known` serve all its names."""
     key = (image.digest, image.platform, image.layers)
-    platform = str(image.platform) if image.platform else None
     if key not in known:
         tree = store.tree(image)
         known[key] = tree.complete(lambda: reports([*discovery.in_image(tree)], gate, image))
-    about = (image.reference, image.digest, platform)
-    return DiagnosedImage(*about, tuple(one._replace(image=about[0]) for one in known[key]))
+    found = tuple(one._replace(image=image.reference) for one in known[key])
+    return DiagnosedImage(image.reference, image.digest, _shown(image.platform), found)
 
 
 def reports(found: list[Environment], gate: Gate, image: Image) -> list[Report]:
@@ -283,7 +282,7 @@ def reports(found: list[Environment], gate: Gate, image: Image) -> list[Report]:
 
     They are without the tree, which is too large to cross processes.
     """
-    platform = str(image.platform) if image.platform else None
+    platform = _shown(image.platform)
     spelled = required.Spelled(found)
     return [
         report.examine(each, gate, platform, spelled=spelled)._replace(
@@ -299,4 +298,8 @@ def reports(found: list[Environment], gate: Gate, image: Image) -> list[Report]:
 def _absent(entry: Entry) -> Absent:
     digest = entry.descriptor and entry.descriptor.digest
     platform = entry.descriptor and entry.descriptor.platform
-    return Absent(entry.reference, digest, str(platform) if platform else None)
+    return Absent(entry.reference, digest, _shown(platform))
+
+
+def _shown(platform: Platform | None) -> str | None:
+    return str(platform) if platform else None

@@ -190,7 +190,7 @@ def entries(
     with tar.opened(layer, budget) as archive:
         for number, header in archive:
             if number in limits:
-                content = archive.content(header, limits[number]) if header.kind == FILE else b""
+                content = archive.content(header, limits[number])
                 cost = ENTRY + len(content) + size(*header.fields.values())
                 budget.keep(cost, archive.name)
                 yield number, header, content
@@ -199,13 +199,13 @@ def entries(
 def digests(
     layer: Blob, numbers: Collection[int], algorithm: str, budget: Budget
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the digest of the regular files of `layer` that have these `numbers`.
+    """Yield the number and the digest of the files of `layer` that have these `numbers`.
 
     The layer is read and verified again. Raise `ImageError`.
     """
     with tar.opened(layer, budget) as archive:
         for number, header in archive:
-            if number in numbers and header.kind == FILE:
+            if number in numbers:
                 budget.keep(ENTRY, archive.name)
                 yield number, archive.hashed(header, algorithm)
 

@@ -49,7 +49,7 @@ class Header:
         self.type = block[156:157]
         self.kind = _KINDS.get(self.type, SPECIAL)
         self.name = until_null(block[:100])
-        self.link = until_null(block[157:257])
+        self.link = until_null(block[157:257]) if self.kind in {LINK, HARD_LINK} else ""
         self.fields: dict[str, str] = {}
         """The fields of its extended header."""
         self.offset = 0
@@ -75,7 +75,7 @@ class Header:
         self.link = fields.get("linkpath", self.link)
         if "size" in fields:
             self._take(_decimal(fields["size"]))
-        if "GNU.sparse.map" in fields or "GNU.sparse.major" in fields:
+        if self.kind == FILE and ("GNU.sparse.map" in fields or "GNU.sparse.major" in fields):
             self.is_sparse = True
             self.name = fields.get("GNU.sparse.name") or self.name
             real = fields.get("GNU.sparse.size") or fields.get("GNU.sparse.realsize")
