@@ -192,6 +192,14 @@ def loaded(content: bytes, what: str, budget: Budget) -> object:
     return found
 
 
+def dumped(raw: object) -> bytes:
+    """Return `raw` as JSON, keys in their order. Raise `ImageError`."""
+    try:
+        return json.dumps(raw, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        raise ImageError("it has a number that JSON does not know") from None
+
+
 def loaded_object(content: bytes, what: str, budget: Budget) -> Json:
     """Return the JSON object in `content`; see `loaded`. Raise `ImageError`."""
     if not isinstance(raw := loaded(content, what, budget), dict):

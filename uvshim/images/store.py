@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from uvshim.environments import files
 from uvshim.errors import ImageError
 from uvshim.images import union
+from uvshim.images.image import dumped
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import Changes, Entry
 from uvshim.images.layer.header import FILE
@@ -192,7 +193,7 @@ class Cache:
             with open(descriptor, "wb") as raw, gzip.open(raw, "wb", 1) as file:
                 # One group after the other, because all together may be large.
                 for each in ((found.removes, found.cost), *map(_flat, found.groups)):
-                    file.write(json.dumps(each, separators=(",", ":")).encode() + b"\n")
+                    file.write(dumped(each) + b"\n")
             os.replace(temporary, self._path(found.identity))
         except OSError:
             if temporary is not None:

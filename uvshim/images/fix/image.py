@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +16,14 @@ from uvshim.errors import ImageError, UvshimError
 from uvshim.images import compression
 from uvshim.images.blob import in_memory
 from uvshim.images.fix import layer as new_layer
-from uvshim.images.image import CONFIG_TYPES, MANIFEST_TYPES, PLAIN_LAYER, as_list, as_object
+from uvshim.images.image import (
+    CONFIG_TYPES,
+    MANIFEST_TYPES,
+    PLAIN_LAYER,
+    as_list,
+    as_object,
+    dumped,
+)
 from uvshim.messages import counted
 
 if TYPE_CHECKING:
@@ -121,7 +127,7 @@ class FixedImage:
         listed = [now[id(child)] for child in present if id(child) in now]
         blob = entry.blobs[-1]
         if listed != before:
-            blob = in_memory(_dumped({**entry.raw, "manifests": listed}))
+            blob = in_memory(dumped({**entry.raw, "manifests": listed}))
         self.manifests[blob.digest or ""] = blob
         return _pointing(raw, blob)
 
@@ -156,7 +162,7 @@ class FixedImage:
                 annotations = {**as_object(raw.get("annotations")), FIXED_BY: _OURSELVES}
                 raw = {**raw, "annotations": annotations}
         same = entry.descriptor is not None and layer is None
-        manifest = entry.blobs[-1] if same else in_memory(_dumped(raw))
+        manifest = entry.blobs[-1] if same else in_memory(dumped(raw))
         for blob in (config, *layers):
             self._blobs[blob.digest or ""] = blob
         self.manifests[manifest.digest or ""] = manifest
@@ -238,20 +244,12 @@ def _config(
             "comment": f"renormalized {counted(number, 'distribution')}",
         }
         changed["history"] = [*history, entry]  # type: ignore[assignment]
-    return _dumped({**before, **changed})
+    return dumped({**before, **changed})
 
 
 def _ordinary(media_type: str) -> str:
     """Return `media_type`, or its distributable variant."""
     return media_type.replace(".nondistributable.", ".").replace(".foreign.", ".")
-
-
-def _dumped(raw: Json) -> bytes:
-    """Return `raw` as JSON, keys in their order. Raise `ImageError`."""
-    try:
-        return json.dumps(raw, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        raise ImageError("its config or manifest has a number that JSON does not know") from None
 
 
 def _points_to(media_type: str, blob: Blob) -> Json:

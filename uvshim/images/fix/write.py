@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import stat
 import tarfile
@@ -19,6 +18,7 @@ from uvshim.images import ending
 from uvshim.images.blob import Folder, in_memory
 from uvshim.images.budget import Budget
 from uvshim.images.fix import names
+from uvshim.images.image import dumped
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
 from uvshim.images.sources import docker, layout, skopeo
 
@@ -104,10 +104,6 @@ def _copy(blob: Blob, path: str) -> None:
         while piece := source.read(_PIECE):
             file.write(piece)
         source.finish()
-
-
-def _dumped(raw: object) -> bytes:
-    return json.dumps(raw, separators=(",", ":")).encode()
 
 
 # --- a layout -------------------------------------------------------------------------------------
@@ -196,7 +192,7 @@ def _replace(path: str, place: str, content: Json) -> None:
     """Replace the file `path` in one step by one made in `place`; keep its mode and owner."""
     made, final = os.path.join(place, "document"), os.path.realpath(path)
     with _open(made) as file:
-        file.write(_dumped(content))
+        file.write(dumped(content))
         file.flush()
         os.fsync(file.fileno())
     with contextlib.suppress(FileNotFoundError):
@@ -229,7 +225,7 @@ def _to_archive(path: str, images: Sequence[Named]) -> None:
         for digest, blob in blobs.items():
             _add_member(archive, layout.path_of(digest), blob)
         for name, document in documents.items():
-            _add_member(archive, name, in_memory(_dumped(document)))
+            _add_member(archive, name, in_memory(dumped(document)))
 
 
 def _listed(named: Named) -> Json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import posixpath
 import re
 from typing import IO, TYPE_CHECKING
@@ -54,7 +53,7 @@ class SkopeoFolder(Folder):
     def open(self, name: str) -> IO[bytes]:
         """Open a file; see `blob.Place.open`."""
         if name == INDEX:
-            return io.BytesIO(json.dumps({"manifests": [self._described()]}).encode())
+            return io.BytesIO(image.dumped({"manifests": [self._described()]}))
         return super().open(self._own(name) or _MANIFEST)
 
     def has(self, name: str) -> bool:
@@ -171,7 +170,7 @@ def _together(entries: list[Entry]) -> Entry:
     )
     manifests = [one.descriptor.raw for one in children if one.descriptor]
     raw = {"schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": manifests}
-    blob = in_memory(json.dumps(raw, separators=(",", ":")).encode())
+    blob = in_memory(image.dumped(raw))
     described = {"mediaType": INDEX_TYPES[0], "digest": blob.digest, "size": blob.size}
     return Entry(image.descriptor(described, INDEX), raw, children=children, blobs=(blob,))
 
