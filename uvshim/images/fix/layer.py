@@ -165,7 +165,7 @@ class _Building:
         moves = wanted.own != wanted.directory
         is_target = moves and self.linked and self._tree.real(wanted.path) in self.linked
         if is_target or not isinstance(own, Directory):
-            return plan.LINKED if is_target else "it is a symbolic link"
+            return plan.LINKED if isinstance(own, Directory) else "it is a symbolic link"
         if moves and wanted.directory in taken:
             return f"`{wanted.directory}` exists already"
         listed = self._tree.file(f"{wanted.path}/RECORD")
