@@ -26,6 +26,7 @@ from uvshim.errors import ImageError
 from uvshim.images import union
 from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
+from uvshim.images.layer.header import LINK
 from uvshim.images.union import Directory
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def in_tree(directory: Directory, prefix: str = "") -> Iterator[tuple[str, str]]
         else:
             yield (
                 prefix + name,
-                (f"link to {node.target}" if node.kind == changes.LINK else "file"),
+                (f"link to {node.target}" if node.kind == LINK else "file"),
             )
 
 

@@ -78,7 +78,7 @@ def test_an_image_with_many_names_is_read_and_examined_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded, examined = [], []
-    load, examine = image.loaded, survey._examined
+    load, examine = image.loaded, survey.reports
 
     def loading(content: bytes, what: str, *more: Any) -> object:
         loaded.append(what)
@@ -89,7 +89,7 @@ def test_an_image_with_many_names_is_read_and_examined_once(
         return examine(*arguments)
 
     monkeypatch.setattr(image, "loaded", loading)
-    monkeypatch.setattr(survey, "_examined", examining)
+    monkeypatch.setattr(survey, "reports", examining)
     making = Making(tmp_path / "x")
     manifest = making.manifest([tar(BASE)])
     for number in range(20):
@@ -259,11 +259,11 @@ def test_a_long_index_is_read_in_a_moment(tmp_path: Path) -> None:
 
 
 def test_a_long_file_is_read_in_a_moment(tmp_path: Path) -> None:
-    from uvshim.images.layer.tar import LayerTar
+    from uvshim.images.layer import tar as reader
 
     with opened(layout(tmp_path / "x", [tar({"f": bytes(50_000_000)})])) as (one,):
         begin = time.process_time()
-        with LayerTar(one.layers[0], Budget()) as found:
+        with reader.opened(one.layers[0], Budget()) as found:
             for _, header in found:
                 assert len(found.content(header, header.size)) == 50_000_000
     assert time.process_time() - begin < 5

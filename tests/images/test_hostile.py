@@ -278,7 +278,7 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
     ),
     "10,000 extended headers in a row": (
         lambda: pax(record("comment", b"x")) * 10_000 + entry("f", b""),
-        "is not a tar that can be read",
+        None,
     ),
     "10,000 global headers": (
         lambda: b"".join(
@@ -294,7 +294,7 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
             pax(record("GNU.sparse.major", b"1") + record("GNU.sparse.minor", b"0"))
             + entry("s.pth", b"999999999\n" + b"1\n" * 20_000_000)
         ),
-        "headers is too long",
+        "has a sparse file, `s.pth`",
     ),
     "a negative size": (
         lambda: pax(record("size", b"-1000")) + entry("f", b""),

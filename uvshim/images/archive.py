@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import io
 import os
@@ -19,9 +20,11 @@ from uvshim.images import budget as prices
 from uvshim.images import compression
 from uvshim.images.blob import Verified, Window
 from uvshim.images.layer import tar
+from uvshim.images.layer.header import FILE, HARD_LINK, LINK, Header
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import ExitStack
 
     from uvshim.images.budget import Budget
@@ -58,9 +61,17 @@ class Archive:
         """The names at the top of the archive."""
         self._file = file
         self._members: dict[str, tuple[int, int] | str] = {}
+        length = os.fstat(file.fileno()).st_size
         if not is_packed:
-            _list(file, path, self.tops, self._members, budget)
-        self._members[""] = (0, os.fstat(file.fileno()).st_size)
+            for name, header in _listed(file, path, length, self.tops):
+                budget.keep(prices.ENTRY + prices.size(name, header.link), f"`{path}`")
+                if header.kind == FILE:
+                    self._members[name] = (header.offset, header.size)
+                elif header.kind == LINK:  # older versions of `docker save` link to layers
+                    self._members[name] = posixpath.join(posixpath.dirname(name), header.link)
+                elif header.kind == HARD_LINK:
+                    self._members[name] = header.link
+        self._members[""] = (0, length)
 
     @property
     def is_root(self) -> bool:
@@ -137,7 +148,7 @@ def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
         if size is not None and _begins_root(head):
             return Archive(file, path, budget, is_packed=True)
         return Archive(_spooled(head, stream, blob, path, stack), path, budget)
-    except compression.errors() as error:
+    except compression.ERRORS as error:
         raise ImageError(f"`{path}` cannot be decompressed: {error}") from None
 
 
@@ -165,8 +176,8 @@ def _spooled(
 ) -> IO[bytes]:
     """Return a temporary file with `head` and the rest of `stream`. Raise `ImageError`."""
     chosen = _chosen_limit()
-    temporary = cast("IO[bytes]", tempfile.TemporaryFile(prefix="uvshim-"))  # noqa: SIM115
-    stack.callback(_close, temporary)
+    temporary = cast("IO[bytes]", tempfile.TemporaryFile(prefix="uvshim-", buffering=0))  # noqa: SIM115
+    stack.enter_context(temporary)
     length = 0
     piece = head
     while piece:
@@ -178,23 +189,13 @@ def _spooled(
                 f"more, set for example {LIMIT}=64G"
             )
         try:
-            temporary.write(piece)
-            temporary.flush()
+            while piece:
+                piece = piece[temporary.write(piece) :]
         except OSError as error:
-            raise unwritable(error) from None
+            place = f"{tempfile.gettempdir()} (set TMPDIR)"
+            raise ImageError(f"{place} cannot be written: {error.strerror or error}") from None
         piece = stream.read(_PIECE)
     return temporary
-
-
-def unwritable(error: OSError) -> ImageError:
-    """Return the error for temporary files that cannot be written."""
-    place = tempfile.gettempdir()
-    return ImageError(f"{place} (set TMPDIR) cannot be written: {error.strerror or error}")
-
-
-def _close(file: IO[bytes]) -> None:
-    with contextlib.suppress(OSError):  # the full disk is already reported
-        file.close()
 
 
 def _chosen_limit() -> int | None:
@@ -211,37 +212,26 @@ def _chosen_limit() -> int | None:
 def _is_header(head: bytes) -> bool:
     """Return True if `head` begins with the header of a tar entry."""
     try:
-        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
+        Header(head[: tarfile.BLOCKSIZE])
+    except ValueError:
         return False
     return True
 
 
-def _list(
-    file: IO[bytes],
-    path: str,
-    tops: set[str],
-    members: dict[str, tuple[int, int] | str],
-    budget: Budget,
-) -> None:
-    """Add the names at the top of a tar to `tops`, and the offsets of files to `members`.
+def _listed(
+    file: IO[bytes], path: str, length: int, tops: set[str]
+) -> Iterator[tuple[str, Header]]:
+    """Yield the headers of a tar with their names, and add those at the top to `tops`.
 
     Stop as soon as it looks like a root file system. Raise `ImageError`.
     """
-    length = file.seek(0, os.SEEK_END)
     file.seek(0)
-    for _, member in tar.Tar(file, f"`{path}`", length=length):
-        name = _plain(member.name)
+    for _, header in tar.Tar(file, f"`{path}`", length=length):
+        name = _plain(header.name)
         tops.add(name.partition("/")[0])
         if _is_root(tops):
             return
-        budget.keep(prices.ENTRY + prices.size(name, member.linkname), f"`{path}`")
-        if member.isfile():
-            members[name] = (member.offset_data, member.size)
-        elif member.issym():  # older versions of `docker save` link to layers
-            members[name] = posixpath.join(posixpath.dirname(name), member.linkname)
-        elif member.islnk():
-            members[name] = member.linkname
+        yield name, header
 
 
 def _is_root(tops: set[str]) -> bool:
@@ -252,7 +242,7 @@ def _begins_root(head: bytes) -> bool:
     """Return True if a tar that begins with `head` looks like a root file system."""
     tops: set[str] = set()
     with contextlib.suppress(ImageError):  # it ends too early
-        _list(io.BytesIO(head), "", tops, {}, prices.Budget())
+        collections.deque(_listed(io.BytesIO(head), "", len(head), tops), maxlen=0)
     return _is_root(tops)
 
 

@@ -52,10 +52,8 @@ class Folder:
         """Return True if there is a file; see `Place.has`."""
         try:
             os.stat(os.path.join(self.path, name))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:  # it exists: opening it raises a clear error
-            return True
+        except OSError as error:  # after any other one it exists: opening it raises a clear error
+            return not isinstance(error, (FileNotFoundError, NotADirectoryError))
         return True
 
 

@@ -42,7 +42,6 @@ _WHOLE = 100
 # What one entry of a layer, a group of entries in one directory, a directory in the tree, a name in
 # a copied directory, and a value in JSON take.
 ENTRY, GROUP, DIRECTORY, NAME, VALUE = 280, 250, 500, 100, 64
-_OBJECT = 4 * VALUE
 
 _UNPACK = "Unpack the image, and name its root directory"
 _NAME_ONE = "Name one image by its tag, digest or platform"
@@ -54,11 +53,12 @@ class Budget:
     def __init__(self, whole: Budget | None = None) -> None:
         """Begin with nothing spent; one image begins with what its reference, `whole`, takes."""
         self._whole = whole
-        self._lock = threading.Lock()
+        self._lock: threading.Lock = whole._lock if whole else threading.Lock()  # noqa: SLF001
         self.memory: int = whole.memory if whole else 0
         """How many bytes are paid for."""
-        self._steps = self._images = self._images_memory = 0
-        self._expanded = self._read = 0
+        self.worked = 0
+        """How many bytes all its images took, one after the other."""
+        self._steps = self._images = self._expanded = self._read = 0
 
     def __reduce__(self) -> tuple[type[Budget], tuple[()]]:
         """Begin with nothing spent in another process."""
@@ -73,15 +73,10 @@ class Budget:
         with self._lock:
             self.memory += size
             _check(self.memory, MEMORY, f"{where} has", "bytes of metadata, names and links")
-        if self._whole is not None:
-            self._whole.work(size, where)
-
-    def work(self, size: int, where: str) -> None:
-        """Pay for an image that needs `size` bytes for a while. Raise `ImageError`."""
-        with self._lock:
-            self._images_memory += size
-            limit = _WHOLE * MEMORY
-            _check(self._images_memory, limit, f"{where} and others have", "bytes", _NAME_ONE)
+            if self._whole is not None:
+                self._whole.worked += size
+                limit = _WHOLE * MEMORY
+                _check(self._whole.worked, limit, f"{where} and others have", "bytes", _NAME_ONE)
 
     def look_up(self, parts: int, where: str) -> None:
         """Pay for the look-up of a path with so many `parts`. Raise `ImageError`."""
@@ -106,18 +101,20 @@ class Budget:
             self._expanded += size
             self._read += read
             limit = most_expanded(self._read)
-        _check(self._expanded, limit, f"{where} expands to", f"bytes, {FACTOR} times its size")
+            _check(self._expanded, limit, f"{where} expands to", f"bytes, {FACTOR} times its size")
 
-    def read_again(self, content: bytes, times: int, where: str) -> None:
-        """Pay for `content` that was read so many `times` already. Raise `ImageError`."""
+    def read(self, content: bytes, times: int, where: str) -> None:
+        """Pay for reading `content`, so many `times` until now. Raise `ImageError`."""
+        if len(content) > _SMALL:  # takes as long as the look-up of so many parts
+            lines = content.count(b"\n") + content.count(b"\r")
+            self.look_up((len(content) >> 6) + 3 * lines, where)
         if len(content) > _LARGE and times > _OFTEN:
             self.keep(3 * len(content), where)
 
     def parse(self, content: bytes, where: str) -> None:
         """Pay for the JSON in `content`: its values take more than its bytes."""
-        values = content.count(b",") + content.count(b"[") + content.count(b":")
-        objects = content.count(b"{")
-        self.keep(2 * len(content) + VALUE * values + _OBJECT * objects, where)
+        values = sum(map(content.count, (b",", b"[", b":"))) + 4 * content.count(b"{")
+        self.keep(2 * len(content) + VALUE * values, where)
 
 
 def _check(spent: int, limit: int, who: str, what: str, advice: str = _UNPACK) -> None:
@@ -128,13 +125,6 @@ def _check(spent: int, limit: int, who: str, what: str, advice: str = _UNPACK) -
 def most_expanded(read: int) -> int:
     """Return how many bytes so many that were `read` may expand to."""
     return max(EXPANDED, FACTOR * read)
-
-
-def reading(content: bytes) -> int:
-    """Return how many parts of paths the look-up of which takes as long as reading `content`."""
-    if len(content) <= _SMALL:
-        return 0
-    return (len(content) >> 6) + 3 * (content.count(b"\n") + content.count(b"\r"))
 
 
 def size(*texts: str) -> int:

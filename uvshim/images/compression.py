@@ -6,16 +6,27 @@ import contextlib
 import gzip
 import importlib
 import io
-import tarfile
 import zlib
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from uvshim.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from uvshim.images.blob import Verified
+
+
+def _first(*names: str) -> Any:
+    """Return the first of the modules `names` that is installed, or None."""
+    for name in names:
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return None
+
+
+# Libraries, or None where they are not installed. Python has zstd since 3.14.
+_isal = _first("isal.igzip")
+_zstd = _first("compression.zstd", "backports.zstd")
+_lzma, _bz2 = _first("lzma"), _first("bz2")
 
 # The ends of media types of layers, by compression; a plain tar has none.
 GZIP = "+gzip"
@@ -29,8 +40,12 @@ _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 50 to 5F (RFC 8878)
 # The memory limit of an xz stream's dictionary, in bytes. `xz -9` needs 65 MiB.
 _XZ_MEMORY = 128 * 1024 * 1024
 
-# The exceptions of tarfile for damaged files, intended or not.
-_DAMAGED = (tarfile.TarError, ValueError, OverflowError, RecursionError, LookupError, OSError)
+# The exceptions for content that cannot be decompressed, or is no tar.
+ERRORS: tuple[type[Exception], ...] = (
+    *(ValueError, OverflowError, LookupError, OSError, EOFError, zlib.error),
+    *([_first("isal.isal_zlib").error] if _isal else []),
+    *([_zstd.ZstdError] if _zstd else []),
+)
 
 
 def suffix(head: bytes) -> str:
@@ -48,15 +63,16 @@ def decompressed(blob: Verified, name: str) -> IO[bytes]:
     kind = suffix(blob.peek(4))
     file = cast("IO[bytes]", blob)
     if kind == GZIP:
-        return _gzip(file)
-    if kind == ZSTD:
-        return cast("IO[bytes]", _zstd(f"{name} is compressed with zstd").ZstdFile(file))
-    if kind == _XZ:
+        found = (_isal.IGzipFile if _isal else gzip.GzipFile)(fileobj=file, mode="rb")
+        return cast("IO[bytes]", found)
+    if kind == ZSTD and _zstd:
+        return cast("IO[bytes]", _zstd.ZstdFile(file))
+    if kind == _XZ and _lzma:
         return cast("IO[bytes]", io.BufferedReader(_Xz(file)))
-    if kind == _BZIP2:
-        import bz2
-
-        return cast("IO[bytes]", bz2.BZ2File(file))
+    if kind == _BZIP2 and _bz2:
+        return cast("IO[bytes]", _bz2.BZ2File(file))
+    if kind:
+        raise _unreadable(f"{name} is compressed with {kind[1:]}")
     return file
 
 
@@ -68,7 +84,9 @@ def compressed(content: bytes, media_type: str) -> bytes:
             target.write(content)
         return file.getvalue()
     if media_type.endswith("zstd"):
-        return cast("bytes", _zstd("its layers are compressed with zstd").compress(content))
+        if _zstd is None:
+            raise _unreadable("its layers are compressed with zstd")
+        return cast("bytes", _zstd.compress(content))
     if media_type.endswith(".tar"):
         return content
     raise ImageError(f"uvshim cannot write layers of this kind: {media_type}")
@@ -78,14 +96,8 @@ class _Xz(io.RawIOBase):
     """The content of an xz file, which may have several streams, in bounded memory."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        import lzma
-
         self._file = file
-        self._error = lzma.LZMAError
-        self._new: Callable[[], lzma.LZMADecompressor] = lambda: lzma.LZMADecompressor(
-            memlimit=_XZ_MEMORY
-        )
-        self._stream = self._new()
+        self._stream = _lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
 
     def readable(self) -> bool:
         return True
@@ -98,52 +110,19 @@ class _Xz(io.RawIOBase):
                 piece = self._stream.unused_data.lstrip(b"\0") or self._file.read(65536)
                 if not piece.strip(b"\0"):
                     return 0
-                self._stream = self._new()
+                self._stream = _lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
             elif self._stream.needs_input and not (piece := self._file.read(65536)):
                 raise OSError("it ends too early")
             try:
                 content = self._stream.decompress(piece, len(buffer))
-            except self._error as error:
+            except _lzma.LZMAError as error:
                 raise OSError(str(error)) from None
             if content:
                 buffer[: len(content)] = content
                 return len(content)
 
 
-def _gzip(file: IO[bytes]) -> IO[bytes]:
-    """Return the content of the gzip `file`, read by the fastest library that is installed."""
-    try:
-        from isal import igzip
-    except ImportError:
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="rb"))
-    return cast("IO[bytes]", igzip.IGzipFile(fileobj=file, mode="rb"))  # type: ignore[no-untyped-call]
-
-
-def _zstd(why: str) -> Any:
-    """Return the module for zstd. Raise `ImageError` with `why` if it is not installed."""
-    if module := _zstd_module():
-        return module
-    raise ImageError(
-        f"{why}, which this Python cannot read. "
-        "The library comes with: uv pip install 'uvshim[images]'"
-    )
-
-
-def _zstd_module() -> Any:
-    """Return the module for zstd, or None: Python's own since 3.14, or its backport."""
-    for name in ("compression.zstd", "backports.zstd"):
-        with contextlib.suppress(ImportError):
-            return importlib.import_module(name)
-    return None
-
-
-def errors() -> tuple[type[Exception], ...]:
-    """Return the exceptions for a tar that cannot be read or decompressed."""
-    found: list[Any] = [*_DAMAGED, EOFError, zlib.error]
-    with contextlib.suppress(ImportError):
-        from isal import isal_zlib
-
-        found.append(isal_zlib.error)
-    if zstd := _zstd_module():
-        found.append(zstd.ZstdError)
-    return tuple(found)
+def _unreadable(why: str) -> ImageError:
+    library = "The library comes with: uv pip install 'uvshim[images]'"
+    hint = f". {library}" if "zstd" in why else ""
+    return ImageError(f"{why}, which this Python cannot read{hint}")

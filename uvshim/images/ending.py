@@ -29,10 +29,7 @@ _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 class _Ended(SystemExit):
-    """A signal has arrived. As a BaseException it leaves every `with`.
-
-    It ends an idle process of a pool silently.
-    """
+    """A signal has arrived. It leaves every `with`, and ends an idle process of a pool silently."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -102,13 +99,14 @@ def directory(parent: str | None = None, prefix: str = _PREFIX) -> Iterator[str]
             _remove_if_left(os.path.join(parent, name))
     made = tempfile.mkdtemp(prefix=".uvshim-new-", dir=parent)  # nobody looks for it before it is
     path = os.path.join(parent, prefix + made[-8:])  # locked
+    used = os.path.join(path, _USED)
     lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _lock(lock)
         os.rename(made, path)
         os.close(os.open(os.path.join(path, _MARK), os.O_CREAT | os.O_EXCL))
-        os.mkdir(os.path.join(path, _USED))
-        yield os.path.join(path, _USED)
+        os.mkdir(used)
+        yield used
     finally:
         for each in (path, made):
             _remove(each)

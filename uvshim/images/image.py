@@ -165,11 +165,9 @@ class Entry(NamedTuple):
 
     def limited_to(self, platform: str) -> Entry | None:
         """Return the entry with images for `platform` only, or None if there are none."""
-        if self.image is not None:
-            own = self.image.platform
-            return self if own is not None and own.matches(platform) else None
-        if self.absent:
-            own = self.descriptor and self.descriptor.platform
+        if self.image is not None or self.absent:
+            listed = self.descriptor and self.descriptor.platform
+            own = self.image.platform if self.image else listed
             return self if own is not None and own.matches(platform) else None
         kept = [one for child in self.children if (one := child.limited_to(platform))]
         return self._replace(children=tuple(kept)) if kept else None
@@ -187,21 +185,24 @@ def loaded(content: bytes, what: str, budget: Budget) -> object:
         raise ImageError(f"{what} is not JSON") from None
     level = [found]
     for _ in range(_DEEPEST):
-        level = [
-            child
-            for each in level
-            if isinstance(each, (dict, list))
-            for child in (each.values() if isinstance(each, dict) else each)
-        ]
+        lists = [[*each.values()] if isinstance(each, dict) else each for each in level]
+        level = [child for each in lists if isinstance(each, list) for child in each]
     if level:
         raise ImageError(f"{what} is JSON that is nested more than {_DEEPEST} deep")
     return found
 
 
+def dumped(raw: object) -> bytes:
+    """Return `raw` as JSON, keys in their order. Raise `ImageError`."""
+    try:
+        return json.dumps(raw, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        raise ImageError("it has a number that JSON does not know") from None
+
+
 def loaded_object(content: bytes, what: str, budget: Budget) -> Json:
-    """Return the JSON object in `content`, called `what` in messages. Raise `ImageError`."""
-    raw = loaded(content, what, budget)
-    if not isinstance(raw, dict):
+    """Return the JSON object in `content`; see `loaded`. Raise `ImageError`."""
+    if not isinstance(raw := loaded(content, what, budget), dict):
         raise ImageError(f"{what} is not a JSON object")
     return raw
 

@@ -63,9 +63,6 @@ def lost(image: DiagnosedImage) -> int:
     found: set[tuple[str, str]] = set()
     for report in image.reports:
         hidden = {one.name for one in report.diagnosis.hidden}
-        found.update(
-            (entry.group, entry.name)
-            for entry in report.diagnosis.entry_points
-            if entry.distribution in hidden
-        )
+        entries = report.diagnosis.entry_points
+        found.update((one.group, one.name) for one in entries if one.distribution in hidden)
     return len(found)

@@ -18,28 +18,32 @@ import re
 import tempfile
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from uvshim.environments import files
 from uvshim.errors import ImageError
 from uvshim.images import union
+from uvshim.images.image import dumped
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import FILE, Changes, Entry
+from uvshim.images.layer.changes import Changes, Entry
+from uvshim.images.layer.header import FILE
 from uvshim.images.tree import ImageTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from uvshim.images.blob import Blob
     from uvshim.images.budget import Budget
     from uvshim.images.image import Image
+    from uvshim.images.layer.changes import Group, Keeper
     from uvshim.images.union import Directory
 
 # How many bytes of layers are held in memory for later images.
 _HELD = 64 << 20
 
 # The format of entries and their contents: another format has another directory.
-_FORM = f"layers-4-{zlib.crc32(repr(changes.kept()).encode()):08x}"
+_FORM = f"layers-5-{zlib.crc32(repr(changes.kept()).encode()):08x}"
 
 # Files with these names are deleted when they are old, in directories with these names.
 _FORMS = re.compile(r"layers-\d+-[0-9a-f]{8}")
@@ -51,12 +55,6 @@ _DAY = 24 * 60 * 60
 
 _LOCKS = 64
 
-# What an entry of another shape raises.
-_OF_ANOTHER_SHAPE = (ValueError, TypeError, AttributeError, RecursionError)
-
-# The longest entry that is read, in bytes after decompression.
-_LONGEST = 512 * 1024 * 1024
-
 # The file that marks a directory as a cache (Cache Directory Tagging Specification) of uvshim.
 _TAG = "CACHEDIR.TAG"
 _MARK = (
@@ -67,92 +65,82 @@ _MARK = (
 class Store:
     """The layers in memory and in the cache."""
 
-    def __init__(self, directory: str | None, threads: int = 1) -> None:
+    def __init__(
+        self, directory: str | None, threads: int = 1, keeper: Keeper | None = None
+    ) -> None:
         """Use the cache in `directory`, or none. Raise `ImageError` if it is not uvshim's.
 
         Several `threads` read the layers of one image: most of the time is in libraries that
-        release Python's lock.
+        release Python's lock. The `keeper` gets what is read.
         """
+        self._keeper = keeper
         self._threads = threads
         self._cache = None if directory is None else Cache(directory)
         self._known: dict[str, Changes] = {}
         self._roots: dict[str, Directory] = {}
-        self._held = 0
+        self._united = 0  # bytes in the roots
 
     def tree(self, image: Image) -> ImageTree:
         """Return the tree of the layers of `image`. Raise `ImageError`."""
         self._forget({layer.identity for layer in image.layers})
         budget = image.budget.of_image()
-        before = budget.memory + sum(
-            self._known[layer.identity].cost
-            for layer in dict.fromkeys(image.layers)
-            if layer.identity in self._known
-        )
+        changed = self._changes(image.layers, budget)
+        before = budget.memory
         root = union.unite([], budget)
         chain = ""
-        for one in self._changes(image.layers, budget):
+        for one in changed:
             # As in the OCI Image Format Specification, "Layer ChainID".
             chain = hashlib.sha256(f"{chain} {one.identity}".encode()).hexdigest()
             root = self._roots.get(chain) or union.unite([one], budget, root)
             if one.identity:
                 self._roots[chain] = root
-        self._held += budget.memory - before
+        self._united += budget.memory - before
         return ImageTree(root, budget, image.layers, image.platform)
 
     def _forget(self, needed: set[str | None]) -> None:
         """If much is held in memory, forget all but the `needed` layers."""
-        if self._held > _HELD:
+        if self._united + sum(each.cost for each in self._known.values()) > _HELD:
             self._roots.clear()
+            self._united = 0
             self._known = {name: found for name, found in self._known.items() if name in needed}
-            self._held = sum(each.cost for each in self._known.values())
 
     def _changes(self, layers: Sequence[Blob], budget: Budget) -> list[Changes]:
         """Return the changes of each layer; read those last that another process is reading."""
-        known = {
-            layer: self._known[layer.identity] for layer in layers if layer.identity in self._known
-        }
-        for layer, one in known.items():
-            budget.keep(one.cost, layer.called)
+        found: dict[Blob, Changes] = {}
+        for layer in dict.fromkeys(layers):
+            if one := self._known.get(layer.identity or "") or self._cached(layer):
+                budget.keep(one.cost, layer.called)
+                found[layer] = one
         for wait in (False, True):
-            missing = [layer for layer in dict.fromkeys(layers) if layer not in known]
+            missing = [layer for layer in dict.fromkeys(layers) if layer not in found]
             missing.sort(key=lambda layer: layer.size or 0, reverse=True)
-            found = self._each(missing, budget, wait=wait)
-            known.update((layer, one) for layer, one in found if one is not None)
-        return [known[layer] for layer in layers]
+            read = functools.partial(self._read, budget=budget, wait=wait)
+            changed: Iterator[Changes | None] = map(read, missing)
+            if self._threads > 1 and len(missing) > 1:
+                missing[0].touch()  # start skopeo in this thread, which gets the signals
+                with ThreadPoolExecutor(self._threads) as executor:
+                    changed = executor.map(read, missing)
+                    import packaging.requirements  # noqa: F401  # which the diagnosis will need
+            found.update((layer, one) for layer, one in zip(missing, changed, strict=True) if one)
+        self._known.update((one.identity, one) for one in found.values() if one.identity)
+        return [found[layer] for layer in layers]
 
-    def _each(
-        self, layers: list[Blob], budget: Budget, *, wait: bool
-    ) -> Iterable[tuple[Blob, Changes | None]]:
-        read = functools.partial(self._of_layer, budget=budget, wait=wait)
-        if self._threads == 1 or len(layers) <= 1:
-            return ((layer, read(layer)) for layer in layers)
-        from concurrent.futures import ThreadPoolExecutor
+    def _cached(self, layer: Blob) -> Changes | None:
+        return self._cache.load(layer.identity) if self._cache and layer.identity else None
 
-        if self._cache is None or not all(self._cache.has(one.identity) for one in layers):
-            layers[0].touch()  # start skopeo in this thread, which gets the signals
-        with ThreadPoolExecutor(self._threads) as executor:
-            found = executor.map(read, layers)
-            import packaging.requirements  # noqa: F401  # which the diagnosis will need
-
-            return list(zip(layers, found, strict=True))
-
-    def _of_layer(self, layer: Blob, budget: Budget, *, wait: bool) -> Changes | None:
+    def _read(self, layer: Blob, budget: Budget, *, wait: bool) -> Changes | None:
         """Return the changes of `layer`; None if another process reads it, and not `wait`."""
-        identity, cache = layer.identity, self._cache
-        if identity is None or cache is None:
-            found: Changes | None = changes.read(layer, budget)
-        elif found := cache.load(identity):
-            budget.keep(found.cost, layer.called)
-        else:
-            with cache.locked(identity, wait=wait) as free:
-                if free and wait and (found := cache.load(identity)):
-                    budget.keep(found.cost, layer.called)
-                elif free:
-                    found = changes.read(layer, budget)
-                    cache.save(found)
-        if found is not None and identity is not None:
-            self._known[identity] = found
-        return found
+        if self._cache is None or layer.identity is None:
+            return changes.read(layer, budget, self._keeper)
+        with self._cache.locked(layer.identity, wait=wait) as free:
+            if not free:
+                return None
+            if wait and (found := self._cached(layer)):  # the other one has read it
+                budget.keep(found.cost, layer.called)
+                return found
+            found = changes.read(layer, budget, self._keeper)
+            self._cache.save(found)
+            return found
 
 
 def usual_directory() -> str:
@@ -188,14 +176,13 @@ class Cache:
         path = self._path(identity)
         try:
             with files.open_regular(path) as raw, gzip.open(raw) as file:
-                _use(path)
-                return _restored(_pieces(file), identity)
-        except (OSError, EOFError, zlib.error, *_OF_ANOTHER_SHAPE):
+                with contextlib.suppress(OSError):  # the file may belong to another user
+                    os.utime(path)  # it is in use
+                removes, cost = json.loads(file.readline())
+                groups = [_restored(json.loads(line), identity) for line in file]
+                return Changes(identity, groups, removes, cost)
+        except (OSError, EOFError, zlib.error, ValueError, TypeError):
             return None
-
-    def has(self, identity: str | None) -> bool:
-        """Return True if there is an entry for the layer `identity`."""
-        return identity is not None and os.path.exists(self._path(identity))
 
     def save(self, found: Changes) -> None:
         """Save the changes of a layer, if the disk allows it."""
@@ -204,8 +191,9 @@ class Cache:
             self._make()
             descriptor, temporary = tempfile.mkstemp(dir=self._layers, prefix=".new-")
             with open(descriptor, "wb") as raw, gzip.open(raw, "wb", 1) as file:
-                for piece in _flat(found):  # one after the other: it may be large
-                    file.write(json.dumps(piece, separators=(",", ":")).encode() + b"\n")
+                # One group after the other, because all together may be large.
+                for each in ((found.removes, found.cost), *map(_flat, found.groups)):
+                    file.write(dumped(each) + b"\n")
             os.replace(temporary, self._path(found.identity))
         except OSError:
             if temporary is not None:
@@ -244,8 +232,9 @@ class Cache:
         """Create the directory, marked as uvshim's own. Raise OSError."""
         if not os.path.isdir(self._layers):
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            with open(os.path.join(self._directory, _TAG), "wb") as file:
-                file.write(_MARK)
+            tag = os.path.join(self._directory, _TAG)
+            with contextlib.suppress(FileExistsError), open(tag, "xb") as file:
+                file.write(_MARK)  # never again: others may be reading it
             os.makedirs(self._layers, mode=0o700, exist_ok=True)
 
 
@@ -256,14 +245,8 @@ def _is_ours(directory: str, names: list[str]) -> bool:
             found = file.read(len(_MARK))
     except OSError:
         return False
-    return found == _MARK or (names == [_TAG] and _MARK.startswith(found))
-
-
-def _use(path: str) -> None:
-    """Update the time of an entry, at most once a day."""
-    with contextlib.suppress(OSError):  # the file may belong to another user
-        if os.stat(path).st_mtime < time.time() - _DAY:
-            os.utime(path)
+    has_nothing_else = all(name == _TAG or _FORMS.fullmatch(name) for name in names)
+    return found == _MARK or (has_nothing_else and _MARK.startswith(found))
 
 
 def _prune(directory: str, names: list[str]) -> None:
@@ -291,47 +274,26 @@ def _prune(directory: str, names: list[str]) -> None:
 # --- the changes of a layer as JSON ---------------------------------------------------------------
 
 
-def _flat(found: Changes) -> Iterator[object]:
-    """Yield what JSON can hold of the changes `found`: first all but the groups."""
-    yield (found.identity, found.removes, found.cost, len(found.groups))
-    for directory, entries in found.groups:
-        yield directory, [(name, *_flat_entry(entry)) for name, entry in entries]
+def _flat(group: Group) -> object:
+    """Return `group` as JSON can hold it: without the layer and what is usual."""
+    directory, entries = group
+    return directory, [(name, *_fields(entry)) for name, entry in entries]
 
 
-def _flat_entry(entry: Entry) -> tuple[object, ...]:
-    """Return the fields of `entry` without the layer; most are files without content."""
+def _fields(entry: Entry) -> tuple[object, ...]:
     _, number, size, content, *others = entry
-    if content is None:
-        return (number, size) if entry.kind == FILE else (number, size, None, *others)
-    return number, size, content.decode("utf-8", "surrogateescape")
+    if content is None and entry.kind == FILE:
+        return number, size
+    text = None if content is None else content.decode("utf-8", "surrogateescape")
+    return number, size, text, *others
 
 
-def _pieces(file: gzip.GzipFile) -> Iterator[Any]:
-    """Yield the pieces that are in `file`, one in each line. Raise ValueError."""
-    left = _LONGEST
-    while left > 0 and (line := file.readline(left)):
-        left -= len(line)
-        yield json.loads(line)
+def _restored(flat: Any, layer: str) -> Group:
+    """Return the group of which `_flat` made `flat`. Raise ValueError or TypeError."""
+    directory, entries = flat
+    return directory, [(name, _entry(layer, *fields)) for name, *fields in entries]
 
 
-def _restored(pieces: Iterator[Any], wanted: str) -> Changes:
-    """Return the changes of the layer `wanted` that `_flat` made `pieces` of.
-
-    Raise ValueError or TypeError if they are anything else.
-    """
-    first: Any = next(pieces, [None] * 4)
-    identity, removes, cost, count = first
-    groups = [
-        ("" + directory, [("" + name, _restored_entry(identity, *one)) for name, *one in entries])
-        for directory, entries in pieces
-    ]
-    if len(groups) != count or identity != wanted:
-        raise ValueError(wanted)
-    return Changes(identity, groups, bool(removes), 0 | cost)
-
-
-def _restored_entry(
-    identity: str, number: int, size: int, content: str | None = None, *others: str
-) -> Entry:
+def _entry(layer: str, number: int, size: int, content: str | None = None, *others: str) -> Entry:
     kept = None if content is None else content.encode("utf-8", "surrogateescape")
-    return Entry(identity, 0 | number, 0 | size, kept, *map("".__add__, others))  # or a TypeError
+    return Entry(layer, number, size, kept, *others)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
-    from uvshim.images.image import Entry, Image
+    from uvshim.environments.environment import Environment
+    from uvshim.images.image import Entry, Image, Platform
     from uvshim.images.reference import Reference
 
 # Stands for the usual cache directory of the process that examines an image.
@@ -125,7 +126,8 @@ def _from(
     for one in streams:  # no other process can read it
         yield answer(one, options)
     for future in as_completed(futures):
-        yield _outcome(futures[future], future)
+        error = future.exception()
+        yield future.result() if error is None else _failed(futures[future], error)
 
 
 def on_cluster(
@@ -154,54 +156,42 @@ def in_processes(
 ) -> Generator[Surveyed, None, None]:
     """Yield the answers of `survey`, from `jobs` processes, or threads for a single image.
 
-    If a process dies, such as for lack of memory, what was examined then is tried again, alone.
+    If a process dies, such as for lack of memory, the others are examined one after the other.
     """
     named = _named(images)
     here = [one for one in named if jobs == 1 or len(named) == 1 or archive.is_stream(one.path)]
     for one in here:  # no other process can read a stream
         yield answer(one, options._replace(threads=jobs))
     others = [one for one in named if one not in here]
-    if not others:
-        return
     with contextlib.ExitStack() as stack:
-        if options.cache is None:  # the processes share the cache
+        if others and options.cache is None:  # the processes share the cache
             options = options._replace(cache=stack.enter_context(ending.directory()))
-        suspects: list[Reference] = []
         while others:
-            yield from _until_one_dies(others, suspects, jobs, options)
-        for one in suspects:
-            with _pool(1) as executor:
-                yield _outcome(one, _submitted(executor, _cleanly, one, options))
+            error = yield from _until_one_dies(others, jobs, options)
+            if error is not None and jobs == 1:
+                yield _failed(others.pop(0), error)
+            jobs = 1
 
 
 def _until_one_dies(
-    waiting: list[Reference], suspects: list[Reference], jobs: int, options: Options
-) -> Iterator[Surveyed]:
-    """Yield the answers about those `waiting`, which are removed, from `jobs` processes.
+    waiting: list[Reference], jobs: int, options: Options
+) -> Generator[Surveyed, None, BaseException | None]:
+    """Yield the answers about those `waiting`, which are removed, until a process dies of `jobs`.
 
-    If one of these dies, add what was examined at that moment to `suspects`, and return.
+    Then return the error. If there is only one, it was examining the first of those left.
     """
-    from concurrent.futures import FIRST_COMPLETED, wait
+    from concurrent.futures import as_completed
     from concurrent.futures.process import BrokenProcessPool
 
     with _pool(min(jobs, len(waiting))) as executor:
-        running: dict[Future[Surveyed], Reference] = {}
-        while waiting or running:
-            while waiting and len(running) < 2 * jobs:
-                one = waiting.pop(0)
-                running[_submitted(executor, _cleanly, one, options)] = one
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            broken = [
-                each
-                for each in done
-                if isinstance(each.exception(), (BrokenProcessPool, SystemExit))
-            ]
-            for future in done.difference(broken):
-                del running[future]
-                yield future.result()
-            if broken:
-                suspects.extend(running.values())
-                return
+        futures = {_submitted(executor, _cleanly, one, options): one for one in waiting}
+        for future in futures if jobs == 1 else as_completed(futures):
+            error = future.exception()
+            if isinstance(error, (BrokenProcessPool, SystemExit)):
+                return error
+            waiting.remove(futures[future])
+            yield future.result()
+    return None
 
 
 def _submitted(
@@ -240,13 +230,14 @@ def _cleanly(named: Reference, options: Options) -> Surveyed:
         return answer(named, options)
 
 
-def _outcome(named: Reference, future: Future[Surveyed]) -> Surveyed:
-    """Return the answer in `future`, or one with the reason for its failure."""
-    error = future.exception()
-    if error is None:
-        return future.result()
-    reason = str(error) or type(error).__name__
-    return Surveyed(named.text, (), _of(named.text, f"the worker failed: {reason}"))
+def _failed(named: Reference, error: BaseException) -> Surveyed:
+    """Return the answer for `named` if the process that examined it ended with `error`."""
+    return _unanswered(named.text, f"the worker failed: {str(error) or type(error).__name__}")
+
+
+def _unanswered(text: str, reason: str) -> Surveyed:
+    """Return the answer with the `reason`, which begins with the reference `text`."""
+    return Surveyed(text, (), reason if f"`{text}`" in reason else f"`{text}`: {reason}")
 
 
 def answer(named: Reference, options: Options) -> Surveyed:
@@ -257,20 +248,15 @@ def answer(named: Reference, options: Options) -> Surveyed:
         store = _store(kept, options.threads)
         with sources.opened(named, options.platform) as entries:
             images = [image for entry in entries for image in entry.images]
-            known: dict[object, tuple[Report, ...]] = {}
+            known: dict[object, list[Report]] = {}
             found = tuple(_diagnosed(image, known, store, options.gate) for image in images)
             absent = tuple(_absent(one) for entry in entries for one in entry.lacking)
     except ImageError as error:
-        return Surveyed(text, (), _of(text, str(error)))
+        return _unanswered(text, str(error))
     # One broken image must not stop hundreds of others.
     except Exception as error:  # noqa: BLE001
-        return Surveyed(text, (), _of(text, f"{type(error).__name__}: {error}"))
+        return _unanswered(text, f"{type(error).__name__}: {error}")
     return Surveyed(text, found, absent=absent)
-
-
-def _of(text: str, reason: str) -> str:
-    """Return the `reason`, after the reference `text` unless it contains that."""
-    return reason if f"`{text}`" in reason else f"`{text}`: {reason}"
 
 
 @functools.lru_cache(maxsize=1)
@@ -280,40 +266,40 @@ def _store(directory: str | None, threads: int) -> Store:
 
 
 def _diagnosed(
-    image: Image, known: dict[object, tuple[Report, ...]], store: Store, gate: Gate
+    image: Image, known: dict[object, list[Report]], store: Store, gate: Gate
 ) -> DiagnosedImage:
     """Return the diagnosis of `image`; reports that are `known` serve all its names."""
     key = (image.digest, image.platform, image.layers)
     if key not in known:
-        known[key] = _examined(image, store, gate)
-    platform = str(image.platform) if image.platform else None
-    about = (image.reference, image.digest, platform)
-    reports = (
-        one._replace(image=about[0], digest=about[1], platform=about[2]) for one in known[key]
-    )
-    return DiagnosedImage(*about, tuple(reports))
+        tree = store.tree(image)
+        known[key] = tree.complete(lambda: reports([*discovery.in_image(tree)], gate, image))
+    found = tuple(one._replace(image=image.reference) for one in known[key])
+    return DiagnosedImage(image.reference, image.digest, _shown(image.platform), found)
 
 
-def _examined(image: Image, store: Store, gate: Gate) -> tuple[Report, ...]:
-    """Return a report on each environment in `image`. Raise `ImageError`.
+def reports(found: list[Environment], gate: Gate, image: Image) -> list[Report]:
+    """Return a report on each of the environments `found` in `image`. Raise `ImageError`.
 
     They are without the tree, which is too large to cross processes.
     """
-    tree = store.tree(image)
-    platform = str(image.platform) if image.platform else None
-
-    def reports() -> list[Report]:
-        found = list(discovery.in_image(tree))
-        spelled = required.Spelled(found)
-        return [report.examine(each, gate, platform, spelled=spelled) for each in found]
-
-    found = tree.complete(reports)
-    return tuple(one._replace(installation=one.installation.in_tree(NOWHERE)) for one in found)
+    platform = _shown(image.platform)
+    spelled = required.Spelled(found)
+    return [
+        report.examine(each, gate, platform, spelled=spelled)._replace(
+            installation=each.in_tree(NOWHERE),
+            image=image.reference,
+            digest=image.digest,
+            platform=platform,
+        )
+        for each in found
+    ]
 
 
 def _absent(entry: Entry) -> Absent:
-    descriptor = entry.descriptor
-    platform = descriptor and descriptor.platform
-    return Absent(
-        entry.reference, descriptor and descriptor.digest, str(platform) if platform else None
-    )
+    digest = entry.descriptor and entry.descriptor.digest
+    platform = entry.descriptor and entry.descriptor.platform
+    return Absent(entry.reference, digest, _shown(platform))
+
+
+def _shown(platform: Platform | None) -> str | None:
+    return str(platform) if platform else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
-from uvshim.images.budget import DIRECTORY, Budget, reading, size
+from uvshim.images.budget import DIRECTORY, Budget, size
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import FILE, LINK, Entry
+from uvshim.images.layer.changes import Entry
+from uvshim.images.layer.header import FILE, LINK
 from uvshim.images.union import Directory, parts, unite
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 # How many bytes the directories that are remembered by their paths take. Real images have some
 # hundred.
 _PLACES = 8 << 20
-
 
 # How often a diagnosis is repeated at most, because it asks for more files each time.
 _MOST_ROUNDS = 8
@@ -58,9 +58,9 @@ class ImageTree:
         """
         self.platform = platform
         self._directory = directory
-        self._budget = budget
-        self._layers = layers
-        self._places: dict[str, _Resolved | None] = {}
+        self.budget = budget
+        self.layers = layers
+        self._places: dict[str, Node | None] = {}
         self._room = _PLACES
         self._contents: Contents = {}
         self._reads: dict[tuple[str, int], int] = {}
@@ -72,7 +72,7 @@ class ImageTree:
         """Return the tree with one more `layer`. Raise `ImageError`."""
         budget = Budget()  # most of it is paid for: it is a copy
         root = unite([changes.read(layer, budget)], budget, self._directory)
-        above = ImageTree(root, budget, (*self._layers, layer), self.platform)
+        above = ImageTree(root, budget, (*self.layers, layer), self.platform)
         above._contents = self._contents
         return above
 
@@ -93,14 +93,14 @@ class ImageTree:
         """Get what was asked for and is not known. Raise `ImageError`."""
         missed, self._missed = self._missed, {}
         unhashed, self._unhashed = self._unhashed, {}
-        for layer in dict.fromkeys(self._layers):
+        for layer in dict.fromkeys(self.layers):
             name = layer.identity or ""
             if limits := missed.get(name):
-                for number, _, content in changes.entries(layer, limits, self._budget):
+                for number, _, content in changes.entries(layer, limits, self.budget):
                     self._contents[name, number] = content
             for (algorithm, other), numbers in unhashed.items():
                 if other == name:
-                    found = changes.digests(layer, numbers, algorithm, self._budget)
+                    found = changes.digests(layer, numbers, algorithm, self.budget)
                     self._digests.update(((algorithm, name, one), value) for one, value in found)
 
     def names(self, directory: str) -> tuple[str, ...]:
@@ -132,9 +132,8 @@ class ImageTree:
             return None
         content = self._contents.get(found[:2], found.content or b"")
         wanted = min(limit, found.size)
-        self._budget.look_up(reading(content[:limit]), "it")
         times = self._reads[found[:2]] = self._reads.get(found[:2], 0) + 1
-        self._budget.read_again(content[:limit], times, "it")
+        self.budget.read(content[:limit], times, "it")
         if len(content) < wanted:
             missed = self._missed.setdefault(found.layer, {})
             missed[found.number] = max(wanted, missed.get(found.number, 0))
@@ -159,64 +158,59 @@ class ImageTree:
 
     def pay(self, steps: int) -> None:
         """Pay for so many `steps` in the resolution of requirements. Raise `ImageError`."""
-        self._budget.resolve(steps, "it")
+        self.budget.resolve(steps, "it")
 
     def real(self, path: str) -> str | None:
         """Return `path` without links; see `SearchableTree.real`."""
-        found = self._resolved(path)
-        return None if found is None else "/" + "/".join(found.names)
+        found = self._walked(path)
+        return None if found is None else "/" + "/".join(found[1])
 
     def on_disk(self, path: str) -> str | None:  # noqa: ARG002
         """Return None: nothing in an image is a path on this machine."""
         return None
 
     def node(self, path: str) -> Node | None:
-        """Return the node at `path`, all links followed; None if there is none."""
-        found = self._resolved(path)
-        return found and found.node
+        """Return the node at `path`, all links followed; None if there is none.
+
+        Directories are cached: most paths differ only in the last part.
+        """
+        above, slash, name = path.rpartition("/")
+        if slash and name not in {"", ".", ".."}:
+            if above not in self._places:
+                self._remember(above)
+            found = _child(self._places[above], name)
+            if not (isinstance(found, Entry) and found.kind == LINK):
+                return found
+        place = self._walked(path)
+        return place and place[0]
+
+    def _remember(self, path: str) -> None:
+        """Cache what is at `path`."""
+        self._room -= DIRECTORY + size(path)
+        if self._room < 0:
+            self._places.clear()
+            self._room = _PLACES
+        place = self._walked(path)
+        self._places[path] = place and place[0]
 
     def file(self, path: str) -> Entry | None:
         """Return the regular file at `path`, all links followed; None if it is anything else."""
         found = self.node(path)
         return found if isinstance(found, Entry) and found.kind == FILE else None
 
-    def _resolved(self, path: str) -> _Resolved | None:
-        """Return the node at `path`, all links followed.
-
-        Directories are cached: most paths differ only in the last part.
-        """
-        above, slash, name = path.rpartition("/")
-        if not slash or name in {"", ".", ".."}:
-            return self._walked(path)
-        if above not in self._places:
-            place = self._walked(above)
-            self._room -= DIRECTORY + size(above, *(place.names if place else ()))
-            if self._room < 0:
-                self._places.clear()
-                self._room = _PLACES
-            self._places[above] = place
-        place = self._places[above]
-        if place is None:
-            return None
-        found = _child(place.node, name)
-        if isinstance(found, Entry) and found.kind == LINK:
-            return self._walked(path)
-        return None if found is None else _Resolved(found, [*place.names, name])
-
-    def _walked(self, path: str) -> _Resolved | None:
-        """Return the node at `path`, resolved from the root (path_resolution(7))."""
+    def _walked(self, path: str) -> tuple[Node, list[str]] | None:
+        """Return the node at `path` and its path without links (path_resolution(7))."""
+        root: Node = self._directory
         try:
-            root: Node = self._directory
-            found = follow(path, root, _step, self._parts)
+            return follow(path, root, _step, self._parts)
         except LinksError:
             return None
-        return found and _Resolved(*found)
 
     def _parts(self, path: str) -> list[str]:
-        return parts(path, self._budget, "it")
+        return parts(path, self.budget, "it")
 
 
-def _child(node: Node, name: str) -> Node | None:
+def _child(node: Node | None, name: str) -> Node | None:
     return node.children.get(name) if isinstance(node, Directory) else None
 
 
@@ -225,14 +219,6 @@ def _step(node: Node, name: str) -> tuple[Node | None, str | None]:
     if isinstance(found, Entry) and found.kind == LINK:
         return None, found.target
     return found, None
-
-
-class _Resolved(NamedTuple):
-    """The node that a path leads to."""
-
-    node: Node
-    names: list[str]
-    """Its path without links."""
 
 
 # Stands for the tree of an image that is no longer in memory.

@@ -13,7 +13,8 @@ from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
 from uvshim.images.budget import DIRECTORY, NAME
 from uvshim.images.layer import tar
-from uvshim.images.layer.changes import FILE, FOLDER, HARD_LINK, LINK, OPAQUE, WHITEOUT, Entry
+from uvshim.images.layer.changes import OPAQUE, WHITEOUT, Entry
+from uvshim.images.layer.header import FILE, FOLDER, HARD_LINK, LINK
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
@@ -53,22 +54,10 @@ def unite(changed: Iterable[Changes], budget: Budget, below: Directory | None = 
     return root
 
 
-class _Mark:
-    """What the layer that is applied has done at one path, and below it."""
-
-    __slots__ = ("added", "below", "cleared")
-
-    def __init__(self) -> None:
-        self.added = False
-        self.cleared = False
-        self.below: dict[str, _Mark] = {}
-
-
 class _Application:
-    """One layer, applied to those below it in the order of its entries.
+    """One layer, applied to those below it: first what it hides, then what it adds.
 
-    A whiteout removes only what lower layers have: what its own layer adds under the same name
-    stays, before or after it (OCI layer specification, "Whiteouts").
+    So a whiteout removes only what lower layers have (OCI layer specification, "Whiteouts").
     A directory is copied when it is changed for the first time.
     """
 
@@ -77,60 +66,40 @@ class _Application:
         self._name = tar.called(changed.identity)
         self.root = self._copied(below)
         self._own = {id(self.root)}
-        self._marks = _Mark()
-        for directory, entries in changed.groups:
+        if changed.removes:
+            for path, entries in changed.groups:
+                self._hide(path, [name for name, entry in entries if entry.kind == WHITEOUT])
+                if any(entry.kind == OPAQUE for _, entry in entries):
+                    self._hide(path, None)
+        for path, entries in changed.groups:
             budget.look_up(len(entries), self._name)  # a layer may be listed often
-            place = self._directory(directory, only_removed=all(map(_removes, entries)))
-            if place is None:
+            if changed.removes and all(map(_hides, entries)):
                 continue
-            found, path = place
-            mark = self._mark(path, entries) if changed.removes else None
+            directory = self._directory(path) or self.root  # never missing: it is created
             for name, entry in entries:
-                if entry.kind == FILE and name and mark is None:  # nearly always
-                    found.children[name] = entry
+                if entry.kind == FILE and name:  # nearly always
+                    directory.children[name] = entry
                 else:
-                    self._apply(found, mark, name, entry)
+                    self._add(directory, name, entry)
 
-    def _mark(self, path: list[str], entries: list[tuple[str, Entry]]) -> _Mark:
-        """Return the mark at `path`; if one of `entries` adds something there, so is the path."""
-        adds = any(name and not _removes((name, entry)) for name, entry in entries)
-        mark = self._marks
-        for name in path:
-            mark = self._below(mark, name)
-            mark.added |= adds
-        return mark
-
-    def _below(self, mark: _Mark, name: str) -> _Mark:
-        """Return the mark for `name` below `mark`."""
-        if name not in mark.below:
-            self._budget.keep(DIRECTORY, self._name)
-            mark.below[name] = _Mark()
-        return mark.below[name]
-
-    def _apply(self, directory: Directory, mark: _Mark | None, name: str, entry: Entry) -> None:
-        """Change `name` in `directory`, which has `mark` if anything is removed, by `entry`."""
-        if mark is not None and entry.kind == WHITEOUT:
-            self._remove(directory, mark, [name])
-        elif mark is not None and entry.kind == OPAQUE:
-            if not mark.cleared:
-                mark.cleared = True
-                self._remove(directory, mark, list(directory.children))
-        elif name:
-            if mark is not None:
-                self._below(mark, name).added = True
-            self._add(directory, name, entry)
-        elif entry.kind == FOLDER:
-            self.root.layer, self.root.number = entry[:2]
+    def _hide(self, path: str, names: list[str] | None) -> None:
+        """Remove `names`, or all, from the directory at `path`, if it exists."""
+        if names == [] or not (directory := self._directory(path, create=False)):
+            return
+        for name in [*directory.children] if names is None else names:
+            directory.children.pop(name, None)
 
     def _add(self, directory: Directory, name: str, entry: Entry) -> None:
-        """Add `entry`, which is not a whiteout, to `directory` as `name`."""
+        """Add `entry` to `directory` as `name`, unless it only hides something."""
         if entry.kind == FOLDER:
-            found = directory.children.get(name)
+            found = directory.children.get(name) if name else self.root
             if isinstance(found, Directory):
                 found = self._changeable(directory, name, found)
             else:
                 found = directory.children[name] = self._new()
             found.layer, found.number = entry[:2]
+        elif not name or entry.kind in {WHITEOUT, OPAQUE}:
+            return
         elif entry.kind == HARD_LINK:
             target = self._linked(entry.target)
             if target is None:
@@ -141,32 +110,17 @@ class _Application:
         else:
             directory.children[name] = entry
 
-    def _remove(self, directory: Directory, mark: _Mark, names: list[str]) -> None:
-        """Remove `names` from `directory`, which has `mark`, except what this layer added."""
-        waiting = [(directory, mark, names)]
-        while waiting:
-            directory, mark, names = waiting.pop()
-            for name in names:
-                own = mark.below.get(name)
-                found = directory.children.get(name)
-                if own is None or not own.added:
-                    directory.children.pop(name, None)
-                elif isinstance(found, Directory) and not own.cleared:
-                    own.cleared = True
-                    found = self._changeable(directory, name, found)
-                    waiting.append((found, own, list(found.children)))
-
     def _linked(self, path: str) -> Node | None:
         """Return the target of a hard link to `path`, whose last part is not followed."""
         above, name = posixpath.split(path)
-        place = self._directory(above, only_removed=True)
-        found = place[0].children.get(name) if place else None
+        place = self._directory(above, create=False)
+        found = place.children.get(name) if place else None
         return None if isinstance(found, Directory) else found
 
-    def _directory(self, path: str, *, only_removed: bool) -> tuple[Directory, list[str]] | None:
-        """Return the directory at `path`, ready to be changed, and its path without links.
+    def _directory(self, path: str, *, create: bool = True) -> Directory | None:
+        """Return the directory at `path`, ready to be changed.
 
-        Missing directories are created; with `only_removed`, None is returned instead.
+        Missing directories are created, or else None is returned.
         """
 
         def step(above: Directory, name: str) -> tuple[Directory | None, str | None]:
@@ -175,17 +129,18 @@ class _Application:
                 return self._changeable(above, name, found), None
             if found is not None and found.kind == LINK:
                 return None, found.target
-            if only_removed:
+            if not create:
                 return None, None
             made = above.children[name] = self._new()
             return made, None
 
         try:
-            return follow(path, self.root, step, self._parts)
+            found = follow(path, self.root, step, self._parts)
         except LinksError:
             raise ImageError(
                 f"{self._name} has a path through a loop of links: {shown(path)}"
             ) from None
+        return found and found[0]
 
     def _parts(self, path: str) -> list[str]:
         return parts(path, self._budget, self._name)
@@ -211,7 +166,7 @@ class _Application:
         return Directory(found.children.copy(), found.layer, found.number)
 
 
-def _removes(change: tuple[str, Entry]) -> bool:
+def _hides(change: tuple[str, Entry]) -> bool:
     return change[1].kind in {WHITEOUT, OPAQUE}
 
 

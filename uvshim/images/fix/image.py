@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +16,14 @@ from uvshim.errors import ImageError, UvshimError
 from uvshim.images import compression
 from uvshim.images.blob import in_memory
 from uvshim.images.fix import layer as new_layer
-from uvshim.images.image import CONFIG_TYPES, MANIFEST_TYPES, PLAIN_LAYER, as_list, as_object
+from uvshim.images.image import (
+    CONFIG_TYPES,
+    MANIFEST_TYPES,
+    PLAIN_LAYER,
+    as_list,
+    as_object,
+    dumped,
+)
 from uvshim.messages import counted
 
 if TYPE_CHECKING:
@@ -110,19 +116,18 @@ class FixedImage:
         """Add the new index without outdated attestations, and return its descriptor."""
         before = as_list(entry.raw["manifests"], "`manifests`")
         present = [child for child in entry.children if not child.absent]
-        now = [(child, self._entry(child)) for child in present if not _attested(child)]
-        kept = {str(each["digest"]) for _, each in now}
+        now = {id(child): self._entry(child) for child in present if not _attested(child)}
+        kept = {each["digest"] for each in now.values()}
         for child in present:
             if about := _attested(child):
                 if about in kept:
-                    now.append((child, self._entry(child)))
+                    now[id(child)] = self._entry(child)
                 else:
                     self.dropped += 1
-        order = {id(child): number for number, child in enumerate(entry.children)}
-        listed = [each for _, each in sorted(now, key=lambda one: order[id(one[0])])]
+        listed = [now[id(child)] for child in present if id(child) in now]
         blob = entry.blobs[-1]
         if listed != before:
-            blob = in_memory(_dumped({**entry.raw, "manifests": listed}))
+            blob = in_memory(dumped({**entry.raw, "manifests": listed}))
         self.manifests[blob.digest or ""] = blob
         return _pointing(raw, blob)
 
@@ -157,7 +162,7 @@ class FixedImage:
                 annotations = {**as_object(raw.get("annotations")), FIXED_BY: _OURSELVES}
                 raw = {**raw, "annotations": annotations}
         same = entry.descriptor is not None and layer is None
-        manifest = entry.blobs[-1] if same else in_memory(_dumped(raw))
+        manifest = entry.blobs[-1] if same else in_memory(dumped(raw))
         for blob in (config, *layers):
             self._blobs[blob.digest or ""] = blob
         self.manifests[manifest.digest or ""] = manifest
@@ -239,20 +244,12 @@ def _config(
             "comment": f"renormalized {counted(number, 'distribution')}",
         }
         changed["history"] = [*history, entry]  # type: ignore[assignment]
-    return _dumped({**before, **changed})
+    return dumped({**before, **changed})
 
 
 def _ordinary(media_type: str) -> str:
     """Return `media_type`, or its distributable variant."""
     return media_type.replace(".nondistributable.", ".").replace(".foreign.", ".")
-
-
-def _dumped(raw: Json) -> bytes:
-    """Return `raw` as JSON, keys in their order. Raise `ImageError`."""
-    try:
-        return json.dumps(raw, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        raise ImageError("its config or manifest has a number that JSON does not know") from None
 
 
 def _points_to(media_type: str, blob: Blob) -> Json:

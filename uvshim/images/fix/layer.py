@@ -14,21 +14,18 @@ import posixpath
 import re
 import tarfile
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from uvshim.check import required
-from uvshim.check.report import examine
 from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
-from uvshim.images import blob
+from uvshim.images import blob, survey
 from uvshim.images.budget import size
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import FILE, LINK
-from uvshim.images.layer.header import Header, Info
-from uvshim.images.tree import NOWHERE, ImageTree
-from uvshim.images.union import Directory, unite
+from uvshim.images.layer.header import FILE, FOLDER, LINK
+from uvshim.images.store import Store
+from uvshim.images.union import Directory
 from uvshim.rename import names, plan, record
 from uvshim.rename.names import shown
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
@@ -38,9 +35,9 @@ if TYPE_CHECKING:
 
     from uvshim.check.report import Gate, Report
     from uvshim.environments.environment import Environment
-    from uvshim.images.blob import Blob
-    from uvshim.images.budget import Budget
     from uvshim.images.image import Image
+    from uvshim.images.layer.header import Header
+    from uvshim.images.tree import ImageTree
     from uvshim.images.union import Node
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
@@ -80,21 +77,8 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     in seconds since 1970, is the time of new entries, such as whiteouts. Raise `ImageError`.
     """
     begin = time.monotonic()
-    budget = image.budget.of_image()
-    kept = _Entries(budget)
-    layers = list(dict.fromkeys(image.layers))
-    for one in layers[:1]:
-        one.touch()  # start skopeo in this thread, which gets the signals
-    with ThreadPoolExecutor(os.cpu_count()) as executor:
-        read = dict(
-            zip(
-                layers,
-                executor.map(lambda one: changes.read(one, budget, kept), layers),
-                strict=True,
-            )
-        )
-    root = unite((read[one] for one in image.layers), budget)
-    below = ImageTree(root, budget, image.layers, image.platform)
+    kept = _Entries()
+    below = Store(None, os.cpu_count() or 1, kept).tree(image)
 
     def plans() -> tuple[_Building, list[Environment], list[Outcome]]:
         building = _Building(below, kept, moment)
@@ -107,29 +91,14 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     content = b""
     united = below
     if any(outcome.renamed for outcome in outcomes):
-        content = building.content(image)
+        content = building.content()
         united = below.with_layer(blob.in_memory(content))
     seconds = time.monotonic() - begin
     for outcome in outcomes:
         outcome.seconds = seconds
-
-    def reports() -> list[Report]:
-        spelled = required.Spelled(found.in_tree(united) for found in environments)
-        return [_report(found.in_tree(united), gate, image, spelled) for found in environments]
-
-    return content, list(zip(outcomes, united.complete(reports), strict=True))
-
-
-def _report(found: Environment, gate: Gate, image: Image, spelled: required.Spelled) -> Report:
-    """Return the report on `found` as `uvshim fix` makes it, without the tree: that is large."""
-    platform = str(image.platform) if image.platform else None
-    report = examine(found, gate, platform, spelled=spelled)
-    return report._replace(
-        installation=found.in_tree(NOWHERE),
-        image=image.reference,
-        digest=image.digest,
-        platform=platform,
-    )
+    found = [each.in_tree(united) for each in environments]
+    reports = united.complete(lambda: survey.reports(found, gate, image))
+    return content, list(zip(outcomes, reports, strict=True))
 
 
 class _Building:
@@ -150,85 +119,62 @@ class _Building:
     def rename(self, found: Environment, gate: Gate, spelled: required.Spelled) -> Outcome:
         """Add the renames in the environment `found`, each directory once."""
         outcome = Outcome([], [])
-        renamed: dict[str, Renamed] = {}
         for directory in found.own:
-            if (real := self._tree.real(directory)) in self._seen:
-                continue
-            self._seen.add(real)
-            for each in self._plans(directory, gate, spelled.in_tree(found.tree, directory)):
-                if isinstance(each, LeftAlone):
-                    outcome.left_alone.append(each)
-                    continue
-                if each.owner:
-                    outcome.owned.append(LeftAlone(each.path, each.owner))
-                    continue
-                self._carry_out(each)
-                renamed[each.destination] = Renamed(
-                    each.name, each.version, each.path, each.destination
-                )
-        outcome.renamed = list(renamed.values())
+            if (real := self._tree.real(directory)) not in self._seen:
+                self._seen.add(real)
+                spellings = spelled.in_tree(found.tree, directory)
+                self._rename_in(directory, gate, spellings, outcome)
         return outcome
 
-    def _plans(
-        self, directory: str, gate: Gate, spellings: Spellings | None
-    ) -> Iterator[Plan | LeftAlone]:
-        """Yield what is to be done in `directory`, or why it cannot be done."""
+    def _rename_in(
+        self, directory: str, gate: Gate, spellings: Spellings | None, outcome: Outcome
+    ) -> None:
+        """Add the renames in `directory` to the layer, and what is done to `outcome`."""
+        children = self._tree.children(directory)
         plans = []
-        present = set(self._tree.names(directory))
-        for own in dist_infos(present):
+        for own in dist_infos(children):
             path = posixpath.join(directory, own)
             try:
-                plans.append(
-                    plan.make(
-                        self._tree, path, lambda name: not gate.excludes(name), spellings=spellings
-                    )
+                made = plan.make(
+                    self._tree, path, lambda name: not gate.excludes(name), spellings=spellings
                 )
+                plans += [made] if made else []
             except names.MetadataError as error:
                 # As on a disk: uv leaves an empty directory with a dotted name behind.
-                found = self._tree.children(directory)[own]
-                is_empty = isinstance(found, Directory) and not found.children
-                is_empty_leftover = is_empty and "." in names.split(own)[0]
-                if not (plan.is_beyond_doubt(own) or is_empty_leftover):
-                    yield LeftAlone(path, str(error))
-        readable = [one for one in plans if one is not None]
-        twins = plan.duplicates(self._tree, readable)
-        for wanted in readable:
-            is_due = wanted.path not in twins or plan.MISNAMED in wanted.wrong
-            if not (wanted.wrong and is_due):
+                is_leftover = _is_empty(children[own]) and "." in names.split(own)[0]
+                if not (plan.is_beyond_doubt(own) or is_leftover):
+                    outcome.left_alone.append(LeftAlone(path, str(error)))
+        twins = plan.duplicates(self._tree, plans)
+        taken = {name for name, node in children.items() if not _is_empty(node)}
+        for each in plans:
+            if not each.wrong or (each.path in twins and plan.MISNAMED not in each.wrong):
                 continue
-            if wanted.owner:
-                yield wanted
-                continue
-            obstacle = wanted.obstacle or self._link(wanted) or self._obstacle(wanted, present)
-            if obstacle:
-                yield LeftAlone(wanted.path, obstacle)
-                continue
-            present.discard(wanted.own)
-            present.add(wanted.directory)
-            yield wanted
+            if each.owner:
+                outcome.owned.append(LeftAlone(each.path, each.owner))
+            elif obstacle := each.obstacle or self._obstacle(each, children[each.own], taken):
+                outcome.left_alone.append(LeftAlone(each.path, obstacle))
+            else:
+                taken.discard(each.own)
+                taken.add(each.directory)
+                self._carry_out(each, children)
+                done = Renamed(each.name, each.version, each.path, each.destination)
+                outcome.renamed.append(done)
 
-    def _link(self, wanted: Plan) -> str:
-        """Return that the directory of the plan `wanted` is a link, or the target of one, or ""."""
-        place = self._tree.children(posixpath.dirname(wanted.path))
-        if not isinstance(place[wanted.own], Directory):
-            return "it is a symbolic link"
-        is_target = bool(self.linked) and self._tree.real(wanted.path) in self.linked
-        return plan.LINKED if is_target and wanted.own != wanted.directory else ""
-
-    def _obstacle(self, wanted: Plan, present: set[str]) -> str:
-        """Return what prevents the plan `wanted` in an image, as a clause, or ""."""
-        there = self._tree.children(posixpath.dirname(wanted.path)).get(wanted.directory)
-        is_empty = isinstance(there, Directory) and not there.children
-        if wanted.directory != wanted.own and wanted.directory in present and not is_empty:
+    def _obstacle(self, wanted: Plan, own: Node, taken: set[str]) -> str:
+        """Return what prevents the plan `wanted` for the directory `own`, as a clause, or ""."""
+        moves = wanted.own != wanted.directory
+        is_target = moves and self.linked and self._tree.real(wanted.path) in self.linked
+        if is_target or not isinstance(own, Directory):
+            return plan.LINKED if isinstance(own, Directory) else "it is a symbolic link"
+        if moves and wanted.directory in taken:
             return f"`{wanted.directory}` exists already"
         listed = self._tree.file(f"{wanted.path}/RECORD")
         content = self._tree.read(f"{wanted.path}/RECORD", _LIMIT)
         if listed is None or content is None or len(content) < listed.size:
             return "its RECORD is too long"
-        below = _below(self._tree.children(posixpath.dirname(wanted.path))[wanted.own], "")
         length = sum(
             _BLOCK + len(name) + (0 if isinstance(node, Directory) else node.size)
-            for name, node in below
+            for name, node in _below(own, "")
         )
         if length > _LIMIT:
             return f"its files have more than {_LIMIT >> 20} MiB"
@@ -237,13 +183,12 @@ class _Building:
         self._length += length
         return ""
 
-    def _carry_out(self, wanted: Plan) -> None:
-        """Add the changes of the plan `wanted`."""
+    def _carry_out(self, wanted: Plan, above: dict[str, Node]) -> None:
+        """Add the changes of the plan `wanted` for a directory in `above`."""
         directory = posixpath.dirname(wanted.path)
         site_packages = (self._tree.real(directory) or directory).lstrip("/")
         target = posixpath.join(site_packages, wanted.directory)
         if wanted.directory != wanted.own:
-            above = self._tree.children(directory)
             self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + wanted.own))
             self._copies.update(_below(above[wanted.own], target))
             # A killed run on a disk has left it.
@@ -252,21 +197,22 @@ class _Building:
             building = wanted.directory + plan.BUILDING
             if building in above and wanted.record and building in wanted.record.directories():
                 self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + building))
+        written = {"RECORD": wanted.new_record()}
+        if wanted.original:
+            written[plan.ORIGINAL] = f"{wanted.original}\n".encode()
         listed = self._tree.file(f"{wanted.path}/RECORD")
         assert listed is not None  # noqa: S101  # otherwise it is an obstacle
-        self._copies[f"{target}/RECORD"] = listed
-        self._contents[f"{target}/RECORD"] = wanted.new_record()
-        if wanted.original:
-            self._copies[f"{target}/{plan.ORIGINAL}"] = listed
-            self._contents[f"{target}/{plan.ORIGINAL}"] = f"{wanted.original}\n".encode()
+        for name, content in written.items():
+            self._copies[f"{target}/{name}"] = listed
+            self._contents[f"{target}/{name}"] = content
         while target := posixpath.dirname(target):
             node = self._tree.node(f"/{target}")
             if node is not None:
                 self._copies[target] = node
 
-    def content(self, image: Image) -> bytes:
+    def content(self) -> bytes:
         """Return the layer as a tar, always the same for the same image. Raise `ImageError`."""
-        self._kept.fetch(filter(None, map(_key, self._copies.values())), image.layers)
+        self._kept.fetch(filter(None, map(_key, self._copies.values())), self._tree)
         file = io.BytesIO()
         add = functools.partial(tarfile.open, fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
         with add(encoding="utf-8", errors="surrogateescape") as archive:
@@ -278,7 +224,7 @@ class _Building:
                 archive.addfile(header, io.BytesIO(content))
         return file.getvalue()
 
-    def _entry(self, name: str) -> _Entry:
+    def _entry(self, name: str) -> tuple[tarfile.TarInfo, bytes]:
         """Return the header and the content of `name` in the layer."""
         node = self._copies.get(name)
         key = None if node is None else _key(node)
@@ -287,20 +233,13 @@ class _Building:
             header.mtime = self._moment
             if node is not None:  # a directory that no layer describes
                 header.type, header.mode = tarfile.DIRTYPE, 0o755
-            return _Entry(header, b"")
+            return header, b""
         header, content = self._kept.get(key)
         if not isinstance(node, Directory) and node.kind in {FILE, LINK}:
             header.linkname = node.target
             if node.kind == FILE:  # it may be the target of a link
                 header.type = tarfile.REGTYPE
-        return _Entry(header, self._contents.get(name, content))
-
-
-class _Entry(NamedTuple):
-    """One entry of a layer: its content, and its header without keys that a copy must not have."""
-
-    header: tarfile.TarInfo
-    content: bytes
+        return header, self._contents.get(name, content)
 
 
 class _Entries:
@@ -309,53 +248,55 @@ class _Entries:
     A renamed directory needs all its files and header fields. This is a `changes.Keeper`.
     """
 
-    def __init__(self, budget: Budget) -> None:
-        """Keep nothing yet; `budget` pays for what is read again."""
-        self._budget = budget
-        self._kept: dict[Key, _Entry] = {}
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._kept: dict[Key, tuple[Header, bytes]] = {}
         self._length = 0
 
     def limit(self, directory: str) -> int:
         """Return how many bytes to keep of every file in `directory`."""
         return _KEPT if names.SUFFIX in directory and self._length < _MOST_KEPT else 0
 
-    def add(self, key: Key, path: str, header: tarfile.TarInfo, content: bytes) -> None:
+    def add(self, key: Key, path: str, header: Header, content: bytes) -> None:
         """Keep the entry `key` if it is a directory, or may be in a dist-info directory."""
-        if header.isdir() or names.SUFFIX in path:
-            length = _HEADER + len(content) + size(*header.pax_headers.values())
+        if header.kind == FOLDER or names.SUFFIX in path:
+            length = _HEADER + len(content) + size(*header.fields.values())
             if length <= _HEADER + _KEPT and self._length + length < _MOST_KEPT:
                 self._length += length
-                self._kept[key] = _Entry(header, content)
+                self._kept[key] = header, content
 
-    def fetch(self, wanted: Iterable[Key], layers: Iterable[Blob]) -> None:
-        """Read the `wanted` entries that were not kept from `layers`. Raise `ImageError`."""
+    def fetch(self, wanted: Iterable[Key], tree: ImageTree) -> None:
+        """Read the `wanted` entries of `tree` that were not kept. Raise `ImageError`."""
         lacking: dict[str, dict[int, int]] = {}
         for key in wanted:
             kept = self._kept.get(key)
-            if kept is None or (kept.header.isreg() and len(kept.content) < kept.header.size):
+            if kept is None or len(kept[1]) < kept[0].size:
                 lacking.setdefault(key[0], {})[key[1]] = _LIMIT
-        for layer in layers:
+        for layer in tree.layers:
             identity = layer.identity or ""
             if limits := lacking.pop(identity, None):
-                for number, header, content in changes.entries(layer, limits, self._budget):
-                    self._kept[identity, number] = _Entry(header, content)
+                for number, header, content in changes.entries(layer, limits, tree.budget):
+                    self._kept[identity, number] = header, content
 
-    def get(self, key: Key) -> _Entry:
+    def get(self, key: Key) -> tuple[tarfile.TarInfo, bytes]:
         """Return the kept or fetched entry `key`. Raise `ImageError`."""
-        before, content = self._kept[key]
-        header = before
-        if isinstance(before, Header):  # so far only its name and size were read
-            try:
-                header = Info.frombuf(before.block, "utf-8", "surrogateescape")
-            except tarfile.HeaderError as error:
-                raise ImageError(
-                    f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
-                ) from None
-        extended = before.pax_headers.items()
+        kept, content = self._kept[key]
+        try:
+            header = tarfile.TarInfo.frombuf(kept.block, "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            raise ImageError(
+                f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
+            ) from None
         header.pax_headers = {
-            field: value for field, value in extended if not _OF_ONE_ENTRY.fullmatch(field)
+            field: value
+            for field, value in kept.fields.items()
+            if not _OF_ONE_ENTRY.fullmatch(field)
         }
-        return _Entry(header, content)
+        return header, content
+
+
+def _is_empty(node: Node) -> bool:
+    return isinstance(node, Directory) and not node.children
 
 
 def _below(node: Node, name: str) -> Iterator[tuple[str, Node]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,13 +27,17 @@ _SUFFIX = "-fixed"
 # The annotation in an index of a fixed image: the digest of the image from which it was made.
 FIXED_FROM = "uvshim.fixed-from"
 
-# Tags in an index (OCI annotations, "ref.name"), and what Docker accepts as repository and tag
-# (distribution, "reference"). A registry's host may be in front of the repository.
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+# Tags in an index (OCI annotations, "ref.name"), and names for Docker (distribution, "reference"):
+# a registry's host may be in front of the repository.
 _REF_NAME = re.compile(r"[A-Za-z0-9]+([-._:@/+]+[A-Za-z0-9]+)*", re.ASCII)
-_PART = re.compile(r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*", re.ASCII)
-_HOST = re.compile(
-    r"[A-Za-z0-9]+(-+[A-Za-z0-9]+)*(\.[A-Za-z0-9]+(-+[A-Za-z0-9]+)*)*(:\d+)?", re.ASCII
+_LABEL = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*(?::\d+)?"
+_IS_HOST = r"localhost/|[^/]*[.:][^/]*/"
+_PART = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_NAME = re.compile(
+    rf"((?:(?={_IS_HOST}){_HOST}/|(?!{_IS_HOST})){_PART}(?:/{_PART})*)(?::{_TAG.pattern})?",
+    re.ASCII,
 )
 
 _IDENTIFIER = re.compile(r"[0-9a-f]{64}")  # for Docker, the identifier of an image
@@ -70,37 +75,20 @@ def parse(text: str) -> Reference:
         kind = "directory" if transport == DIR else "file"
         raise ImageError(f"`{path}` exists, and uvshim does not modify it. Name a new {kind}")
     if transport in {"docker-daemon", "docker", "containers-storage"}:
-        _check(re.sub(r"^(//|\[.*\])", "", path))
-    elif tag and transport == DOCKER_ARCHIVE:
-        _check(tag)
-    elif tag and (not _REF_NAME.fullmatch(tag) or len(tag) > _LONGEST):
-        raise ImageError(f"`{text}`: {shown(tag)} is not a valid name for an image")
+        name, is_valid = path, _is_valid(re.sub(r"^(//|\[.*\])", "", path))
+    elif transport == DOCKER_ARCHIVE:
+        name, is_valid = tag, not tag or _is_valid(tag)
+    else:
+        name, is_valid = tag, not tag or bool(_REF_NAME.fullmatch(tag) and len(tag) <= _LONGEST)
+    if not is_valid:
+        raise ImageError(f"`{text}`: {shown(name)} is not a valid name for an image")
     return target
 
 
-def _check(name: str) -> None:
-    """Raise `ImageError` if `name` is not one that `docker load` accepts."""
-    if not _is_valid(name):
-        raise ImageError(f"{shown(name)} is not a valid name for an image")
-
-
 def _is_valid(name: str) -> bool:
-    """Return True if `docker load` accepts `name` (distribution, "reference").
-
-    The first part is a host if it has a dot or a port, or is ``localhost``.
-    """
-    repository, colon, tag = name.rpartition(":")
-    if not colon or "/" in tag:
-        repository, tag = name, "latest"
-    full = _full(repository)
-    host, _, path = full.partition("/")
-    return bool(
-        _HOST.fullmatch(host)
-        and all(map(_PART.fullmatch, path.split("/")))
-        and _TAG.fullmatch(tag)
-        and len(full) <= _LONGEST
-        and not _IDENTIFIER.fullmatch(repository)
-    )
+    """Return True if `docker load` accepts `name`."""
+    found = _NAME.fullmatch(name)
+    return bool(found and len(_full(found[1])) <= _LONGEST and not _IDENTIFIER.fullmatch(found[1]))
 
 
 def holds_several(target: Reference) -> bool:
@@ -141,8 +129,8 @@ def named(target: Reference, fixed: FixedImage) -> Named:
     else:
         names = [docker.familiar(tag)] if ":" in tag and "@" not in tag else []
     if target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
-        for name in names:
-            _check(name)
+        for name in itertools.filterfalse(_is_valid, names):
+            raise ImageError(f"{shown(name)} is not a valid name for an image")
     return Named(fixed, tag, list(filter(_is_valid, names)), target.tag is not None)
 
 
@@ -161,41 +149,39 @@ def index(before: Sequence[Descriptor], images: Sequence[Named]) -> list[Json]:
     """
     listed = list(before)
     for named in images:
-        each = named
-        if not named.chosen and any(_is_of_other(one, named) for one in listed):
-            each = named._replace(tag=re.sub(r"[/:]", "-", named.names[0]))
-        new = _described(each)
-        listed = [one for one in listed if one.raw != new.raw and not _is_replaced(one, new, each)]
+        new = _described(named)
+        if not named.chosen and named.names and any(_is_of_other(one, new) for one in listed):
+            new = _described(named._replace(tag=re.sub(r"[/:]", "-", named.names[0])))
+        for one in [*listed]:
+            if one.raw == new.raw or one.tag == new.tag or _has_same_name(one, new):
+                _check_replaced(one, new, named)
+                listed.remove(one)
         listed.append(new)
     return [one.raw for one in listed]
 
 
-def _is_of_other(one: Descriptor, named: Named) -> bool:
-    """Return True if `one` has the tag of the image `named`, and another repository."""
-    is_known = one.full_name and named.names
-    return bool(
-        is_known
-        and one.tag == named.tag
-        and not docker.same_name(one.full_name or "", _full(named.names[0]))
-    )
+def _has_same_name(one: Descriptor, new: Descriptor) -> bool:
+    known = one.full_name and new.full_name
+    return bool(known and docker.same_name(one.full_name or "", new.full_name or ""))
 
 
-def _is_replaced(one: Descriptor, new: Descriptor, named: Named) -> bool:
-    """Return True if `new`, which is `named` so, replaces `one`; False if `one` stays.
+def _is_of_other(one: Descriptor, new: Descriptor) -> bool:
+    """Return True if `one` has the tag of `new`, and another repository."""
+    return one.tag == new.tag and bool(one.full_name) and not _has_same_name(one, new)
 
-    A tag that nobody named replaces only what was made from the same image. Raise `ImageError`.
+
+def _check_replaced(one: Descriptor, new: Descriptor, named: Named) -> None:
+    """Raise `ImageError` if `new`, the image that is `named` so, must not replace `one`.
+
+    A tag that nobody named replaces only what was made from the same image.
     """
-    tag, name = shown(new.tag or ""), new.full_name
-    same_name = one.full_name and docker.same_name(one.full_name, name or "")
-    if not same_name and one.tag != new.tag:
-        return False
-    if one.full_name and not same_name:
-        other = shown(docker.familiar(one.full_name))
+    tag = shown(new.tag or "")
+    if _is_of_other(one, new):
+        other = shown(docker.familiar(one.full_name or ""))
         raise ImageError(f"the tag {tag} belongs to {other} there. Choose another one")
     if not named.chosen and one.annotations.get(FIXED_FROM) != new.annotations[FIXED_FROM]:
         made = f"was made from another image than `{named.image.entry.reference}`"
         raise ImageError(f"{tag} is there, and {made}. Name a tag in `--output`")
-    return True
 
 
 def before(fixed: FixedImage) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import stat
 import tarfile
@@ -19,6 +18,7 @@ from uvshim.images import ending
 from uvshim.images.blob import Folder, in_memory
 from uvshim.images.budget import Budget
 from uvshim.images.fix import names
+from uvshim.images.image import dumped
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
 from uvshim.images.sources import docker, layout, skopeo
 
@@ -87,11 +87,6 @@ def _new(path: str) -> Iterator[str]:
             os.rename(made, path)  # some file systems have no hard links
 
 
-def _remove(how: Callable[[str], object], path: str) -> None:
-    with contextlib.suppress(OSError):
-        how(path)
-
-
 @contextlib.contextmanager
 def _open(path: str) -> Iterator[IO[bytes]]:
     """Yield the new file `path`, open for writing. Errors name it."""
@@ -109,10 +104,6 @@ def _copy(blob: Blob, path: str) -> None:
         while piece := source.read(_PIECE):
             file.write(piece)
         source.finish()
-
-
-def _dumped(raw: object) -> bytes:
-    return json.dumps(raw, separators=(",", ":")).encode()
 
 
 # --- a layout -------------------------------------------------------------------------------------
@@ -141,49 +132,50 @@ def _locked(make: Callable[[], str], waiting: Callable[[str], object]) -> Iterat
 
 def _to_layout(path: str, images: Sequence[Named], waiting: Callable[[str], object]) -> None:
     """Add `images` to the layout at `path`, which is created if it is missing."""
-    with (
-        contextlib.ExitStack() as made,
-        _locked(lambda: _make_directory(path, made), waiting),
-        contextlib.ExitStack() as undo,
-        ending.directory(path, _PREFIX) as place,
-    ):
-        undo.callback(made.close)  # while nobody else has the lock
-        for name, content in ((_LAYOUT_FILE, _LAYOUT), (layout.INDEX, _NO_IMAGES)):
-            if not os.path.lexists(os.path.join(path, name)):
-                undo.callback(_remove, os.unlink, os.path.join(path, name))
-                _replace(os.path.join(path, name), place, content)
-        raw, listed = layout.index_of(Folder(path), Budget())
-        now = names.index(listed, images)
-        for one in images:
-            for blob in one.image.blobs.values():
-                _add_blob(path, blob, place, undo)
-        _replace(os.path.join(path, layout.INDEX), place, {**raw, "manifests": now})
-        undo.pop_all()
-        made.pop_all()
+    created: list[str] = []
+    with _locked(lambda: _make_directory(path, created), waiting):
+        try:
+            with ending.directory(path, _PREFIX) as place:
+                _add_images(path, place, images, created)
+        except BaseException:
+            for each in reversed(created):
+                with contextlib.suppress(OSError):
+                    (os.rmdir if os.path.isdir(each) else os.unlink)(each)
+            raise
 
 
-def _make_directory(path: str, undo: contextlib.ExitStack) -> str:
+def _add_images(path: str, place: str, images: Sequence[Named], created: list[str]) -> None:
+    """Add `images` to the layout at `path`; what is new is written in `place`, and `created`."""
+    for name, content in ((_LAYOUT_FILE, _LAYOUT), (layout.INDEX, _NO_IMAGES)):
+        final = os.path.join(path, name)
+        if not os.path.lexists(final):
+            created.append(final)
+            _replace(final, place, content)
+    raw, listed = layout.index_of(Folder(path), Budget())
+    now = names.index(listed, images)
+    made = os.path.join(place, "blob")
+    for one in images:
+        for digest, blob in one.image.blobs.items():
+            name = layout.path_of(digest)
+            final = os.path.join(path, name)
+            if not os.path.lexists(final):
+                _make_directory(os.path.dirname(final), created)
+                created.append(final)
+            elif _is_intact(blob._replace(place=Folder(path), name=name)):
+                continue
+            _copy(blob, made)
+            os.replace(made, final)
+    _replace(os.path.join(path, layout.INDEX), place, {**raw, "manifests": now})
+
+
+def _make_directory(path: str, created: list[str]) -> str:
     """Create the directory `path`, and those above it, where they are missing; return `path`."""
     if not os.path.isdir(path):
-        _make_directory(os.path.dirname(path), undo)
+        _make_directory(os.path.dirname(path), created)
         with contextlib.suppress(FileExistsError):  # another run has just created it
             os.mkdir(path)
-            undo.callback(_remove, os.rmdir, path)
+            created.append(path)
     return path
-
-
-def _add_blob(path: str, blob: Blob, place: str, undo: contextlib.ExitStack) -> None:
-    """Add `blob` to the layout at `path`, unless it is there undamaged; write it in `place`."""
-    name = layout.path_of(blob.digest or "")
-    final = os.path.join(path, name)
-    if not os.path.lexists(final):
-        _make_directory(os.path.dirname(final), undo)
-        undo.callback(_remove, os.unlink, final)
-    elif _is_intact(blob._replace(place=Folder(path), name=name)):
-        return
-    made = os.path.join(place, "blob")
-    _copy(blob, made)
-    os.replace(made, final)
 
 
 def _is_intact(blob: Blob) -> bool:
@@ -200,7 +192,7 @@ def _replace(path: str, place: str, content: Json) -> None:
     """Replace the file `path` in one step by one made in `place`; keep its mode and owner."""
     made, final = os.path.join(place, "document"), os.path.realpath(path)
     with _open(made) as file:
-        file.write(_dumped(content))
+        file.write(dumped(content))
         file.flush()
         os.fsync(file.fileno())
     with contextlib.suppress(FileNotFoundError):
@@ -233,7 +225,7 @@ def _to_archive(path: str, images: Sequence[Named]) -> None:
         for digest, blob in blobs.items():
             _add_member(archive, layout.path_of(digest), blob)
         for name, document in documents.items():
-            _add_member(archive, name, in_memory(_dumped(document)))
+            _add_member(archive, name, in_memory(dumped(document)))
 
 
 def _listed(named: Named) -> Json:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from uvshim.errors import ImageError
 from uvshim.images.budget import ENTRY, GROUP, size
 from uvshim.images.layer import tar
-from uvshim.images.layer.header import Info
+from uvshim.images.layer.header import FILE, HARD_LINK, LINK, Header
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
-    import tarfile
     from collections.abc import Collection, Iterator, Mapping
     from typing import TypeAlias
 
@@ -35,10 +34,7 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _RESERVED = ".wh..wh."  # AUFS's own files have such names
 
-
-# The kinds of entries. A hard link is another name of a file once the layers are united; a special
-# file is a device, a pipe or anything else without content.
-FILE, LINK, HARD_LINK, SPECIAL, FOLDER = "f", "l", "h", "s", "d"
+# The kinds of entries that hide something, beside those of `tar.Header`.
 WHITEOUT, OPAQUE = "w", "o"
 
 
@@ -130,8 +126,8 @@ class Keeper(Protocol):
     def limit(self, directory: str) -> int:
         """Return how many bytes to keep of every file in `directory`."""
 
-    def add(self, key: tuple[str, int], path: str, header: tarfile.TarInfo, content: bytes) -> None:
-        """Add the entry `key` (its layer and number); `header` is a `Header`."""
+    def add(self, key: tuple[str, int], path: str, header: Header, content: bytes) -> None:
+        """Add the entry `key` (its layer and number)."""
 
 
 def read(layer: Blob, budget: Budget, keeper: Keeper | None = None) -> Changes:
@@ -146,7 +142,7 @@ def read(layer: Blob, budget: Budget, keeper: Keeper | None = None) -> Changes:
     entries: list[tuple[str, Entry]] = []
     cost = due = 0
     removes = False
-    with tar.LayerTar(layer, budget, strict=keeper is not None) as archive:
+    with tar.opened(layer, budget, strict=keeper is not None) as archive:
         for number, header in archive:
             path = _checked(header.name)
             directory, _, name = path.rpartition("/")
@@ -164,45 +160,38 @@ def read(layer: Blob, budget: Budget, keeper: Keeper | None = None) -> Changes:
                     removes = True
                 continue
             content = None
-            if header.isreg():
+            target = ""
+            if header.kind == FILE:
                 limit = wanted(directory, name)
-                more = keeper.limit(directory) if keeper is not None else 0
-                if limit or more:
-                    content = archive.content(header, max(limit, more))
+                if keeper is not None:
+                    limit = max(limit, keeper.limit(directory))
+                if limit:
+                    content = archive.content(header, limit)
                     due += 2 * len(content)  # it will be parsed
-                entries.append((name, Entry(identity, number, header.size, content)))
-            else:
-                kind, target = _kind(header)
+            elif header.kind in {LINK, HARD_LINK}:
+                target = (_short if header.kind == LINK else _checked)(header.link)
                 due += len(target)
-                entries.append((name, Entry(identity, number, kind=kind, target=target)))
+            entry = Entry(identity, number, header.size, content, header.kind, target)
+            entries.append((name, entry))
             if keeper is not None:
                 keeper.add((identity, number), path, header, content or b"")
         budget.keep(due, archive.name)
     return found._replace(removes=removes, cost=cost + due)
 
 
-def _kind(header: tarfile.TarInfo) -> tuple[str, str]:
-    """Return the kind of an entry that is not a regular file, and its target."""
-    if header.issym():
-        return LINK, _short(header.linkname)
-    if header.islnk():
-        return HARD_LINK, _checked(header.linkname)
-    return (FOLDER if header.isdir() else SPECIAL), ""
-
-
 def entries(
     layer: Blob, limits: Mapping[int, int], budget: Budget
-) -> Iterator[tuple[int, tarfile.TarInfo, bytes]]:
+) -> Iterator[tuple[int, Header, bytes]]:
     """Yield the number, header and content of some entries that `read` did not keep.
 
     `limits` has the numbers of these, each with the most bytes of content; `budget` pays for them.
     The layer is read and verified again. Raise `ImageError`.
     """
-    with tar.LayerTar(layer, budget, kind=Info) as archive:
+    with tar.opened(layer, budget) as archive:
         for number, header in archive:
             if number in limits:
-                content = archive.content(header, limits[number]) if header.isreg() else b""
-                cost = ENTRY + len(content) + size(*header.pax_headers.values())
+                content = archive.content(header, limits[number])
+                cost = ENTRY + len(content) + size(*header.fields.values())
                 budget.keep(cost, archive.name)
                 yield number, header, content
 
@@ -210,13 +199,13 @@ def entries(
 def digests(
     layer: Blob, numbers: Collection[int], algorithm: str, budget: Budget
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the digest of the regular files of `layer` that have these `numbers`.
+    """Yield the number and the digest of the files of `layer` that have these `numbers`.
 
     The layer is read and verified again. Raise `ImageError`.
     """
-    with tar.LayerTar(layer, budget) as archive:
+    with tar.opened(layer, budget) as archive:
         for number, header in archive:
-            if number in numbers and header.isreg():
+            if number in numbers:
                 budget.keep(ENTRY, archive.name)
                 yield number, archive.hashed(header, algorithm)
 

@@ -1,136 +1,125 @@
-"""A fast reader of tar headers.
-
-With tarfile alone, reading them would take as long as decompressing the layer.
-"""
+"""One header of a tar, as container engines read it (POSIX, "ustar Interchange Format")."""
 
 from __future__ import annotations
 
 import tarfile
 import zlib
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from typing import Any
+# The kinds of entries. A hard link is another name of a file once the layers are united; a special
+# file is a device, a pipe or anything else without content.
+FILE, LINK, HARD_LINK, SPECIAL, FOLDER = "f", "l", "h", "s", "d"
 
-    from typing_extensions import Self
+_KINDS = {
+    tarfile.REGTYPE: FILE,
+    tarfile.AREGTYPE: FILE,
+    tarfile.CONTTYPE: FILE,
+    tarfile.GNUTYPE_SPARSE: FILE,
+    tarfile.SYMTYPE: LINK,
+    tarfile.LNKTYPE: HARD_LINK,
+    tarfile.DIRTYPE: FOLDER,
+}
 
-_BLOCK = tarfile.BLOCKSIZE
+# No content follows these, whatever their size (POSIX, "ustar Interchange Format").
+_WITHOUT_CONTENT = frozenset(
+    {tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE}
+    | {tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE}
+)
+
 _USTAR = b"ustar\0"
-_LINKS = frozenset({tarfile.SYMTYPE, tarfile.LNKTYPE})
-_PLAIN = frozenset({tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.XHDTYPE}) | _LINKS
-_CHANGING_MORE = ("GNU.sparse.", "hdrcharset", "size")
-_ENDS = b"\0 "
-_SPACES = b" " * 8
+_DAMAGED = "one of its headers is damaged"
 
 
-class Info(tarfile.TarInfo):
-    """A header as container engines read it: what is empty in an extended header says nothing."""
+class Header:
+    """One header: the fields that matter to the diagnosis, and the rest in its `block`."""
 
-    def _apply_pax_info(self, pax_headers: dict[str, str], encoding: str, errors: str) -> None:
-        """Apply an extended header, as the method of `TarInfo` does."""
-        fields = _telling(pax_headers)
-        super()._apply_pax_info(fields, encoding, errors)  # type: ignore[misc]
+    __slots__ = tuple("block fields is_sparse kind length link name offset size type".split())
 
+    def __init__(self, block: bytes) -> None:
+        """Read `block` (POSIX, "ustar Interchange Format"). Raise ValueError if it is damaged.
 
-class Header(Info):
-    """A header of which, if possible, only type, name, size and link are read."""
-
-    block = b""
-    """Its block, which has all other fields."""
-
-    @classmethod
-    def frombuf(cls, buf: Any, encoding: Any, errors: str) -> Self:
-        """Return the header in the block `buf`, as the method of `TarInfo` does."""
-        header = cls.plain(buf)
-        if header is None:
-            header = super().frombuf(buf, encoding, errors)
-            header.block = buf
-        return header
-
-    @classmethod
-    def plain(cls, block: bytes) -> Self | None:
-        """Return the header in `block`; None if only tarfile can read it, or it is damaged.
-
-        The fields are those of POSIX, "ustar Interchange Format". The checksum is the sum of all
-        bytes, with its own counted as spaces. The lower half of Adler-32 is that sum plus one,
-        modulo 65,521, which 512 bytes of ASCII never reach.
+        The checksum is the sum of all bytes, with its own counted as spaces. The lower half of
+        Adler-32 is that sum plus one, modulo 65,521.
         """
-        kind = block[156:157]
-        size = block[124:135]
-        checksum = block[148:154]
-        if not (
-            kind in _PLAIN
-            and len(block) == _BLOCK
-            and size.isdigit()
-            and checksum.isdigit()
-            and block[135] in _ENDS
-            and (block[257:263] == _USTAR or not block[345])  # other formats differ
-            and block.isascii()
-        ):
-            return None
-        found = zlib.adler32(block[:148] + _SPACES + block[156:]) & 0xFFFF
-        try:
-            if found != int(checksum, 8) + 1:
-                return None
-            header = cls(_until_null(block[:100]))
-            header.size = int(size, 8)
-        except ValueError:  # 8 and 9 are not octal digits
-            return None
-        if block[345]:
-            header.name = f"{_until_null(block[345:500])}/{header.name}"
-        if kind == tarfile.DIRTYPE:
-            header.name = header.name.rstrip("/")
-        elif kind in _LINKS:
-            header.linkname = _until_null(block[157:257])
-        header.type = kind
-        header.block = block
-        return header
+        if len(block) != tarfile.BLOCKSIZE:
+            raise ValueError("unexpected end of data")
+        found = zlib.adler32(b"%b        %b" % (block[:148], block[156:])) & 0xFFFF
+        if found != (_number(block[148:156]) + 1) % 65521:
+            raise ValueError(_DAMAGED)
+        self.block = block
+        self.type = block[156:157]
+        self.kind = _KINDS.get(self.type, SPECIAL)
+        self.name = until_null(block[:100])
+        self.link = until_null(block[157:257]) if self.kind in {LINK, HARD_LINK} else ""
+        self.fields: dict[str, str] = {}
+        """The fields of its extended header."""
+        self.offset = 0
+        """Where its content begins in the tar."""
+        self._take(_number(block[124:136]))
+        self.is_sparse = self.type == tarfile.GNUTYPE_SPARSE
+        if self.is_sparse:
+            self.size = _number(block[483:495])  # GNU tar, "Old GNU Format"
+        if block[345] and block[257:263] == _USTAR:  # other formats differ
+            self.name = f"{until_null(block[345:500])}/{self.name}"
 
-    def extended(self, blocks: bytes) -> Self | None:
-        """Return the header that this one extends: the second of the two `blocks` after it.
+    def _take(self, size: int) -> None:
+        """Set `length`, which is how much of the tar belongs to it, and the `size` of a file."""
+        self.length = 0 if self.type in _WITHOUT_CONTENT else size
+        self.size = size if self.kind == FILE else 0
 
-        None if only tarfile can read them (POSIX, "pax Extended Header").
-        """
-        fields = _records(blocks[: self.size])
-        header = self.plain(blocks[_BLOCK:])
-        if header is None or not fields or self.size > _BLOCK or header.type == tarfile.XHDTYPE:
-            return None
-        fields = _telling(fields)
-        header.name = fields.get("path", header.name).rstrip("/")
-        header.linkname = fields.get("linkpath", header.linkname)
-        header.pax_headers = fields
-        return header
+    def extend(self, fields: dict[str, str]) -> None:
+        """Apply the `fields` of extended headers. Raise ValueError."""
+        self.fields = fields = {
+            key: value for key, value in fields.items() if value or key not in tarfile.PAX_FIELDS
+        }
+        self.name = fields.get("path", self.name)
+        self.link = fields.get("linkpath", self.link)
+        if "size" in fields:
+            self._take(_decimal(fields["size"]))
+        if self.kind == FILE and ("GNU.sparse.map" in fields or "GNU.sparse.major" in fields):
+            self.is_sparse = True
+            self.name = fields.get("GNU.sparse.name") or self.name
+            real = fields.get("GNU.sparse.size") or fields.get("GNU.sparse.realsize")
+            self.size = _decimal(real) if real else self.size
 
 
-def _telling(fields: dict[str, str]) -> dict[str, str]:
-    """Return those of the `fields` that say something, as Go's archive/tar does."""
-    sparse = {each for each in fields if each.startswith("GNU.sparse.")}
-    return {
-        key: value
-        for key, value in fields.items()
-        if (value or key not in tarfile.PAX_FIELDS) and sparse != {key}
-    }
+def _number(field: bytes) -> int:
+    """Return the number in a `field` of a header: octal, or as GNU tar writes large ones."""
+    if field.startswith(b"\x80"):
+        return int.from_bytes(field[1:], "big")
+    digits = field.partition(b"\0")[0].strip()
+    if digits and not digits.isdigit():
+        raise ValueError(_DAMAGED)
+    return int(digits or b"0", 8)
 
 
-def _records(content: bytes) -> dict[str, str] | None:
-    """Return the fields in the `content` of an extended header; None if it has other keys.
+def _decimal(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(_DAMAGED)
+    return int(text)
+
+
+def _text(field: bytes) -> str:
+    return field.decode("utf-8", "surrogateescape")
+
+
+def until_null(field: bytes) -> str:
+    """Return the text that ends at the first null byte of `field`."""
+    return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def records(content: bytes) -> dict[str, str]:
+    """Return the fields in the `content` of an extended header (POSIX, "pax Extended Header").
 
     A record is ``LENGTH KEYWORD=VALUE`` and a line feed; LENGTH is that of the whole record.
     """
-    fields: dict[str, str] = {}
-    while content:
-        digits = content.partition(b" ")[0]
-        if not digits.isdigit() or not content.isascii():
-            return None
-        length = int(digits)
-        record = content[len(digits) + 1 : length].decode()
-        keyword, equals, value = record[:-1].partition("=")
-        if record[-1:] != "\n" or not equals or keyword.startswith(_CHANGING_MORE):
-            return None
-        fields[keyword] = value
-        content = content[length:]
+    fields = {}
+    begin = 0
+    while begin < len(content) and content[begin]:
+        space = content.find(b" ", begin)
+        end = begin + _decimal(_text(content[begin:space]))
+        keyword, equals, value = content[space + 1 : end].partition(b"=")
+        if not equals or value[-1:] != b"\n" or end > len(content):
+            raise ValueError(_DAMAGED)
+        fields[_text(keyword)] = _text(value[:-1])
+        begin = end
     return fields
-
-
-def _until_null(field: bytes) -> str:
-    return field.partition(b"\0")[0].decode()

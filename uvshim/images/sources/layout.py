@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import posixpath
 import re
 from typing import IO, TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from uvshim.errors import ImageError
 from uvshim.images import image
 from uvshim.images.blob import Blob, Folder, in_memory
-from uvshim.images.budget import Budget
+from uvshim.images.budget import ENTRY, Budget
 from uvshim.images.image import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Entry, Image
 from uvshim.images.sources import docker
 from uvshim.rename.names import shown
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from uvshim.images.image import Json, Platform
 
 INDEX = "index.json"
+_MANIFEST = "manifest.json"  # in a directory of skopeo
 
 # Docker's and OCI's layers; their content shows the compression.
 _LAYER_TYPE = re.compile(
@@ -48,43 +48,37 @@ class SkopeoFolder(Folder):
     def __init__(self, path: str) -> None:
         """Use the directory at `path`."""
         super().__init__(path)
-        self._digests: dict[str, str] = {}
+        self._digest = ""  # of the manifest or the index that was copied
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file; see `blob.Place.open`."""
         if name == INDEX:
-            return io.BytesIO(json.dumps({"manifests": [self._described()]}).encode())
-        return super().open(self._own(name) or "manifest.json")
+            return io.BytesIO(image.dumped({"manifests": [self._described()]}))
+        return super().open(self._own(name) or _MANIFEST)
 
     def has(self, name: str) -> bool:
         """Return True if there is a file; see `blob.Place.has`."""
         if self._own(name) is not None:
             return True
-        has_manifest = super().has("manifest.json")
-        return has_manifest and (name == INDEX or posixpath.basename(name) == self._digest())
+        is_manifest = name == INDEX or posixpath.basename(name) == self._digest
+        return super().has(_MANIFEST) and is_manifest
 
     def _own(self, name: str) -> str | None:
         digest = posixpath.basename(name)
-        names = (digest, f"{digest}.manifest.json")
+        names = (digest, f"{digest}.{_MANIFEST}")
         return next((one for one in names if super(SkopeoFolder, self).has(one)), None)
-
-    def _digest(self) -> str:
-        """Return the digest of the manifest or the index that was copied, read once."""
-        if self.path not in self._digests:
-            content = Blob(Folder(self.path), "manifest.json", None, None).document()
-            self._digests[self.path] = hashlib.sha256(content).hexdigest()
-        return self._digests[self.path]
 
     def _described(self) -> Json:
         """Return the descriptor of the copied manifest or index."""
-        content = Blob(Folder(self.path), "manifest.json", None, None).document()
-        raw = image.loaded_object(content, "manifest.json", Budget())
+        content = Blob(Folder(self.path), _MANIFEST, None, None).document()
+        raw = image.loaded_object(content, _MANIFEST, Budget())
         if "fsLayers" in raw:
             raise ImageError("its manifest is of schema 1. Convert it: skopeo copy --format oci")
         kinds = INDEX_TYPES if "manifests" in raw else MANIFEST_TYPES
         given = raw.get("mediaType")
         kind = given if isinstance(given, str) else kinds[0]
-        return {"mediaType": kind, "digest": f"sha256:{self._digest()}", "size": len(content)}
+        self._digest = hashlib.sha256(content).hexdigest()
+        return {"mediaType": kind, "digest": f"sha256:{self._digest}", "size": len(content)}
 
 
 def path_of(digest: str) -> str:
@@ -176,7 +170,7 @@ def _together(entries: list[Entry]) -> Entry:
     )
     manifests = [one.descriptor.raw for one in children if one.descriptor]
     raw = {"schemaVersion": 2, "mediaType": INDEX_TYPES[0], "manifests": manifests}
-    blob = in_memory(json.dumps(raw, separators=(",", ":")).encode())
+    blob = in_memory(image.dumped(raw))
     described = {"mediaType": INDEX_TYPES[0], "digest": blob.digest, "size": blob.size}
     return Entry(image.descriptor(described, INDEX), raw, children=children, blobs=(blob,))
 
@@ -198,36 +192,16 @@ class _Reading:
     def __init__(self, place: Place, budget: Budget) -> None:
         self._place = place
         self._budget = budget
-        self._known: dict[tuple[object, ...], tuple[Entry, int]] = {}
         self._objects: dict[tuple[str | None, int | None], Json] = {}
-        self._count = 0  # of all images that were listed below the top
 
     def entry(self, descriptor: Descriptor, depth: int = _DEEPEST_INDEX) -> Entry:
-        """Return the entry of `descriptor`. Raise `ImageError`."""
-        attests = descriptor.annotations.get(_NOT_AN_IMAGE[0]) == _NOT_AN_IMAGE[1]
-        named = bool(depth < _DEEPEST_INDEX or descriptor.tag or descriptor.platform)
-        key = (descriptor.digest, descriptor.media_type, descriptor.size, depth, attests, named)
-        if key in self._known:
-            found, count = self._known[key]
-            self._list(count, descriptor)
-        else:
-            before = self._count
-            found = self._new(descriptor, depth, is_image=not attests, named=named)
-            self._known[key] = found, self._count - before
-        if found.image is not None and _is_finer(descriptor.platform, found.image.platform):
-            found = found._replace(image=found.image._replace(platform=descriptor.platform))
-        return found._replace(descriptor=descriptor)
-
-    def _list(self, count: int, index: Descriptor) -> None:
-        self._count += count
-        self._budget.list(count, index.digest)
-
-    def _new(self, descriptor: Descriptor, depth: int, *, is_image: bool, named: bool) -> Entry:
-        """Return what `descriptor` points to, which was not read before. Raise `ImageError`."""
+        """Return what `descriptor` points to. Raise `ImageError`."""
         own = _blob(self._place, descriptor)
+        is_image = descriptor.annotations.get(_NOT_AN_IMAGE[0]) != _NOT_AN_IMAGE[1]
         is_index = descriptor.media_type in INDEX_TYPES
         if not is_index and descriptor.media_type not in MANIFEST_TYPES:
             return Entry(descriptor, {}, blobs=(own,) if own.exists else ())
+        named = depth < _DEEPEST_INDEX or descriptor.tag or descriptor.platform
         if not own.exists and named:
             return Entry(descriptor, {}, absent=is_image)
         raw = self._object(own)
@@ -236,7 +210,7 @@ class _Reading:
         if depth == 0:
             raise ImageError(f"{descriptor.digest} is an index nested too deep in others")
         listed = image.descriptors(raw, "manifests", descriptor.digest)
-        self._list(len(listed), descriptor)
+        self._budget.list(len(listed), descriptor.digest)
         children = tuple(self.entry(each, depth - 1) for each in listed)
         return Entry(descriptor, raw, children=children, blobs=(own,))
 
@@ -252,6 +226,7 @@ class _Reading:
         """Return the image, or the artifact, with the manifest `raw`. Raise `ImageError`."""
         described = image.descriptor(raw.get("config"), f"`config` in {descriptor.digest}")
         listed = image.descriptors(raw, "layers", descriptor.digest)
+        self._budget.keep(ENTRY * len(listed), descriptor.digest)
         blobs = tuple(_blob(self._place, each) for each in (described, *listed, descriptor))
         tars = [_LAYER_TYPE.fullmatch(each.media_type) is not None for each in listed]
         # cosign's signatures have the config of an image, and layers that are not tar files.
@@ -270,6 +245,8 @@ class _Reading:
             for blob, diff_id in zip(blobs[1:-1], identities, strict=True)
         )
         platform = image.platform_of(config)
+        if _is_finer(descriptor.platform, platform):
+            platform = descriptor.platform
         found = Image("", descriptor.digest, platform, config, layers, self._budget)
         return Entry(descriptor, raw, found, blobs=blobs)
 
