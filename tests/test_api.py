@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import uvshim
+from tests.corpus import installed, write
 from uvshim.errors import ConfigurationError, EnvironmentUnknownError
 
 if TYPE_CHECKING:
@@ -73,6 +74,29 @@ def test_renormalize_without_a_snapshot_renames_all_of_a_directory(
     assert run(uv, "pip", "install", *wanted).returncode == 0
     assert len(uvshim.renormalize(str(venv.site_packages)).renamed) == 2
     assert uvshim.renormalize(str(venv.site_packages)).renamed == []
+
+
+def test_renormalize_names_what_has_a_twin(venv: Venv) -> None:
+    for version in ("1.0", "1.1"):
+        write(installed(f"a_b-{version}", "a.b"), venv.site_packages)
+    done = uvshim.renormalize(venv.site_packages)
+    assert done.renamed == []
+    assert {Path(each.path).name for each in done.left_alone} == {
+        "a_b-1.0.dist-info",
+        "a_b-1.1.dist-info",
+    }
+
+
+def test_renormalize_counts_a_directory_once_however_it_is_named(
+    venv: Venv, tmp_path: Path
+) -> None:
+    """A requirement needs the wheel's name back."""
+    files = installed("a.b-1.0", "a.b") | installed("needs-1.0", "needs", ["a-b"])
+    old = installed("setuptools-59.6.0", "setuptools") | {"pkg_resources/__init__.py": ""}
+    write({**files, **old, "a.b-1.0.dist-info/ORIGINAL.uvshim": "a_b-1.0"}, venv.site_packages)
+    (tmp_path / "current").symlink_to(venv.path)
+    done = uvshim.renormalize(tmp_path / "current" / venv.site_packages.relative_to(venv.path))
+    assert ([each.name for each in done.renamed], done.left_alone) == (["a.b"], [])
 
 
 def test_renormalize_refuses_what_is_no_directory(tmp_path: Path) -> None:

@@ -71,7 +71,10 @@ def rename_since(
         if environment.is_shared:
             paths = {each for each in paths if installer_of(each) in {"pip", "uv"}}
         if chosen:  # a new distribution may require the original name of an older one
-            paths.update(chosen.due_back(environment.tree, now.states))
+            seen = {
+                os.path.join(os.path.realpath(at), name) for at, name in map(os.path.split, paths)
+            }
+            paths.update(chosen.due_back(environment.tree, now.states.keys() - seen))
         return on_disk.rename(sorted(paths), may, spellings=chosen, new=new)
 
 

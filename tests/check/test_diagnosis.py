@@ -419,11 +419,22 @@ def test_what_setuptools_brings_along_counts_where_pkg_resources_counts_it() -> 
     files = {
         **installed("jaraco_text-4.0", "jaraco.text"),
         **installed("a-1.0", "a", ["jaraco.text"]),
+        "pkg_resources/__init__.py": "",
         "setuptools/_vendor/jaraco.text-3.12.1.dist-info/METADATA": metadata("jaraco.text"),
     }
     assert examine(files, AFFECTED).unresolvable == ()
     older = {"setuptools-70.3.0.dist-info/METADATA": ""}
     assert [each.name for each in examine(files, older).unresolvable] == ["a", "jaraco.text"]
+
+
+def test_only_the_pkg_resources_that_is_imported_brings_something_along() -> None:
+    """Each of two setuptools has one, and they bring different distributions."""
+    own = {**AFFECTED, **installed("a-1.0", "a", ["inflect"]), "pkg_resources/__init__.py": ""}
+    brought = "setuptools/_vendor/inflect-7.3.1.dist-info/METADATA"
+    below = {**AFFECTED, "pkg_resources/__init__.py": "", brought: metadata("inflect")}
+    tree = MemoryTree({**under("own", own), **under("below", below)})
+    assert [each.name for each in diagnose(tree, ["own", "below"]).unresolvable] == ["a"]
+    assert diagnose(tree, ["below", "own"]).unresolvable == ()
 
 
 def test_eggs_that_are_directories_are_asked_for_on_the_path_and_beside_it() -> None:

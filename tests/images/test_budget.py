@@ -42,7 +42,7 @@ BASE: dict[str, Any] = {
 
 def error(path: Path | str) -> str:
     """Return why an image cannot be examined."""
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     (answer,) = uvshim.survey([str(path)], cache=None)
     return answer.error or ""
 
@@ -155,7 +155,7 @@ def test_the_metadata_of_all_layers_are_bounded_in_sum(
     for _ in range(2):  # from the cache, and from memory
         (answer,) = uvshim.survey([tmp_path / "many"], cache=tmp_path / "cache")
         assert "has more than 1000000 bytes" in (answer.error or "")
-        survey._store.cache_clear()
+        vars(survey._of_thread).clear()
 
 
 def test_long_paths_are_bounded_in_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

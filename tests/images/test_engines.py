@@ -280,4 +280,4 @@ def test_a_variant_that_only_the_index_has_is_found(tmp_path: Path) -> None:
     ]
     (chosen,) = answer(making.path, platform="linux/arm/v7").images
     assert chosen.digest == listed[1]["digest"]
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()

@@ -65,9 +65,9 @@ OWN: list[dict[str, Any]] = [
 
 @pytest.fixture(autouse=True)
 def _a_process_that_knows_nothing() -> Iterator[None]:
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     yield
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
 
 
 @pytest.fixture
@@ -97,17 +97,17 @@ def test_images_on_one_base_are_distinguished_in_any_order(
     images = [layout(tmp_path / str(n), [tar(BASE), tar(own)]) for n, own in enumerate(OWN)]
     fresh = []
     for image in images:
-        survey._store.cache_clear()
+        vars(survey._of_thread).clear()
         fresh.append(answer_about(image))
     assert len({str(each) for each in fresh}) > 8  # they do differ
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     del read[:]
     for order in (range(len(images)), reversed(range(len(images)))):
         for number in order:
             assert answer_about(images[number]) == fresh[number], OWN[number]
     assert len(read) == 1 + len(OWN)
     for _ in range(2):
-        survey._store.cache_clear()
+        vars(survey._of_thread).clear()
         assert [answer_about(image, tmp_path / "cache") for image in images] == fresh
     assert len(read) == 2 * (1 + len(OWN))
 

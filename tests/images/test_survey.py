@@ -48,7 +48,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return original(layer, *more)
 
     monkeypatch.setattr(changes, "read", reading)
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     return seen
 
 
@@ -124,10 +124,10 @@ def test_layer_contents_are_cached_for_the_next_run(
 ) -> None:
     images = [layout(tmp_path / "x", [BASE])]
     first = list(uvshim.survey(images, cache=cache))
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     assert list(uvshim.survey(images, cache=cache)) == first
     assert len(read) == 1
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     (more,) = uvshim.survey([layout(tmp_path / "y", [BASE, MORE])], cache=cache)
     assert names(more) == [["oslo.cache", "zope.interface"]]
     assert len(read) == 2
@@ -155,10 +155,10 @@ def test_an_image_elsewhere_whose_layers_are_known_is_not_copied(
     (first,) = uvshim.survey(["docker://x/y"], cache=cache)
     assert names(first) == [["zope.interface"]]
     assert (tmp_path / "said").read_text().split() == ["inspect", "inspect", "copy"]
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     assert list(uvshim.survey(["docker://x/y"], cache=cache)) == [first]
     assert (tmp_path / "said").read_text().split()[3:] == ["inspect", "inspect"]
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     list(uvshim.survey(["docker://x/y"], cache=None))
     assert (tmp_path / "said").read_text().split()[5:] == ["inspect", "inspect", "copy"]
 
@@ -191,7 +191,7 @@ def test_a_damaged_entry_is_read_again(
     assert len(kept) == 1
     for path in kept:
         path.write_bytes(damage(path.read_bytes()))
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     assert list(uvshim.survey(images, cache=cache)) == first
 
 
@@ -402,6 +402,6 @@ def test_json_of_answers_can_be_made(tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _a_process_that_knows_nothing() -> Iterator[None]:
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()
     yield
-    survey._store.cache_clear()
+    vars(survey._of_thread).clear()

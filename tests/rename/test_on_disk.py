@@ -284,7 +284,9 @@ def test_neither_of_two_directories_of_a_project_is_renamed(
     os.utime(one / "RECORD", ns=(0, os.lstat(two / "RECORD").st_mtime_ns + 1))
     before = tree(tmp_path)
     paths = [each for each in (one, two) if each.suffix == ".dist-info"]
-    assert renamed(*paths, dry_run=dry_run) == Outcome([], [])
+    outcome = renamed(*paths, dry_run=dry_run)
+    assert outcome.renamed == outcome.plans == []
+    assert {each.reason for each in outcome.left_alone} == {plan.TWIN}
     assert tree(tmp_path) == before
 
 

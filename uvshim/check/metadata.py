@@ -58,8 +58,8 @@ def remembered(parse: Callable[[bytes], _T]) -> Callable[[bytes], _T]:
     @functools.wraps(parse)
     def parsed(content: bytes) -> _T:
         nonlocal room
-        if content in known:
-            return known[content]
+        if (result := known.get(content)) is not None:  # another thread may empty it
+            return result
         result = parse(content)
         room -= len(content) + _LINE * content.count(b"\n")
         if room < 0:

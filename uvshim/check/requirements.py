@@ -104,7 +104,7 @@ class Requirements:
         facts = frozenset(markers.items())
         found = _shared(facts, lenient=lenient, any_version=any_version)
         known = found._by_line  # noqa: SLF001
-        if len(known) > _MOST_REMEMBERED or sum(map(len, known)) > _MOST_REMEMBERED * _USUAL:
+        if len(known) > _MOST_REMEMBERED or sum(map(len, [*known])) > _MOST_REMEMBERED * _USUAL:
             _shared.cache_clear()
         return found
 

@@ -17,7 +17,7 @@ from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import NOT_RENAMED, UvshimError
 from uvshim.messages import printable
-from uvshim.rename import on_disk
+from uvshim.rename import on_disk, plan
 from uvshim.rename.on_disk import Outcome
 from uvshim.rename.planned import PlannedTree
 from uvshim.uv import process
@@ -50,7 +50,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
             if is_ours:
                 outcome = _rename(found, gate, spelled, linked, dry_run=options.dry_run)
                 changed.append((found, outcome))
-    plans = [plan for _, outcome in changed for plan in outcome.plans] if options.dry_run else []
+    plans = [each for _, outcome in changed for each in outcome.plans] if options.dry_run else []
     for found, outcome in changed:  # what one inherits from another is fixed by now
         seen = found.in_tree(PlannedTree(found.tree, plans)) if plans else found
         others = spelled if len(environments) > 1 else None
@@ -133,6 +133,8 @@ def _rename(
             dry_run=dry_run,
         )
         whole.add(outcome)
+    # The report says more about these.
+    whole.left_alone = [each for each in whole.left_alone if each.reason != plan.TWIN]
     return whole
 
 

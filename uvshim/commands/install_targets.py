@@ -125,7 +125,8 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     if _is_pip(program):
         if python := _interpreter_of(program) or _executable_of(program, supervisor):
             return _of_pip([python], words, supervisor, os.path.dirname(program))
-        return _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
+        found = _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
+        return found and found._replace(is_known=False)
     return _of_other(program, words, supervisor)
 
 
@@ -139,7 +140,7 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     paths = [each for each in installers if os.path.dirname(each) and os.path.isfile(each)]
     named = filter(None, map(discovery.of_program, paths))
     found = [targets.with_lock(each, supervisor) for each in named]
-    known = not (found or any(map(process.on_path, installers)))
+    known = not any(os.path.exists(each) or process.on_path(each) for each in installers)
     return Targets([*_of_any(program, supervisor), *found], is_known=known)
 
 
@@ -340,7 +341,7 @@ def _pip_places(
 
 def _executable_of(pip: str, supervisor: Supervisor) -> str:
     """Return the interpreter that runs the program `pip`, or ""."""
-    for line in _output_lines([pip, "debug"], supervisor):
+    for line in _output_lines([pip, "debug", "-vvv"], supervisor):  # it may be told to be quiet
         if line.startswith("sys.executable: "):
             return line.partition(": ")[2]
     return ""

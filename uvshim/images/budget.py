@@ -58,6 +58,8 @@ class Budget:
         """How many bytes are paid for."""
         self.worked = 0
         """How many bytes all its images took, one after the other."""
+        self.built = 0
+        """How many bytes the files in the new layers of its images have."""
         self._steps = self._images = self._expanded = self._read = 0
 
     def __reduce__(self) -> tuple[type[Budget], tuple[()]]:

@@ -55,6 +55,9 @@ _DAY = 24 * 60 * 60
 
 _LOCKS = 64
 
+# How many layers are decompressed side by side at most: each may take 128 MiB (RFC 8878).
+_SIDE_BY_SIDE = 2
+
 # The file that marks a directory as a cache (Cache Directory Tagging Specification) of uvshim.
 _TAG = "CACHEDIR.TAG"
 _MARK = (
@@ -70,11 +73,11 @@ class Store:
     ) -> None:
         """Use the cache in `directory`, or none. Raise `ImageError` if it is not uvshim's.
 
-        Several `threads` read the layers of one image: most of the time is in libraries that
-        release Python's lock. The `keeper` gets what is read.
+        With several `threads`, two read the layers of one image: most of the time is in libraries
+        that release Python's lock. The `keeper` gets what is read. One thread at a time may use it.
         """
         self._keeper = keeper
-        self._threads = threads
+        self._threads = min(threads, _SIDE_BY_SIDE)
         self._cache = None if directory is None else Cache(directory)
         self._known: dict[str, Changes] = {}
         self._roots: dict[str, Directory] = {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
-from typing import TYPE_CHECKING, NamedTuple
+import threading
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from uvshim.check import report, required
 from uvshim.check.report import Gate, Report
@@ -28,6 +28,9 @@ USUAL = "usual"
 
 # How many seconds a scheduler has to answer.
 _PATIENCE = 10
+
+# What each thread keeps for its next image.
+_of_thread = threading.local()
 
 
 class DiagnosedImage(NamedTuple):
@@ -259,10 +262,13 @@ def answer(named: Reference, options: Options) -> Surveyed:
     return Surveyed(text, found, absent=absent)
 
 
-@functools.lru_cache(maxsize=1)
 def _store(directory: str | None, threads: int) -> Store:
-    """Return this process's store for the cache in `directory`. Raise `ImageError`."""
-    return Store(directory, threads)
+    """Return this thread's store for the cache in `directory`. Raise `ImageError`."""
+    facts = directory, threads
+    if getattr(_of_thread, "facts", None) != facts:
+        _of_thread.store = Store(directory, threads)
+        _of_thread.facts = facts
+    return cast("Store", _of_thread.store)
 
 
 def _diagnosed(

@@ -193,8 +193,9 @@ class _Run:
         if wanted.owner:
             self.outcome.owned.append(LeftAlone(path, wanted.owner))
             return
-        if not wanted.wrong or self._must_keep(wanted):
+        if not wanted.wrong:
             return
+        self._check_may_rename(wanted)
         if wanted.destination in self.renamed:
             if wanted.path in self.twins:
                 raise plan.ObstacleError(f"`{wanted.directory}` exists already")
@@ -219,19 +220,17 @@ class _Run:
             wanted.name, wanted.version, path, wanted.destination
         )
 
-    def _must_keep(self, wanted: Plan) -> bool:
-        """Return True if the directory of the plan `wanted` has a twin, and so keeps its name.
+    def _check_may_rename(self, wanted: Plan) -> None:
+        """Raise `plan.ObstacleError` if the directory of the plan `wanted` must keep its name.
 
-        A name that no tool can read is no reason to keep it. Raise `plan.ObstacleError` if what is
-        new must keep its name, or if it is `linked`; `fix` reports twins itself.
+        It must if links lead to it, or if it has a twin and some tool can read its name.
         """
         is_target = bool(self.linked) and os.path.realpath(wanted.path) in self.linked
         if is_target and wanted.destination != wanted.path and not os.path.islink(wanted.path):
             raise plan.ObstacleError(plan.LINKED)
-        must_keep = wanted.path in self.twins and plan.MISNAMED not in wanted.wrong
-        if must_keep and self.new is not None:
-            raise plan.ObstacleError("an older installation of it was not removed")
-        return must_keep
+        if wanted.path in self.twins and plan.MISNAMED not in wanted.wrong:
+            older = "an older installation of it was not removed"
+            raise plan.ObstacleError(plan.TWIN if self.new is None else older)
 
 
 def _prepare(wanted: Plan, record: Record, disk: _Disk) -> None:

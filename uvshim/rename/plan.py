@@ -26,8 +26,9 @@ MISNAMED = "misnamed"
 NORMALIZED_NAME = "normalized-name"
 STALE_RECORD = "stale-record"
 
-# Why a directory keeps its name if `discovery.linked` has it.
+# Why a directory keeps its name if `discovery.linked` has it, and if it has a twin.
 LINKED = "a link elsewhere leads to it"
+TWIN = "another directory of it exists"
 
 # The suffix of a directory while files are linked into it (see `overlay`).
 BUILDING = ".uvshim"

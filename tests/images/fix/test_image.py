@@ -287,6 +287,19 @@ def test_each_platform_is_fixed_and_what_attests_the_old_one_is_left_out(making:
         assert layers[1][:-1] == layers[0]
 
 
+def test_all_platforms_are_bounded_in_sum(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their new layers are in memory until all are written."""
+    layers = ([WRONG], [PLAIN, WRONG])
+    parts = [
+        {**image(making, *each), "platform": {"os": "linux", "architecture": str(len(each))}}
+        for each in layers
+    ]
+    making.add(making.described(INDEX, {"schemaVersion": 2, "manifests": parts}), "old")
+    monkeypatch.setattr("uvshim.images.fix.layer._LONGEST_LAYER", 2_500)
+    result = fix(making.path)
+    assert [each.layer is not None for each in result.platforms] == [True, False]
+
+
 def test_what_is_not_an_image_stays_in_the_index(making: Making) -> None:
     config = making.described("application/vnd.dev.cosign.simplesigning.v1+json", {})
     signature = making.described(MANIFEST, {"schemaVersion": 2, "config": config, "layers": []})

@@ -65,7 +65,7 @@ _OF_ONE_ENTRY = re.compile(
 )
 
 
-# The limit of all files in a new layer, in bytes. It is built in memory.
+# The limit of all files in the new layers of one reference, in bytes. They are built in memory.
 _LONGEST_LAYER = 128 * 1024 * 1024
 
 
@@ -81,13 +81,14 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     below = Store(None, os.cpu_count() or 1, kept).tree(image)
 
     def plans() -> tuple[_Building, list[Environment], list[Outcome]]:
-        building = _Building(below, kept, moment)
+        building = _Building(below, kept, moment, image.budget.built)
         found = list(discovery.in_image(below))
         spelled = required.Spelled(found)
         building.linked = frozenset(discovery.linked(found))
         return building, found, [building.rename(each, gate, spelled) for each in found]
 
     building, environments, outcomes = below.complete(plans)
+    image.budget.built = building.length
     content = b""
     united = below
     if any(outcome.renamed for outcome in outcomes):
@@ -104,12 +105,13 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
 class _Building:
     """A layer under construction: directories of lower layers with new names."""
 
-    def __init__(self, below: ImageTree, kept: _Entries, moment: int) -> None:
+    def __init__(self, below: ImageTree, kept: _Entries, moment: int, length: int) -> None:
         self._tree = below
         self._kept = kept
         self._moment = moment
         self._seen: set[str | None] = set()
-        self._length = 0
+        self.length = length
+        """How many bytes its files and those of earlier layers have."""
         self._whiteouts: set[str] = set()
         self._copies: dict[str, Node] = {}
         self._contents: dict[str, bytes] = {}
@@ -178,9 +180,9 @@ class _Building:
         )
         if length > _LIMIT:
             return f"its files have more than {_LIMIT >> 20} MiB"
-        if self._length + length > _LONGEST_LAYER:
-            return f"the new layer would have more than {_LONGEST_LAYER >> 20} MiB"
-        self._length += length
+        if self.length + length > _LONGEST_LAYER:
+            return f"the new layers would have more than {_LONGEST_LAYER >> 20} MiB"
+        self.length += length
         return ""
 
     def _carry_out(self, wanted: Plan, above: dict[str, Node]) -> None:
@@ -255,12 +257,13 @@ class _Entries:
 
     def limit(self, directory: str) -> int:
         """Return how many bytes to keep of every file in `directory`."""
-        return _KEPT if names.SUFFIX in directory and self._length < _MOST_KEPT else 0
+        left = max(_MOST_KEPT - self._length, 0)
+        return min(_KEPT, left) if names.SUFFIX in directory else 0
 
     def add(self, key: Key, path: str, header: Header, content: bytes) -> None:
         """Keep the entry `key` if it is a directory, or may be in a dist-info directory."""
         if header.kind == FOLDER or names.SUFFIX in path:
-            length = _HEADER + len(content) + size(*header.fields.values())
+            length = _HEADER + len(content) + _extended(header)
             if length <= _HEADER + _KEPT and self._length + length < _MOST_KEPT:
                 self._length += length
                 self._kept[key] = header, content
@@ -276,6 +279,7 @@ class _Entries:
             identity = layer.identity or ""
             if limits := lacking.pop(identity, None):
                 for number, header, content in changes.entries(layer, limits, tree.budget):
+                    tree.budget.keep(_extended(header), layer.called)
                     self._kept[identity, number] = header, content
 
     def get(self, key: Key) -> tuple[tarfile.TarInfo, bytes]:
@@ -293,6 +297,11 @@ class _Entries:
             if not _OF_ONE_ENTRY.fullmatch(field)
         }
         return header, content
+
+
+def _extended(header: Header) -> int:
+    """Return how many bytes of memory the extended header of an entry takes."""
+    return size(*header.fields, *header.fields.values())
 
 
 def _is_empty(node: Node) -> bool:
