@@ -138,6 +138,7 @@ def texts(draw: st.DrawFn) -> str:
 @example("a,b\na,b,c,d\n")
 @example("a,b,c\r\nd,e,f\n")
 @example("a,b,c\nd")
+@example(",,\ra\n")
 def test_plain_lines_are_read_as_the_module_csv_reads_them(text: str) -> None:
     found = text.encode("utf-8", "surrogateescape")
     if record._is_plain(found) and all(path for path, _, _ in listed(found)):

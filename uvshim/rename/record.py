@@ -215,8 +215,9 @@ def split(path: str) -> tuple[str, str]:
 def _is_plain(content: bytes) -> bool:
     """Return True if each row is one line: two commas, no quotes, the same line end."""
     marks = content.translate(None, _ORDINARY)
-    row = b",,\r\n" if marks[2:3] == b"\r" else b",,\n"
-    return marks == row * (len(marks) // len(row)) and content.endswith(b"\n")
+    end = b"\r\n" if marks[2:3] == b"\r" else b"\n"
+    rows = content.count(end)
+    return marks == (b",," + end) * rows and content.endswith(end)
 
 
 def _row(path: str, columns: str) -> bytes:
