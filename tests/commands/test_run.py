@@ -473,6 +473,16 @@ def test_run_looks_for_the_environment_that_is_named_on_path(
     assert venv.dist_infos() == []
 
 
+def test_an_environment_that_the_command_creates_may_be_called_like_a_program(
+    run: Run, uv: Path, uvshim: Path, wheels: Path, tmp_path: Path
+) -> None:
+    place = f"--python env --no-index -f {wheels}"
+    script = f"{uv} venv -q -p {sys.executable} env && {uv} pip install -q {place} zope.deferred"
+    done = run(uvshim, "run", "--env", "env", "--", "sh", "-c", script)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in Venv(tmp_path / "env").dist_infos()
+
+
 def test_run_follows_pips_option_python(
     run: Run, uvshim: Path, with_pip: Path, venv: Venv, wheels: Path
 ) -> None:

@@ -115,7 +115,7 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     """
     program, *words = command
     name = os.path.basename(program)
-    flags, module, rest = _split_python(words) if _is_python(program) else ([], "", [])
+    flags, module, rest = _split_python(words) if is_python(program) else ([], "", [])
     if module == "uv":
         return _of_uv([program, *flags, "-m", "uv"], rest, supervisor)
     if module.partition(".")[0] == "pip":
@@ -136,7 +136,7 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     A word may be a file that the program only reads, so none is run: the directory of a program
     shows its environment. A program among the words may install elsewhere.
     """
-    installers = [each for each in words if each == "uv" or _is_pip(each) or _is_python(each)]
+    installers = [each for each in words if each == "uv" or _is_pip(each) or is_python(each)]
     paths = [each for each in installers if os.path.dirname(each) and os.path.isfile(each)]
     named = filter(None, map(discovery.of_program, paths))
     found = [targets.with_lock(each, supervisor) for each in named]
@@ -144,7 +144,8 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     return Targets([*_of_any(program, supervisor), *found], is_known=known)
 
 
-def _is_python(program: str) -> bool:
+def is_python(program: str) -> bool:
+    """Return True if `program`, a name or a path, is called like a Python."""
     return os.path.basename(program).rstrip("0123456789.td") in _PYTHONS
 
 
@@ -196,7 +197,7 @@ def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
 
     If it is no Python's, it may run the pip of the Python that is first on PATH.
     """
-    interpreter = program if _is_python(program) else _interpreter_of(program)
+    interpreter = program if is_python(program) else _interpreter_of(program)
     if interpreter:
         yield from _of_interpreter(interpreter, supervisor)
     elif other := process.on_path("python3") or process.on_path("python"):
@@ -257,10 +258,10 @@ def _of_uv_run(
     answers.append(_pip_answer(uv, Arguments([]), supervisor))  # it may run any command
     # The environments of `--with`, and of a script that is piped, are in uv's cache.
     is_known = command[:1] != ["-"] and _IN_CACHE.isdisjoint(given)
-    is_script = not {"-s", "--script"}.isdisjoint(given) or (
-        bool(command) and command[0].endswith((".py", ".pyw"))
+    is_script = bool(command) and (
+        not {"-s", "--script"}.isdisjoint(given) or command[0].endswith((".py", ".pyw"))
     )
-    if command and is_script:
+    if is_script:
         answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
         is_known &= answers[-1].known
     found = _existing(answers, supervisor)
@@ -362,7 +363,7 @@ def _interpreter_of(script: str) -> str | None:
             words = [process.on_path(words[1]) or ""]
     except (OSError, ValueError, IndexError):
         return None
-    return words[0] if _is_python(words[0]) else None
+    return words[0] if is_python(words[0]) else None
 
 
 def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:

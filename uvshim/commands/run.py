@@ -41,7 +41,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         process.replace(command)
     supervisor = Supervisor()
     named = options.env
-    if named and not os.path.lexists(named):
+    if named and not os.path.lexists(named) and install_targets.is_python(named):
         named = process.on_path(named) or named
     # The command may remove the working directory.
     place = named and os.path.join(process.working_directory(), named)
