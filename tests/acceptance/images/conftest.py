@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import shutil
 import subprocess
+import sys
 import tempfile
-import threading
 import time
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,6 +24,24 @@ if TYPE_CHECKING:
 
 # After so many seconds a run is killed: nothing here may take that long.
 _LONGEST = 60
+
+# Runs a command and writes its peak memory, in KiB, to an open file. A process starts with the peak
+# of the one that started it: pytest's may be high, that of this one is small. Python may have
+# changed its own variables, so the command gets those that were given.
+_MEASURED = """
+import os, signal, sys, threading
+measured, longest, *command = sys.argv[1:]
+with open("/proc/self/environ", "rb") as file:
+    given = dict(each.partition(b"=")[::2] for each in file.read().split(b"\\0") if each)
+number = os.posix_spawn(command[0], command, given)
+bound = threading.Timer(int(longest), os.kill, (number, signal.SIGKILL))
+bound.start()
+_, status, used = os.wait4(number, 0)
+bound.cancel()
+os.write(int(measured), b"%d" % used.ru_maxrss)
+code = os.waitstatus_to_exitcode(status)
+sys.exit(code if code >= 0 else 128 - code)
+"""
 
 
 class Done:
@@ -81,30 +97,28 @@ class Uvshim:
         **more: str | None,
     ) -> Done:
         """Run `uvshim`; nothing that a person may cause ends in a traceback."""
+        measuring = [sys.executable, "-IS", "-c", _MEASURED]
         variables = {k: v for k, v in {**self.variables, **more}.items() if v is not None}
         begin = time.monotonic()
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with (
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+            tempfile.TemporaryFile() as measured,
+        ):
             process = subprocess.Popen(
-                self.command(words),
+                [*measuring, str(measured.fileno()), str(_LONGEST), *self.command(words)],
                 stdin=stdin,
                 stdout=out,
                 stderr=err,
                 cwd=cwd or self.directory,
                 env=variables,
+                pass_fds=[measured.fileno()],
             )
-            bound = threading.Timer(_LONGEST, process.kill)
-            bound.start()
-            _, status, usage = os.wait4(process.pid, 0)
-            bound.cancel()
-            process.returncode = os.waitstatus_to_exitcode(status)
+            status = process.wait()
             seconds = time.monotonic() - begin
-            out.seek(0)
-            err.seek(0)
-            # A process starts with the peak of the one that started it. If it has no higher one,
-            # nothing is known about it: other runs of this test measure it.
-            own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            peak = usage.ru_maxrss if usage.ru_maxrss > own else 0
-            done = Done(process.returncode, out.read(), err.read(), peak, seconds)
+            for file in (out, err, measured):
+                file.seek(0)
+            done = Done(status, out.read(), err.read(), int(measured.read()), seconds)
         assert "Traceback" not in done.stderr, done
         return done
 
