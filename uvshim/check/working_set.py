@@ -11,7 +11,7 @@ import os
 import posixpath
 import re
 import sys
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from uvshim.check.distributions import find
@@ -98,9 +98,8 @@ class WorkingSet:
         `python` is its version, if that is known; `image_platform` is as in ``linux/arm64``.
         """
         path = search_path(tree, site_packages)
-        if pkg_resources.vendored:  # it adds those beside itself, which is the first on the path
-            has_it = (each for each in path if tree.is_file(f"{each}/pkg_resources/__init__.py"))
-            path += [f"{place}/{pkg_resources.vendored}" for place in islice(has_it, 1)]
+        if pkg_resources.vendored and pkg_resources.entry is not None:
+            path.append(f"{pkg_resources.entry}/{pkg_resources.vendored}")
         python = python or interpreter.version_of(tree, site_packages)
         markers = interpreter.markers(tree, python, site_packages, image_platform)
         return cls(tree, path, pkg_resources, markers)

@@ -79,6 +79,8 @@ class PkgResources:
         """
         known = release if release is not None and release < _REMOVED else ()
         self.release = known or None
+        self.entry: str | None = None
+        """The entry of `sys.path` from which it is imported, if that is known."""
         self.exists = bool(known)
         # Requirement lookups find a dotted directory by each spelling, or there are no lookups.
         self.finds_every_spelling = not known or known >= _FINDS_EVERY_SPELLING
@@ -132,10 +134,15 @@ def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResou
         source = f"{entry}/pkg_resources/__init__.py"
         # A slimmed image may have a setuptools without it.
         has_none = tree.is_file(f"{entry}/setuptools/__init__.py") and not tree.is_file(source)
-        if version and not has_none and (found := PkgResources.of_version(version)).exists:
-            return version, found
-        if tree.is_file(source):
-            return first, PkgResources.of_source(tree.read(source, _FILE_LIMIT) or b"")
+        found = PkgResources.of_version(version) if version and not has_none else None
+        if found is not None and found.exists:
+            first = version
+        elif tree.is_file(source):
+            found = PkgResources.of_source(tree.read(source, _FILE_LIMIT) or b"")
+        else:
+            continue
+        found.entry = entry
+        return first, found
     return first, PkgResources(None)
 
 
