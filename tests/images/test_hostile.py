@@ -420,6 +420,18 @@ def test_zstd_with_a_huge_window_is_read_in_bounds(uvshim: Path, tmp_path: Path)
     check(uvshim, path, tmp_path, memory=100 << 20)
 
 
+def test_the_windows_of_many_layers_are_bounded_in_sum(uvshim: Path, tmp_path: Path) -> None:
+    """Each takes 128 MiB while it is decompressed, however many processors there are."""
+    zstd = pytest.importorskip("backports.zstd")
+
+    def compress(content: bytes) -> bytes:
+        parameters = {zstd.CompressionParameter.window_log: 27}
+        return bytes(zstd.compress(content, options=parameters))
+
+    path = layout(tmp_path / "x", [tar({f"z{n}": bytes(140 << 20)}) for n in range(5)], compress)
+    check(uvshim, path, tmp_path, "--jobs", "8", memory=400 << 20)
+
+
 def test_an_image_of_many_layers_is_answered(uvshim: Path, tmp_path: Path) -> None:
     tars = [tar(BASE), *(tar({f"f{n}": ""}) for n in range(1000))]
     assert check(uvshim, layout(tmp_path / "x", tars), tmp_path).returncode == 1

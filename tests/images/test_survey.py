@@ -270,6 +270,18 @@ def test_no_executor_gets_a_stream(tmp_path: Path) -> None:
     assert answer.error is None
 
 
+def test_each_thread_has_a_store_of_its_own() -> None:
+    """A store that several use at once would change while one of them looks through it."""
+    stores = []
+    for _ in range(2):
+        thread = threading.Thread(target=lambda: stores.append(survey._store(None, 1)))
+        thread.start()
+        thread.join()
+    assert stores[0] is not stores[1]
+    assert survey._store(None, 1) is survey._store(None, 1)
+    vars(survey._of_thread).clear()
+
+
 def test_an_executor_that_breaks_is_reported(tmp_path: Path) -> None:
     class Broken(Executor):
         def submit(self, *_: Any, **__: Any) -> Future[Any]:

@@ -323,15 +323,18 @@ def test_a_deep_directory_is_copied(tmp_path: Path) -> None:
     assert f"{NEW}/" + "/".join(["a"] * 1_500) in names
 
 
+@pytest.mark.parametrize(
+    "fields", [{"SCHILY.xattr.user.x": "y" * 50_000}, {"SCHILY.xattr.user." + "x" * 50_000: "y"}]
+)
 def test_long_headers_are_not_kept_but_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fields: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of directories that are above nothing are not even read again."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name in [*(f"d{number}" for number in range(50)), "opt"]:
             header = tarfile.TarInfo(name)
-            header.type, header.pax_headers = tarfile.DIRTYPE, {"SCHILY.xattr.user.x": "y" * 50_000}
+            header.type, header.pax_headers = tarfile.DIRTYPE, fields
             archive.addfile(header)
     kept: list[dict[Any, Any]] = []
     content = layer._Building.content
@@ -345,7 +348,7 @@ def test_long_headers_are_not_kept_but_copied(
     path, _ = fixed(tmp_path, [file.getvalue(), tar(CACHE)])
     assert sum(len(str(one.fields)) for one, _ in kept[0].values()) < 100_000
     (above,) = [one for one in members(tars(path, "new")[-1]) if one.name == "opt"]
-    assert above.pax_headers["SCHILY.xattr.user.x"] == "y" * 50_000
+    assert fields.items() <= above.pax_headers.items()
 
 
 def test_a_hard_link_becomes_a_file_wherever_its_content_is(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
 from uvshim.images import blob, survey
-from uvshim.images.budget import size
 from uvshim.images.layer import changes
 from uvshim.images.layer.header import FILE, FOLDER, LINK
 from uvshim.images.store import Store
@@ -263,7 +262,7 @@ class _Entries:
     def add(self, key: Key, path: str, header: Header, content: bytes) -> None:
         """Keep the entry `key` if it is a directory, or may be in a dist-info directory."""
         if header.kind == FOLDER or names.SUFFIX in path:
-            length = _HEADER + len(content) + _extended(header)
+            length = _HEADER + len(content) + changes.extended(header)
             if length <= _HEADER + _KEPT and self._length + length < _MOST_KEPT:
                 self._length += length
                 self._kept[key] = header, content
@@ -279,7 +278,6 @@ class _Entries:
             identity = layer.identity or ""
             if limits := lacking.pop(identity, None):
                 for number, header, content in changes.entries(layer, limits, tree.budget):
-                    tree.budget.keep(_extended(header), layer.called)
                     self._kept[identity, number] = header, content
 
     def get(self, key: Key) -> tuple[tarfile.TarInfo, bytes]:
@@ -297,11 +295,6 @@ class _Entries:
             if not _OF_ONE_ENTRY.fullmatch(field)
         }
         return header, content
-
-
-def _extended(header: Header) -> int:
-    """Return how many bytes of memory the extended header of an entry takes."""
-    return size(*header.fields, *header.fields.values())
 
 
 def _is_empty(node: Node) -> bool:

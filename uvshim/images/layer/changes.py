@@ -191,9 +191,13 @@ def entries(
         for number, header in archive:
             if number in limits:
                 content = archive.content(header, limits[number])
-                cost = ENTRY + len(content) + size(*header.fields.values())
-                budget.keep(cost, archive.name)
+                budget.keep(ENTRY + len(content) + extended(header), archive.name)
                 yield number, header, content
+
+
+def extended(header: Header) -> int:
+    """Return how many bytes of memory the fields of the extended `header` take."""
+    return size(*header.fields, *header.fields.values())
 
 
 def digests(
