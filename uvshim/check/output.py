@@ -53,7 +53,7 @@ def _as_json(report: Report) -> dict[str, Any]:
             for one in (record._asdict() for record in records)
         ]
 
-    directories = ("findings", "unresolvable", "entry_points", "failures", "unreadable", "invalid")
+    lists = ("findings", "unresolvable", "entry_points", "failures", "unreadable", "invalid")
     return {
         "image": report.image,
         "digest": report.digest,
@@ -64,7 +64,7 @@ def _as_json(report: Report) -> dict[str, Any]:
         "setuptools": found.setuptools,
         "affected": found.affected,
         "broken": report.broken,
-        **{key: plain(getattr(found, key)) for key in directories},
+        **{key: plain(getattr(found, key)) for key in lists},
         "differences": None if report.differences is None else plain(report.differences),
         "spellings": plain(found.spellings),
         "empty": report.empty,

@@ -147,7 +147,7 @@ class Question:
         if directory or prefix:  # no environment: uv names the interpreter
             used = (each.split(" ") for each in _said(log, "Using ") if " interpreter at" in each)
             python = next((words[1] for words in used), "")
-        if directory and self._arguments.python_version:  # of which it knows nothing else
+        if directory and self._arguments.python_version:  # uv logs no other version than its own
             python = self._arguments.python_version
         root = environment.removeprefix(":").removeprefix(" ")
         named = directory or prefix or _with_line_breaks(root, log)
