@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
@@ -128,10 +127,11 @@ def named(target: Reference, fixed: FixedImage) -> Named:
         names = [f"{each}:{tag}" for each in repositories]
     else:
         names = [docker.familiar(tag)] if ":" in tag and "@" not in tag else []
-    if target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
-        for name in itertools.filterfalse(_is_valid, names):
-            raise ImageError(f"{shown(name)} is not a valid name for an image")
-    return Named(fixed, tag, list(filter(_is_valid, names)), target.tag is not None)
+    valid = [each for each in names if _is_valid(each)]
+    if target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE} and valid != names:
+        invalid = next(each for each in names if each not in valid)
+        raise ImageError(f"{shown(invalid)} is not a valid name for an image")
+    return Named(fixed, tag, valid, target.tag is not None)
 
 
 def _tag_of(name: str) -> str | None:
