@@ -132,6 +132,15 @@ def test_a_record_that_lists_both_names_is_stale() -> None:
     assert kinds(files) == [("stale-record", "oslo.cache-3.0.dist-info")]
 
 
+def test_the_same_record_in_directories_of_two_names_is_read_for_each() -> None:
+    right = installed("oslo.cache-3.0", "oslo.cache")
+    wrong = installed("oslo_cache-3.0", "oslo.cache", record="oslo.cache-3.0")
+    record = "oslo_cache-3.0.dist-info/RECORD"
+    wrong[record] = right["oslo.cache-3.0.dist-info/RECORD"]
+    assert kinds(right) == []
+    assert ("stale-record", "oslo_cache-3.0.dist-info") in kinds(wrong)
+
+
 def test_a_record_that_lists_another_distribution_s_directory_is_not_stale() -> None:
     files = installed("oslo.cache-3.0", "oslo.cache")
     files["oslo.cache-3.0.dist-info/RECORD"] += "vendored/x-1.dist-info/METADATA,,\n"  # type: ignore[operator]

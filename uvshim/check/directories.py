@@ -6,10 +6,12 @@ import posixpath
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from uvshim.check.metadata import remembered
 from uvshim.environments.environment import dist_infos
 from uvshim.environments.tree import pay
 from uvshim.rename import names, plan, record
 from uvshim.rename.plan import MISNAMED, Plan
+from uvshim.rename.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -105,7 +107,7 @@ def _planned(
     for own in dist_infos(tree.names(place)):
         path = f"{place}/{own}"
         try:
-            if one := plan.make(tree, path, spellings=spellings):
+            if one := plan.make(tree, path, spellings=spellings, parsed=_record):
                 found[path] = one
         except names.MetadataError as error:
             found[path] = fault = Fault(path, str(error), error.project, plan.is_beyond_doubt(own))
@@ -118,6 +120,20 @@ def _planned(
     twins.update(path for path, project in sure.items() if projects[project] > 1)
     twins.update(one.path for one in plans if names.normalized(one.name) in others)
     return ((path, one, path in twins) for path, one in found.items())
+
+
+def _record(content: bytes | None, own: str) -> Record:
+    """Return the parsed `content` of the RECORD in the directory `own`. Raise `RecordError`."""
+    known = _records(content) if content else {}
+    if own not in known:
+        known[own] = Record(content, own)
+    return known[own]
+
+
+@remembered
+def _records(_content: bytes) -> dict[str, Record]:
+    """Return an empty dictionary, the same for each content as long as it is remembered."""
+    return {}
 
 
 def _left(tree: Tree, place: str) -> dict[str, str]:

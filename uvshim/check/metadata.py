@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 METADATA_LIMIT = 1024 * 1024
 
 # How many bytes all remembered contents take, and each of their lines.
-_ROOM = 8 * 1024 * 1024
+_ROOM = 16 * 1024 * 1024
 _LINE = 256
 
 # In a header with a line feed before each line: its end, the first line that is neither a field

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 
+from uvshim.check.metadata import remembered
 from uvshim.errors import ImageError
 
 # How many bytes of memory one image may take, with the documents of its index or archive.
@@ -108,8 +109,7 @@ class Budget:
     def read(self, content: bytes, times: int, where: str) -> None:
         """Pay for reading `content`, so many `times` until now. Raise `ImageError`."""
         if len(content) > _SMALL:  # takes as long as the look-up of so many parts
-            lines = content.count(b"\n") + content.count(b"\r")
-            self.look_up((len(content) >> 6) + 3 * lines, where)
+            self.look_up((len(content) >> 6) + 3 * _lines(content), where)
         if len(content) > _LARGE and times > _OFTEN:
             self.keep(3 * len(content), where)
 
@@ -117,6 +117,11 @@ class Budget:
         """Pay for the JSON in `content`: its values take more than its bytes."""
         values = sum(map(content.count, (b",", b"[", b":"))) + 4 * content.count(b"{")
         self.keep(2 * len(content) + VALUE * values, where)
+
+
+@remembered
+def _lines(content: bytes) -> int:
+    return content.count(b"\n") + content.count(b"\r")
 
 
 def _check(spent: int, limit: int, who: str, what: str, advice: str = _UNPACK) -> None:

@@ -99,19 +99,21 @@ class Plan:
         return self
 
 
-def make(
+def make(  # noqa: PLR0913
     tree: Tree,
     path: str,
     concerns: Callable[[str], bool] = lambda _name: True,
     *,
     spellings: Spellings | None = None,
     only_new: bool = False,
+    parsed: Callable[[bytes | None, str], Record] = Record,
 ) -> Plan | None:
     """Return the plan for the dist-info directory `path`, a path in `tree`.
 
     If `concerns(name)` is False for the project's name, no more is read and None is
     returned. With `only_new` this is also so if the name has no dot and the directory's name has
-    the form NAME-VERSION. `spellings`, if given, choose between two right names.
+    the form NAME-VERSION. `spellings`, if given, choose between two right names. `parsed` returns
+    the `Record` with a content, of a directory.
 
     Raise `names.MetadataError` if METADATA is missing or does not name the distribution that it
     describes.
@@ -134,7 +136,7 @@ def make(
     if own != directory:  # in `X-1.0-info` the version part is not a version
         is_dotted = "." in names.split(directory)[0]
         plan.wrong = (NORMALIZED_NAME if is_dotted and names.is_well_formed(own) else MISNAMED,)
-    _read_record(plan, tree)
+    _read_record(plan, tree, parsed)
     by_uv = only_new and plan.record and own.encode() + _INSTALLED_BY_UV in plan.record.content
     if plan.wrong and not by_uv:
         installer = (tree.read(f"{path}/INSTALLER", 64) or b"").decode("ascii", "replace")
@@ -153,7 +155,7 @@ def _absence(tree: Tree, path: str) -> str:
     return f"it has no METADATA{' and no RECORD: no installer removes it' if is_left else ''}"
 
 
-def _read_record(plan: Plan, tree: Tree) -> None:
+def _read_record(plan: Plan, tree: Tree, parsed: Callable[[bytes | None, str], Record]) -> None:
     """Add the RECORD to `plan`, and what it shows.
 
     If RECORD lists a directory of the same project that does not exist, that is another name of
@@ -164,7 +166,7 @@ def _read_record(plan: Plan, tree: Tree) -> None:
         plan.obstacle = "its RECORD is too long"
         return
     try:
-        record = Record(content, plan.own)
+        record = parsed(content, plan.own)
     except RecordError as error:
         plan.obstacle = str(error)
         return
