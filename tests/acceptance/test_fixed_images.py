@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -300,6 +301,39 @@ def test_manifests_of_docker_and_of_several_platforms_stay_what_they_are_in_a_re
         assert checked.returncode == 0, checked.stdout
         again = uvshim_here("fix", target, "--output", f"oci:{tmp_path}/none:1")
         assert again.stderr.startswith(f"Nothing to fix in `{target}`: wrote it unchanged to ")
+
+
+@pytest.mark.parametrize("target", ["oci:{}/new:1", "oci-archive:{}/new.tar:1"])
+def test_an_image_with_docker_s_media_types_is_found_by_its_tag_in_a_layout(
+    tmp_path: Path, target: str, uvshim_here: Any
+) -> None:
+    files = under(f"{PLACE}/lib/python3.12/site-packages", installed("a_b-1.0", "a.b"))
+    making = Making(tmp_path / "small")
+    making.add(making.manifest([tar(files)]), "one")
+    docker = f"dir:{tmp_path}/docker"
+    output("skopeo", "copy", "--quiet", "--format", "v2s2", f"oci:{making.path}:one", docker)
+    new = target.format(tmp_path)
+    done = uvshim_here("fix", docker, "--output", new)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(output("skopeo", "inspect", new))["Layers"]) == 2
+    output("skopeo", "copy", "--quiet", new, f"oci:{tmp_path}/copy:1")
+    output("umoci", "unpack", "--image", f"{tmp_path}/copy:1", tmp_path / "unpacked")
+
+
+def test_the_repository_of_a_registry_stays_in_the_name_in_an_archive(
+    registry: str, tmp_path: Path, uvshim_here: Any
+) -> None:
+    files = under(f"{PLACE}/lib/python3.12/site-packages", installed("a_b-1.0", "a.b"))
+    making = Making(tmp_path / "small")
+    making.add(making.manifest([tar(files)]), "one")
+    output("skopeo", "copy", f"oci:{making.path}:one", f"docker://{registry}/app:1")
+    archive = tmp_path / "new.tar"
+    done = uvshim_here("fix", f"docker://{registry}/app:1", "--output", f"docker-archive:{archive}")
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(archive) as opened:
+        listed = opened.extractfile("manifest.json")
+        assert listed is not None
+        assert json.load(listed)[0]["RepoTags"] == [f"{registry}/app:1-fixed"]
 
 
 @pytest.mark.parametrize("form", ["oci-archive:{}/x.tar:1", "docker-archive:{}/x.tar:app:1"])

@@ -150,7 +150,8 @@ def _fixed(
                 f"`{source.text}` names {len(chosen)} images, and `{target.text}` one. "
                 f"Name one of them, such as `{chosen[0].reference}`"
             )
-        images = [fixing.FixedImage(entry, gate) for entry in chosen]
+        for_layout = target is not None and target.transport in names.LAYOUTS
+        images = [fixing.FixedImage(entry, gate, for_layout=for_layout) for entry in chosen]
         digests = [image.digest for image in images]
         if target is not None:
             output = names.completed(target, images)

@@ -35,6 +35,18 @@ CONFIG_TYPES = (
     "application/vnd.docker.container.image.v1+json",
 )
 PLAIN_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_DOCKER_LAYER = "application/vnd.docker.image.rootfs"
+_RESTRICTED_LAYER = PLAIN_LAYER.replace("layer", "layer.nondistributable")
+
+# OCI's media types for Docker's (OCI Image Format Specification, "Compatibility Matrix").
+_OCI_TYPES = {
+    **{docker: oci for oci, docker in (INDEX_TYPES, MANIFEST_TYPES, CONFIG_TYPES)},
+    f"{_DOCKER_LAYER}.diff.tar": PLAIN_LAYER,
+    f"{_DOCKER_LAYER}.diff.tar.gzip": f"{PLAIN_LAYER}+gzip",
+    f"{_DOCKER_LAYER}.diff.tar.zstd": f"{PLAIN_LAYER}+zstd",
+    f"{_DOCKER_LAYER}.foreign.diff.tar": _RESTRICTED_LAYER,
+    f"{_DOCKER_LAYER}.foreign.diff.tar.gzip": f"{_RESTRICTED_LAYER}+gzip",
+}
 
 # Annotations of a descriptor in an index: the tag (OCI annotations), and containerd's full name.
 TAG = "org.opencontainers.image.ref.name"
@@ -205,6 +217,22 @@ def loaded_object(content: bytes, what: str, budget: Budget) -> Json:
     if not isinstance(raw := loaded(content, what, budget), dict):
         raise ImageError(f"{what} is not a JSON object")
     return raw
+
+
+def in_oci(raw: Json) -> Json:
+    """Return `raw`, a manifest, an index or a descriptor, with OCI's media types for Docker's.
+
+    Elsewhere in it, such as in annotations, nothing changes.
+    """
+    changed = dict(raw)
+    if isinstance(kind := raw.get("mediaType"), str):
+        changed["mediaType"] = _OCI_TYPES.get(kind, kind)
+    if "config" in raw:
+        changed["config"] = in_oci(as_object(raw["config"]))
+    for key in ("layers", "manifests"):
+        if isinstance(listed := raw.get(key), list):
+            changed[key] = [in_oci(as_object(each)) for each in listed]
+    return changed
 
 
 def as_object(value: object) -> Json:

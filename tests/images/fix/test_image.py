@@ -39,7 +39,7 @@ def fix(path: Path, old: str = "old", new: str = "new") -> FixedImage:
     named = reference.parse(f"oci:{path}:{old}")
     assert named is not None
     with sources.opened(named) as (entry,):
-        fixed = fixing.FixedImage(entry, Gate())
+        fixed = fixing.FixedImage(entry, Gate(), for_layout=True)
         write.write(names.parse(f"oci:{path}:{new}"), [fixed])
     return fixed
 
@@ -167,10 +167,11 @@ def test_the_new_layer_is_like_its_neighbours(making: Making, tmp_path: Path, ki
     making.add(image(making, WRONG, kinds=kinds, compress=compress), "old")
     fix(making.path)
     new = manifest(making.path, "new")
-    assert index(making.path)["new"]["mediaType"] == new["mediaType"] == kinds[0]
-    assert new["config"]["mediaType"] == kinds[1]
-    kind_of_layer = kinds[2].replace("nondistributable.", "")
-    assert [each["mediaType"] for each in new["layers"]] == [kinds[2], kind_of_layer]
+    manifest_kind, config_kind, layer_kind = KINDS["OCI, gzip"] if kind == "Docker" else kinds
+    assert index(making.path)["new"]["mediaType"] == new["mediaType"] == manifest_kind
+    assert new["config"]["mediaType"] == config_kind
+    kinds_of_layers = [layer_kind, layer_kind.replace("nondistributable.", "")]
+    assert [each["mediaType"] for each in new["layers"]] == kinds_of_layers
     heads = {content[:2] for content in (blob(making.path, one["digest"]) for one in new["layers"])}
     assert len(heads) == 1 or kinds[2].endswith(".tar")
     root = unpacked(making.path, "new", tmp_path / "new")
@@ -228,10 +229,38 @@ def test_a_fixed_image_says_so(making: Making, config: Any) -> None:
     assert new["annotations"] == note
 
 
-def test_a_manifest_of_docker_gets_no_annotations(making: Making) -> None:
-    making.add(image(making, WRONG, kinds=KINDS["Docker"]), "old")
+@pytest.mark.parametrize("content", [WRONG, RIGHT])
+def test_docker_s_media_types_stay_outside_of_layouts_and_change_in_them(
+    making: Making, tmp_path: Path, content: bytes
+) -> None:
+    """skopeo, podman and umoci find no tag in a layout that leads to a manifest of Docker."""
+    parts = [image(making, content, kinds=KINDS["Docker"])]
+    listed = f"{DOCKER}.distribution.manifest.list.v2+json"
+    raw = {"schemaVersion": 2, "mediaType": listed, "manifests": parts}
+    making.add(making.described(listed, raw), "old")
+    named = reference.parse(f"oci:{making.path}:old")
+    assert named is not None
+    with sources.opened(named) as (entry,):
+        kept = fixing.FixedImage(entry, Gate(), for_layout=False)
+        write.write(names.parse(f"dir:{tmp_path}/kept"), [kept])
+    top = json.loads((tmp_path / "kept" / "manifest.json").read_bytes())
+    assert top["mediaType"] == listed
+    own = f"{top['manifests'][0]['digest'].removeprefix('sha256:')}.manifest.json"
+    own_manifest = json.loads((tmp_path / "kept" / own).read_bytes())
+    assert own_manifest["mediaType"] == KINDS["Docker"][0]
+    assert "annotations" not in own_manifest
+
     fix(making.path)
-    assert "annotations" not in manifest(making.path, "new")
+    for path in (making.path / "blobs" / "sha256").iterdir():
+        if path.name in {each.partition(":")[2] for each in _below(making.path, "new")}:
+            assert b"vnd.docker" not in path.read_bytes()
+    assert index(making.path)["new"]["mediaType"] == INDEX
+
+
+def _below(path: Path, tag: str) -> list[str]:
+    """Return the digests of the index with the `tag` and of the manifests that it lists."""
+    top = index(path)[tag]
+    return [top["digest"], *(each["digest"] for each in pointed_to(path, top)["manifests"])]
 
 
 def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +278,8 @@ def test_the_index_is_read_once(making: Making, monkeypatch: pytest.MonkeyPatch)
     assert named is not None
     with sources.opened(named) as (entry,):
         making.add(image(making, RIGHT), "other")
-        write.write(names.parse(f"oci:{making.path}:new"), [fixing.FixedImage(entry, Gate())])
+        fixed = fixing.FixedImage(entry, Gate(), for_layout=True)
+        write.write(names.parse(f"oci:{making.path}:new"), [fixed])
     assert reads == [str(making.path)] * 2  # the second time under the lock, to add a tag
     assert list(index(making.path)) == ["old", "other", "new"]
 

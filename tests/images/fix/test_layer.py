@@ -46,7 +46,7 @@ def fixed(
     named = reference.parse(f"oci:{path}:old")
     assert named is not None
     with sources.opened(named) as (source,):
-        result = image.FixedImage(source, gate)
+        result = image.FixedImage(source, gate, for_layout=True)
         if result.changed:
             assert write.write(names.parse(f"oci:{path}:new"), [result]) is None
     return path, result

@@ -52,7 +52,9 @@ def fix(source: str, target: str, waiting: Any = str, platform: str | None = Non
     named, goal = reference.parse(source), names.parse(target)
     assert named is not None
     with sources.opened(named, platform) as entries:
-        return write.write(goal, [fixing.FixedImage(entry, Gate()) for entry in entries], waiting)
+        for_layout = goal.transport in names.LAYOUTS
+        fixed = [fixing.FixedImage(entry, Gate(), for_layout=for_layout) for entry in entries]
+        return write.write(goal, fixed, waiting)
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -297,7 +299,8 @@ def test_an_output_without_a_tag_gets_that_of_the_input_and_a_suffix(
     named = reference.parse(f"oci:{layout(tmp_path / 'x', [WRONG])}")
     assert named is not None
     with sources.opened(named) as (entry,):
-        fixed = fixing.FixedImage(entry._replace(reference=source, tag=None), Gate())
+        renamed = entry._replace(reference=source, tag=None)
+        fixed = fixing.FixedImage(renamed, Gate(), for_layout=True)
     assert names.completed(names.parse(target), [fixed]) == wanted
 
 
@@ -564,8 +567,8 @@ def test_a_failure_changes_nothing(
     # Read well at first, and damaged when it is copied.
     original = fixing.FixedImage
 
-    def damaging(*words: Any) -> Any:
-        result = original(*words)
+    def damaging(*words: Any, **more: Any) -> Any:
+        result = original(*words, **more)
         (layer,) = [
             path
             for path in (tmp_path / "source" / "blobs" / "sha256").iterdir()

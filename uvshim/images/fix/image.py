@@ -1,6 +1,8 @@
 """A fixed image: one added layer, with a new config, manifest and index.
 
-Other layers, keys, annotations and media types stay the same. This module writes nothing.
+Other layers, keys and annotations stay the same. So do media types, except in an OCI layout: there
+skopeo, podman and umoci find a tag only if it leads to OCI's media types. This module writes
+nothing.
 """
 
 from __future__ import annotations
@@ -23,10 +25,13 @@ from uvshim.images.image import (
     as_list,
     as_object,
     dumped,
+    in_oci,
 )
 from uvshim.messages import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uvshim.check.report import Gate, Report
     from uvshim.images.blob import Blob
     from uvshim.images.image import Entry, Image, Json
@@ -57,14 +62,18 @@ class FixedPlatform(NamedTuple):
 class FixedImage:
     """One image for all its platforms, ready to be written."""
 
-    def __init__(self, entry: Entry, gate: Gate) -> None:
-        """Fix the image `entry`, except names that `gate` excludes. Raise `ImageError`."""
+    def __init__(self, entry: Entry, gate: Gate, *, for_layout: bool) -> None:
+        """Fix the image `entry`, except names that `gate` excludes. Raise `ImageError`.
+
+        It has OCI's media types if it is `for_layout`.
+        """
         self.entry = entry
         self.manifests: dict[str, Blob] = {}
         """Its manifests and indexes, by digest."""
         self.dropped = 0
         """The number of dropped attestations, which cover old digests."""
         self._gate = gate
+        self._typed: Callable[[Json], Json] = in_oci if for_layout else dict
         self._blobs: dict[str, Blob] = {}
         self._platforms: dict[str | None, FixedPlatform] = {}
         if entry.image is not None and not entry.blobs:
@@ -101,10 +110,11 @@ class FixedImage:
             if entry.image.digest not in self._platforms:
                 self._platforms[entry.image.digest] = self._image(entry, entry.image)
             manifest = self.manifests[self._platforms[entry.image.digest].digest]
-            return _pointing(entry.descriptor.raw if entry.descriptor else {}, manifest)
+            before = self._typed(entry.descriptor.raw) if entry.descriptor else {}
+            return _pointing(before, manifest)
         assert entry.descriptor is not None  # noqa: S101  # only images can be without
         if "manifests" in entry.raw:
-            return self._index(entry, entry.descriptor.raw)
+            return self._index(entry, self._typed(entry.descriptor.raw))
         for blob in entry.blobs:
             self._blobs[blob.digest or ""] = blob
         if entry.raw:  # artifacts also have manifests
@@ -114,6 +124,7 @@ class FixedImage:
 
     def _index(self, entry: Entry, raw: Json) -> Json:
         """Add the new index without outdated attestations, and return its descriptor."""
+        typed = self._typed(entry.raw)
         before = as_list(entry.raw["manifests"], "`manifests`")
         present = [child for child in entry.children if not child.absent]
         now = {id(child): self._entry(child) for child in present if not _attested(child)}
@@ -126,8 +137,8 @@ class FixedImage:
                     self.dropped += 1
         listed = [now[id(child)] for child in present if id(child) in now]
         blob = entry.blobs[-1]
-        if listed != before:
-            blob = in_memory(dumped({**entry.raw, "manifests": listed}))
+        if listed != before or typed != entry.raw:
+            blob = in_memory(dumped({**typed, "manifests": listed}))
         self.manifests[blob.digest or ""] = blob
         return _pointing(raw, blob)
 
@@ -135,7 +146,7 @@ class FixedImage:
         """Add the image for one platform, with a new layer if anything is renamed."""
         created, seconds = _moment(image.config)
         content, environments = new_layer.rename(image, self._gate, seconds)
-        raw = entry.raw
+        raw = self._typed(entry.raw)
         config, layers = entry.blobs[0], image.layers
         if not raw:  # an archive of `docker save` has no manifest
             config = config._replace(size=len(config.document()), digest=image.digest)
@@ -161,7 +172,7 @@ class FixedImage:
             if raw.get("mediaType", MANIFEST_TYPES[0]) == MANIFEST_TYPES[0]:
                 annotations = {**as_object(raw.get("annotations")), FIXED_BY: _OURSELVES}
                 raw = {**raw, "annotations": annotations}
-        same = entry.descriptor is not None and layer is None
+        same = entry.descriptor is not None and raw == entry.raw
         manifest = entry.blobs[-1] if same else in_memory(dumped(raw))
         for blob in (config, *layers):
             self._blobs[blob.digest or ""] = blob

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from uvshim.images.image import Descriptor, Json
     from uvshim.images.reference import Reference
 
+# What is written as an OCI layout. Each image in one has a tag of its own.
+LAYOUTS = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE)
+
+# Where names are those of Docker: a repository, and perhaps a tag.
+_NAMED_BY_DOCKER = ("docker-daemon", "docker", "containers-storage")
+
 # The suffix of the image's tag if --output has no tag.
 _SUFFIX = "-fixed"
 
@@ -61,20 +67,19 @@ def parse(text: str) -> Reference:
             f"`{text}` does not say what to write. Begin with the kind of place, "
             "as in: oci:DIRECTORY:TAG or docker://REGISTRY/NAME:TAG"
         )
-    direct = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE)
-    path, _, tag = rest.partition(":") if transport in direct else (rest, "", "")
+    path, _, tag = rest.partition(":") if transport in LAYOUTS else (rest, "", "")
     target = reference.Reference(text, transport, path, tag or None)
     if transport not in reference.DIRECT:
         skopeo.require(f"`{text}` is written with skopeo")
-    if transport in {*direct, DIR} and (not path or path.endswith(("@sha256", "@sha512"))):
+    if transport in {*LAYOUTS, DIR} and (not path or path.endswith(("@sha256", "@sha512"))):
         raise ImageError(f"`{text}` does not name a place and a tag, as in: oci:DIRECTORY:TAG")
     if transport in reference.DIRECT and path == archive.STANDARD_INPUT:
         raise ImageError(f"`{text}`: an image cannot be written to standard output. Name a file")
     if transport in {OCI_ARCHIVE, DOCKER_ARCHIVE, DIR} and os.path.lexists(path):
         kind = "directory" if transport == DIR else "file"
         raise ImageError(f"`{path}` exists, and uvshim does not modify it. Name a new {kind}")
-    if transport in {"docker-daemon", "docker", "containers-storage"}:
-        name, is_valid = path, _is_valid(re.sub(r"^(//|\[.*\])", "", path))
+    if transport in _NAMED_BY_DOCKER:
+        name, is_valid = path, _is_valid(_without_place(path))
     elif transport == DOCKER_ARCHIVE:
         name, is_valid = tag, not tag or _is_valid(tag)
     else:
@@ -90,9 +95,14 @@ def _is_valid(name: str) -> bool:
     return bool(found and len(_full(found[1])) <= _LONGEST and not _IDENTIFIER.fullmatch(found[1]))
 
 
+def _without_place(path: str) -> str:
+    """Return the name in the `path` of a reference to a registry or an engine's storage."""
+    return re.sub(r"^(//|\[.*\])", "", path)
+
+
 def holds_several(target: Reference) -> bool:
     """Return True if several images can be written to `target`, each under its own tag."""
-    return target.transport in {OCI, OCI_ARCHIVE, DOCKER_ARCHIVE} and target.tag is None
+    return target.transport in LAYOUTS and target.tag is None
 
 
 def completed(target: Reference, images: Sequence[FixedImage]) -> str:
@@ -113,11 +123,15 @@ def completed(target: Reference, images: Sequence[FixedImage]) -> str:
 def named(target: Reference, fixed: FixedImage) -> Named:
     """Return `fixed` with its names in `target`: by default, the old ones with a suffix."""
     entry = fixed.entry
-    before = [docker.familiar(name) for name in entry.names]
+    transport, _, path = entry.reference.partition(":")
+    known = entry.names
+    if transport in _NAMED_BY_DOCKER:
+        known = (_without_place(path).partition("@")[0],)
+    before = [docker.familiar(name) for name in known]
     repositories = sorted({name.rpartition(":")[0] for name in before})
     tag: str | None = target.tag
     if tag is None:
-        tag = entry.tag or _tag_of([*before, entry.reference.partition(":")[2]][0]) or "latest"
+        tag = entry.tag or _tag_of([*before, path][0]) or "latest"
         tag += _SUFFIX
         names = [name + _SUFFIX for name in before]
     elif target.transport == DOCKER_ARCHIVE:
