@@ -97,15 +97,15 @@ def test_what_uvshim_starts_sees_pythonpath_unchanged(
     assert done.stdout.splitlines()[-1] == given
 
 
-def test_it_is_known_whether_our_imports_may_come_from_a_directory(
+def test_it_is_known_whether_our_imports_may_vanish_from_a_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "link").symlink_to("here")
     monkeypatch.setattr(sys, "path", [str(tmp_path / "here"), "/no/such/directory"])
     for name, may in (("here", True), ("link", True), ("here-too", False)):
-        assert imports.may_come_from([str(tmp_path), str(tmp_path / name)]) is may
-    assert not imports.may_come_from([])
+        assert imports.may_vanish([str(tmp_path), str(tmp_path / name)]) is may
+    assert not imports.may_vanish([])
 
 
 @pytest.fixture

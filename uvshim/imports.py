@@ -39,10 +39,18 @@ def put_foreign_directories_last(*, run_as_module: bool = False) -> None:
     sys.path[:] = [each for each in sys.path if each not in moved] + moved
 
 
-def may_come_from(directories: "Sequence[str]") -> bool:
-    """Return True if something that uvshim imports may be in one of `directories`."""
+def may_vanish(directories: "Sequence[str]") -> bool:
+    """Return True if an install into `directories` may remove something that uvshim imports.
+
+    The single file may be replaced while it runs, whatever is installed.
+    """
     real = set(map(os.path.realpath, directories))
-    return any(os.path.realpath(each) in real for each in sys.path)
+    return _archive() is not None or any(os.path.realpath(each) in real for each in sys.path)
+
+
+def _archive() -> str | None:
+    """Return the path of the archive that uvshim is imported from, or None."""
+    return getattr(__spec__.loader, "archive", None)
 
 
 def keep() -> None:
@@ -54,7 +62,9 @@ def keep() -> None:
 
     modules: dict[str, str] = {}
     files: Files = {}
-    for name in _PACKAGES:
+    if archive := _archive():
+        _read_archive(archive, modules, files)
+    for name in () if archive else _PACKAGES:
         spec = PathFinder.find_spec(name)
         for directory in (spec and spec.submodule_search_locations) or ():
             _read_package(name, directory, modules, files)
@@ -95,11 +105,7 @@ def _finder(modules: "dict[str, str]", files: "Files") -> "MetaPathFinder":
 def _read_package(name: str, directory: str, modules: "dict[str, str]", files: "Files") -> None:
     """Read the modules of the package `name`, and their bytecode, into `modules` and `files`."""
     compiled = f".{sys.implementation.cache_tag}.pyc"
-    try:
-        entries = list(os.scandir(directory))
-    except OSError:  # inside an archive, which is not in an environment
-        return
-    for entry in entries:
+    for entry in os.scandir(directory):
         stem, suffix = os.path.splitext(entry.name)
         if entry.name == "__pycache__":
             cached = [each.path for each in os.scandir(entry.path) if each.name.endswith(compiled)]
@@ -109,6 +115,20 @@ def _read_package(name: str, directory: str, modules: "dict[str, str]", files: "
             files[entry.path] = _read(entry.path)
         elif entry.name not in _LEFT_OUT and entry.is_dir():
             _read_package(f"{name}.{entry.name}", entry.path, modules, files)
+
+
+def _read_archive(archive: str, modules: "dict[str, str]", files: "Files") -> None:
+    """Read the modules in `archive` into `modules` and `files`."""
+    import zipimport
+
+    status, importer = os.stat(archive), zipimport.zipimporter(archive)
+    # The standard library lists an archive's modules in the same way (`pkgutil`).
+    for member in zipimport._zip_directory_cache[archive]:  # type: ignore[attr-defined]  # noqa: SLF001
+        parts = member.removesuffix(".py").split("/")
+        if member.endswith(".py") and parts[0] in _PACKAGES and parts[1] not in _LEFT_OUT:
+            path = f"{archive}/{member}"
+            modules[".".join(parts).removesuffix(".__init__")] = path
+            files[path] = (importer.get_data(path), status)
 
 
 def _read(path: str) -> "tuple[bytes, os.stat_result]":

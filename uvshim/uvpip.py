@@ -90,7 +90,7 @@ def _install(binary: str, arguments: Arguments) -> int:
     exclude = config.excluded(answer.project)
     environment = environments.of(answer, supervisor)
     before = snapshots.of(environment)
-    if environment is None or imports.may_come_from(environment.on_disk):
+    if environment is None or imports.may_vanish(environment.on_disk):
         imports.keep()  # uv may replace or remove our modules
 
     supervisor.end_if_interrupted()

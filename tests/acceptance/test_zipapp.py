@@ -135,6 +135,34 @@ def test_its_pip_is_uvpip(run: Run, uvshim: Path, venv: Venv, wheels: Path) -> N
     assert " ~ zope.deferred==1.2\n" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["pip", "run -- uv pip install"])
+@pytest.mark.parametrize("harm", ["rm -f", "truncate -s 9000", "cp /bin/sh", "ln -sf /bin/sh"])
+def test_it_may_be_replaced_while_uv_works(
+    run: Run,
+    uvshim: Path,
+    uv: Path,
+    venv: Venv,
+    wheels: Path,
+    tmp_path: Path,
+    harm: str,
+    command: str,
+) -> None:
+    """As by an upgrade, a `git pull`, or the package `uvshim` in the same environment."""
+    file = shutil.copy(uvshim, tmp_path / "uvshim.pyz")
+    own = tmp_path / "bin"
+    own.mkdir()
+    (own / "uv").write_text(
+        f'#!/bin/sh\n"{uv}" "$@"; status=$?\n'
+        f'case "$*" in *dry-run*) ;; *) {harm} "{file}" ;; esac; exit $status\n'
+    )
+    (own / "uv").chmod(0o755)
+    words: list[str | Path] = ["--no-index", "-f", wheels, "zope.deferred"]
+    path = f"{own}:{os.environ['PATH']}"
+    done = run(file, *command.split(), *words, UVSHIM_UV=str(own / "uv"), PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
+
+
 def test_uv_runs_it_where_the_only_python_is_one_of_uv(
     run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path
 ) -> None:

@@ -110,10 +110,11 @@ def test_any_other_python_is_asked_for_its_directories(
     for name in ("right", "wrong", "older", "lib/python3.9/site-packages"):
         (root / name).mkdir(parents=True)
     usual, nowhere = root / "bin", "/nowhere"
-    answering(usual / "python3", root, "3.9.18", root / "wrong", nowhere)
-    answering(usual / "python3.8", root, "3.8.1", root / "older", nowhere)
-    right = answering(usual / "pypy3.9", root, "3.9.18", root / "right", nowhere)
-    elsewhere = answering(tmp_path / "python3.9", tmp_path, "3.9.18", root / "wrong", nowhere)
+    answering(usual / "python3", root, "3.9.18", "python3.9t", root / "wrong", nowhere)
+    answering(usual / "python3.8", root, "3.8.1", "python3.8", root / "older", nowhere)
+    right = answering(usual / "pypy3.9", root, "3.9.18", "pypy3.9", root / "right", nowhere)
+    program = tmp_path / "python3.9"
+    elsewhere = answering(program, tmp_path, "3.9.18", "python3.9t", root / "wrong", nowhere)
     for named, expected in (
         (right, "right"),
         (None, "wrong"),
@@ -126,6 +127,21 @@ def test_any_other_python_is_asked_for_its_directories(
         environment = Environment.of(answer, supervisor)
         assert environment is not None
         assert environment.on_disk == [str(root / expected)]
+
+
+def test_the_usual_directories_of_a_python_that_is_asked_count_too(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    """uv remembers what it once said, whatever Debian's variable for the layout says now."""
+    said = tmp_path / "lib" / "python3" / "dist-packages"
+    remembered = tmp_path / "local" / "lib" / "python3.9" / "dist-packages"
+    other = tmp_path / "local" / "lib" / "python3.10" / "dist-packages"
+    for each in (said, remembered, other):
+        each.mkdir(parents=True)
+    answering(tmp_path / "bin" / "python3", tmp_path, "3.9.18", "python3.9", said, said)
+    environment = Environment.of(Answer(root=str(tmp_path), python="3.9.18"), supervisor)
+    assert environment is not None
+    assert environment.site_packages == (str(said), str(remembered))
 
 
 def test_a_python_that_does_not_answer_is_taken_for_a_usual_one(

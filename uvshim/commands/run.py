@@ -52,7 +52,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         process.replace(command)
     exclude = config.excluded(found.project or process.working_directory())
     seen = {_key(each): (each, Snapshot.of(each)) for each in found.environments}
-    if not seen or any(imports.may_come_from(each.on_disk) for each in found.environments):
+    if not seen or any(imports.may_vanish(each.on_disk) for each in found.environments):
         imports.keep()  # the command may replace or remove our modules
     nothing = Snapshot.of(None)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 # Run by a non-virtual environment's interpreter, without the user's site-packages.
 _WHERE = (
     "import os, sys, sysconfig as s; os.write(1, os.fsencode('\\0'.join(['', sys.prefix, "
-    "'%d.%d.%d' % sys.version_info[:3], s.get_path('purelib'), s.get_path('platlib'), ''])))"
+    "'%d.%d.%d' % sys.version_info[:3], os.path.basename(s.get_path('stdlib')), "
+    "s.get_path('purelib'), s.get_path('platlib'), ''])))"
 )
 
 # The files that identify a standard library.
@@ -243,7 +244,9 @@ def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | Non
     """Return the site-packages of the Python below `root` that uv's `answer` names, or None.
 
     The interpreter itself prints them. Its path is in the answer, or has a usual name. One that
-    has another root or version than uv logged is not used.
+    has another root or version than uv logged is not used. uv may remember what the interpreter
+    said when it had other variables (Debian's `DEB_PYTHON_INSTALL_LAYOUT`), so those of its
+    directories that are in usual places come after them.
     """
     series = ".".join((answer.python or "").split(".")[:2])
     usual = [f"{root}/bin/{name}" for name in ("python3", "python", f"python{series}")]
@@ -256,7 +259,12 @@ def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | Non
             continue
         if supervisor.wait_for_answer(child) != 0:
             continue
-        _, prefix, version, *directories = [*child.output().split("\0"), "", ""][:5]
+        _, prefix, version, library, *directories = [*child.output().split("\0"), "", "", ""][:6]
         if answer.python in {None, version} and os.path.realpath(prefix) == os.path.realpath(root):
-            return directories
+            own = (
+                each
+                for each in usual_site_packages(root)
+                if os.path.basename(os.path.dirname(each)) == library
+            )
+            return existing([*directories, *own], lambda _: True, os.path.realpath)
     return None
