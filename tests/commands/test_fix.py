@@ -278,6 +278,29 @@ def test_the_json_of_fix_tells_what_no_rename_helps(
     assert command.endswith("--no-deps --reinstall zope.deferred==1.2")
 
 
+@pytest.mark.parametrize("words", [[], ["--dry-run"]], ids=str)
+def test_where_one_environment_cannot_be_listed_nothing_is_renamed(
+    run: Run, uvshim: Path, broken: Venv, tmp_path: Path, words: list[str]
+) -> None:
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("NOT TRIED: a directory that root cannot list (needs setpriv)")
+    rights = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+    shut = tmp_path / "shut" / "lib" / "python3.11" / "site-packages"
+    shut.mkdir(parents=True)
+    shut.chmod(0o300)
+    before = broken.dist_infos()
+    try:
+        program = rights if os.geteuid() == 0 else ()
+        done = run(*program, uvshim, "fix", *words, broken.path, tmp_path / "shut")
+    finally:
+        shut.chmod(0o700)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == (
+        f"error: `{shut}` cannot be listed: Permission denied. Nothing was renamed\n"
+    )
+    assert broken.dist_infos() == before
+
+
 @pytest.mark.parametrize("owner", ["conda", "rpm", "dpkg"])
 def test_what_another_package_manager_owns_is_left_and_named(
     run: Run, uvshim: Path, broken: Venv, owner: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -357,11 +358,14 @@ def test_run_says_so_if_a_program_among_the_words_may_install_elsewhere(
     (tmp_path / "sub").mkdir()
     make_venv("other").path.rename(tmp_path / "other")
     path = os.pathsep.join([str(with_pip / "bin"), str(uv.parent), os.environ["PATH"]])
-    command: list[str | Path] = [*words.split(), "-q", "--no-index", "-f", wheels, "zope.deferred"]
-    done = run(uvshim, "run", "--", *command, PATH=path)
-    assert done.returncode == 0, done.stderr
-    assert f"`{words.split(maxsplit=1)[0]}` does not say where it installs" in done.stderr
-    assert "Name the environment with --env" in done.stderr
+    command = [*words.split(), "-q", "--no-index", "-f", str(wheels), "zope.deferred"]
+    for each in (command, ["sh", "-ec", "true;" + shlex.join(command)]):
+        done = run(uvshim, "run", "--", *each, PATH=path)
+        assert done.returncode == 0, done.stderr
+        assert f"`{each[0]}` does not say where it installs" in done.stderr
+        assert "Name the environment with --env" in done.stderr
+        shutil.rmtree(tmp_path / "sub" / "t", ignore_errors=True)
+        shutil.rmtree(tmp_path / "t", ignore_errors=True)
 
 
 def test_what_a_user_installs_is_judged_by_the_setuptools_of_the_python(

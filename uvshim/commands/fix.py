@@ -39,6 +39,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         return _fix_images(words, names, options, messages)
     environments = targets.environments(words, messages)
     gate = Gate(config.exclusions(process.working_directory()))
+    _refuse_unreadable(environments)
     spelled = required.Spelled(environments)
     supervisor = Supervisor()
     linked = frozenset(discovery.linked(environments))
@@ -65,6 +66,16 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         sys.stdout.flush()
     complete = not locks.interrupted and all(each.complete for each in done)
     return supervisor.finish(0 if complete else NOT_RENAMED)
+
+
+def _refuse_unreadable(environments: Iterable[Environment]) -> None:
+    """Raise `UvshimError` if a directory cannot be listed: then nothing is renamed anywhere."""
+    try:
+        for found in environments:
+            found.dist_infos  # noqa: B018
+    except OSError as error:
+        reason = f"`{printable(error.filename)}` cannot be listed: {error.strerror}"
+        raise UvshimError(f"{reason}. Nothing was renamed") from None
 
 
 class _Locks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -136,7 +137,10 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     A word may be a file that the program only reads, so none is run: the directory of a program
     shows its environment. A program among the words may install elsewhere.
     """
-    installers = [each for each in words if each == "uv" or _is_pip(each) or is_python(each)]
+    scripts = [after for before, after in itertools.pairwise(words) if re.match(r"-\w*c$", before)]
+    inside = [part for each in scripts for part in re.split(r"[\s;&|()]+", each)]  # of `sh -c`
+    every = [*words, *inside]
+    installers = [each for each in every if each == "uv" or _is_pip(each) or is_python(each)]
     paths = [each for each in installers if os.path.dirname(each) and os.path.isfile(each)]
     named = filter(None, map(discovery.of_program, paths))
     found = [targets.with_lock(each, supervisor) for each in named]
