@@ -255,5 +255,5 @@ def _is_image_store(listed: Collection[str]) -> bool:
     return (
         not {"storage.lock", "buildkitd.lock"}.isdisjoint(listed)
         or {"containers", "network", "volumes"}.issubset(listed)
-        or any(name.startswith("io.containerd.") for name in listed)
+        or "/io.containerd." in "/" + "/".join(listed)
     )
