@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import re
-import shlex
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-from uvshim.commands import targets
+from uvshim.commands import pythons, targets
+from uvshim.commands.targets import Targets
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
-from uvshim.errors import CannotRunError, UvshimError
+from uvshim.errors import UvshimError
 from uvshim.uv import process, question
 from uvshim.uv.arguments import (
     GLOBAL,
@@ -33,80 +32,6 @@ if TYPE_CHECKING:
 # The options of `uv run` with which it uses an environment in its cache.
 _IN_CACHE = frozenset({"-w", "--with", "--with-requirements", "--with-editable", "--isolated"})
 
-_PYTHONS = frozenset({"python", "pypy", "graalpy"})
-_PYTHON_WITH_VALUE = frozenset({"-W", "-X", "-c", "-m", "--check-hash-based-pycs"})
-
-# Run by an interpreter: where it is installed, where it installs, its user's site-packages, and the
-# file that exists if system packages own the others (PyPA, "Externally managed environments").
-# Nothing is imported from the working directory, which would be first on its path.
-_WHERE = """\
-import sys
-sys.path = [each for each in sys.path if each]
-import site, sysconfig
-user = site.ENABLE_USER_SITE and site.getusersitepackages() or ""
-names = "purelib", "platlib", "stdlib"
-purelib, platlib, stdlib = map(sysconfig.get_path, names)
-print(sys.prefix, purelib, platlib, user, stdlib + "/EXTERNALLY-MANAGED", sep="\\n")
-"""
-
-# Run by the interpreter of a pip: lets pip parse its own command line, configuration and variables,
-# and prints where it installs. The first argument is "again" if pip was asked in another Python;
-# the second is the directory that is first on the path of that pip, "" for the working directory.
-_ASK_PIP = """\
-import sys
-again, first = sys.argv[1:3]
-if first:
-    sys.path = [first] + [each for each in sys.path if each]
-import json, os
-os.environ["_PIP_RUNNING_IN_SUBPROCESS"] = "1"  # or pip would run itself in the Python of --python
-import pip
-from pip._internal.cli import main_parser
-from pip._internal.commands import create_command
-from pip._internal.commands.install import decide_user_install
-from pip._internal.locations import get_scheme
-reply = {"places": []}
-try:
-    general = main_parser.create_main_parser().parse_args(sys.argv[3:])[0]
-    name, words = main_parser.parse_command(sys.argv[3:])
-    if getattr(general, "python", None) and not again:
-        reply["python"] = main_parser.identify_python_interpreter(general.python)
-        reply["pip"] = os.path.dirname(os.path.dirname(pip.__file__))
-    elif name == "install":
-        options = create_command(name).parse_args(words)[0]
-        where = {"prefix": options.prefix_path, "root": options.root_path}
-        user = decide_user_install(
-            options.use_user_site,
-            prefix_path=options.prefix_path,
-            target_dir=options.target_dir,
-            root_path=options.root_path,
-            isolated_mode=options.isolated_mode,
-        )
-        reply["user"] = user and not options.root_path
-        reply["own"] = not (user or options.target_dir or any(where.values()))
-        reply["prefix"] = sys.prefix
-        given = getattr(options, "python_version", None)  # a tuple in all but very old releases
-        is_given = isinstance(given, tuple) and len(given) > 1
-        reply["version"] = "%d.%d.%d" % (given + (0,) if is_given else sys.version_info)[:3]
-        scheme = get_scheme("x", user=user, isolated=options.isolated_mode, **where)
-        reply["places"] = [scheme.purelib, scheme.platlib]
-        if options.target_dir:
-            reply["places"] = [os.path.abspath(options.target_dir)]
-except SystemExit:  # its help, or an error
-    pass
-print("\\n" + json.dumps(reply))
-"""
-
-
-class Targets(NamedTuple):
-    """Where a command may install."""
-
-    environments: list[Environment]
-    """The places that exist now."""
-    is_known: bool = True
-    """Whether these are all the places: the command was understood."""
-    project: str = ""
-    """The directory in which uv looks for configuration files; "" is the working directory."""
-
 
 def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     """Return where `command` may install, or None if it is known to install nothing.
@@ -116,16 +41,16 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     """
     program, *words = command
     name = os.path.basename(program)
-    flags, module, rest = _split_python(words) if is_python(program) else ([], "", [])
+    flags, module, rest = pythons.split(words) if pythons.is_python(program) else ([], "", [])
     if module == "uv":
         return _of_uv([program, *flags, "-m", "uv"], rest, supervisor)
     if module.partition(".")[0] == "pip":
-        return _of_pip([program, *flags], rest, supervisor)
+        return pythons.of_pip([program, *flags], rest, supervisor)
     if name == "uv":
         return _of_uv([program], words, supervisor)
-    if _is_pip(program):
-        if python := _interpreter_of(program) or _executable_of(program, supervisor):
-            return _of_pip([python], words, supervisor, os.path.dirname(program))
+    if pythons.is_pip(program):
+        if python := pythons.interpreter_of(program) or pythons.executable_of(program, supervisor):
+            return pythons.of_pip([python], words, supervisor, os.path.dirname(program))
         found = _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
         return found and found._replace(is_known=False)
     return _of_other(program, words, supervisor)
@@ -140,34 +65,14 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     scripts = [after for before, after in itertools.pairwise(words) if re.match(r"-\w*c$", before)]
     inside = [part for each in scripts for part in re.split(r"[\s;&|()]+", each)]  # of `sh -c`
     every = [*words, *inside]
-    installers = [each for each in every if each == "uv" or _is_pip(each) or is_python(each)]
+    installers = [
+        each for each in every if each == "uv" or pythons.is_pip(each) or pythons.is_python(each)
+    ]
     paths = [each for each in installers if os.path.dirname(each) and os.path.isfile(each)]
     named = filter(None, map(discovery.of_program, paths))
     found = [targets.with_lock(each, supervisor) for each in named]
     known = not any(os.path.exists(each) or process.on_path(each) for each in installers)
     return Targets([*_of_any(program, supervisor), *found], is_known=known)
-
-
-def is_python(program: str) -> bool:
-    """Return True if `program`, a name or a path, is called like a Python."""
-    return os.path.basename(program).rstrip("0123456789.td") in _PYTHONS
-
-
-def _is_pip(program: str) -> bool:
-    return os.path.basename(program).rstrip("0123456789.") == "pip"
-
-
-def _split_python(words: list[str]) -> tuple[list[str], str, list[str]]:
-    """Return the options for a Python in `words`, the module of ``-m``, and the words after it."""
-    following = iter(words)
-    flags: list[str] = []
-    for option, value, said in options_in(following, _PYTHON_WITH_VALUE):
-        if option == "-m":
-            return flags, value or "", list(following)
-        if option in {"", "-c"}:
-            break
-        flags += said
-    return [], "", []
 
 
 def _uv() -> list[str]:
@@ -201,11 +106,11 @@ def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
 
     If it is no Python's, it may run the pip of the Python that is first on PATH.
     """
-    interpreter = program if is_python(program) else _interpreter_of(program)
+    interpreter = program if pythons.is_python(program) else pythons.interpreter_of(program)
     if interpreter:
-        yield from _of_interpreter(interpreter, supervisor)
+        yield from pythons.of_interpreter(interpreter, supervisor)
     elif other := process.on_path("python3") or process.on_path("python"):
-        yield from _of_interpreter(other, supervisor)
+        yield from pythons.of_interpreter(other, supervisor)
     if uv := _uv():
         answers = [_project_answer(uv, [], supervisor), _pip_answer(uv, Arguments([]), supervisor)]
         yield from _existing(answers, supervisor)
@@ -225,7 +130,11 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
         tools = _of_tools([*uv, *choosing, "tool", "dir"], supervisor)
         is_run = rest[:1] == ["run"]
         return _of_other(uv[0], rest[1:], supervisor) if is_run else Targets(list(tools))
-    usage = "\n".join(_output_lines([*uv, subcommand, "--help"], supervisor)) if subcommand else ""
+    usage = (
+        "\n".join(pythons.output_lines([*uv, subcommand, "--help"], supervisor))
+        if subcommand
+        else ""
+    )
     if subcommand != "sync" and "--no-sync" not in usage:  # it never syncs an environment
         return None
     if subcommand == "run":
@@ -299,109 +208,9 @@ def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targe
 
 def _of_tools(command: list[str], supervisor: Supervisor) -> Iterator[Environment]:
     """Yield the environments of the tools that uv has installed, in the directory it names."""
-    directory = _output_lines(command, supervisor)[-1]
+    directory = pythons.output_lines(command, supervisor)[-1]
     with contextlib.suppress(OSError):
         for name in sorted(os.listdir(directory)):
             path = os.path.join(directory, name)
             if os.path.isfile(os.path.join(path, "pyvenv.cfg")):
                 yield Environment(path, os.path.join(directory, ".lock"))
-
-
-def _of_pip(
-    python: list[str], words: list[str], supervisor: Supervisor, first: str = ""
-) -> Targets | None:
-    """Return the places of the pip that the command `python` runs with `words`.
-
-    `first` is the directory that is first on its path, "" for the working directory.
-    """
-    reply = _pip_places(python, ["", first], words, supervisor)
-    if reply and "python" in reply:
-        python = [reply["python"] or ""]
-        reply = _pip_places(python, ["again", reply["pip"]], words, supervisor)
-    if reply is None:  # a pip that cannot be asked
-        return Targets(_of_interpreter(python[0], supervisor), is_known=False)
-    if not reply["places"]:
-        return None
-    if reply["own"]:
-        lock = _lock_of_prefix(reply["prefix"], python[0], supervisor)
-        return Targets([Environment(reply["prefix"], lock, reply["places"])])
-    if reply["user"] and (found := _of_interpreter(python[0], supervisor)[1:]):
-        return Targets(found)
-    path = reply["places"][0]
-    lock = os.path.join(path, ".lock")
-    return Targets([Environment(path, lock, reply["places"], python=reply["version"])])
-
-
-def _pip_places(
-    python: list[str], how: list[str], words: list[str], supervisor: Supervisor
-) -> dict[str, Any] | None:
-    """Return what `_ASK_PIP` prints, or None if that fails."""
-    said = _output_lines([*python, "-c", _ASK_PIP, *how, *words], supervisor)
-    try:
-        reply: dict[str, Any] = json.loads(said[-1])
-    except ValueError:
-        return None
-    return reply
-
-
-def _executable_of(pip: str, supervisor: Supervisor) -> str:
-    """Return the interpreter that runs the program `pip`, or ""."""
-    for line in _output_lines([pip, "debug", "-vvv"], supervisor):  # it may be told to be quiet
-        if line.startswith("sys.executable: "):
-            return line.partition(": ")[2]
-    return ""
-
-
-def _interpreter_of(script: str) -> str | None:
-    """Return the Python that the first lines of `script` name, or None if they name none.
-
-    If the path of its interpreter is long or has blanks, a shell script of two lines executes it.
-    """
-    try:
-        with open(script, "rb") as file:
-            lines = file.read(4096).decode("utf-8", "surrogateescape").split("\n")
-        words = lines[0].removeprefix("#!").split() if lines[0].startswith("#!") else []
-        if os.path.basename(words[0]) == "sh" and lines[1].startswith("'''exec '"):
-            words = shlex.split(lines[1])[1:]
-        elif os.path.basename(words[0]) == "env":
-            words = [process.on_path(words[1]) or ""]
-    except (OSError, ValueError, IndexError):
-        return None
-    return words[0] if is_python(words[0]) else None
-
-
-def _of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
-    """Return where `interpreter` installs: its own site-packages, and its user's if they exist."""
-    said = _output_lines([interpreter, "-c", _WHERE], supervisor)
-    try:
-        prefix, purelib, platlib, user, managed = said[-5:]
-    except ValueError:  # it cannot be run, or prints something else
-        own = discovery.of_program(interpreter)
-        return [targets.with_lock(own, supervisor)] if own else []
-    lock = _lock_of_prefix(prefix, interpreter, supervisor)
-    own = Environment(prefix, lock, [purelib, platlib])
-    own.is_shared = os.path.exists(managed) and not os.path.isfile(f"{prefix}/pyvenv.cfg")
-    if not user:
-        return [own]
-    visible = [user, *(each for each in own.visible if each != user)]
-    return [own, Environment(user, None, [user], visible=visible)]
-
-
-def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> str | None:
-    """Return the file that uv locks for `interpreter`. Only uv knows it outside of environments."""
-    if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
-        return os.path.join(prefix, ".lock")
-    with contextlib.suppress(UvshimError):
-        return targets.lock_of_python(interpreter, supervisor)
-    return None
-
-
-def _output_lines(command: list[str], supervisor: Supervisor) -> list[str]:
-    """Return the lines that `command` writes, or [""] if it fails."""
-    try:
-        program = process.on_path(command[0]) or command[0]
-        child = supervisor.start([program, *command[1:]], keep_output=True)
-    except (CannotRunError, OSError):
-        return [""]
-    failed = supervisor.wait_for_answer(child) != 0
-    return [""] if failed else child.output().splitlines() or [""]

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim import after_install, config, imports
-from uvshim.commands import install_targets, targets
-from uvshim.commands.install_targets import Targets
+from uvshim.commands import install_targets, pythons, targets
+from uvshim.commands.targets import Targets
 from uvshim.environments import discovery
 from uvshim.environments.snapshot import Snapshot
 from uvshim.errors import (
@@ -41,7 +41,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         process.replace(command)
     supervisor = Supervisor()
     named = options.env
-    if named and not os.path.lexists(named) and install_targets.is_python(named):
+    if named and not os.path.lexists(named) and pythons.is_python(named):
         named = process.on_path(named) or named
     # The command may remove the working directory.
     place = named and os.path.join(process.working_directory(), named)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments import discovery, interpreter
 from uvshim.environments.environment import usual_site_packages
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
+
+
+class Targets(NamedTuple):
+    """Where a command may install."""
+
+    environments: list[Environment]
+    """The places that exist now."""
+    is_known: bool = True
+    """Whether these are all the places: the command was understood."""
+    project: str = ""
+    """The directory in which uv looks for configuration files; "" is the working directory."""
 
 
 def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:

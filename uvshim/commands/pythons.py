@@ -1,0 +1,206 @@
+"""Where a Python and its pip install. They answer themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from uvshim.commands import targets
+from uvshim.commands.targets import Targets
+from uvshim.environments import discovery
+from uvshim.environments.environment import Environment
+from uvshim.errors import CannotRunError, UvshimError
+from uvshim.uv import process
+from uvshim.uv.arguments import options_in
+
+if TYPE_CHECKING:
+    from uvshim.uv.supervisor import Supervisor
+
+_PYTHONS = frozenset({"python", "pypy", "graalpy"})
+_PYTHON_WITH_VALUE = frozenset({"-W", "-X", "-c", "-m", "--check-hash-based-pycs"})
+
+# Run by an interpreter: where it is installed, where it installs, its user's site-packages, and the
+# file that exists if system packages own the others (PyPA, "Externally managed environments").
+# Nothing is imported from the working directory, which would be first on its path.
+_WHERE = """\
+import sys
+sys.path = [each for each in sys.path if each]
+import site, sysconfig
+user = site.ENABLE_USER_SITE and site.getusersitepackages() or ""
+names = "purelib", "platlib", "stdlib"
+purelib, platlib, stdlib = map(sysconfig.get_path, names)
+print(sys.prefix, purelib, platlib, user, stdlib + "/EXTERNALLY-MANAGED", sep="\\n")
+"""
+
+# Run by the interpreter of a pip: lets pip parse its own command line, configuration and variables,
+# and prints where it installs. The first argument is "again" if pip was asked in another Python;
+# the second is the directory that is first on the path of that pip, "" for the working directory.
+_ASK_PIP = """\
+import sys
+again, first = sys.argv[1:3]
+if first:
+    sys.path = [first] + [each for each in sys.path if each]
+import json, os
+os.environ["_PIP_RUNNING_IN_SUBPROCESS"] = "1"  # or pip would run itself in the Python of --python
+import pip
+from pip._internal.cli import main_parser
+from pip._internal.commands import create_command
+from pip._internal.commands.install import decide_user_install
+from pip._internal.locations import get_scheme
+reply = {"places": []}
+try:
+    general = main_parser.create_main_parser().parse_args(sys.argv[3:])[0]
+    name, words = main_parser.parse_command(sys.argv[3:])
+    if getattr(general, "python", None) and not again:
+        reply["python"] = main_parser.identify_python_interpreter(general.python)
+        reply["pip"] = os.path.dirname(os.path.dirname(pip.__file__))
+    elif name == "install":
+        options = create_command(name).parse_args(words)[0]
+        where = {"prefix": options.prefix_path, "root": options.root_path}
+        user = decide_user_install(
+            options.use_user_site,
+            prefix_path=options.prefix_path,
+            target_dir=options.target_dir,
+            root_path=options.root_path,
+            isolated_mode=options.isolated_mode,
+        )
+        reply["user"] = user and not options.root_path
+        reply["own"] = not (user or options.target_dir or any(where.values()))
+        reply["prefix"] = sys.prefix
+        given = getattr(options, "python_version", None)  # a tuple in all but very old releases
+        is_given = isinstance(given, tuple) and len(given) > 1
+        reply["version"] = "%d.%d.%d" % (given + (0,) if is_given else sys.version_info)[:3]
+        scheme = get_scheme("x", user=user, isolated=options.isolated_mode, **where)
+        reply["places"] = [scheme.purelib, scheme.platlib]
+        if options.target_dir:
+            reply["places"] = [os.path.abspath(options.target_dir)]
+except SystemExit:  # its help, or an error
+    pass
+print("\\n" + json.dumps(reply))
+"""
+
+
+def is_python(program: str) -> bool:
+    """Return True if `program`, a name or a path, is called like a Python."""
+    return os.path.basename(program).rstrip("0123456789.td") in _PYTHONS
+
+
+def is_pip(program: str) -> bool:
+    """Return True if `program`, a name or a path, is called like a pip."""
+    return os.path.basename(program).rstrip("0123456789.") == "pip"
+
+
+def split(words: list[str]) -> tuple[list[str], str, list[str]]:
+    """Return the options for a Python in `words`, the module of ``-m``, and the words after it."""
+    following = iter(words)
+    flags: list[str] = []
+    for option, value, said in options_in(following, _PYTHON_WITH_VALUE):
+        if option == "-m":
+            return flags, value or "", list(following)
+        if option in {"", "-c"}:
+            break
+        flags += said
+    return [], "", []
+
+
+def of_pip(
+    python: list[str], words: list[str], supervisor: Supervisor, first: str = ""
+) -> Targets | None:
+    """Return the places of the pip that the command `python` runs with `words`.
+
+    `first` is the directory that is first on its path, "" for the working directory.
+    """
+    reply = _pip_places(python, ["", first], words, supervisor)
+    if reply and "python" in reply:
+        python = [reply["python"] or ""]
+        reply = _pip_places(python, ["again", reply["pip"]], words, supervisor)
+    if reply is None:  # a pip that cannot be asked
+        return Targets(of_interpreter(python[0], supervisor), is_known=False)
+    if not reply["places"]:
+        return None
+    if reply["own"]:
+        lock = _lock_of_prefix(reply["prefix"], python[0], supervisor)
+        return Targets([Environment(reply["prefix"], lock, reply["places"])])
+    if reply["user"] and (found := of_interpreter(python[0], supervisor)[1:]):
+        return Targets(found)
+    path = reply["places"][0]
+    lock = os.path.join(path, ".lock")
+    return Targets([Environment(path, lock, reply["places"], python=reply["version"])])
+
+
+def _pip_places(
+    python: list[str], how: list[str], words: list[str], supervisor: Supervisor
+) -> dict[str, Any] | None:
+    """Return what `_ASK_PIP` prints, or None if that fails."""
+    said = output_lines([*python, "-c", _ASK_PIP, *how, *words], supervisor)
+    try:
+        reply: dict[str, Any] = json.loads(said[-1])
+    except ValueError:
+        return None
+    return reply
+
+
+def executable_of(pip: str, supervisor: Supervisor) -> str:
+    """Return the interpreter that runs the program `pip`, or ""."""
+    for line in output_lines([pip, "debug", "-vvv"], supervisor):  # it may be told to be quiet
+        if line.startswith("sys.executable: "):
+            return line.partition(": ")[2]
+    return ""
+
+
+def interpreter_of(script: str) -> str | None:
+    """Return the Python that the first lines of `script` name, or None if they name none.
+
+    If the path of its interpreter is long or has blanks, a shell script of two lines executes it.
+    """
+    try:
+        with open(script, "rb") as file:
+            lines = file.read(4096).decode("utf-8", "surrogateescape").split("\n")
+        words = lines[0].removeprefix("#!").split() if lines[0].startswith("#!") else []
+        if os.path.basename(words[0]) == "sh" and lines[1].startswith("'''exec '"):
+            words = shlex.split(lines[1])[1:]
+        elif os.path.basename(words[0]) == "env":
+            words = [process.on_path(words[1]) or ""]
+    except (OSError, ValueError, IndexError):
+        return None
+    return words[0] if is_python(words[0]) else None
+
+
+def of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
+    """Return where `interpreter` installs: its own site-packages, and its user's if they exist."""
+    said = output_lines([interpreter, "-c", _WHERE], supervisor)
+    try:
+        prefix, purelib, platlib, user, managed = said[-5:]
+    except ValueError:  # it cannot be run, or prints something else
+        own = discovery.of_program(interpreter)
+        return [targets.with_lock(own, supervisor)] if own else []
+    lock = _lock_of_prefix(prefix, interpreter, supervisor)
+    own = Environment(prefix, lock, [purelib, platlib])
+    own.is_shared = os.path.exists(managed) and not os.path.isfile(f"{prefix}/pyvenv.cfg")
+    if not user:
+        return [own]
+    visible = [user, *(each for each in own.visible if each != user)]
+    return [own, Environment(user, None, [user], visible=visible)]
+
+
+def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> str | None:
+    """Return the file that uv locks for `interpreter`. Only uv knows it outside of environments."""
+    if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
+        return os.path.join(prefix, ".lock")
+    with contextlib.suppress(UvshimError):
+        return targets.lock_of_python(interpreter, supervisor)
+    return None
+
+
+def output_lines(command: list[str], supervisor: Supervisor) -> list[str]:
+    """Return the lines that `command` writes, or [""] if it fails."""
+    try:
+        program = process.on_path(command[0]) or command[0]
+        child = supervisor.start([program, *command[1:]], keep_output=True)
+    except (CannotRunError, OSError):
+        return [""]
+    failed = supervisor.wait_for_answer(child) != 0
+    return [""] if failed else child.output().splitlines() or [""]
