@@ -15,6 +15,7 @@ import pytest
 
 from tests.places import Venv, tree
 from tests.wheels import build_wheel
+from uvshim.uv.arguments import Arguments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,14 +165,23 @@ def test_a_subcommand_after_an_option_of_install_is_refused_with_the_right_order
     assert f"{subcommand}-1.0.dist-info" in venv.dist_infos()
 
 
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        ("-q pip list", "-q list"),
+        ("--python v pip install x", "install --python v x"),
+        ("-U pip sync -r r.txt", "sync -U -r r.txt"),
+    ],
+)
 def test_pip_before_a_subcommand_is_refused(
-    run: Run, uvpip: Path, venv: Venv, recorder: Recorder
+    run: Run, uvpip: Path, venv: Venv, recorder: Recorder, words: str, right: str
 ) -> None:
-    done = run(uvpip, "-q", "pip", "list", UVSHIM_UV=str(recorder.path))
+    done = run(uvpip, *words.split(), UVSHIM_UV=str(recorder.path))
     assert (done.returncode, done.stderr) == (
         2,
-        "error: uvpip already is `uv pip`: write `uvpip -q list`\n",
+        f"error: uvpip already is `uv pip`: write `uvpip {right}`\n",
     )
+    assert Arguments(right.split()).misplaced is None
     assert recorder.calls() == []
 
 

@@ -149,10 +149,14 @@ def _report_unknown(failure: str, arguments: Arguments) -> bool:
 
 def _right_order(misplaced: str, words: list[str]) -> str:
     """Return the message for `words` with the subcommand `misplaced` in the wrong place."""
-    at = words.index(misplaced)
-    others = _quoted([*words[:at], *words[at + 1 :]])
+    rest = words.copy()
+    rest.remove(misplaced)
     if misplaced == "pip":
-        return f"uvpip already is `uv pip`: write `uvpip {others}`"
+        if second := Arguments(rest).misplaced:
+            rest.remove(second)
+            rest.insert(0, second)
+        return f"uvpip already is `uv pip`: write `uvpip {_quoted(rest)}`"
+    others = _quoted(rest)
     return (
         f"Write `{misplaced}` before the options: "
         f"`uvpip {misplaced} {others}`. For a project called {misplaced}: "

@@ -242,6 +242,20 @@ def test_the_repository_of_an_image_goes_with_it(tmp_path: Path, tag: str | None
         assert len(images) == 1
 
 
+@pytest.mark.parametrize(("tag", "wanted"), [("2", "2"), (None, "1-fixed")])
+@pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
+def test_a_name_that_a_layout_has_for_a_tag_is_that_of_docker_too(
+    tmp_path: Path, tag: str | None, wanted: str, form: str
+) -> None:
+    """podman, buildah and skopeo write it."""
+    making = Making(tmp_path / "old")
+    making.add(making.manifest([WRONG]), "localhost/app:1")
+    full = f"localhost/app:{tag}" if form == "docker-archive" else tag
+    fix(f"oci:{making.path}", f"{form}:{tmp_path}/new.tar" + (f":{full}" if tag else ""))
+    (listed,) = json.loads((unpacked_archive(tmp_path / "new.tar") / "manifest.json").read_text())
+    assert listed["RepoTags"] == [f"localhost/app:{wanted}"]
+
+
 NAMES = {
     "app": "app:latest",
     "registry.example:5000/x/app": "registry.example:5000/x/app:latest",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from uvshim.images.fix.image import FixedImage
-    from uvshim.images.image import Descriptor, Json
+    from uvshim.images.image import Descriptor, Entry, Json
     from uvshim.images.reference import Reference
 
 # What is written as an OCI layout. Each image in one has a tag of its own.
@@ -123,11 +123,8 @@ def completed(target: Reference, images: Sequence[FixedImage]) -> str:
 def named(target: Reference, fixed: FixedImage) -> Named:
     """Return `fixed` with its names in `target`: by default, the old ones with a suffix."""
     entry = fixed.entry
-    transport, _, path = entry.reference.partition(":")
-    known = entry.names
-    if transport in _NAMED_BY_DOCKER:
-        known = (_without_place(path).partition("@")[0],)
-    before = [docker.familiar(name) for name in known]
+    path = entry.reference.partition(":")[2]
+    before = _names_of(entry)
     repositories = sorted({name.rpartition(":")[0] for name in before})
     tag: str | None = target.tag
     if tag is None:
@@ -146,6 +143,20 @@ def named(target: Reference, fixed: FixedImage) -> Named:
         invalid = next(each for each in names if each not in valid)
         raise ImageError(f"{shown(invalid)} is not a valid name for an image")
     return Named(fixed, tag, valid, target.tag is not None)
+
+
+def _names_of(entry: Entry) -> list[str]:
+    """Return the names that `entry` has, each a repository and a tag; [] if none is known.
+
+    podman, buildah and skopeo write such a name where a layout has a tag.
+    """
+    transport, _, path = entry.reference.partition(":")
+    known = entry.names
+    if transport in _NAMED_BY_DOCKER:
+        known = (_without_place(path).partition("@")[0],)
+    elif not known and entry.tag and ":" in entry.tag and _is_valid(entry.tag):
+        known = (entry.tag,)
+    return [docker.familiar(name) for name in known]
 
 
 def _tag_of(name: str) -> str | None:
