@@ -322,6 +322,31 @@ def test_what_another_package_manager_owns_is_left_and_named(
     assert said["environments"][0]["complete"]
 
 
+@pytest.mark.parametrize("owner", ["conda", "rpm"])
+def test_nothing_is_to_be_reinstalled_that_another_package_manager_owns(
+    run: Run, uvshim: Path, broken: Venv, owner: str
+) -> None:
+    """conda changes INSTALLER and not RECORD; rpm has no RECORD; code and twins are theirs, too."""
+    site = broken.site_packages
+    for info in site.glob("*.dist-info"):
+        (info / "INSTALLER").write_text(owner)
+        if owner == "rpm":
+            (info / "RECORD").unlink()
+    checked = run(uvshim, "check", "--verify", broken.path)
+    assert "differ from RECORD" not in checked.stdout
+    assert "--reinstall" not in checked.stdout
+    if owner == "conda":
+        shutil.copytree(site / "simple-4.0.dist-info", site / "simple-3.0.dist-info")
+        for path in site.glob("zope*"):
+            if not path.name.endswith(".dist-info"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        checked = run(uvshim, "check", broken.path)
+        assert checked.returncode == 1
+        for name in ("simple-3.0", "simple-4.0", "zope_deferred-1.2"):
+            assert f"{name}.dist-info, which conda owns: uvshim leaves it alone\n" in checked.stdout
+        assert "--reinstall" not in checked.stdout
+
+
 def test_what_debian_owns_is_left_and_named(run: Run, uvshim: Path, tmp_path: Path) -> None:
     site = tmp_path / "root/usr/lib/python3/dist-packages"
     info = site / "zope_deferred-1.2.dist-info"

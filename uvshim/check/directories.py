@@ -88,9 +88,9 @@ def problems(
             obstacle = one.obstacle
             if has_twin and not obstacle and (twin := left.get(names.normalized(one.name))):
                 obstacle = f"`{twin}` is there as well, and no installer removes it"
-            about = (one.name, one.version, path, own, one.owner, obstacle)
             for kind in _kinds(tree, one, has_twin=has_twin):
-                yield Finding(kind, *about)
+                owner = one.owner or plan.owner_of(tree, path)
+                yield Finding(kind, one.name, one.version, path, own, owner, obstacle)
         else:
             yield one._replace(is_sure=one.is_sure and not has_twin)
 

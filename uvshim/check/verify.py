@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments.environment import dist_infos
 from uvshim.rename import names
-from uvshim.rename.plan import RECORD_LIMIT
+from uvshim.rename.plan import RECORD_LIMIT, owner_of
 from uvshim.rename.record import RecordError, elements
 
 if TYPE_CHECKING:
@@ -47,12 +47,14 @@ def verify(tree: SearchableTree, site_packages: Iterable[str]) -> tuple[Differen
     """Compare every distribution in the directories `site_packages` with its RECORD.
 
     Return those that differ. Bytecode that RECORD lists without a hash need not exist: Python
-    writes it again.
+    writes it again. Other package managers have lists of their own: `rpm --verify` reads that. They
+    remove RECORD, or change files after it was written (conda changes INSTALLER).
     """
     differences = (
         _compared(tree, place, own)
         for place in site_packages
         for own in dist_infos(tree.names(place))
+        if not owner_of(tree, f"{place}/{own}")
     )
     return tuple(one for one in differences if any(one[3:]))
 

@@ -139,9 +139,14 @@ def make(  # noqa: PLR0913
     _read_record(plan, tree, parsed)
     by_uv = only_new and plan.record and own.encode() + _INSTALLED_BY_UV in plan.record.content
     if plan.wrong and not by_uv:
-        installer = (tree.read(f"{path}/INSTALLER", 64) or b"").decode("ascii", "replace")
-        plan.owner = OWNERS.get(installer.strip().lower(), "")
+        plan.owner = owner_of(tree, path)
     return plan
+
+
+def owner_of(tree: Tree, path: str) -> str:
+    """Return the package manager that owns the dist-info directory `path`; "" for uv and pip."""
+    installer = (tree.read(f"{path}/INSTALLER", 64) or b"").decode("ascii", "replace")
+    return OWNERS.get(installer.strip().lower(), "")
 
 
 def _absence(tree: Tree, path: str) -> str:
