@@ -322,6 +322,27 @@ def test_what_another_package_manager_owns_is_left_and_named(
     assert said["environments"][0]["complete"]
 
 
+@pytest.mark.parametrize("command", [("check",), ("fix",), ("fix", "--dry-run")], ids=" ".join)
+@pytest.mark.parametrize("shut", ["e", "above"])
+def test_an_environment_that_may_not_be_looked_into_is_named(
+    run: Run, uvshim: Path, broken: Venv, tmp_path: Path, command: tuple[str, ...], shut: str
+) -> None:
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("NOT TRIED: a directory that root cannot search (needs setpriv)")
+    rights = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+    (tmp_path / "above").mkdir()
+    environment = broken.path.rename(tmp_path / "above" / "e")
+    closed = environment if shut == "e" else tmp_path / "above"
+    closed.chmod(0)
+    try:
+        program = rights if os.geteuid() == 0 else ()
+        done = run(*program, uvshim, *command, environment)
+    finally:
+        closed.chmod(0o700)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: `{environment}`: Permission denied\n"
+
+
 @pytest.mark.parametrize("owner", ["conda", "rpm"])
 def test_nothing_is_to_be_reinstalled_that_another_package_manager_owns(
     run: Run, uvshim: Path, broken: Venv, owner: str

@@ -84,7 +84,11 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
     With ``-v``, `messages` names what is not searched. Raise `UvshimError`.
     """
     if words:
-        return list(dict.fromkeys(found for word in words for found in _named(word, messages)))
+        try:
+            return list(dict.fromkeys(found for word in words for found in _named(word, messages)))
+        except OSError as error:
+            where = printable(str(error.filename))
+            raise EnvironmentUnknownError(f"`{where}`: {error.strerror}") from None
     supervisor = Supervisor()
     answer = Question([process.find_uv()], Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()
@@ -127,6 +131,8 @@ def refusal(word: str) -> str:
 
 
 def _absence(word: str) -> str:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
+        os.lstat(word)  # PermissionError: a directory above may not be searched
     if found := process.on_path(word):
         return f"does not exist here. On PATH it is `{printable(found)}`"
     is_path = word.startswith((".", "/", "~")) or word.endswith((".tar", ".gz"))

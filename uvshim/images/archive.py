@@ -111,7 +111,8 @@ def looks_like_one(path: str) -> bool:
     try:
         head = files.read(path, tarfile.BLOCKSIZE) or b""
     except PermissionError:
-        return not os.access(path, os.X_OK)  # another user's archive: opening it reports the error
+        # Another user's archive: opening it reports the error.
+        return os.path.isfile(path) and not os.access(path, os.X_OK)
     except (OSError, ValueError):
         return False
     return bool(compression.suffix(head[:4])) or _is_header(head)
