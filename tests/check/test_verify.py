@@ -122,6 +122,16 @@ def test_other_hashes_and_names_in_quotes_are_understood(site_packages: Path) ->
     assert found(site_packages) == ()
 
 
+@pytest.mark.parametrize("name", ["zope.deferred-info", "zope_deferred", "zope-deferred-1.2"])
+def test_the_version_of_a_misnamed_directory_is_that_in_metadata(
+    site_packages: Path, name: str
+) -> None:
+    (site_packages / INFO).rename(site_packages / f"{name}.dist-info")
+    (difference,) = found(site_packages)
+    assert (difference.name, difference.version) == ("zope.deferred", "1.2")
+    assert difference.missing
+
+
 def test_a_distribution_without_metadata_is_called_as_its_directory_is(
     site_packages: Path,
 ) -> None:

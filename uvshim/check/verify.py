@@ -66,7 +66,9 @@ def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
     path = f"{place}/{own}"
     name, version = names.split(own)
     with contextlib.suppress(names.MetadataError):
-        name, _ = names.parse_metadata(tree.read(f"{path}/METADATA", names.HEADER_LIMIT) or b"")
+        metadata = tree.read(f"{path}/METADATA", names.HEADER_LIMIT) or b""
+        name, said = names.parse_metadata(metadata)
+        version = version if names.is_well_formed(own) else said
     nothing = Difference(name, version, path)
     content = tree.read(f"{path}/RECORD", RECORD_LIMIT)
     if content is None:

@@ -123,6 +123,6 @@ class _Xz(io.RawIOBase):
 
 
 def _unreadable(why: str) -> ImageError:
-    library = "The library comes with: uv pip install 'uvshim[images]'"
+    library = "The library belongs to the extra uvshim[images]"
     hint = f". {library}" if "zstd" in why else ""
     return ImageError(f"{why}, which this Python cannot read{hint}")

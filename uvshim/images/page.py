@@ -27,7 +27,7 @@ def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) ->
         from jinja2 import Environment, StrictUndefined
     except ImportError:
         raise UvshimError(
-            "--format html needs a library: uv pip install 'uvshim[images]'"
+            "--format html needs jinja2, a library of the extra uvshim[images]"
         ) from None
     from importlib import resources
 

@@ -144,7 +144,9 @@ def on_cluster(
     try:
         from distributed import Client
     except ImportError:
-        raise ImageError("--scheduler needs a library: uv pip install 'uvshim[dask]'") from None
+        raise ImageError(
+            "--scheduler needs distributed, a library of the extra uvshim[dask]"
+        ) from None
     try:
         client = Client(scheduler, timeout=_PATIENCE)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
