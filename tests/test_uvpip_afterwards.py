@@ -156,6 +156,30 @@ def test_where_setuptools_finds_it_or_is_not_there_no_hint_is_given(
     assert hints(run(uvpip, "--no-index", "-f", wheels, "simple").stderr) == []
 
 
+@pytest.mark.parametrize("command", ["uvpip", "uvshim run"])
+def test_what_an_interrupted_uv_has_not_completed_keeps_its_name(
+    run: Run, uvpip: Path, uvshim: Path, uv: Path, venv: Venv, wheels: Path, command: str
+) -> None:
+    """uv writes RECORD before most of the code. The moment is not to be had: a script acts it."""
+    build_wheel(wheels, "other.one")
+    script = wheels.parent / "uv"
+    code = venv.site_packages / "zope_deferred"
+    script.write_text(
+        f'#!/bin/sh\n"{uv}" "$@" || exit\n'
+        f'case "$*" in *dry-run*) ;; *) rm -r "{code}"; exit 5 ;; esac\n'
+    )
+    script.chmod(0o755)
+    words: list[str | Path] = ["--no-index", "-f", wheels, "zope.deferred", "other.one"]
+    if command == "uvpip":
+        done = run(uvpip, *words, UVSHIM_UV=str(script))
+    else:
+        done = run(uvshim, "run", "--", script, "pip", "install", *words)
+    assert done.returncode == 5, done.stderr
+    assert "uv has not completed it: `zope_deferred" in done.stderr
+    assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
+    assert "other.one-1.0.dist-info" in venv.dist_infos()
+
+
 def test_new_directories_are_renamed_and_the_hint_about_older_ones_comes_last(
     run: Run, uvpip: Path, broken: Venv, wheels: Path
 ) -> None:

@@ -457,6 +457,12 @@ def test_disabled_it_is_uv_and_nothing_else(
     assert done.returncode == 0
     assert "Renormalized" not in done.stderr
     assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
+    misplaced = ("--dry-run", *offline, "install")
+    ours, plain = (
+        run(uvpip, *misplaced, UVSHIM_DISABLE=value),
+        run(uv, "pip", "install", *misplaced),
+    )
+    assert (ours.stderr, ours.returncode) == (plain.stderr, plain.returncode)
     for words in (["--help"], ["--version"]):
         ours = run(uvpip, *words, UVSHIM_DISABLE=value)
         plain = run(uv, "pip", "install", *words)

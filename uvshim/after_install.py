@@ -32,22 +32,27 @@ if TYPE_CHECKING:
     from uvshim.uv.supervisor import Supervisor
 
 
-def rename_new(
+def rename_new(  # noqa: PLR0913
     environment: Environment,
     before: Snapshot,
     exclude: list[str],
     supervisor: Supervisor,
     messages: Messages,
+    *,
+    finished: bool,
 ) -> bool:
     """Rename the distributions with dotted names that are new in `environment` since `before`.
 
-    `exclude` are patterns of project names that keep their directory. Report the outcome with
-    `messages`. Return False if a rename failed.
+    `exclude` are patterns of project names that keep their directory. If the installer has not
+    `finished`, what lacks files keeps its name. Report the outcome with `messages`. Return False if
+    a rename failed.
     """
     is_excluded = config.matcher(exclude)
     lock = uv_lock(environment.lock, supervisor.interrupted, messages.waiting)
     try:
-        outcome = rename_since(environment, before, lambda name: not is_excluded(name), lock)
+        outcome = rename_since(
+            environment, before, lambda name: not is_excluded(name), lock, finished=finished
+        )
     except LockInterruptedError:
         messages.warning("Interrupted while another uv had the lock: nothing was renamed")
         messages.suggest_fix(environment.path)
@@ -59,9 +64,17 @@ def rename_new(
 
 
 def rename_since(
-    environment: Environment, before: Snapshot | None, may: Callable[[str], bool], lock: uv_lock
+    environment: Environment,
+    before: Snapshot | None,
+    may: Callable[[str], bool],
+    lock: uv_lock,
+    *,
+    finished: bool = True,
 ) -> Outcome:
-    """Hold `lock` and rename what is new since `before` (None: all), if `may(name)` is True."""
+    """Hold `lock` and rename what is new since `before` (None: all), if `may(name)` is True.
+
+    If the installer has not `finished`, what lacks files keeps its name.
+    """
     with lock:
         # List under the lock: no other uv is writing a directory now.
         now = Snapshot.of(environment)
@@ -75,7 +88,7 @@ def rename_since(
                 os.path.join(os.path.realpath(at), name) for at, name in map(os.path.split, paths)
             }
             paths.update(chosen.due_back(environment.tree, now.states.keys() - seen))
-        return on_disk.rename(sorted(paths), may, spellings=chosen, new=new)
+        return on_disk.rename(sorted(paths), may, spellings=chosen, new=new, finished=finished)
 
 
 def spellings(environment: Environment, now: Snapshot) -> Spellings | None:

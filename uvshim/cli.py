@@ -236,7 +236,13 @@ def _add_run(commands: Commands) -> None:
         "installs. For any other command it examines the project's environment, and the one that "
         "`uv pip` would use.",
     )
-    run.add_argument("--env", metavar="ENV", help="the environment that the command installs into")
+    run.add_argument(
+        "--env",
+        metavar="ENV",
+        action="append",
+        default=[],
+        help="the environment that the command installs into",
+    )
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND…")
 
 

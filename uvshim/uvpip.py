@@ -53,10 +53,10 @@ def main() -> int:
 def _run(arguments: Arguments) -> int:
     """Wrap an install, or become uv for anything else."""
     binary = process.find_uv()  # first: it detects a uv that runs uvpip
-    if arguments.misplaced:
-        raise UvshimError(_right_order(arguments.misplaced, sys.argv[1:]))
     if config.disabled():
         return _become_uv(binary, arguments.command)
+    if arguments.misplaced:
+        raise UvshimError(_right_order(arguments.misplaced, sys.argv[1:]))
     if arguments.similar and not arguments.quiet:
         _messages(arguments).similar_subcommand(*arguments.similar)
     if arguments.installs:
@@ -104,8 +104,10 @@ def _install(binary: str, arguments: Arguments) -> int:
         if environment is None:
             complete = status != 0 or _report_unknown(answer.failure, arguments)
         else:
-            hints = status == 0 and not arguments.quiet
-            complete = _rename_new(environment, before, exclude, supervisor, arguments, hints=hints)
+            finished = status == 0
+            complete = _rename_new(
+                environment, before, exclude, supervisor, arguments, finished=finished
+            )
     except Exception as error:  # noqa: BLE001
         _messages(arguments).failure(error)
         complete = False
@@ -119,17 +121,18 @@ def _rename_new(  # noqa: PLR0913
     supervisor: Supervisor,
     arguments: Arguments,
     *,
-    hints: bool,
+    finished: bool,
 ) -> bool:
     """Rename what is new in `environment` since `before`. Return False if a rename failed.
 
-    With `hints`, suggest `uvshim fix` if pkg_resources misses an older directory.
+    If uv has `finished`, suggest `uvshim fix` if pkg_resources misses an older directory.
     """
     now = before.of(environment)
     if before.is_outdated(environment, now) and not _after_install().rename_new(
-        environment, before, exclude, supervisor, _messages(arguments)
+        environment, before, exclude, supervisor, _messages(arguments), finished=finished
     ):
         return False
+    hints = finished and not arguments.quiet
     if hints and now.setuptools and before.states:
         for name in _setuptools().missed_names(before, now):
             if not (exclude and config.matcher(exclude)(name)):

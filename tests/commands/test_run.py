@@ -335,6 +335,15 @@ def test_run_looks_into_the_python_on_path_for_what_pip_installs(
     assert "Renormalized" in done.stderr
 
 
+def test_run_takes_one_environment(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    done = run(uvshim, "run", "--env", "a", "--env", "b", "--", "touch", tmp_path / "x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: `--env` can be given once. Run `uvshim fix ENV…` for the others\n"
+    )
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize(
     "words",
     [

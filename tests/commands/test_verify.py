@@ -86,7 +86,7 @@ def test_changed_removed_and_added_files_are_reported_and_fail_the_check(
         "    simple==4.0: changed simple/__init__.py",
         "    zope.deferred==1.2: not in RECORD zope.deferred-1.2.dist-info/extra",
     ]
-    again = "--no-deps --reinstall plain_name==3.0 simple==4.0 zope.deferred==1.2\n"
+    again = "--no-deps --reinstall --no-cache plain_name==3.0 simple==4.0 zope.deferred==1.2\n"
     assert again in done.stdout
 
     done = run(uvshim, "check", "--verify", "--format", "json", broken.path)

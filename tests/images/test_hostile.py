@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import io
 import itertools
 import json
@@ -406,6 +407,36 @@ def test_a_layer_that_is_made_to_do_harm_is_read_in_bounds(
 )
 def test_zstd_that_is_damaged_is_an_error(level: bytes, uvshim: Path, tmp_path: Path) -> None:
     done = check(uvshim, layout(tmp_path / "x", [tar(BASE)], lambda _: level), tmp_path)
+    assert done.returncode == 2
+
+
+def test_a_layer_of_empty_frames_is_an_error(uvshim: Path, tmp_path: Path) -> None:
+    """Each takes 20 microseconds: that of 200 MB would take ten minutes."""
+    zstd = pytest.importorskip("backports.zstd")
+    empty = b"\x50\x2a\x4d\x18" + bytes(4)
+    blob = empty * 300_000 + zstd.compress(tar(BASE))
+    done = check(uvshim, layout(tmp_path / "x", [tar(BASE)], lambda _: blob), tmp_path)
+    assert done.returncode == 2
+    assert "it has too many frames for its size" in done.stderr
+
+
+@pytest.mark.parametrize("frame", [1, 700, 200_000])
+@pytest.mark.parametrize("kind", ["zstd", "xz"])
+def test_a_layer_of_many_frames_is_read(
+    kind: str, frame: int, uvshim: Path, tmp_path: Path
+) -> None:
+    """zstd:chunked has some for each file; zeros may follow a stream of xz."""
+    if kind == "zstd":
+        pytest.importorskip("backports.zstd")
+    module = importlib.import_module("backports.zstd" if kind == "zstd" else "lzma")
+    content = tar({**BASE, "z": random.Random(1).randbytes(400_000 if frame > 1 else 1000)})
+    padding = bytes(8) if kind == "xz" else b"\x5f\x2a\x4d\x18\3\0\0\0abc"
+    pieces = [content[at : at + frame] for at in range(0, len(content), frame)]
+    blob = padding.join(map(module.compress, pieces)) + padding
+    done = check(uvshim, layout(tmp_path / "x", [content], lambda _: blob), tmp_path)
+    assert done.returncode == 1, done.stderr
+    cut = blob[: -len(padding) - 4]
+    done = check(uvshim, layout(tmp_path / "y", [content], lambda _: cut), tmp_path)
     assert done.returncode == 2
 
 

@@ -113,15 +113,21 @@ def reinstalls(report: Report) -> list[str]:
             versions.setdefault(_project(one), {})[one.version] = one
     commands = []
     if found.spellings or any(each.misspelled for each in found.hidden):
-        needed = "setuptools>=62,<82" if found.by_spelling else "setuptools>=75.8.2,<82"
-        commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
+        release, oldest = ("62", (3, 7)) if found.by_spelling else ("75.8.2", (3, 9))
+        python = interpreter.version_of(report.installation.tree, found.site_packages)
+        if tuple(map(int, python.split(".")[:2])) >= oldest:  # of which setuptools has this release
+            needed = quoted(f"setuptools>={release},<82")
+            commands = [f"{_install_into(report, found.site_packages[0])} {needed}"]
     wanted: dict[str, list[str]] = {}
     for (place, _), given in versions.items():
         latest = max(given.values(), key=functools.partial(_installed_at, report.installation.tree))
         words = _requirement(report.installation.tree, latest)
         wanted.setdefault(place, []).extend(map(quoted, words))
+    # uv may have linked a file that was changed: then its cache has the change, too.
+    changed = {os.path.dirname(one.path) for one in report.differences or ()}
     return commands + [
-        f"{_install_into(report, place)} --no-deps --reinstall {' '.join(names)}"
+        f"{_install_into(report, place)} --no-deps --reinstall "
+        f"{'--no-cache ' if place in changed else ''}{' '.join(names)}"
         for place, names in wanted.items()
     ]
 

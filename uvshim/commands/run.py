@@ -39,8 +39,10 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     command = [_program(words[0]), *words[1:]]
     if config.disabled():
         process.replace(command)
+    if len(options.env) > 1:
+        raise UvshimError("`--env` can be given once. Run `uvshim fix ENV…` for the others")
     supervisor = Supervisor()
-    named = options.env
+    named = next(iter(options.env), None)
     if named and not os.path.lexists(named) and pythons.is_python(named):
         named = process.on_path(named) or named
     # The command may remove the working directory.
@@ -63,12 +65,13 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         _add_new(seen, found, nothing)
         changed = [each for each in seen.values() if each[1].is_outdated(each[0])]
         renamed = [
-            after_install.rename_new(*each, exclude, supervisor, messages) for each in changed
+            after_install.rename_new(*each, exclude, supervisor, messages, finished=status == 0)
+            for each in changed
         ]
         is_missing = place is not None and not seen
         if is_missing:
             messages.warning(
-                f"`{printable(options.env)}` is not an environment: nothing was renamed"
+                f"`{printable(options.env[0])}` is not an environment: nothing was renamed"
             )
         elif not (changed or status):
             _report_nothing(words[0], found, seen, messages)

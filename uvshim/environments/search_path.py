@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CONFIGURATION = "pyvenv.cfg"
 
+# The file beside site-packages with which virtualenv before 20 left out those of the user.
+_ALONE = "no-global-site-packages.txt"
+
 # What is read at most of a pyvenv.cfg or a .pth file, in bytes.
 _FILE_LIMIT = 1024 * 1024
 
@@ -46,7 +49,9 @@ def site_directories(environment: Environment) -> tuple[str, ...]:
     elif has_interpreter(tree, root) and {*map(tree.real, own)}.intersection(
         map(tree.real, in_usual_places(tree, root))
     ):
-        directories = [*_of_user(tree, name), *own, *in_prefix(tree, root, name)]
+        is_alone = any(tree.is_file(os.path.join(os.path.dirname(each), _ALONE)) for each in own)
+        users = [] if is_alone else _of_user(tree, name)
+        directories = [*users, *own, *in_prefix(tree, root, name)]
     else:
         directories = list(own)
     return tuple(existing(directories, tree.is_directory, lambda each: tree.real(each) or each))

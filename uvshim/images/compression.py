@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import importlib
 import io
@@ -12,6 +13,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from uvshim.errors import ImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uvshim.images.blob import Verified
 
 
@@ -40,11 +43,20 @@ _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 50 to 5F (RFC 8878)
 # The memory limit of an xz stream's dictionary, in bytes. `xz -9` needs 65 MiB.
 _XZ_MEMORY = 128 * 1024 * 1024
 
+# How many bytes a decompressor gets at first, and at most.
+_FIRST = 256
+_PIECE = 128 * 1024
+
+# A file may have so many frames, or one for so many of its bytes: an empty one has 8.
+_USUAL_FRAMES = 1 << 18
+_SMALLEST_FRAME = 64
+
 # The exceptions for content that cannot be decompressed, or is no tar.
 ERRORS: tuple[type[Exception], ...] = (
     *(ValueError, OverflowError, LookupError, OSError, EOFError, zlib.error),
     *([_first("isal.isal_zlib").error] if _isal else []),
     *([_zstd.ZstdError] if _zstd else []),
+    *([_lzma.LZMAError] if _lzma else []),
 )
 
 
@@ -66,9 +78,10 @@ def decompressed(blob: Verified, name: str) -> IO[bytes]:
         found = (_isal.IGzipFile if _isal else gzip.GzipFile)(fileobj=file, mode="rb")
         return cast("IO[bytes]", found)
     if kind == ZSTD and _zstd:
-        return cast("IO[bytes]", _zstd.ZstdFile(file))
+        return cast("IO[bytes]", io.BufferedReader(_Frames(file, _zstd.ZstdDecompressor)))
     if kind == _XZ and _lzma:
-        return cast("IO[bytes]", io.BufferedReader(_Xz(file)))
+        make = functools.partial(_lzma.LZMADecompressor, memlimit=_XZ_MEMORY)
+        return cast("IO[bytes]", io.BufferedReader(_Frames(file, make)))
     if kind == _BZIP2 and _bz2:
         return cast("IO[bytes]", _bz2.BZ2File(file))
     if kind:
@@ -92,12 +105,21 @@ def compressed(content: bytes, media_type: str) -> bytes:
     raise ImageError(f"uvshim cannot write layers of this kind: {media_type}")
 
 
-class _Xz(io.RawIOBase):
-    """The content of an xz file, which may have several streams, in bounded memory."""
+class _Frames(io.RawIOBase):
+    """The content of a file with any number of streams (xz) or frames (zstd), in bounded memory.
 
-    def __init__(self, file: IO[bytes]) -> None:
+    zstd:chunked has two frames for each file. Each takes 20 microseconds, and the library copies
+    what comes behind its end, so it first gets little.
+    """
+
+    def __init__(self, file: IO[bytes], make: Callable[[], Any]) -> None:
+        """Decompress `file`. `make` returns a decompressor, as in the standard library."""
         self._file = file
-        self._stream = _lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+        self._make = make
+        self._stream = make()
+        self._frames = self._read = self._at = 0
+        self._buffer = b""
+        self._length = _FIRST
 
     def readable(self) -> bool:
         return True
@@ -105,21 +127,40 @@ class _Xz(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read into `buffer` and return the number of bytes. Raise OSError."""
         while True:
+            if self._stream.eof and not self._begins_another():
+                return 0
             piece = b""
+            if self._stream.needs_input:
+                if self._is_at_end():
+                    raise OSError("it ends too early")
+                piece = self._buffer[self._at : self._at + self._length]
+                self._at += len(piece)
+                self._length = min(2 * self._length, _PIECE)
+            content = self._stream.decompress(piece, len(buffer))
             if self._stream.eof:
-                piece = self._stream.unused_data.lstrip(b"\0") or self._file.read(65536)
-                if not piece.strip(b"\0"):
-                    return 0
-                self._stream = _lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
-            elif self._stream.needs_input and not (piece := self._file.read(65536)):
-                raise OSError("it ends too early")
-            try:
-                content = self._stream.decompress(piece, len(buffer))
-            except _lzma.LZMAError as error:
-                raise OSError(str(error)) from None
+                self._at -= len(self._stream.unused_data)
             if content:
                 buffer[: len(content)] = content
                 return len(content)
+
+    def _begins_another(self) -> bool:
+        """Return True if another stream or frame follows, perhaps after zeros (xz, "Padding")."""
+        while not self._is_at_end() and not self._buffer[self._at]:
+            self._buffer, self._at = self._buffer[self._at :].lstrip(b"\0"), 0
+        if self._is_at_end():
+            return False
+        self._frames += 1
+        if self._frames > max(_USUAL_FRAMES, self._read // _SMALLEST_FRAME):
+            raise OSError("it has too many frames for its size")
+        self._stream, self._length = self._make(), _FIRST
+        return True
+
+    def _is_at_end(self) -> bool:
+        """Return True if nothing is left to read."""
+        if self._at == len(self._buffer):
+            self._buffer, self._at = self._file.read(_PIECE), 0
+            self._read += len(self._buffer)
+        return not self._buffer
 
 
 def _unreadable(why: str) -> ImageError:

@@ -101,6 +101,7 @@ def rename(  # noqa: PLR0913
     spellings: Spellings | None = None,
     new: Collection[str] | None = None,
     linked: Collection[str] = (),
+    finished: bool = True,
     dry_run: bool = False,
 ) -> Outcome:
     """Rename the dist-info directories `paths`, as `plan.make` says of each.
@@ -109,7 +110,8 @@ def rename(  # noqa: PLR0913
     links are followed inside that. A snapshot proves that those in `new` are new: an earlier
     installation of the same version makes way for them. Other directories of which a project has
     two keep their names, unless no tool can read these; so do those in `linked`, to which links
-    elsewhere lead. With `dry_run`, the outcome is what it would be. The caller holds uv's lock.
+    elsewhere lead. If an installer has not `finished`, those that lack files keep theirs. With
+    `dry_run`, the outcome is what it would be. The caller holds uv's lock.
     """
     begin = time.monotonic()
     disk = _Disk(tree.root if tree else None)
@@ -117,7 +119,7 @@ def rename(  # noqa: PLR0913
     def make(path: str, only_new: bool) -> Plan | None:  # noqa: FBT001
         return plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
 
-    run = _Run(disk, make, new, linked, dry_run=dry_run)
+    run = _Run(disk, make, new, linked, finished=finished, dry_run=dry_run)
     run.each(paths, run.look)
     run.twins = plan.duplicates(disk, run.plans.values())
     run.each(list(run.plans), run.carry_out)
@@ -129,17 +131,18 @@ def rename(  # noqa: PLR0913
 class _Run:
     """One call of `rename`, with its arguments."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         disk: _Disk,
         make: Callable[[str, bool], Plan | None],
         new: Collection[str] | None,
         linked: Collection[str],
         *,
+        finished: bool,
         dry_run: bool,
     ) -> None:
         self.disk, self.make, self.new, self.linked = disk, make, new, linked
-        self.dry_run = dry_run
+        self.finished, self.dry_run = finished, dry_run
         self.outcome = Outcome([], [])
         self.plans: dict[str, Plan] = {}
         self.twins: Collection[str] = ()
@@ -223,8 +226,11 @@ class _Run:
     def _check_may_rename(self, wanted: Plan) -> None:
         """Raise `plan.ObstacleError` if the directory of the plan `wanted` must keep its name.
 
-        It must if links lead to it, or if it has a twin and some tool can read its name.
+        It must if links lead to it, if it has a twin and some tool can read its name, or if its
+        installer was interrupted: uv writes RECORD before most of the code.
         """
+        if not self.finished and (missing := _missing(wanted)):
+            raise plan.ObstacleError(f"uv has not completed it: `{missing}` is missing")
         is_target = bool(self.linked) and os.path.realpath(wanted.path) in self.linked
         if is_target and wanted.destination != wanted.path and not os.path.islink(wanted.path):
             raise plan.ObstacleError(plan.LINKED)
@@ -271,6 +277,15 @@ def _rename(wanted: Plan, record: Record) -> None:
             file.overwrite(after)
         else:
             record_file.replace(wanted.destination, after, file.status)
+
+
+def _missing(wanted: Plan) -> str:
+    """Return a file that RECORD lists and that does not exist, or "". Bytecode does not count."""
+    place = os.path.dirname(wanted.path)
+    for path in wanted.record.paths() if wanted.record else ():
+        if not path.endswith(".pyc") and not os.path.lexists(os.path.join(place, path)):
+            return path
+    return ""
 
 
 def _is_taken(wanted: Plan) -> bool:
