@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.corpus import installed, under, write
 from tests.damage import follow_hints
 
 if TYPE_CHECKING:
@@ -177,3 +178,22 @@ def test_all_environments_of_a_root_decide_the_spelling(
         assert "user==1.0" not in done.stdout
         assert " ~ " not in done.stderr
     assert (below / site / NAME).is_dir()
+
+
+@pytest.mark.parametrize(("python", "helps"), [("3.6", False), ("3.7", True)])
+def test_a_newer_setuptools_is_named_only_where_the_python_has_one(
+    run: Run, uvshim: Path, tmp_path: Path, python: str, *, helps: bool
+) -> None:
+    """62 needs Python 3.7."""
+    site = under(
+        f"lib/python{python}/site-packages",
+        installed("setuptools-59.6.0", "setuptools"),
+        {"pkg_resources/__init__.py": ""},
+        installed("zope_interface-1.0", "zope.interface"),
+        installed("one-1.0", "one", ["zope.interface"]),
+        installed("two-1.0", "two", ["zope-interface"]),
+    )
+    done = run(uvshim, "check", write(site, tmp_path / "e"))
+    assert done.returncode == 1, done.stderr
+    assert "zope.interface is not found as zope.interface" in done.stdout
+    assert ("setuptools>=62,<82" in done.stdout) is helps

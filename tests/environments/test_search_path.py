@@ -6,7 +6,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.corpus import MemoryTree, write
+from uvshim.environments import discovery
 from uvshim.environments.search_path import search_path
 from uvshim.environments.tree import DiskTree
 
@@ -58,6 +61,24 @@ def test_the_search_path_is_the_one_that_site_makes(tmp_path: Path) -> None:
     real = installed_site_path(site)
     assert search_path(DiskTree(), [str(site)]) == real
     assert real == [str(site), str(site / "egg.egg"), str(source)]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_environment_of_an_old_virtualenv_may_leave_out_the_user_s_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, alone: bool
+) -> None:
+    """Before 20 it made no pyvenv.cfg, but copied the standard library and a `site` of its own."""
+    users = tmp_path / "user" / "lib" / "python3.7" / "site-packages"
+    own = tmp_path / "old" / "lib" / "python3.7" / "site-packages"
+    for each in (users, own, tmp_path / "old" / "bin"):
+        each.mkdir(parents=True)
+    (tmp_path / "old" / "bin" / "python").touch()
+    if alone:
+        (own.parent / "no-global-site-packages.txt").touch()
+    monkeypatch.setenv("PYTHONUSERBASE", str(tmp_path / "user"))
+    monkeypatch.delenv("PYTHONNOUSERSITE", raising=False)
+    (found,) = discovery.find(str(tmp_path / "old"))
+    assert found.visible == ((str(own),) if alone else (str(users), str(own)))
 
 
 def installed_site_path(site: Path, python: str | Path = sys.executable) -> list[str]:
