@@ -343,6 +343,24 @@ def test_an_environment_that_may_not_be_looked_into_is_named(
     assert done.stderr == f"error: `{environment}`: Permission denied\n"
 
 
+def test_code_that_nobody_may_look_at_is_not_gone(run: Run, uvshim: Path, broken: Venv) -> None:
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("NOT TRIED: a directory that root cannot search (needs setpriv)")
+    rights = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+    program = rights if os.geteuid() == 0 else ()
+    code = broken.site_packages / "zope_deferred"
+    code.chmod(0)
+    try:
+        verified = run(*program, uvshim, "check", "--verify", broken.path)
+        done = run(*program, uvshim, "fix", broken.path)
+    finally:
+        code.chmod(0o755)
+    assert (verified.returncode, verified.stdout) == (2, "")
+    assert verified.stderr == f"error: `{code}/__init__.py`: Permission denied\n"
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in broken.dist_infos()
+
+
 @pytest.mark.parametrize("owner", ["conda", "rpm"])
 def test_nothing_is_to_be_reinstalled_that_another_package_manager_owns(
     run: Run, uvshim: Path, broken: Venv, owner: str

@@ -329,10 +329,38 @@ def test_run_looks_into_the_python_on_path_for_what_pip_installs(
     copy = f"cp -r {tmp_path}/other/{other.name} {other}"
     assert run(uvshim, "run", "--", "sh", "-c", copy, PATH=path).returncode == 0
     assert other.is_dir() is managed
+    for installer, stem, name in (("Poetry 2", "c_d-1.0", "c.d-1.0"), ("rpm", *["e_f-1.0"] * 2)):
+        files = installed(stem, stem.partition("-")[0].replace("_", "."))
+        write({**files, f"{stem}.dist-info/INSTALLER": installer}, tmp_path / installer)
+        copy = f"cp -r '{tmp_path}/{installer}/{stem}.dist-info' {other.parent}"
+        assert run(uvshim, "run", "--", "sh", "-c", copy, PATH=path).returncode == 0
+        assert other.with_name(f"{name}.dist-info").is_dir()
     # The user's own directories are nobody else's.
     done = run(uvshim, "run", "--", "sh", "-c", f"{install} --user --force-reinstall", PATH=path)
     assert done.returncode == 0, done.stderr
     assert "Renormalized" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        """sh -c '"{python}" -m pip install $0 $*' {words}""",
+        """sh -c 'P={python}; $P -m pip install $0 $*' {words}""",
+        """sh -c 'exec $PYTHON -m pip install $*' PYTHON={python} {words}""",
+    ],
+)
+def test_run_looks_into_a_python_that_is_a_part_of_a_word(
+    run: Run, uvshim: Path, with_pip: Path, wheels: Path, form: str
+) -> None:
+    """Such as `make PYTHON=venv/bin/python deps`."""
+    (library,) = (each.parent for each in with_pip.glob("lib/python*/os.py"))
+    python = with_pip / "bin" / "python3"
+    words = f"-q --no-index -f {wheels} zope.deferred"
+    command = shlex.split(form.format(python=python, words=words))
+    done = run(uvshim, "run", "--", *command, PYTHON=str(python))
+    assert done.returncode == 0, done.stderr
+    (found,) = library.rglob("*deferred-*.dist-info")
+    assert found.name == "zope.deferred-1.2.dist-info"
 
 
 def test_run_takes_one_environment(run: Run, uvshim: Path, tmp_path: Path) -> None:
@@ -351,7 +379,6 @@ def test_run_takes_one_environment(run: Run, uvshim: Path, tmp_path: Path) -> No
         "env PIP_TARGET=t pip3 install",
         "nice -n 1 pip3 install -t t",
         "env VIRTUAL_ENV=other uv pip install",
-        "env UV_PYTHON=other/bin/python uv pip install",
     ],
 )
 def test_run_says_so_if_a_program_among_the_words_may_install_elsewhere(

@@ -411,13 +411,18 @@ def test_zstd_that_is_damaged_is_an_error(level: bytes, uvshim: Path, tmp_path: 
 
 
 def test_a_layer_of_empty_frames_is_an_error(uvshim: Path, tmp_path: Path) -> None:
-    """Each takes 20 microseconds: that of 200 MB would take ten minutes."""
+    """Each takes 20 microseconds: those of 200 MB would take ten minutes."""
     zstd = pytest.importorskip("backports.zstd")
     empty = b"\x50\x2a\x4d\x18" + bytes(4)
-    blob = empty * 300_000 + zstd.compress(tar(BASE))
-    done = check(uvshim, layout(tmp_path / "x", [tar(BASE)], lambda _: blob), tmp_path)
-    assert done.returncode == 2
-    assert "it has too many frames for its size" in done.stderr
+    layers = [tar({**BASE, f"x{number}": ""}) for number in range(12)]
+    many = layout(tmp_path / "x", layers, lambda content: empty * 30_000 + zstd.compress(content))
+    one = layout(
+        tmp_path / "y", [tar(BASE)], lambda content: empty * 300_000 + zstd.compress(content)
+    )
+    for path in (many, one):
+        done = check(uvshim, path, tmp_path)
+        assert done.returncode == 2
+        assert "100 times its size" in done.stderr
 
 
 @pytest.mark.parametrize("frame", [1, 700, 200_000])

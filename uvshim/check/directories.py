@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.metadata import remembered
 from uvshim.environments.environment import dist_infos
-from uvshim.environments.tree import pay
+from uvshim.environments.tree import denies, pay
 from uvshim.rename import names, plan, record
 from uvshim.rename.plan import MISNAMED, Plan
 from uvshim.rename.record import Record
@@ -165,7 +165,7 @@ def _kinds(tree: Tree, one: Plan, *, has_twin: bool) -> Iterable[str]:
 
 
 def _is_ghost(tree: Tree, wanted: Plan) -> bool:
-    """Return True if RECORD lists code and no file of it exists.
+    """Return True if RECORD lists code, and no file of it exists or is where nobody may look.
 
     Bytecode may have replaced it (PEP 3147, "legacy"), and PyInstaller packs it into an archive.
     """
@@ -175,6 +175,8 @@ def _is_ghost(tree: Tree, wanted: Plan) -> bool:
         if path not in missing and not record.split(path)[0].endswith(names.SUFFIX):
             file = inside(place, path)
             if tree.is_file(file) or (path.endswith(".py") and tree.is_file(file + "c")):
+                return False
+            if denies(tree, file):
                 return False
             missing.add(path)
     return bool(missing) and not tree.is_file(f"{place}/base_library.zip")

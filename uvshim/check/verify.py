@@ -6,10 +6,13 @@ The format is that of the "Recording installed projects" specification, which `i
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.environments.environment import dist_infos
+from uvshim.environments.tree import denies
 from uvshim.rename import names
 from uvshim.rename.plan import RECORD_LIMIT, owner_of
 from uvshim.rename.record import RecordError, elements
@@ -93,10 +96,15 @@ def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
 def _differing(
     tree: SearchableTree, place: str, entries: Iterable[RecordEntry]
 ) -> tuple[list[str], list[str]]:
-    """Return which of `entries` are missing, and which have changed."""
+    """Return which of `entries` are missing, and which have changed.
+
+    Raise PermissionError if that cannot be known.
+    """
     missing, changed = [], []
     for entry in entries:
         path = posixpath.join(place, entry.path)
+        if not tree.is_file(path) and denies(tree, path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         if entry.hash_ is None and entry.size is None:
             if not tree.is_file(path) and not entry.path.endswith((".pyc", ".pyo")):
                 missing.append(entry.path)

@@ -63,8 +63,9 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     shows its environment. A program among the words may install elsewhere.
     """
     scripts = [after for before, after in itertools.pairwise(words) if re.match(r"-\w*c$", before)]
-    inside = [part for each in scripts for part in re.split(r"[\s;&|()]+", each)]  # of `sh -c`
-    every = [*words, *inside]
+    inside = [part for each in scripts for part in re.split(r"[\s;&|()='\"]+", each)]  # of `sh -c`
+    values = [each.partition("=")[2] for each in words]  # as in PYTHON=…
+    every = [*words, *values, *inside]
     installers = [
         each for each in every if each == "uv" or pythons.is_pip(each) or pythons.is_python(each)
     ]

@@ -88,6 +88,15 @@ def pay(tree: Tree, steps: int) -> None:
         budget(steps)
 
 
+def denies(tree: Tree, path: str) -> bool:
+    """Return True if nobody may read the file `path`, or look whether there is one.
+
+    Only a disk denies anything.
+    """
+    asked: Callable[[str], bool] | None = getattr(tree, "denies", None)
+    return asked is not None and asked(path)
+
+
 class LinksError(OSError):
     """Too many symbolic links lead to a file."""
 

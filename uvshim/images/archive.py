@@ -138,7 +138,9 @@ def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
     kind = compression.suffix(blob.peek(4))
     if size is not None and not kind:
         return Archive(file, path, budget)
-    stream = compression.decompressed(blob, f"`{path}`")
+    stream = compression.decompressed(
+        blob, f"`{path}`", lambda size: budget.expand(size, 0, f"`{path}`")
+    )
     try:
         head = b""
         while len(head) < _PIECE and (piece := stream.read(_PIECE)):

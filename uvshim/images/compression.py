@@ -47,9 +47,9 @@ _XZ_MEMORY = 128 * 1024 * 1024
 _FIRST = 256
 _PIECE = 128 * 1024
 
-# A file may have so many frames, or one for so many of its bytes: an empty one has 8.
-_USUAL_FRAMES = 1 << 18
-_SMALLEST_FRAME = 64
+# What a stream or a frame costs, in bytes to which the file expands. A small file in a layer takes
+# two, and some hundred bytes; an empty frame has 9.
+_FRAME = 16 * 1024
 
 # The exceptions for content that cannot be decompressed, or is no tar.
 ERRORS: tuple[type[Exception], ...] = (
@@ -67,10 +67,11 @@ def suffix(head: bytes) -> str:
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), "")
 
 
-def decompressed(blob: Verified, name: str) -> IO[bytes]:
+def decompressed(blob: Verified, name: str, pay: Callable[[int], None]) -> IO[bytes]:
     """Return the decompressed content of `blob`; messages call it `name`.
 
-    Raise `ImageError` if this Python cannot decompress it.
+    `pay` is called with what its streams and frames cost, in bytes to which it expands. Raise
+    `ImageError` if this Python cannot decompress it.
     """
     kind = suffix(blob.peek(4))
     file = cast("IO[bytes]", blob)
@@ -78,10 +79,10 @@ def decompressed(blob: Verified, name: str) -> IO[bytes]:
         found = (_isal.IGzipFile if _isal else gzip.GzipFile)(fileobj=file, mode="rb")
         return cast("IO[bytes]", found)
     if kind == ZSTD and _zstd:
-        return cast("IO[bytes]", io.BufferedReader(_Frames(file, _zstd.ZstdDecompressor)))
+        return cast("IO[bytes]", io.BufferedReader(_Frames(file, _zstd.ZstdDecompressor, pay)))
     if kind == _XZ and _lzma:
         make = functools.partial(_lzma.LZMADecompressor, memlimit=_XZ_MEMORY)
-        return cast("IO[bytes]", io.BufferedReader(_Frames(file, make)))
+        return cast("IO[bytes]", io.BufferedReader(_Frames(file, make, pay)))
     if kind == _BZIP2 and _bz2:
         return cast("IO[bytes]", _bz2.BZ2File(file))
     if kind:
@@ -112,13 +113,16 @@ class _Frames(io.RawIOBase):
     what comes behind its end, so it first gets little.
     """
 
-    def __init__(self, file: IO[bytes], make: Callable[[], Any]) -> None:
+    def __init__(
+        self, file: IO[bytes], make: Callable[[], Any], pay: Callable[[int], None]
+    ) -> None:
         """Decompress `file`. `make` returns a decompressor, as in the standard library."""
         self._file = file
         self._make = make
+        self._pay = pay
         self._stream = make()
-        self._frames = self._read = self._at = 0
         self._buffer = b""
+        self._at = 0
         self._length = _FIRST
 
     def readable(self) -> bool:
@@ -149,9 +153,7 @@ class _Frames(io.RawIOBase):
             self._buffer, self._at = self._buffer[self._at :].lstrip(b"\0"), 0
         if self._is_at_end():
             return False
-        self._frames += 1
-        if self._frames > max(_USUAL_FRAMES, self._read // _SMALLEST_FRAME):
-            raise OSError("it has too many frames for its size")
+        self._pay(_FRAME)
         self._stream, self._length = self._make(), _FIRST
         return True
 
@@ -159,7 +161,6 @@ class _Frames(io.RawIOBase):
         """Return True if nothing is left to read."""
         if self._at == len(self._buffer):
             self._buffer, self._at = self._file.read(_PIECE), 0
-            self._read += len(self._buffer)
         return not self._buffer
 
 

@@ -11,6 +11,7 @@ import posixpath
 
 from uvshim.environments.environment import OWNERS
 from uvshim.environments.snapshot import may_be_dotted
+from uvshim.environments.tree import denies
 from uvshim.rename import names
 from uvshim.rename.record import Record, RecordError
 
@@ -153,8 +154,7 @@ def _absence(tree: Tree, path: str) -> str:
     """Return why the directory `path` has no METADATA, as a clause."""
     if not tree.is_directory(path):
         return "it is not a directory"
-    denies: Callable[[str], bool] | None = getattr(tree, "denies", None)  # only a disk does
-    if denies is not None and denies(f"{path}/METADATA"):
+    if denies(tree, f"{path}/METADATA"):
         return "permission denied (METADATA)"
     is_left = tree.names(path) and not tree.is_file(f"{path}/RECORD")
     return f"it has no METADATA{' and no RECORD: no installer removes it' if is_left else ''}"

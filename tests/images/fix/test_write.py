@@ -303,6 +303,7 @@ def test_a_name_that_nobody_accepts_is_refused(text: str) -> None:
         ),
         ("docker://r.example/b:2", "docker://r.example/one:1", "docker://r.example/b:2"),
         ("oci:new", "oci:old:1.0", "oci:new:1.0-fixed"),
+        ("docker://r.example/b", "oci:old:localhost/one:1", "docker://r.example/b:1-fixed"),
     ],
 )
 @pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")

@@ -117,6 +117,8 @@ def completed(target: Reference, images: Sequence[FixedImage]) -> str:
     _, tag, names, _ = named(target, images[0])
     if target.transport == DOCKER_ARCHIVE:
         tag = names[0] if len(names) == 1 else None
+    elif tag and target.transport in _NAMED_BY_DOCKER:
+        tag = _tag_of(tag) or tag  # without a repository of its own
     return f"{target.text.removesuffix(':')}:{tag}" if tag else target.text
 
 

@@ -180,7 +180,7 @@ def opened(layer: Blob, budget: Budget, *, strict: bool = False) -> Iterator[Tar
 
     with contextlib.closing(layer.open()) as blob:
         digest = layer.diff_id if strict or layer.digest is None else None
-        yield Tar(decompressed(blob, name), name, digest=digest, pay=pay, verify=blob.finish)
+        yield Tar(decompressed(blob, name, pay), name, digest=digest, pay=pay, verify=blob.finish)
 
 
 class _Stream:
