@@ -175,7 +175,7 @@ def test_what_an_interrupted_uv_has_not_completed_keeps_its_name(
     else:
         done = run(uvshim, "run", "--", script, "pip", "install", *words)
     assert done.returncode == 5, done.stderr
-    assert "uv has not completed it: `zope_deferred" in done.stderr
+    assert "its installer has not completed it: `zope_deferred" in done.stderr
     assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
     assert "other.one-1.0.dist-info" in venv.dist_infos()
 

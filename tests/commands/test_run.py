@@ -341,6 +341,19 @@ def test_run_looks_into_the_python_on_path_for_what_pip_installs(
     assert "Renormalized" in done.stderr
 
 
+def test_run_says_so_if_uv_runs_a_script(
+    run: Run, uvshim: Path, uv: Path, venv: Venv, tmp_path: Path
+) -> None:
+    """Its environment is in uv's cache."""
+    script = tmp_path / "tool"
+    script.write_text("#!/usr/bin/env -S uv run -q --offline --script\n# /// script\n# ///\n")
+    script.chmod(0o755)
+    path = os.pathsep.join([str(uv.parent), os.environ["PATH"]])
+    done = run(uvshim, "run", "--", script, PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert f"`{script}` does not say where it installs" in done.stderr
+
+
 @pytest.mark.parametrize(
     "form",
     [

@@ -65,7 +65,8 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     scripts = [after for before, after in itertools.pairwise(words) if re.match(r"-\w*c$", before)]
     inside = [part for each in scripts for part in re.split(r"[\s;&|()='\"]+", each)]  # of `sh -c`
     values = [each.partition("=")[2] for each in words]  # as in PYTHON=…
-    every = [*words, *values, *inside]
+    starting = [each for each in pythons.first_words(program) if each == "uv"]
+    every = [*words, *values, *inside, *starting]
     installers = [
         each for each in every if each == "uv" or pythons.is_pip(each) or pythons.is_python(each)
     ]

@@ -156,17 +156,23 @@ def interpreter_of(script: str) -> str | None:
 
     If the path of its interpreter is long or has blanks, a shell script of two lines executes it.
     """
+    first, *others = [*first_words(script), ""]
+    if os.path.basename(first) == "env":
+        first = process.on_path(next(each for each in others if each != "-S")) or ""
+    return first if is_python(first) else None
+
+
+def first_words(script: str) -> list[str]:
+    """Return the words with which the system starts `script`; [] if its first line names none."""
     try:
         with open(script, "rb") as file:
             lines = file.read(4096).decode("utf-8", "surrogateescape").split("\n")
         words = lines[0].removeprefix("#!").split() if lines[0].startswith("#!") else []
         if os.path.basename(words[0]) == "sh" and lines[1].startswith("'''exec '"):
             words = shlex.split(lines[1])[1:]
-        elif os.path.basename(words[0]) == "env":
-            words = [process.on_path(words[1]) or ""]
     except (OSError, ValueError, IndexError):
-        return None
-    return words[0] if is_python(words[0]) else None
+        return []
+    return words
 
 
 def of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:

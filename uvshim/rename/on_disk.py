@@ -230,7 +230,7 @@ class _Run:
         installer was interrupted: uv writes RECORD before most of the code.
         """
         if not self.finished and (missing := _missing(wanted)):
-            raise plan.ObstacleError(f"uv has not completed it: `{missing}` is missing")
+            raise plan.ObstacleError(f"its installer has not completed it: `{missing}` is missing")
         is_target = bool(self.linked) and os.path.realpath(wanted.path) in self.linked
         if is_target and wanted.destination != wanted.path and not os.path.islink(wanted.path):
             raise plan.ObstacleError(plan.LINKED)
@@ -280,10 +280,14 @@ def _rename(wanted: Plan, record: Record) -> None:
 
 
 def _missing(wanted: Plan) -> str:
-    """Return a file that RECORD lists and that does not exist, or "". Bytecode does not count."""
+    """Return a file that RECORD lists and that does not exist, or "".
+
+    Bytecode does not count, nor does what is elsewhere: in a target, pip moves scripts.
+    """
     place = os.path.dirname(wanted.path)
     for path in wanted.record.paths() if wanted.record else ():
-        if not path.endswith(".pyc") and not os.path.lexists(os.path.join(place, path)):
+        is_code = not path.startswith(("/", "..")) and not path.endswith(".pyc")
+        if is_code and not os.path.lexists(os.path.join(place, path)):
             return path
     return ""
 
