@@ -230,7 +230,10 @@ class _Run:
         installer was interrupted: uv writes RECORD before most of the code.
         """
         if not self.finished and (missing := _missing(wanted)):
-            raise plan.ObstacleError(f"its installer has not completed it: `{missing}` is missing")
+            raise plan.ObstacleError(
+                f"its installer has not completed it: `{missing}` is missing. "
+                "Install it again with --reinstall"
+            )
         is_target = bool(self.linked) and os.path.realpath(wanted.path) in self.linked
         if is_target and wanted.destination != wanted.path and not os.path.islink(wanted.path):
             raise plan.ObstacleError(plan.LINKED)

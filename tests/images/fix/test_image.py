@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import functools
 import json
+import lzma
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -176,6 +178,19 @@ def test_the_new_layer_is_like_its_neighbours(making: Making, tmp_path: Path, ki
     assert len(heads) == 1 or kinds[2].endswith(".tar")
     root = unpacked(making.path, "new", tmp_path / "new")
     assert (root / SITE / "oslo.cache-1.0.dist-info" / "RECORD").exists()
+
+
+@pytest.mark.parametrize("kind", ["xz", "bzip2"])
+def test_beside_a_layer_that_oci_does_not_know_the_new_one_is_gzip(
+    making: Making, tmp_path: Path, kind: str
+) -> None:
+    compress: Any = {"xz": lzma.compress, "bzip2": bz2.compress}[kind]
+    kinds = (MANIFEST, CONFIG, f"{OCI}.layer.v1.tar+{kind}")
+    making.add(image(making, WRONG, kinds=kinds, compress=compress), "old")
+    fix(making.path)
+    layers = manifest(making.path, "new")["layers"]
+    assert [each["mediaType"] for each in layers] == [kinds[2], f"{OCI}.layer.v1.tar+gzip"]
+    assert blob(making.path, layers[1]["digest"])[:2] == gzipped(b"")[:2]
 
 
 def test_a_config_that_is_in_its_descriptor_is_not_the_one_of_the_new_image(

@@ -160,7 +160,7 @@ class FixedImage:
         layer = None
         if content:
             listed = as_list(raw["layers"], "`layers`")
-            kind = _ordinary(str(as_object(listed[-1]).get("mediaType")))
+            kind = _written(str(as_object(listed[-1]).get("mediaType")))
             layer = in_memory(compression.compressed(content, kind))
             config = in_memory(_config(image, content, environments, created))
             layers = (*layers, layer)
@@ -258,9 +258,14 @@ def _config(
     return dumped({**before, **changed})
 
 
-def _ordinary(media_type: str) -> str:
-    """Return `media_type`, or its distributable variant."""
-    return media_type.replace(".nondistributable.", ".").replace(".foreign.", ".")
+def _written(media_type: str) -> str:
+    """Return the media type of a new layer beside one with the `media_type`.
+
+    It is distributable. OCI has none for xz and bzip2, which some tools read.
+    """
+    kind = media_type.replace(".nondistributable.", ".").replace(".foreign.", ".")
+    is_known = kind.endswith((".tar", compression.ZSTD, "gzip"))
+    return kind if is_known else PLAIN_LAYER + compression.GZIP
 
 
 def _points_to(media_type: str, blob: Blob) -> Json:
