@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,15 +40,15 @@ BASE = tar(
 
 
 class Cluster:
-    """A scheduler and two workers, each a process of its own, on this machine."""
+    """A scheduler and workers, each its own process, on this machine."""
 
-    def __init__(self, stack: ExitStack, directory: Path) -> None:
+    def __init__(self, stack: ExitStack, directory: Path, workers: int = 2) -> None:
         self._stack = stack
         self._directory = directory
         command = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         scheduler = self._start(*command)
         self.address = self._said(scheduler, r"Scheduler at: +(tcp://[0-9.:]+)")
-        self.workers = [self._worker() for _ in range(2)]
+        self.workers = [self._worker() for _ in range(workers)]
 
     def _worker(self) -> subprocess.Popen[str]:
         worker = self._start(
@@ -97,6 +98,45 @@ def test_a_scheduler_s_workers_give_the_answers(
     )
     assert there.returncode == 2
     assert there.stdout == here.stdout.replace("`no` does", f"`{tmp_path}/no` does")
+
+
+def test_a_scheduler_without_workers_is_an_error(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        address = Cluster(stack, tmp_path, workers=0).address
+        done = run(uvshim, "check", "--scheduler", address, *images(tmp_path, 1))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: the Dask scheduler at `{address}` has no workers\n"
+
+
+def _tasks(dask_scheduler: Any) -> int:
+    return len(dask_scheduler.tasks)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_survey_whose_workers_are_busy(
+    cluster: Cluster, uvshim: Path, tmp_path: Path, number: int
+) -> None:
+    """Stopped workers never answer."""
+    from distributed import Client
+
+    for worker in cluster.workers:
+        worker.send_signal(signal.SIGSTOP)
+    started = subprocess.Popen(
+        [uvshim, "check", "--scheduler", cluster.address, *images(tmp_path, 2)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        with Client(cluster.address) as client:  # type: ignore[no-untyped-call]
+            while not client.run_on_scheduler(_tasks):
+                assert started.poll() is None
+                time.sleep(0.05)
+        started.send_signal(number)
+        assert started.wait(30) == -number
+    finally:
+        started.kill()
+        for worker in cluster.workers:
+            worker.send_signal(signal.SIGCONT)
 
 
 def test_a_worker_that_is_killed_costs_no_answer(cluster: Cluster, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def on_cluster(
     """Yield the answers of `survey`, from the workers of the Dask `scheduler` at an address.
 
     Workers need uvshim, and access to the images. If one dies, another one takes its work. Raise
-    `ImageError` if there is no such scheduler, or the library is missing.
+    `ImageError` if there is no such scheduler, it has no workers, or the library is missing.
     """
     try:
         from distributed import Client
@@ -151,9 +151,16 @@ def on_cluster(
         client = Client(scheduler, timeout=_PATIENCE)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ImageError(f"no Dask scheduler answers at `{scheduler}`: {error}") from None
-    pool = client.get_executor(pure=False, retries=2)  # type: ignore[no-untyped-call]
-    with client, pool as executor:
-        yield from _from(executor, _named(images), options)
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError:
+            raise ImageError(f"the Dask scheduler at `{scheduler}` has no workers") from None
+        executor = client.get_executor(pure=False, retries=2)  # type: ignore[no-untyped-call]
+        try:
+            yield from _from(executor, _named(images), options)
+        finally:  # of what is left, nobody waits for the answer
+            executor.shutdown(wait=False)
 
 
 def in_processes(
