@@ -117,13 +117,26 @@ def test_layers_keep_their_compression(
     assert names_below(root) == FIXED
 
 
-def test_media_types_of_docker_stay(box: Uvshim, image: formats.Image, tmp_path: Path) -> None:
+def test_media_types_of_docker_stay_where_a_tag_is_found_with_them(
+    box: Uvshim, image: formats.Image, tmp_path: Path
+) -> None:
+    """In a layout or an archive, skopeo, podman and umoci find a tag only with those of OCI."""
     found = formats.layout(tmp_path / "layout", image, docker=True)
+    assert box.fix(f"oci:{found.path}:1.0", f"dir:{tmp_path}/kept").status == 0
+    kept = json.loads((tmp_path / "kept" / "manifest.json").read_text())
+    of_docker = {formats.DOCKER_MANIFEST, formats.DOCKER_CONFIG, formats.DOCKER_LAYER + ".gzip"}
+    assert media_types(kept) == of_docker
     assert box.fix(f"oci:{found.path}:1.0", f"oci:{tmp_path}/fixed:1.0").status == 0
     manifest = blob(tmp_path / "fixed", top(tmp_path / "fixed")[0])
-    kinds = {manifest["mediaType"], manifest["config"]["mediaType"]}
-    kinds |= {each["mediaType"] for each in manifest["layers"]}
-    assert kinds == {formats.DOCKER_MANIFEST, formats.DOCKER_CONFIG, formats.DOCKER_LAYER + ".gzip"}
+    assert media_types(manifest) == {
+        f"application/vnd.oci.image.{kind}"
+        for kind in ("manifest.v1+json", "config.v1+json", "layer.v1.tar+gzip")
+    }
+
+
+def media_types(manifest: dict[str, Any]) -> set[str]:
+    described = (manifest, manifest["config"], *manifest["layers"])
+    return {each["mediaType"] for each in described}
 
 
 def test_the_same_image_gives_the_same_bytes_whatever_its_form(
