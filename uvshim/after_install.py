@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 
 from uvshim import config
-from uvshim.environments.environment import OWNERS
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
 from uvshim.rename.setuptools import LAST_PYTHON, PkgResources, installer_of
@@ -83,8 +82,8 @@ def rename_since(
         chosen = spellings(environment, now)
         paths = set(environment.dist_infos if new is None else new)
         if environment.is_shared:
-            # The system's own tools write either nothing to INSTALLER, or their name.
-            paths = {path for path in paths if (by := installer_of(path)) and by not in OWNERS}
+            # Some of the system's own tools do not write INSTALLER; `plan` knows the others.
+            paths = set(filter(installer_of, paths))
         if chosen:  # a new distribution may require the original name of an older one
             seen = {
                 os.path.join(os.path.realpath(at), name) for at, name in map(os.path.split, paths)

@@ -64,10 +64,11 @@ def keep() -> None:
     files: Files = {}
     if archive := _archive():
         _read_archive(archive, modules, files)
-    for name in () if archive else _PACKAGES:
-        spec = PathFinder.find_spec(name)
-        for directory in (spec and spec.submodule_search_locations) or ():
-            _read_package(name, directory, modules, files)
+    else:
+        for name in _PACKAGES:
+            spec = PathFinder.find_spec(name)
+            for directory in (spec and spec.submodule_search_locations) or ():
+                _read_package(name, directory, modules, files)
     sys.meta_path.insert(0, _finder(modules, files))
 
 

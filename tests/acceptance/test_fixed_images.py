@@ -303,15 +303,20 @@ def test_manifests_of_docker_and_of_several_platforms_stay_what_they_are_in_a_re
         assert again.stderr.startswith(f"Nothing to fix in `{target}`: wrote it unchanged to ")
 
 
+def small(directory: Path) -> str:
+    """Make an image with one wrong name below `directory`, and return its name."""
+    files = under(f"{PLACE}/lib/python3.12/site-packages", installed("a_b-1.0", "a.b"))
+    making = Making(directory / "small")
+    making.add(making.manifest([tar(files)]), "one")
+    return f"oci:{making.path}:one"
+
+
 @pytest.mark.parametrize("target", ["oci:{}/new:1", "oci-archive:{}/new.tar:1"])
 def test_an_image_with_docker_s_media_types_is_found_by_its_tag_in_a_layout(
     tmp_path: Path, target: str, uvshim_here: Any
 ) -> None:
-    files = under(f"{PLACE}/lib/python3.12/site-packages", installed("a_b-1.0", "a.b"))
-    making = Making(tmp_path / "small")
-    making.add(making.manifest([tar(files)]), "one")
     docker = f"dir:{tmp_path}/docker"
-    output("skopeo", "copy", "--quiet", "--format", "v2s2", f"oci:{making.path}:one", docker)
+    output("skopeo", "copy", "--quiet", "--format", "v2s2", small(tmp_path), docker)
     new = target.format(tmp_path)
     done = uvshim_here("fix", docker, "--output", new)
     assert done.returncode == 0, done.stderr
@@ -323,10 +328,7 @@ def test_an_image_with_docker_s_media_types_is_found_by_its_tag_in_a_layout(
 def test_the_repository_of_a_registry_stays_in_the_name_in_an_archive(
     registry: str, tmp_path: Path, uvshim_here: Any
 ) -> None:
-    files = under(f"{PLACE}/lib/python3.12/site-packages", installed("a_b-1.0", "a.b"))
-    making = Making(tmp_path / "small")
-    making.add(making.manifest([tar(files)]), "one")
-    output("skopeo", "copy", f"oci:{making.path}:one", f"docker://{registry}/app:1")
+    output("skopeo", "copy", small(tmp_path), f"docker://{registry}/app:1")
     archive = tmp_path / "new.tar"
     done = uvshim_here("fix", f"docker://{registry}/app:1", "--output", f"docker-archive:{archive}")
     assert done.returncode == 0, done.stderr

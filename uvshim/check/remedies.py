@@ -17,6 +17,7 @@ from uvshim.environments.search_path import CONFIGURATION, has_interpreter
 from uvshim.messages import quoted
 from uvshim.rename.names import normalized
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
+from uvshim.rename.setuptools import EVERY_SPELLING, NORMALIZED_TOO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,11 +114,10 @@ def reinstalls(report: Report) -> list[str]:
             versions.setdefault(_project(one), {})[one.version] = one
     commands = []
     if found.spellings or any(each.misspelled for each in found.hidden):
-        release, oldest = ("62", (3, 7)) if found.by_spelling else ("75.8.2", (3, 9))
+        needed, oldest = EVERY_SPELLING if found.by_spelling else NORMALIZED_TOO
         python = interpreter.version_of(report.installation.tree, found.site_packages)
-        if tuple(map(int, python.split(".")[:2])) >= oldest:  # of which setuptools has this release
-            needed = quoted(f"setuptools>={release},<82")
-            commands = [f"{_install_into(report, found.site_packages[0])} {needed}"]
+        if tuple(map(int, python.split(".")[:2])) >= oldest:
+            commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
     wanted: dict[str, list[str]] = {}
     for (place, _), given in versions.items():
         latest = max(given.values(), key=functools.partial(_installed_at, report.installation.tree))

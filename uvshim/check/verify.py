@@ -103,8 +103,6 @@ def _differing(
     missing, changed = [], []
     for entry in entries:
         path = posixpath.join(place, entry.path)
-        if not tree.is_file(path) and denies(tree, path):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         if entry.hash_ is None and entry.size is None:
             if not tree.is_file(path) and not entry.path.endswith((".pyc", ".pyo")):
                 missing.append(entry.path)
@@ -120,6 +118,9 @@ def _differing(
             entry.size is not None and entry.size != measured[1]
         ):
             changed.append(entry.path)
+    for path in (posixpath.join(place, each) for each in missing):
+        if denies(tree, path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     return missing, changed
 
 

@@ -59,22 +59,28 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
 def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets:
     """Return the places of any other `program`, perhaps with a pip or Python among its `words`.
 
-    A word may be a file that the program only reads, so none is run: the directory of a program
-    shows its environment. A program among the words may install elsewhere.
+    A word may be a file that the program only reads, so uvshim does not run it: the directory of a
+    program shows its environment. A program among the words may install elsewhere.
     """
-    scripts = [after for before, after in itertools.pairwise(words) if re.match(r"-\w*c$", before)]
-    inside = [part for each in scripts for part in re.split(r"[\s;&|()='\"]+", each)]  # of `sh -c`
-    values = [each.partition("=")[2] for each in words]  # as in PYTHON=…
-    starting = [each for each in pythons.first_words(program) if each == "uv"]
-    every = [*words, *values, *inside, *starting]
-    installers = [
-        each for each in every if each == "uv" or pythons.is_pip(each) or pythons.is_python(each)
-    ]
+    installers = [*_installers_in(words)]
     paths = [each for each in installers if os.path.dirname(each) and os.path.isfile(each)]
     named = filter(None, map(discovery.of_program, paths))
     found = [targets.with_lock(each, supervisor) for each in named]
-    known = not any(os.path.exists(each) or process.on_path(each) for each in installers)
+    uv = [each for each in pythons.first_words(program) if each == "uv"]  # `uv run --script`
+    known = not any(os.path.exists(each) or process.on_path(each) for each in installers + uv)
     return Targets([*_of_any(program, supervisor), *found], is_known=known)
+
+
+def _installers_in(words: list[str]) -> Iterator[str]:
+    """Yield what is called like a uv, a pip or a Python in `words`, also in parts of them.
+
+    Parts are values, as in ``PYTHON=…``, and the words of a script, as in ``sh -c …``.
+    """
+    scripts = [after for before, after in itertools.pairwise(words) if re.match(r"-\w*c$", before)]
+    parts = [part for each in scripts for part in re.split(r"[\s;&|()='\"]+", each)]
+    for each in (*words, *(each.partition("=")[2] for each in words), *parts):
+        if each == "uv" or pythons.is_pip(each) or pythons.is_python(each):
+            yield each
 
 
 def _uv() -> list[str]:

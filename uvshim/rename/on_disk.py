@@ -285,7 +285,7 @@ def _rename(wanted: Plan, record: Record) -> None:
 def _missing(wanted: Plan) -> str:
     """Return a file that RECORD lists and that does not exist, or "".
 
-    Bytecode does not count, nor does what is elsewhere: in a target, pip moves scripts.
+    Bytecode does not count. Files elsewhere do not count either: in a target, pip moves scripts.
     """
     place = os.path.dirname(wanted.path)
     for path in wanted.record.paths() if wanted.record else ():

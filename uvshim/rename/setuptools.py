@@ -48,6 +48,11 @@ _REMOVED = (82,)
 # The last Python older than 62. Python 3.12 cannot even import an older pkg_resources.
 LAST_PYTHON = (3, 10)
 
+# What to install so that requirement lookups find every spelling of a dotted directory, or names in
+# normalized directories too, and the first Python for which there is such a release.
+EVERY_SPELLING = "setuptools>=62,<82", (3, 7)
+NORMALIZED_TOO = "setuptools>=75.8.2,<82", (3, 9)
+
 # Recognize a pkg_resources without a setuptools by its source: code that a release added. Newest
 # first; the source of 67.0 to 67.5.0 is that of 66.1.1.
 _MARKS = (

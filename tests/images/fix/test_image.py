@@ -244,12 +244,18 @@ def test_a_fixed_image_says_so(making: Making, config: Any) -> None:
     assert new["annotations"] == note
 
 
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
 @pytest.mark.parametrize("content", [WRONG, RIGHT])
 def test_docker_s_media_types_stay_outside_of_layouts_and_change_in_them(
-    making: Making, tmp_path: Path, content: bytes
+    making: Making, tmp_path: Path, content: bytes, kind: str
 ) -> None:
     """skopeo, podman and umoci find no tag in a layout that leads to a manifest of Docker."""
-    parts = [image(making, content, kinds=KINDS["Docker"])]
+    if kind == "zstd":
+        pytest.importorskip("backports.zstd")
+    layer_kind = f"{DOCKER}.image.rootfs.diff.tar.{kind}"
+    compress = functools.partial(compression.compressed, media_type=kind)
+    kinds = (*KINDS["Docker"][:2], layer_kind)
+    parts = [image(making, content, kinds=kinds, compress=compress)]
     listed = f"{DOCKER}.distribution.manifest.list.v2+json"
     raw = {"schemaVersion": 2, "mediaType": listed, "manifests": parts}
     making.add(making.described(listed, raw), "old")
@@ -264,6 +270,7 @@ def test_docker_s_media_types_stay_outside_of_layouts_and_change_in_them(
     own_manifest = json.loads((tmp_path / "kept" / own).read_bytes())
     assert own_manifest["mediaType"] == KINDS["Docker"][0]
     assert "annotations" not in own_manifest
+    assert {each["mediaType"] for each in own_manifest["layers"]} == {layer_kind}
 
     fix(making.path)
     for path in (making.path / "blobs" / "sha256").iterdir():

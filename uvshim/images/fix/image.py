@@ -264,7 +264,7 @@ def _written(media_type: str) -> str:
     It is distributable. OCI has none for xz and bzip2, which some tools read.
     """
     kind = media_type.replace(".nondistributable.", ".").replace(".foreign.", ".")
-    is_known = kind.endswith((".tar", compression.ZSTD, "gzip"))
+    is_known = kind.endswith((".tar", "zstd", "gzip"))
     return kind if is_known else PLAIN_LAYER + compression.GZIP
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from uvshim.images.image import Descriptor, Entry, Json
     from uvshim.images.reference import Reference
 
-# What is written as an OCI layout. Each image in one has a tag of its own.
+# What is written as an OCI layout, where each image has its own tag.
 LAYOUTS = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE)
 
 # Where names are those of Docker: a repository, and perhaps a tag.
