@@ -151,3 +151,19 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(tmp_path: Path) -> No
         f"uvshim.run-{each}" for each in ("file", "link", "mine")
     ]
     assert (tmp_path / "uvshim.run-mine/notes").exists()
+
+
+def test_a_directory_that_another_run_removes_before_it_is_locked_is_made_again(
+    tmp_path: Path,
+) -> None:
+    made: list[Path] = []
+
+    def make() -> str:
+        made.append(tmp_path / str(len(made)))
+        if len(made) > 1:
+            made[-1].mkdir()
+        return str(made[-1])
+
+    with ending.locked(make) as path:
+        assert path == str(tmp_path / "1")
+    assert len(made) == 2

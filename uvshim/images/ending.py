@@ -7,6 +7,7 @@ left, the next one removes.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -90,36 +91,67 @@ def directory(parent: str | None = None, prefix: str = _PREFIX) -> Iterator[str]
     """Yield a new directory in `parent`, by default the one for temporary files; remove it at last.
 
     It is in another one, whose name begins with `prefix`, beside the file `_MARK`. That one is
-    locked as long as this run uses it, so all others like it that are not locked were left by
-    killed runs, and are removed. Raise OSError.
+    locked as long as this run uses it. Raise OSError.
     """
     parent = parent or tempfile.gettempdir()
+    remove_left(parent, prefix)
+    with locked(lambda: tempfile.mkdtemp(prefix=prefix, dir=parent)) as path:
+        used = os.path.join(path, _USED)
+        try:
+            os.close(os.open(os.path.join(path, _MARK), os.O_CREAT | os.O_EXCL))
+            os.mkdir(used)
+            yield used
+        finally:
+            _remove(path)
+
+
+@contextlib.contextmanager
+def locked(make: Callable[[], str], waiting: Callable[[str], object] = str) -> Iterator[str]:
+    """Make a directory with `make`, and yield its path while a lock on it is held.
+
+    Another run may remove it until it is locked: then it is made again. `waiting` is called with
+    the path if another run has the lock. Raise OSError.
+    """
+    path, descriptor = _locked(make, waiting)
+    try:
+        yield path
+    finally:
+        os.close(descriptor)  # which releases the lock
+
+
+def _locked(make: Callable[[], str], waiting: Callable[[str], object]) -> tuple[str, int]:
+    """Return the path of a directory that `make` made, and its descriptor, with the lock on it."""
+    while True:
+        path = make()
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            if not _lock(descriptor):
+                waiting(path)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return path, descriptor
+        os.close(descriptor)
+
+
+def remove_left(parent: str, prefix: str) -> None:
+    """Remove the directories with `prefix` in `parent` that killed runs have left. Raise OSError.
+
+    Those are the marked ones that nobody has locked.
+    """
     for name in os.listdir(parent):
         if name.startswith(prefix):
             _remove_if_left(os.path.join(parent, name))
-    made = tempfile.mkdtemp(prefix=".uvshim-new-", dir=parent)  # nobody looks for it before it is
-    path = os.path.join(parent, prefix + made[-8:])  # locked
-    used = os.path.join(path, _USED)
-    lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        _lock(lock)
-        os.rename(made, path)
-        os.close(os.open(os.path.join(path, _MARK), os.O_CREAT | os.O_EXCL))
-        os.mkdir(used)
-        yield used
-    finally:
-        for each in (path, made):
-            _remove(each)
-        os.close(lock)
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock an open directory; return False if another run has locked it, or nothing can be."""
+    """Lock an open directory; return False if another run has locked it. Raise OSError."""
     try:
-        import fcntl
-
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ImportError, OSError):
+    except BlockingIOError:
         return False
     return True
 

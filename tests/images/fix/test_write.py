@@ -51,6 +51,7 @@ def fix(source: str, target: str, waiting: Any = str, platform: str | None = Non
     """Fix the images called `source` as `target`; return what `write.write` does."""
     named, goal = reference.parse(source), names.parse(target)
     assert named is not None
+    write.require_new(goal)
     with sources.opened(named, platform) as entries:
         for_layout = goal.transport in names.LAYOUTS
         fixed = [fixing.FixedImage(entry, Gate(), for_layout=for_layout) for entry in entries]
@@ -397,6 +398,17 @@ def test_what_exists_is_never_modified(tmp_path: Path, source: str, transport: s
     with pytest.raises(ImageError, match="exists, and uvshim does not modify it"):
         fix(source, f"{transport}:{path}:1" if transport != "dir" else f"dir:{path}")
     assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("target", NEW.values(), ids=NEW)
+def test_killed_just_after_the_end_the_next_run_removes_what_is_left(
+    tmp_path: Path, source: str, target: str
+) -> None:
+    fix(source, target.format(tmp_path))
+    corpus.write(LEFT, tmp_path / ".new.uvshim-a")
+    with pytest.raises(ImageError, match="exists, and uvshim does not modify it"):
+        fix(source, target.format(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == ["new", "source"]
 
 
 @pytest.mark.parametrize("compress", [gzipped, plain])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,9 +74,6 @@ def parse(text: str) -> Reference:
         raise ImageError(f"`{text}` does not name a place and a tag, as in: oci:DIRECTORY:TAG")
     if transport in reference.DIRECT and path == archive.STANDARD_INPUT:
         raise ImageError(f"`{text}`: an image cannot be written to standard output. Name a file")
-    if transport in {OCI_ARCHIVE, DOCKER_ARCHIVE, DIR} and os.path.lexists(path):
-        kind = "directory" if transport == DIR else "file"
-        raise ImageError(f"`{path}` exists, and uvshim does not modify it. Name a new {kind}")
     if transport in _NAMED_BY_DOCKER:
         name, is_valid = path, _is_valid(_without_place(path))
     elif transport == DOCKER_ARCHIVE:

@@ -7,7 +7,6 @@ written under a unique name, and gets its own when it is complete. Whatever fail
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 import tarfile
@@ -40,10 +39,27 @@ _NO_IMAGES: Json = {"schemaVersion": 2, "manifests": []}
 # In the names of directories in which something is written.
 _PREFIX = ".uvshim-"
 
+# What is written as a whole, or not at all.
+_WRITTEN_ONCE = (OCI_ARCHIVE, DOCKER_ARCHIVE, DIR)
+
 # Where skopeo writes several platforms of an image; everywhere else there is one.
 _HAS_INDEXES = "docker"
 
 _PIECE = 1024 * 1024
+
+
+def require_new(target: Reference) -> None:
+    """Raise `ImageError` if `target` is an archive or a directory of skopeo, and exists.
+
+    What a killed run has left beside it is removed.
+    """
+    if target.transport in _WRITTEN_ONCE and os.path.lexists(target.path):
+        kind = "directory" if target.transport == DIR else "file"
+        with contextlib.suppress(OSError):
+            ending.remove_left(*_place_of(os.path.realpath(target.path)))
+        raise ImageError(
+            f"`{target.path}` exists, and uvshim does not modify it. Name a new {kind}"
+        )
 
 
 def write(
@@ -72,11 +88,16 @@ def write(
     return None
 
 
+def _place_of(path: str) -> tuple[str, str]:
+    """Return where the new archive or directory `path` is written: the parent, and a prefix."""
+    parent, name = os.path.split(path)
+    return parent, f".{name}{_PREFIX}"
+
+
 @contextlib.contextmanager
 def _new(path: str) -> Iterator[str]:
     """Yield a path for what gets the name `path` in the end, unless something has that name."""
-    parent, name = os.path.split(path)
-    with ending.directory(parent, f".{name}{_PREFIX}") as place:
+    with ending.directory(*_place_of(path)) as place:
         made = os.path.join(place, "new")
         yield made
         try:  # in one step
@@ -109,31 +130,10 @@ def _copy(blob: Blob, path: str) -> None:
 # --- a layout -------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _locked(make: Callable[[], str], waiting: Callable[[str], object]) -> Iterator[None]:
-    """Hold a lock on the directory that `make` makes, and again if another run has removed it."""
-    while True:
-        path = make()
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            with contextlib.suppress(OSError):  # some file systems have no locks
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    waiting(path)
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                break
-    try:
-        yield
-    finally:
-        os.close(descriptor)  # which releases the lock
-
-
 def _to_layout(path: str, images: Sequence[Named], waiting: Callable[[str], object]) -> None:
     """Add `images` to the layout at `path`, which is created if it is missing."""
     created: list[str] = []
-    with _locked(lambda: _make_directory(path, created), waiting):
+    with ending.locked(lambda: _make_directory(path, created), waiting):
         try:
             with ending.directory(path, _PREFIX) as place:
                 _add_images(path, place, images, created)
