@@ -36,8 +36,7 @@ def renormalize(
     found = discovery.of_site_packages(os.fspath(site_packages))
     if since and not since.places.keys() >= set(map(os.path.realpath, found.on_disk)):
         raise ValueError(f"the snapshot is not one of `{os.fspath(site_packages)}`")
-    patterns = [exclude] if isinstance(exclude, str) else list(exclude)
-    excluded = config.matcher(config.checked("exclude", patterns))
+    excluded = config.matcher(config.checked("exclude", exclude))
     return after_install.rename_since(
         found, since, lambda name: not excluded(name), uv_lock(found.lock)
     )

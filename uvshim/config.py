@@ -9,7 +9,7 @@ from uvshim.errors import ConfigurationError
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import ModuleType
 
 # In each directory, a uvshim.toml comes before a pyproject.toml.
@@ -124,8 +124,12 @@ def _patterns(path: str, table: object) -> list[str]:
     return checked(where, patterns)
 
 
-def checked(where: str, patterns: list[str]) -> list[str]:
-    """Return `patterns`. Raise `ConfigurationError`, which says `where`, if one matches no name."""
+def checked(where: str, patterns: str | Iterable[str]) -> list[str]:
+    """Return the `patterns`, or the single one, as a list.
+
+    Raise `ConfigurationError`, which says `where` they are, if one matches no project name.
+    """
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     for each in patterns:
         plain = "".join(letter for letter in each if letter not in "._-*?[]!")
         if each and not (plain + "a").isalnum():

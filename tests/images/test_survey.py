@@ -13,6 +13,7 @@ import uvshim
 from tests.corpus import installed, under
 from tests.images.making import Making, layout, oci_archive, tar
 from tests.images.opening import opened
+from uvshim.errors import ConfigurationError
 from uvshim.images import store, survey
 from uvshim.images.budget import Budget
 from uvshim.images.layer import changes
@@ -79,8 +80,14 @@ def test_each_image_is_answered(tmp_path: Path) -> None:
 
 
 def test_names_can_be_excluded(tmp_path: Path) -> None:
-    (answer,) = uvshim.survey([layout(tmp_path / "x", [BASE])], exclude=["zope.*"], cache=None)
-    assert names(answer) == [[]]
+    image = layout(tmp_path / "x", [BASE])
+    for pattern in (["zope.*"], "zope.*"):
+        (answer,) = uvshim.survey([image], exclude=pattern, cache=None)
+        assert names(answer) == [[]]
+    (answer,) = uvshim.survey([image], exclude="*.cache", cache=None)
+    assert names(answer) == [["zope.interface"]]
+    with pytest.raises(ConfigurationError, match="`no project!` in exclude matches no"):
+        uvshim.survey([image], exclude="no project!")
 
 
 def test_an_image_that_cannot_be_examined_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -79,10 +79,15 @@ class Platform(NamedTuple):
 
         Docker and containerd write ``linux/arm64/v8`` for the same; the kernel has other names.
         """
-        parts = [ARCHITECTURES.get(part, part) for part in wanted.split("/")]
+        parts = platform_parts(wanted)
         own = [part for part in self if part]
         both = [each[:2] if each[1:] == ["arm64", "v8"] else each for each in (parts, own)]
         return both[0] == both[1][: len(both[0])]
+
+
+def platform_parts(text: str) -> list[str]:
+    """Return the parts of the platform `text`, with Go's names for the kernel's."""
+    return [ARCHITECTURES.get(part, part) for part in text.split("/")]
 
 
 class Descriptor(NamedTuple):

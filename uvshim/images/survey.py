@@ -7,6 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from uvshim import config
 from uvshim.check import report, required
 from uvshim.check.report import Gate, Report
 from uvshim.environments import discovery
@@ -84,7 +85,7 @@ def survey(
     images: Iterable[str | os.PathLike[str]],
     executor: Executor | None = None,
     *,
-    exclude: Iterable[str] = (),
+    exclude: str | Iterable[str] = (),
     cache: str | os.PathLike[str] | None = USUAL,
     platform: str | None = None,
 ) -> Iterator[Surveyed]:
@@ -97,9 +98,10 @@ def survey(
     default the user's own; None caches nothing. `platform`, such as ``linux/arm64``, limits images
     for several platforms to one.
 
-    Nothing is raised for an image that cannot be examined: the answer's `error` says why.
+    Nothing is raised for an image that cannot be examined: the answer's `error` says why. Raise
+    TypeError if `images` is one name; `ConfigurationError` if a pattern matches no project name.
     """
-    gate = Gate([("exclude", list(exclude))])
+    gate = Gate([("exclude", config.checked("exclude", exclude))])
     options = Options(gate, None if cache is None else os.fspath(cache), platform=platform)
     named = _named(images)
     if executor is None:

@@ -522,6 +522,19 @@ def test_a_tag_of_another_repository_is_not_replaced(
     assert called(f"oci:{two.path}:a:1.0") == ["a:1.0"]
 
 
+def test_a_layout_can_be_fixed_in_itself_again_and_again(tmp_path: Path) -> None:
+    """What was made before is not given one more suffix."""
+    making = Making(tmp_path / "new")
+    making.add(making.manifest([WRONG]), "1")
+    making.add(making.manifest([tar({"etc/motd": ""})]), "2")
+    found = []
+    for _ in range(3):
+        fix(f"oci:{making.path}", f"oci:{making.path}")
+        assert sorted(index(making.path)) == ["1", "1-fixed", "2", "2-fixed"]
+        found.append({tag: each["digest"] for tag, each in index(making.path).items()})
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_tag_that_nobody_named_replaces_only_what_was_made_from_the_same_image(
     tmp_path: Path, source: str
 ) -> None:

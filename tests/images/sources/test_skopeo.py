@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.images.making import layout, tar
+from tests.images.making import Making, layout, tar
+from uvshim.images.sources import skopeo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,20 +46,40 @@ def test_a_registry_that_does_not_answer_is_given_up(
 
 def test_slow_bytes_are_no_progress_and_many_are(run: Run, uvshim: Path, tmp_path: Path) -> None:
     """A skopeo in its place prints one byte at a time, or in two seconds a million."""
-    skopeo = tmp_path / "bin" / "skopeo"
-    skopeo.parent.mkdir()
+    program = tmp_path / "bin" / "skopeo"
+    program.parent.mkdir()
     found = {}
     for size in (1, 500_000):
-        skopeo.write_text(
+        program.write_text(
             "#!/usr/bin/env python3\nimport os, time\nend = time.monotonic() + 2.5\n"
             "while time.monotonic() < end:\n"
             f"    os.write(2, b' ' * {size}); time.sleep(0.2)\n"
         )
-        skopeo.chmod(0o755)
+        program.chmod(0o755)
         found[size] = run(
             *(uvshim, "check", "--no-cache", "docker://no.example/app:1"),
-            PATH=f"{skopeo.parent}:/usr/bin:/bin",
+            PATH=f"{program.parent}:/usr/bin:/bin",
             UVSHIM_REGISTRY_TIMEOUT="1",
         ).stderr
     assert "no progress for 1 second" in found[1]
     assert "no progress" not in found[500_000]
+
+
+@pytest.mark.parametrize("platform", ["linux/aarch64", "linux/arm64", "linux/arm64/v8"])
+def test_a_platform_has_the_same_names_everywhere(tmp_path: Path, platform: str) -> None:
+    """skopeo itself knows only one."""
+    making = Making(tmp_path / "layout")
+    parts = [
+        {
+            **making.manifest([tar({})], architecture=name),
+            "platform": {"os": "linux", "architecture": name},
+        }
+        for name in ("amd64", "arm64")
+    ]
+    kind = "application/vnd.oci.image.index.v1+json"
+    making.add(making.described(kind, {"schemaVersion": 2, "manifests": parts}), "all")
+    copied = tmp_path / "copied"
+    skopeo.copy(f"oci:{making.path}:all", f"dir:{copied}", "it cannot be copied", platform)
+    manifest = json.loads((copied / "manifest.json").read_text())
+    config = copied / manifest["config"]["digest"].partition(":")[2]
+    assert json.loads(config.read_text())["architecture"] == "arm64"

@@ -119,16 +119,20 @@ def completed(target: Reference, images: Sequence[FixedImage]) -> str:
 
 
 def named(target: Reference, fixed: FixedImage) -> Named:
-    """Return `fixed` with its names in `target`: by default, the old ones with a suffix."""
+    """Return `fixed` with its names in `target`: by default, the old ones with a suffix.
+
+    What has been written as a fixed image keeps its names.
+    """
     entry = fixed.entry
     path = entry.reference.partition(":")[2]
     before = _names_of(entry)
     repositories = sorted({name.rpartition(":")[0] for name in before})
     tag: str | None = target.tag
+    suffix = "" if _fixed_from(entry) else _SUFFIX
     if tag is None:
         tag = entry.tag or _tag_of([*before, path][0]) or "latest"
-        tag += _SUFFIX
-        names = [name + _SUFFIX for name in before]
+        tag += suffix
+        names = [name + suffix for name in before]
     elif target.transport == DOCKER_ARCHIVE:
         names = [docker.familiar(tag)]
         tag = _tag_of(names[0])
@@ -155,6 +159,11 @@ def _names_of(entry: Entry) -> list[str]:
     elif not known and entry.tag and ":" in entry.tag and _is_valid(entry.tag):
         known = (entry.tag,)
     return [docker.familiar(name) for name in known]
+
+
+def _fixed_from(entry: Entry) -> object:
+    """Return the digest of the image from which uvshim made `entry`, if its index says so."""
+    return entry.descriptor and entry.descriptor.annotations.get(FIXED_FROM)
 
 
 def _tag_of(name: str) -> str | None:
@@ -218,7 +227,8 @@ def _described(named: Named) -> Descriptor:
     raw = named.image.descriptor
     annotations = dict(image.as_object(raw.get("annotations")))
     annotations.pop(FULL_NAME, None)
-    annotations |= {TAG: named.tag, FIXED_FROM: before(named.image)}
+    made_from = None if named.image.changed else _fixed_from(named.image.entry)
+    annotations |= {TAG: named.tag, FIXED_FROM: made_from or before(named.image)}
     if named.names:
         annotations[FULL_NAME] = _full(named.names[0])
     return image.descriptor({**raw, "annotations": annotations}, "the new index")

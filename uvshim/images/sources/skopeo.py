@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 from uvshim.errors import ImageError
 from uvshim.images import ending
+from uvshim.images.image import platform_parts
 from uvshim.images.sources import layout
 from uvshim.messages import counted
 
@@ -116,7 +117,7 @@ def copy(
         command = ["copy", "--quiet", "--all"]
     else:
         names = ("os", "arch", "variant")
-        chosen = zip(names, platform.split("/"), strict=False)
+        chosen = zip(names, platform_parts(platform), strict=False)
         command = [*(f"--override-{name}={value}" for name, value in chosen), "copy", "--quiet"]
     require(failing)
     status, _, error = _ran(["skopeo", *command, *options, source, target], failing)
