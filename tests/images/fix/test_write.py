@@ -299,9 +299,12 @@ def test_a_name_that_nobody_accepts_is_refused(text: str) -> None:
         ("docker://r.example:5/b", "docker://r:5/one:1", "docker://r.example:5/b:1-fixed"),
         (
             "docker://r.example/b",
-            f"docker://r.example/one@{digest(b'')}",
-            "docker://r.example/b:latest-fixed",
+            f"docker://r.example/one:1@{digest(b'')}",
+            "docker://r.example/b:1-fixed",
         ),
+        ("docker-archive:x", f"containers-storage:{'0' * 64}", "docker-archive:x"),
+        ("docker-archive:x", f"containers-storage:@{'0' * 64}", "docker-archive:x"),
+        ("docker-archive:x", f"docker-daemon:{digest(b'')}", "docker-archive:x"),
         ("docker://r.example/b:2", "docker://r.example/one:1", "docker://r.example/b:2"),
         ("oci:new", "oci:old:1.0", "oci:new:1.0-fixed"),
         ("docker://r.example/b", "oci:old:localhost/one:1", "docker://r.example/b:1-fixed"),
@@ -312,12 +315,36 @@ def test_an_output_without_a_tag_gets_that_of_the_input_and_a_suffix(
     tmp_path: Path, target: str, source: str, wanted: str
 ) -> None:
     """A registry's `latest` is not replaced."""
+    assert names.completed(names.parse(target), [fixed_as(source, tmp_path)]) == wanted
+
+
+def fixed_as(source: str, tmp_path: Path) -> fixing.FixedImage:
+    """Return a fixed image that `source` names."""
     named = reference.parse(f"oci:{layout(tmp_path / 'x', [WRONG])}")
     assert named is not None
     with sources.opened(named) as (entry,):
-        renamed = entry._replace(reference=source, tag=None)
-        fixed = fixing.FixedImage(renamed, Gate(), for_layout=True)
-    assert names.completed(names.parse(target), [fixed]) == wanted
+        tag = source.split(":", 2)[2] if source.startswith("oci:") else None
+        renamed = entry._replace(reference=source, tag=tag)
+        return fixing.FixedImage(renamed, Gate(), for_layout=True)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"docker://r.example/one@{digest(b'')}",
+        f"containers-storage:{'0' * 64}",
+        f"docker-daemon:{digest(b'')}",
+        "docker-archive:saved.tar",
+    ],
+)
+@pytest.mark.skipif(not shutil.which("skopeo"), reason="there is no skopeo here")
+def test_an_image_without_a_tag_needs_one_where_it_would_replace_another(
+    tmp_path: Path, source: str
+) -> None:
+    """A tag of an engine or a registry does not say what it was made from."""
+    target = names.parse("docker://r.example/b")
+    with pytest.raises(ImageError, match=r"has no tag.*as in: docker://r.example/b:1.0-fixed"):
+        names.completed(target, [fixed_as(source, tmp_path)])
 
 
 @pytest.mark.parametrize("name", ["App:1", "a b", "app@sha256:" + "0" * 64])

@@ -44,7 +44,7 @@ _NAME = re.compile(
     re.ASCII,
 )
 
-_IDENTIFIER = re.compile(r"[0-9a-f]{64}")  # for Docker, the identifier of an image
+_IDENTIFIER = re.compile(r"(sha256:)?[0-9a-f]{64}")  # for Docker, the identifier of an image
 _LONGEST = 255
 
 
@@ -104,12 +104,19 @@ def holds_several(target: Reference) -> bool:
 def completed(target: Reference, images: Sequence[FixedImage]) -> str:
     """Return the name `target`, with the default tag if it has none and gets one image.
 
-    A registry's `latest` is replaced only if a person names it.
+    A registry's `latest` is replaced only if a person names it. Raise `ImageError` if neither
+    `target` nor the image has a tag: a registry's is replaced whatever it was made from.
     """
     direct = target.transport in reference.DIRECT
     has_tag = target.tag or (not direct and ("@" in target.path or _tag_of(target.path)))
     if has_tag or len(images) != 1 or target.transport == DIR:
         return target.text
+    entry = images[0].entry
+    if target.transport in _NAMED_BY_DOCKER and _tag_before(entry) is None:
+        example = f"{target.text}:1.0{_SUFFIX}"
+        raise ImageError(
+            f"`{entry.reference}` has no tag. Name one in `--output`, as in: {example}"
+        )
     _, tag, names, _ = named(target, images[0])
     if target.transport == DOCKER_ARCHIVE:
         tag = names[0] if len(names) == 1 else None
@@ -124,14 +131,12 @@ def named(target: Reference, fixed: FixedImage) -> Named:
     What has been written as a fixed image keeps its names.
     """
     entry = fixed.entry
-    path = entry.reference.partition(":")[2]
     before = _names_of(entry)
     repositories = sorted({name.rpartition(":")[0] for name in before})
     tag: str | None = target.tag
     suffix = "" if _fixed_from(entry) else _SUFFIX
     if tag is None:
-        tag = entry.tag or _tag_of([*before, path][0]) or "latest"
-        tag += suffix
+        tag = (_tag_before(entry) or "latest") + suffix
         names = [name + suffix for name in before]
     elif target.transport == DOCKER_ARCHIVE:
         names = [docker.familiar(tag)]
@@ -155,10 +160,20 @@ def _names_of(entry: Entry) -> list[str]:
     transport, _, path = entry.reference.partition(":")
     known = entry.names
     if transport in _NAMED_BY_DOCKER:
-        known = (_without_place(path).partition("@")[0],)
+        name = _without_place(path).partition("@")[0]
+        known = () if not name or _IDENTIFIER.fullmatch(name) else (name,)
     elif not known and entry.tag and ":" in entry.tag and _is_valid(entry.tag):
         known = (entry.tag,)
     return [docker.familiar(name) for name in known]
+
+
+def _tag_before(entry: Entry) -> str | None:
+    """Return the tag of the image `entry`; None if it is known by its digest or not at all."""
+    transport, _, path = entry.reference.partition(":")
+    if transport in _NAMED_BY_DOCKER and "@" in path:
+        return _tag_of(_without_place(path))
+    known = _names_of(entry)
+    return entry.tag or (_tag_of(known[0]) if known else None)
 
 
 def _fixed_from(entry: Entry) -> object:
