@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -106,6 +108,27 @@ def test_a_scheduler_without_workers_is_an_error(run: Run, uvshim: Path, tmp_pat
         done = run(uvshim, "check", "--scheduler", address, *images(tmp_path, 1))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: the Dask scheduler at `{address}` has no workers\n"
+
+
+@pytest.mark.parametrize("what", [b"", b"HTTP/1.1 400 Bad Request\r\n" * 9])
+def test_something_else_than_a_scheduler_is_an_error(
+    run: Run, uvshim: Path, tmp_path: Path, what: bytes
+) -> None:
+    """It accepts the connection, and is silent or does not speak Dask's protocol."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while connection := server.accept()[0]:
+                    connection.sendall(what)
+                    kept.append(connection)
+
+        kept: list[socket.socket] = []
+        threading.Thread(target=answer, daemon=True).start()
+        done = run(uvshim, "check", "--scheduler", address, *images(tmp_path, 1))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: no Dask scheduler answers at `{address}`: ")
 
 
 def _tasks(dask_scheduler: Any) -> int:

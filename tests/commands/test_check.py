@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import corpus
 from tests.wheels import build_wheel
 
 if TYPE_CHECKING:
@@ -99,6 +100,24 @@ def test_check_examines_several_environments_and_fails_for_one(
     assert f"{broken.path}: broken" in done.stdout
     assert run(uvshim, "check", empty.path).returncode == 0
     assert run(uvshim, "check", "--strict", empty.path).returncode == 1
+
+
+def test_a_root_may_have_empty_directories_as_an_image_may(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    """Debian's python3 brings one, which is usually empty."""
+    root = tmp_path / "root"
+    for path in ("etc", "usr/local/lib/python3.11/dist-packages"):
+        (root / path).mkdir(parents=True)
+    corpus.write(
+        corpus.under(
+            "opt/app/lib/python3.11/site-packages", corpus.installed("simple-1.0", "simple")
+        ),
+        root,
+    )
+    done = run(uvshim, "check", "--strict", root)
+    assert done.returncode == 0, done.stdout
+    assert "empty (0 distributions" in done.stdout
 
 
 def test_check_without_a_name_examines_the_environment_that_uv_would_use(

@@ -289,9 +289,11 @@ def test_without_the_libraries_it_works_or_names_them(
     done = run(uvshim, "check", broken, fine, PYTHONPATH=str(hidden))
     assert done.returncode == 1
     assert "2 images: 1 broken" in done.stdout
-    page = run(uvshim, "check", "--format", "html", broken, PYTHONPATH=str(hidden))
+    kept = ("--cache-dir", tmp_path / "kept")
+    page = run(uvshim, "check", "--format", "html", *kept, broken, PYTHONPATH=str(hidden))
     assert page.returncode == 2
     assert "uvshim[images]" in page.stderr
+    assert not (tmp_path / "kept").exists()  # no image was read for nothing
     cluster = run(
         uvshim, "check", "--scheduler", "tcp://127.0.0.1:1", broken, PYTHONPATH=str(hidden)
     )

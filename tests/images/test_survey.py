@@ -412,6 +412,23 @@ def test_the_usual_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
     assert store.usual_directory() == "/home/somebody/.cache/uvshim/images"
+    for home in ("", "~", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", home)
+        assert store.usual_directory() == "/home/somebody/.cache/uvshim/images"
+    monkeypatch.setattr(os.path, "expanduser", str)  # no home, and the user is not in /etc/passwd
+    assert store.usual_directory() is None
+
+
+def test_a_cache_is_named_from_here_and_not_from_where_a_worker_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    monkeypatch.chdir(tmp_path)
+    answers = uvshim.survey([layout(tmp_path / "x", [BASE])], cache="kept")
+    monkeypatch.chdir(there)
+    assert [answer.error for answer in answers] == [None]
+    assert (tmp_path / "kept").is_dir()
 
 
 def test_json_of_answers_can_be_made(tmp_path: Path) -> None:

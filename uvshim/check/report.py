@@ -58,7 +58,8 @@ class Report(NamedTuple):
     def broken(self) -> bool:
         """Whether a build should stop here."""
         found = self.diagnosis
-        is_empty = self.empty and self.image is None  # an image may have empty directories
+        is_in_image = self.image is not None or self.installation.tree.root is not None
+        is_empty = self.empty and not is_in_image  # which may have empty directories
         strictly = found.refused or found.by_require_only or found.invalid or is_empty
         return found.broken or bool(self.differences) or (self.gate.strict and bool(strictly))
 

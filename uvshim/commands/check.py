@@ -49,6 +49,8 @@ def _with_images(
     from uvshim.commands import images
     from uvshim.images import page
 
+    if options.format == "html":
+        page.require()  # before hours of work
     answers = images.answers(names, gate, options)
     everything = reports + images.reports(answers)
     if options.format == "json":

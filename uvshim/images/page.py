@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from uvshim import __version__
@@ -18,18 +19,20 @@ if TYPE_CHECKING:
     from uvshim.images.survey import DiagnosedImage, Surveyed
 
 
+def require() -> None:
+    """Raise `UvshimError` if the library for a page is missing."""
+    if find_spec("jinja2") is None:
+        raise UvshimError("--format html needs jinja2, a library of the extra uvshim[images]")
+
+
 def as_html(answers: Sequence[Surveyed], environments: Sequence[Report] = ()) -> str:
     """Return the page about `answers` and about `environments` on disk.
 
-    All text from images is escaped. Raise `UvshimError` if the library for it is missing.
+    All text from images is escaped. `require` says whether that works.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError:
-        raise UvshimError(
-            "--format html needs jinja2, a library of the extra uvshim[images]"
-        ) from None
     from importlib import resources
+
+    from jinja2 import Environment, StrictUndefined
 
     template = resources.files("uvshim.images").joinpath("page.html.j2").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined)

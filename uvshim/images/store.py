@@ -147,10 +147,15 @@ class Store:
             return found
 
 
-def usual_directory() -> str:
-    """Return the default directory (XDG Base Directory Specification)."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "uvshim", "images")
+def usual_directory() -> str | None:
+    """Return the default directory (XDG Base Directory Specification).
+
+    Return None for a user without a home directory.
+    """
+    for home in (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")):
+        if os.path.isabs(home):
+            return os.path.join(home, "uvshim", "images")
+    return None
 
 
 class Cache:

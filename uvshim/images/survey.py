@@ -102,7 +102,8 @@ def survey(
     TypeError if `images` is one name; `ConfigurationError` if a pattern matches no project name.
     """
     gate = Gate([("exclude", config.checked("exclude", exclude))])
-    options = Options(gate, None if cache is None else os.fspath(cache), platform=platform)
+    kept = cache if cache is None or cache == USUAL else os.path.abspath(cache)
+    options = Options(gate, kept, platform=platform)
     named = _named(images)
     if executor is None:
         return (answer(one, options) for one in named)
@@ -149,20 +150,41 @@ def on_cluster(
         raise ImageError(
             "--scheduler needs distributed, a library of the extra uvshim[dask]"
         ) from None
-    try:
-        client = Client(scheduler, timeout=_PATIENCE)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:
-        raise ImageError(f"no Dask scheduler answers at `{scheduler}`: {error}") from None
-    with client:
+    _reach(scheduler)
+    with Client(scheduler, timeout=_PATIENCE) as client:  # type: ignore[no-untyped-call]
         try:
             client.wait_for_workers(1, timeout=_PATIENCE)
         except TimeoutError:
             raise ImageError(f"the Dask scheduler at `{scheduler}` has no workers") from None
-        executor = client.get_executor(pure=False, retries=2)  # type: ignore[no-untyped-call]
+        executor = client.get_executor(pure=False, retries=2)
         try:
             yield from _from(executor, _named(images), options)
         finally:  # of what is left, nobody waits for the answer
             executor.shutdown(wait=False)
+
+
+def _reach(scheduler: str) -> None:
+    """Raise `ImageError` if no Dask scheduler answers at the address `scheduler`.
+
+    A client waits for ever if something else accepts connections there, such as a web server.
+    """
+    import asyncio
+
+    from distributed.comm.core import connect
+    from distributed.security import Security
+
+    secured = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
+
+    async def greet() -> None:
+        connecting = connect(scheduler, _PATIENCE, **secured)  # type: ignore[no-untyped-call]
+        connection = await asyncio.wait_for(connecting, _PATIENCE)
+        await connection.close()
+
+    try:
+        asyncio.run(greet())
+    except Exception as error:  # noqa: BLE001  # whatever was made of the other's answer
+        reason = str(error) or type(error).__name__
+        raise ImageError(f"no Dask scheduler answers at `{scheduler}`: {reason}") from None
 
 
 def in_processes(
