@@ -76,9 +76,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     seen: list[object] = []
     original = changes.read
 
-    def noted(layer: Any, *more: Any) -> Any:
+    def noted(layer: Any, *more: Any, **others: Any) -> Any:
         seen.append(layer)
-        return original(layer, *more)
+        return original(layer, *more, **others)
 
     monkeypatch.setattr(changes, "read", noted)
     return seen

@@ -44,9 +44,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     original = changes.read
 
-    def reading(layer: Any, *more: Any) -> Any:
+    def reading(layer: Any, *more: Any, **others: Any) -> Any:
         seen.append(layer.identity)
-        return original(layer, *more)
+        return original(layer, *more, **others)
 
     monkeypatch.setattr(changes, "read", reading)
     vars(survey._of_thread).clear()

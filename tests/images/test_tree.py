@@ -303,10 +303,8 @@ def test_the_entries_of_a_layer_can_be_read_again(tmp_path: Path) -> None:
         node = ImageTree(root, Budget()).node("a/WHEEL")
         assert isinstance(node, changes.Entry)
         assert node.layer == image.layers[0].identity
-        ((number, header, content),) = changes.entries(
-            image.layers[0], {node.number: 100}, Budget()
-        )
-    assert (number, content) == (1, b"abc")
+        ((key, header, content),) = changes.entries(image.layers[0], {node.number: 100}, Budget())
+    assert (key, content) == ((node.layer, 1), b"abc")
     block = tarfile.TarInfo.frombuf(header.block, "utf-8", "strict")
     assert (block.mode, block.uid, header.fields["mtime"]) == (0o640, 7, "1.5")
     assert header.fields["SCHILY.xattr.user.x"] == "y"
@@ -315,8 +313,8 @@ def test_the_entries_of_a_layer_can_be_read_again(tmp_path: Path) -> None:
 def test_the_root_of_the_tree_knows_its_entry(tmp_path: Path) -> None:
     node = tree_of(tmp_path, tar({"x": "", "a/": ""})).node("a")
     assert isinstance(node, Directory)
-    assert node.number == 1
-    assert node.layer is not None
+    assert node.entry is not None
+    assert node.entry.number == 1
 
 
 def test_more_entries_than_the_limit_are_an_error(

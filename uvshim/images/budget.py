@@ -67,6 +67,11 @@ class Budget:
         """Begin with nothing spent in another process."""
         return Budget, ()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether less than half of the memory is used."""
+        return self.memory < MEMORY // 2
+
     def of_image(self) -> Budget:
         """Return the budget for one image of this reference."""
         return Budget(self)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from uvshim.images.blob import Blob
     from uvshim.images.budget import Budget
     from uvshim.images.image import Image
-    from uvshim.images.layer.changes import Group, Keeper
+    from uvshim.images.layer.changes import Group
     from uvshim.images.union import Directory
 
 # How many bytes of layers are held in memory for later images.
@@ -69,15 +69,13 @@ _MARK = (
 class Store:
     """The layers in memory and in the cache."""
 
-    def __init__(
-        self, directory: str | None, threads: int = 1, keeper: Keeper | None = None
-    ) -> None:
+    def __init__(self, directory: str | None, threads: int = 1, *, for_copy: bool = False) -> None:
         """Use the cache in `directory`, or none. Raise `ImageError` if it is not uvshim's.
 
         With several `threads`, two read the layers of one image: most of the time is in libraries
-        that release Python's lock. The `keeper` gets what is read. One thread at a time may use it.
+        that release Python's lock. `for_copy` is that of `changes.read`, and needs no cache.
         """
-        self._keeper = keeper
+        self._for_copy = for_copy
         self._threads = min(threads, _SIDE_BY_SIDE)
         self._cache = None if directory is None else Cache(directory)
         self._known: dict[str, Changes] = {}
@@ -135,14 +133,14 @@ class Store:
     def _read(self, layer: Blob, budget: Budget, *, wait: bool) -> Changes | None:
         """Return the changes of `layer`; None if another process reads it, and not `wait`."""
         if self._cache is None or layer.identity is None:
-            return changes.read(layer, budget, self._keeper)
+            return changes.read(layer, budget, for_copy=self._for_copy)
         with self._cache.locked(layer.identity, wait=wait) as free:
             if not free:
                 return None
             if wait and (found := self._cached(layer)):  # the other one has read it
                 budget.keep(found.cost, layer.called)
                 return found
-            found = changes.read(layer, budget, self._keeper)
+            found = changes.read(layer, budget)
             self._cache.save(found)
             return found
 
@@ -288,7 +286,7 @@ def _flat(group: Group) -> object:
 
 
 def _fields(entry: Entry) -> tuple[object, ...]:
-    _, number, size, content, *others = entry
+    _, number, size, content, *others, _ = entry
     if content is None and entry.kind == FILE:
         return number, size
     text = None if content is None else content.decode("utf-8", "surrogateescape")
@@ -301,6 +299,7 @@ def _restored(flat: Any, layer: str) -> Group:
     return directory, [(name, _entry(layer, *fields)) for name, *fields in entries]
 
 
-def _entry(layer: str, number: int, size: int, content: str | None = None, *others: str) -> Entry:
+def _entry(layer: str, number: int, size: int, content: str | None = None, *more: str) -> Entry:
     kept = None if content is None else content.encode("utf-8", "surrogateescape")
-    return Entry(layer, number, size, kept, *others)
+    kind, target = more or (FILE, "")
+    return Entry(layer, number, size, kept, kind, target)

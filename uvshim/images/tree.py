@@ -15,15 +15,15 @@ from uvshim.images.layer.header import FILE, LINK
 from uvshim.images.union import Directory, parts, unite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TypeAlias, TypeVar
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TypeVar
 
     from uvshim.images.blob import Blob
     from uvshim.images.image import Platform
+    from uvshim.images.layer.changes import Key
+    from uvshim.images.layer.header import Header
     from uvshim.images.union import Node
 
-    # Keys are the identity of a layer and the number of an entry in it.
-    Contents: TypeAlias = dict[tuple[str, int], bytes]
     Result = TypeVar("Result")
 
 # How many bytes the directories that are remembered by their paths take. Real images have some
@@ -62,8 +62,8 @@ class ImageTree:
         self.layers = layers
         self._places: dict[str, Node | None] = {}
         self._room = _PLACES
-        self._contents: Contents = {}
-        self._reads: dict[tuple[str, int], int] = {}
+        self._contents: dict[Key, bytes] = {}
+        self._reads: dict[Key, int] = {}
         self._missed: dict[str, dict[int, int]] = {}
         self._digests: dict[tuple[str, str, int], bytes] = {}
         self._unhashed: dict[tuple[str, str], set[int]] = {}
@@ -93,15 +93,21 @@ class ImageTree:
         """Get what was asked for and is not known. Raise `ImageError`."""
         missed, self._missed = self._missed, {}
         unhashed, self._unhashed = self._unhashed, {}
+        self._contents.update((key, content) for key, _, content in self.entries(missed))
         for layer in dict.fromkeys(self.layers):
             name = layer.identity or ""
-            if limits := missed.get(name):
-                for number, _, content in changes.entries(layer, limits, self.budget):
-                    self._contents[name, number] = content
             for (algorithm, other), numbers in unhashed.items():
                 if other == name:
                     found = changes.digests(layer, numbers, algorithm, self.budget)
                     self._digests.update(((algorithm, name, one), value) for one, value in found)
+
+    def entries(
+        self, limits: Mapping[str, Mapping[int, int]]
+    ) -> Iterator[tuple[Key, Header, bytes]]:
+        """Yield what `changes.entries` does, by layer. Raise `ImageError`."""
+        for layer in dict.fromkeys(self.layers):
+            if own := limits.get(layer.identity or ""):
+                yield from changes.entries(layer, own, self.budget)
 
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in `directory`; see `Tree.names`."""
@@ -222,4 +228,4 @@ def _step(node: Node, name: str) -> tuple[Node | None, str | None]:
 
 
 # Stands for the tree of an image that is no longer in memory.
-NOWHERE = ImageTree(Directory({}, None, 0), Budget())
+NOWHERE = ImageTree(Directory({}), Budget())

@@ -33,13 +33,12 @@ class Directory:
     Several images may share it, so it is copied before it is changed.
     """
 
-    __slots__ = ("children", "layer", "number")
+    __slots__ = ("children", "entry")
 
-    def __init__(self, children: dict[str, Node], layer: str | None, number: int) -> None:
-        """Hold `children`; `layer` and `number` name the entry that describes it, if any does."""
+    def __init__(self, children: dict[str, Node], entry: Entry | None = None) -> None:
+        """Hold `children`, and the `entry` that describes it, if any does."""
         self.children = children
-        self.layer = layer
-        self.number = number
+        self.entry = entry
 
 
 def unite(changed: Iterable[Changes], budget: Budget, below: Directory | None = None) -> Directory:
@@ -48,7 +47,7 @@ def unite(changed: Iterable[Changes], budget: Budget, below: Directory | None = 
     `below` itself, the root of the layers under them, is not changed. `budget` pays for the new
     directories. Raise `ImageError`.
     """
-    root = below or Directory({}, None, 0)
+    root = below or Directory({})
     for each in changed:
         root = _Application(root, each, budget).root
     return root
@@ -97,7 +96,7 @@ class _Application:
                 found = self._changeable(directory, name, found)
             else:
                 found = directory.children[name] = self._new()
-            found.layer, found.number = entry[:2]
+            found.entry = entry
         elif not name or entry.kind in {WHITEOUT, OPAQUE}:
             return
         elif entry.kind == HARD_LINK:
@@ -148,7 +147,7 @@ class _Application:
     def _new(self) -> Directory:
         """Return a directory that no entry describes."""
         self._budget.keep(DIRECTORY, self._name)
-        directory = Directory({}, None, 0)
+        directory = Directory({})
         self._own.add(id(directory))
         return directory
 
@@ -163,7 +162,7 @@ class _Application:
     def _copied(self, found: Directory) -> Directory:
         """Return a directory like `found` that can be changed."""
         self._budget.keep(DIRECTORY + NAME * len(found.children), self._name)
-        return Directory(found.children.copy(), found.layer, found.number)
+        return Directory(found.children.copy(), found.entry)
 
 
 def _hides(change: tuple[str, Entry]) -> bool:

@@ -21,8 +21,7 @@ from uvshim.environments import discovery
 from uvshim.environments.environment import dist_infos
 from uvshim.errors import ImageError
 from uvshim.images import blob, survey
-from uvshim.images.layer import changes
-from uvshim.images.layer.header import FILE, FOLDER, LINK
+from uvshim.images.layer.header import FILE, LINK
 from uvshim.images.store import Store
 from uvshim.images.union import Directory
 from uvshim.rename import names, plan, record
@@ -30,31 +29,22 @@ from uvshim.rename.names import shown
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from uvshim.check.report import Gate, Report
     from uvshim.environments.environment import Environment
     from uvshim.images.image import Image
+    from uvshim.images.layer.changes import Entry, Key
     from uvshim.images.layer.header import Header
     from uvshim.images.tree import ImageTree
     from uvshim.images.union import Node
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
 
-    # The identity of a layer and the number of an entry in it.
-    Key = tuple[str, int]
-
 _WHITEOUT = ".wh."
 
-# How much of a file, and of all entries, is kept in memory while layers are read. What is longer is
-# read again if it is needed, up to the most that the files of one directory may have.
-_KEPT = 1024 * 1024
-_MOST_KEPT = 32 * 1024 * 1024
+# The limit of the files in one renamed directory, in bytes.
 _LIMIT = 64 * 1024 * 1024
-
-# What is the least that an entry takes in a new layer, and its header in memory.
-_BLOCK = tarfile.BLOCKSIZE
-_HEADER = 2 * _BLOCK
 
 # Keys of extended headers that a copy must not have: its name and length differ (pax,
 # "pax Extended Header"; GNU tar, "Storing Sparse Files"). Attributes of overlayfs hide lower
@@ -76,11 +66,10 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
     in seconds since 1970, is the time of new entries, such as whiteouts. Raise `ImageError`.
     """
     begin = time.monotonic()
-    kept = _Entries()
-    below = Store(None, os.cpu_count() or 1, kept).tree(image)
+    below = Store(None, os.cpu_count() or 1, for_copy=True).tree(image)
 
     def plans() -> tuple[_Building, list[Environment], list[Outcome]]:
-        building = _Building(below, kept, moment, image.budget.built)
+        building = _Building(below, moment, image.budget.built)
         found = list(discovery.in_image(below))
         spelled = required.Spelled(found)
         building.linked = frozenset(discovery.linked(found))
@@ -104,9 +93,8 @@ def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Out
 class _Building:
     """A layer under construction: directories of lower layers with new names."""
 
-    def __init__(self, below: ImageTree, kept: _Entries, moment: int, length: int) -> None:
+    def __init__(self, below: ImageTree, moment: int, length: int) -> None:
         self._tree = below
-        self._kept = kept
         self._moment = moment
         self._seen: set[str | None] = set()
         self.length = length
@@ -174,7 +162,7 @@ class _Building:
         if listed is None or content is None or len(content) < listed.size:
             return "its RECORD is too long"
         length = sum(
-            _BLOCK + len(name) + (0 if isinstance(node, Directory) else node.size)
+            tarfile.BLOCKSIZE + len(name) + (0 if isinstance(node, Directory) else node.size)
             for name, node in _below(own, "")
         )
         if length > _LIMIT:
@@ -213,88 +201,61 @@ class _Building:
 
     def content(self) -> bytes:
         """Return the layer as a tar, always the same for the same image. Raise `ImageError`."""
-        self._kept.fetch(filter(None, map(_key, self._copies.values())), self._tree)
+        entries = self._entries()
         file = io.BytesIO()
         add = functools.partial(tarfile.open, fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
         with add(encoding="utf-8", errors="surrogateescape") as archive:
             # A directory comes before what is in it, and a whiteout before its neighbours.
             for name in sorted({*self._whiteouts, *self._copies}, key=lambda name: name.split("/")):
-                header, content = self._entry(name)
+                header, content = self._made(name, entries)
                 header.name = name
                 header.size = len(content)
                 archive.addfile(header, io.BytesIO(content))
         return file.getvalue()
 
-    def _entry(self, name: str) -> tuple[tarfile.TarInfo, bytes]:
+    def _entries(self) -> dict[Key, tuple[Header, bytes]]:
+        """Return the headers and contents of what is copied; read again what was not kept."""
+        found: dict[Key, tuple[Header, bytes]] = {}
+        lacking: dict[str, dict[int, int]] = {}
+        for entry in filter(None, map(_entry, self._copies.values())):
+            content = entry.content or b""
+            if entry.header is None or len(content) < entry.size:
+                lacking.setdefault(entry.layer, {})[entry.number] = _LIMIT
+            else:
+                found[entry[:2]] = entry.header, content
+        again = self._tree.entries(lacking)
+        return {**found, **{key: (header, content) for key, header, content in again}}
+
+    def _made(
+        self, name: str, entries: Mapping[Key, tuple[Header, bytes]]
+    ) -> tuple[tarfile.TarInfo, bytes]:
         """Return the header and the content of `name` in the layer."""
         node = self._copies.get(name)
-        key = None if node is None else _key(node)
-        if node is None or key is None:
+        entry = None if node is None else _entry(node)
+        if entry is None:
             header = tarfile.TarInfo()
             header.mtime = self._moment
             if node is not None:  # a directory that no layer describes
                 header.type, header.mode = tarfile.DIRTYPE, 0o755
             return header, b""
-        header, content = self._kept.get(key)
-        if not isinstance(node, Directory) and node.kind in {FILE, LINK}:
-            header.linkname = node.target
-            if node.kind == FILE:  # it may be the target of a link
+        kept, content = entries[entry[:2]]
+        header = _copied(kept)
+        if entry.kind in {FILE, LINK}:
+            header.linkname = entry.target
+            if entry.kind == FILE:  # it may be the target of a link
                 header.type = tarfile.REGTYPE
         return header, self._contents.get(name, content)
 
 
-class _Entries:
-    """Entries that are kept while layers are read for the diagnosis.
-
-    A renamed directory needs all its files and header fields. This is a `changes.Keeper`.
-    """
-
-    def __init__(self) -> None:
-        """Keep nothing yet."""
-        self._kept: dict[Key, tuple[Header, bytes]] = {}
-        self._length = 0
-
-    def limit(self, directory: str) -> int:
-        """Return how many bytes to keep of every file in `directory`."""
-        left = max(_MOST_KEPT - self._length, 0)
-        return min(_KEPT, left) if names.SUFFIX in directory else 0
-
-    def add(self, key: Key, path: str, header: Header, content: bytes) -> None:
-        """Keep the entry `key` if it is a directory, or may be in a dist-info directory."""
-        if header.kind == FOLDER or names.SUFFIX in path:
-            length = _HEADER + len(content) + changes.extended(header)
-            if length <= _HEADER + _KEPT and self._length + length < _MOST_KEPT:
-                self._length += length
-                self._kept[key] = header, content
-
-    def fetch(self, wanted: Iterable[Key], tree: ImageTree) -> None:
-        """Read the `wanted` entries of `tree` that were not kept. Raise `ImageError`."""
-        lacking: dict[str, dict[int, int]] = {}
-        for key in wanted:
-            kept = self._kept.get(key)
-            if kept is None or len(kept[1]) < kept[0].size:
-                lacking.setdefault(key[0], {})[key[1]] = _LIMIT
-        for layer in tree.layers:
-            identity = layer.identity or ""
-            if limits := lacking.pop(identity, None):
-                for number, header, content in changes.entries(layer, limits, tree.budget):
-                    self._kept[identity, number] = header, content
-
-    def get(self, key: Key) -> tuple[tarfile.TarInfo, bytes]:
-        """Return the kept or fetched entry `key`. Raise `ImageError`."""
-        kept, content = self._kept[key]
-        try:
-            header = tarfile.TarInfo.frombuf(kept.block, "utf-8", "surrogateescape")
-        except tarfile.HeaderError as error:
-            raise ImageError(
-                f"an entry of the layer {shown(key[0])} has a damaged header: {error}"
-            ) from None
-        header.pax_headers = {
-            field: value
-            for field, value in kept.fields.items()
-            if not _OF_ONE_ENTRY.fullmatch(field)
-        }
-        return header, content
+def _copied(header: Header) -> tarfile.TarInfo:
+    """Return a copy of `header`. Raise `ImageError`."""
+    try:
+        copy = tarfile.TarInfo.frombuf(header.block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        raise ImageError(f"{shown(header.name)} has a damaged header: {error}") from None
+    fields = header.fields.items()
+    copy.pax_headers = {key: value for key, value in fields if not _OF_ONE_ENTRY.fullmatch(key)}
+    return copy
 
 
 def _is_empty(node: Node) -> bool:
@@ -311,6 +272,5 @@ def _below(node: Node, name: str) -> Iterator[tuple[str, Node]]:
             waiting.extend((f"{name}/{own}", child) for own, child in node.children.items())
 
 
-def _key(node: Node) -> Key | None:
-    """Return the key of the entry that describes `node`, or None."""
-    return None if node.layer is None else (node.layer, node.number)
+def _entry(node: Node) -> Entry | None:
+    return node.entry if isinstance(node, Directory) else node

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import tarfile
+from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.errors import ImageError
 from uvshim.images.budget import ENTRY, GROUP, size
 from uvshim.images.layer import tar
-from uvshim.images.layer.header import FILE, HARD_LINK, LINK, Header
-from uvshim.rename.names import shown
+from uvshim.images.layer.header import FILE, FOLDER, HARD_LINK, LINK, Header
+from uvshim.rename.names import SUFFIX, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 # The longest path in bytes, as in the Linux kernel.
 _LONGEST_PATH = 4096
+
+# What a copy may need is kept of each file in a dist-info directory, and what a header takes.
+_FOR_COPY = 1024 * 1024
+_HEADER = 2 * tarfile.BLOCKSIZE
 
 # How much of a directory is in one group, so that the cache can write one after the other.
 _LARGEST_GROUP = 1024 * 1024
@@ -50,7 +55,12 @@ class Entry(NamedTuple):
     kind: str = FILE
     target: str = ""
     """The target of a link."""
+    header: Header | None = None
+    """Its header, if it is kept for a copy."""
 
+
+# The identity of a layer and the number of an entry in it.
+Key: TypeAlias = "tuple[str, int]"
 
 # A directory and changes in it, in the order of the tar. A directory may occur again.
 Group: TypeAlias = "tuple[str, list[tuple[str, Entry]]]"
@@ -120,29 +130,20 @@ def kept() -> object:
     return _METADATA_FILES, _BY_NAME, _BY_PLACE, _BY_SUFFIX, _PROGRAM
 
 
-class Keeper(Protocol):
-    """Keeps more of a layer than the diagnosis needs, while it is read."""
-
-    def limit(self, directory: str) -> int:
-        """Return how many bytes to keep of every file in `directory`."""
-
-    def add(self, key: tuple[str, int], path: str, header: Header, content: bytes) -> None:
-        """Add the entry `key` (its layer and number)."""
-
-
-def read(layer: Blob, budget: Budget, keeper: Keeper | None = None) -> Changes:
+def read(layer: Blob, budget: Budget, *, for_copy: bool = False) -> Changes:
     """Read all of `layer`, and return what it changes, for which `budget` pays.
 
-    A `keeper` gets every entry that is not a whiteout; with one, the diff_id is verified too.
-    Raise `ImageError` for a wrong digest, and for a tar that is damaged or too large.
+    With `for_copy`, directories and dist-info directories are kept with their headers as long as
+    there is room, and the diff_id is verified too. Raise `ImageError` for a wrong digest, and for a
+    tar that is damaged or too large.
     """
     identity = layer.identity or ""
     found = Changes(identity, [], removes=False)
     latest = None
     entries: list[tuple[str, Entry]] = []
     cost = due = 0
-    removes = False
-    with tar.opened(layer, budget, strict=keeper is not None) as archive:
+    removes = copies = False
+    with tar.opened(layer, budget, strict=for_copy) as archive:
         for number, header in archive:
             path = _checked(header.name)
             directory, _, name = path.rpartition("/")
@@ -151,6 +152,7 @@ def read(layer: Blob, budget: Budget, keeper: Keeper | None = None) -> Changes:
                 cost, due = cost + due, GROUP
                 latest, entries = directory, []
                 found.groups.append((directory, entries))
+                copies = for_copy and budget.has_room
             due += ENTRY + size(path)
             if name.startswith(_WHITEOUT):
                 kind = OPAQUE if name == _OPAQUE else WHITEOUT
@@ -163,26 +165,28 @@ def read(layer: Blob, budget: Budget, keeper: Keeper | None = None) -> Changes:
             target = ""
             if header.kind == FILE:
                 limit = wanted(directory, name)
-                if keeper is not None:
-                    limit = max(limit, keeper.limit(directory))
+                if copies and SUFFIX in directory:
+                    limit = max(limit, _FOR_COPY)
                 if limit:
                     content = archive.content(header, limit)
                     due += 2 * len(content)  # it will be parsed
             elif header.kind in {LINK, HARD_LINK}:
                 target = (_short if header.kind == LINK else _checked)(header.link)
                 due += len(target)
-            entry = Entry(identity, number, header.size, content, header.kind, target)
+            kept = None
+            if copies and (header.kind == FOLDER or SUFFIX in path):
+                kept = header
+                due += _cost(header)
+            entry = Entry(identity, number, header.size, content, header.kind, target, kept)
             entries.append((name, entry))
-            if keeper is not None:
-                keeper.add((identity, number), path, header, content or b"")
         budget.keep(due, archive.name)
     return found._replace(removes=removes, cost=cost + due)
 
 
 def entries(
     layer: Blob, limits: Mapping[int, int], budget: Budget
-) -> Iterator[tuple[int, Header, bytes]]:
-    """Yield the number, header and content of some entries that `read` did not keep.
+) -> Iterator[tuple[Key, Header, bytes]]:
+    """Yield the key, header and content of some entries that `read` did not keep.
 
     `limits` has the numbers of these, each with the most bytes of content; `budget` pays for them.
     The layer is read and verified again. Raise `ImageError`.
@@ -191,13 +195,13 @@ def entries(
         for number, header in archive:
             if number in limits:
                 content = archive.content(header, limits[number])
-                budget.keep(ENTRY + len(content) + extended(header), archive.name)
-                yield number, header, content
+                budget.keep(ENTRY + len(content) + _cost(header), archive.name)
+                yield (layer.identity or "", number), header, content
 
 
-def extended(header: Header) -> int:
-    """Return how many bytes of memory the fields of the extended `header` take."""
-    return size(*header.fields, *header.fields.values())
+def _cost(header: Header) -> int:
+    """Return how many bytes of memory `header` takes."""
+    return _HEADER + size(*header.fields, *header.fields.values())
 
 
 def digests(
