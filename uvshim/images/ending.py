@@ -11,7 +11,6 @@ import fcntl
 import os
 import shutil
 import signal
-import stat
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,8 @@ _MARK = "temporary-directory-of-uvshim"
 _USED = "content"
 
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+_AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
 class _Ended(SystemExit):
@@ -61,7 +62,8 @@ def cleanly() -> Iterator[None]:
 def undisturbed() -> Iterator[Callable[[], None]]:
     """Block such signals until the yielded function is called, or until the end.
 
-    A signal during the start of a process would leave that process running.
+    A signal during the start of a process would leave that process running. The system's mask of
+    signals does not help: another thread, such as tqdm's, would take the signal.
     """
     came: list[int] = []
     before = [number for number in _SIGNALS if signal.getsignal(number) is _end]
@@ -112,29 +114,33 @@ def locked(make: Callable[[], str], waiting: Callable[[str], object] = str) -> I
     Another run may remove it until it is locked: then it is made again. `waiting` is called with
     the path if another run has the lock. Raise OSError.
     """
-    path, descriptor = _locked(make, waiting)
+    descriptor = None
+    while descriptor is None:
+        path = make()
+        descriptor = _locked(path, waiting)
     try:
         yield path
     finally:
         os.close(descriptor)  # which releases the lock
 
 
-def _locked(make: Callable[[], str], waiting: Callable[[str], object]) -> tuple[str, int]:
-    """Return the path of a directory that `make` made, and its descriptor, with the lock on it."""
-    while True:
-        path = make()
+def _locked(path: str, waiting: Callable[[str], object]) -> int | None:
+    """Lock the directory at `path`; return its descriptor, or None if it was removed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(OSError):  # some file systems have no locks
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:
-            continue
-        with contextlib.suppress(OSError):  # some file systems have no locks
-            if not _lock(descriptor):
-                waiting(path)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return path, descriptor
-        os.close(descriptor)
+            fcntl.flock(descriptor, _AT_ONCE)
+        except BlockingIOError:
+            waiting(path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return descriptor
+    os.close(descriptor)
+    return None
 
 
 def remove_left(parent: str, prefix: str) -> None:
@@ -144,34 +150,24 @@ def remove_left(parent: str, prefix: str) -> None:
     """
     for name in os.listdir(parent):
         if name.startswith(prefix):
-            _remove_if_left(os.path.join(parent, name))
+            with contextlib.suppress(OSError):  # it is no directory, or in use
+                _remove_left(os.path.join(parent, name))
 
 
-def _lock(descriptor: int) -> bool:
-    """Lock an open directory; return False if another run has locked it. Raise OSError."""
+def _remove_left(path: str) -> None:
+    """Remove the directory at `path` if it is one of ours. Raise OSError if a run uses it."""
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        listed = set(os.listdir(lock))  # nothing: it was killed before it was marked
+        is_ours = listed in ({_MARK, _USED}, {_MARK}, set())
+        if is_ours and os.fstat(lock).st_uid == os.geteuid():
+            fcntl.flock(lock, _AT_ONCE)
+            _remove(path)
+    finally:
+        os.close(lock)
 
 
 def _remove(path: str) -> None:
     """Remove the temporary directory at `path`, and its mark last: a kill may come in between."""
     shutil.rmtree(os.path.join(path, _USED), ignore_errors=True)
     shutil.rmtree(path, ignore_errors=True)
-
-
-def _remove_if_left(path: str) -> None:
-    """Remove the directory at `path` if it is one of ours, and no run uses it."""
-    with contextlib.suppress(OSError):
-        found = os.lstat(path)
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            return
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-        try:
-            listed = set(os.listdir(lock))  # nothing: it was killed before it was marked
-            if listed in ({_MARK, _USED}, {_MARK}, set()) and _lock(lock):
-                _remove(path)
-        finally:
-            os.close(lock)
