@@ -194,40 +194,31 @@ def in_processes(
 
     If a process dies, such as for lack of memory, the others are examined one after the other.
     """
+    from concurrent.futures import as_completed
+    from concurrent.futures.process import BrokenProcessPool
+
     named = _named(images)
     here = [one for one in named if jobs == 1 or len(named) == 1 or archive.is_stream(one.path)]
     for one in here:  # no other process can read a stream
         yield answer(one, options._replace(threads=jobs))
-    others = [one for one in named if one not in here]
+    waiting = [one for one in named if one not in here]
     with contextlib.ExitStack() as stack:
-        if others and options.cache is None:  # the processes share the cache
+        if waiting and options.cache is None:  # the processes share the cache
             options = options._replace(cache=stack.enter_context(ending.directory()))
-        while others:
-            error = yield from _until_one_dies(others, jobs, options)
-            if error is not None and jobs == 1:
-                yield _failed(others.pop(0), error)
+        while waiting:
+            with _pool(min(jobs, len(waiting))) as executor:
+                futures = {_submitted(executor, _cleanly, one, options): one for one in waiting}
+                for future in futures if jobs == 1 else as_completed(futures):
+                    error = future.exception()
+                    if isinstance(error, (BrokenProcessPool, SystemExit)):
+                        break
+                    waiting.remove(futures[future])
+                    yield future.result()
+            if (
+                error is not None and jobs == 1
+            ):  # the only process was examining the first of those left
+                yield _failed(waiting.pop(0), error)
             jobs = 1
-
-
-def _until_one_dies(
-    waiting: list[Reference], jobs: int, options: Options
-) -> Generator[Surveyed, None, BaseException | None]:
-    """Yield the answers about those `waiting`, which are removed, until a process dies of `jobs`.
-
-    Then return the error. If there is only one, it was examining the first of those left.
-    """
-    from concurrent.futures import as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    with _pool(min(jobs, len(waiting))) as executor:
-        futures = {_submitted(executor, _cleanly, one, options): one for one in waiting}
-        for future in futures if jobs == 1 else as_completed(futures):
-            error = future.exception()
-            if isinstance(error, (BrokenProcessPool, SystemExit)):
-                return error
-            waiting.remove(futures[future])
-            yield future.result()
-    return None
 
 
 def _submitted(
