@@ -123,20 +123,18 @@ def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
 
     A compressed root file system is not copied to a temporary file.
     """
+    is_once = is_stream(path)
     try:
         if path == STANDARD_INPUT:
             file = cast("IO[bytes]", sys.stdin.buffer)
-        elif is_stream(path):
-            file = stack.enter_context(open(path, "rb"))  # noqa: SIM115
         else:
-            file = stack.enter_context(files.open_regular(path))
-        size = None if is_stream(path) else os.fstat(file.fileno()).st_size
+            opened = open(path, "rb") if is_once else files.open_regular(path)  # noqa: SIM115
+            file = stack.enter_context(opened)
     except OSError as error:
         raise ImageError(f"`{path}` cannot be read: {error.strerror}") from None
-    raw = file if size is None else io.BufferedReader(Window(file, 0, size), _PIECE)
-    blob = Verified(raw, None)
+    blob = Verified(file, None)
     kind = compression.suffix(blob.peek(4))
-    if size is not None and not kind:
+    if not kind and not is_once:
         return Archive(file, path, budget)
     stream = compression.decompressed(
         blob, f"`{path}`", lambda size: budget.expand(size, 0, f"`{path}`")
@@ -148,7 +146,7 @@ def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
         if not _is_header(head) and head.strip(b"\0"):
             packed = "compressed, but not a tar archive" if kind else "not a tar archive"
             raise ImageError(f"`{path}` is {packed}: {_WHAT_WORKS}")
-        if size is not None and _begins_root(head):
+        if not is_once and _begins_root(head):
             return Archive(file, path, budget, is_packed=True)
         return Archive(_spooled(head, stream, blob, path, stack), path, budget)
     except compression.ERRORS as error:
@@ -163,15 +161,13 @@ _WHAT_WORKS = (
 def unknown(archive: Archive) -> ImageError:
     """Return the error for an `archive` that holds neither images nor a root file system."""
     tops = ", ".join(sorted(archive.tops)[:4]) or "nothing"
-    inner = next((top for top in sorted(archive.tops) if archive.has(f"{top}/index.json")), None)
-    if inner is not None and archive.has(f"{inner}/oci-layout"):
-        what = f"an archive with an OCI layout in the directory {shown(inner)}: unpack it"
-        return ImageError(f"`{archive.path}` is {what}, and name that directory")
+    for inner in sorted(archive.tops):
+        if archive.has(f"{inner}/index.json") and archive.has(f"{inner}/oci-layout"):
+            what = f"an archive with an OCI layout in the directory {shown(inner)}: unpack it"
+            return ImageError(f"`{archive.path}` is {what}, and name that directory")
     what = "neither an archive of images nor of a root file system"
-    return ImageError(f"`{archive.path}` is {what}: it holds {shown(tops)}. {_CAPITAL}")
-
-
-_CAPITAL = _WHAT_WORKS[0].upper() + _WHAT_WORKS[1:]
+    advice = _WHAT_WORKS[0].upper() + _WHAT_WORKS[1:]
+    return ImageError(f"`{archive.path}` is {what}: it holds {shown(tops)}. {advice}")
 
 
 def _spooled(
@@ -213,7 +209,6 @@ def _chosen_limit() -> int | None:
 
 
 def _is_header(head: bytes) -> bool:
-    """Return True if `head` begins with the header of a tar entry."""
     try:
         Header(head[: tarfile.BLOCKSIZE])
     except ValueError:
@@ -242,7 +237,6 @@ def _is_root(tops: set[str]) -> bool:
 
 
 def _begins_root(head: bytes) -> bool:
-    """Return True if a tar that begins with `head` looks like a root file system."""
     tops: set[str] = set()
     with contextlib.suppress(ImageError):  # it ends too early
         collections.deque(_listed(io.BytesIO(head), "", len(head), tops), maxlen=0)
@@ -250,5 +244,4 @@ def _begins_root(head: bytes) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Return `name` as a relative path without detours."""
     return posixpath.normpath("/" + name).lstrip("/")

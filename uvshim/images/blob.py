@@ -100,10 +100,6 @@ class Blob(NamedTuple):
         """Return a reader that verifies `digest` and `size`. Raise `ImageError`."""
         return Verified(self.place.open(self.name), self.digest, self.size)
 
-    def touch(self) -> None:
-        """Copy its file to this machine, if it is elsewhere. Raise `ImageError`."""
-        self.place.open(self.name).close()
-
     def document(self) -> bytes:
         """Return its content. Raise `ImageError` if it is damaged, or too long to be JSON."""
         content = b""

@@ -27,7 +27,7 @@ _OFTEN = 8
 _SMALL = 4096
 
 # How many of them a step in the resolution of requirements takes. OpenStack takes half a million.
-_RESOLVING = 5
+RESOLVING = 5
 
 # How many images an index or an archive may list, with all that is nested in it.
 IMAGES = 10_000
@@ -72,10 +72,6 @@ class Budget:
         """Whether less than half of the memory is used."""
         return self.memory < MEMORY // 2
 
-    def of_image(self) -> Budget:
-        """Return the budget for one image of this reference."""
-        return Budget(self)
-
     def keep(self, size: int, where: str) -> None:
         """Pay for `size` bytes of memory. Raise `ImageError`, which names `where`."""
         with self._lock:
@@ -91,9 +87,12 @@ class Budget:
         self._steps += parts
         _check(self._steps, STEPS, f"{where} has", "parts in its paths, links and requirements")
 
-    def resolve(self, steps: int, where: str) -> None:
-        """Pay for so many `steps` in the resolution of requirements. Raise `ImageError`."""
-        self.look_up(_RESOLVING * steps, where)
+    def parts(self, path: str, where: str) -> list[str]:
+        """Return the parts of `path`, the last one first, and pay for their look-up."""
+        found = path.split("/")
+        found.reverse()
+        self.look_up(len(found), where)
+        return found
 
     def list(self, images: int, where: str) -> None:
         """Pay for so many `images` that are listed. Raise `ImageError`."""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from uvshim.environments import files
 from uvshim.errors import ImageError
 from uvshim.images import union
+from uvshim.images.budget import Budget
 from uvshim.images.image import dumped
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import Changes, Entry
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from uvshim.images.blob import Blob
-    from uvshim.images.budget import Budget
     from uvshim.images.image import Image
     from uvshim.images.layer.changes import Group
     from uvshim.images.union import Directory
@@ -85,7 +85,7 @@ class Store:
     def tree(self, image: Image) -> ImageTree:
         """Return the tree of the layers of `image`. Raise `ImageError`."""
         self._forget({layer.identity for layer in image.layers})
-        budget = image.budget.of_image()
+        budget = Budget(image.budget)
         changed = self._changes(image.layers, budget)
         before = budget.memory
         root = union.unite([], budget)
@@ -119,7 +119,7 @@ class Store:
             read = functools.partial(self._read, budget=budget, wait=wait)
             changed: Iterator[Changes | None] = map(read, missing)
             if self._threads > 1 and len(missing) > 1:
-                missing[0].touch()  # start skopeo in this thread, which gets the signals
+                missing[0].open().close()  # start skopeo in this thread, which gets the signals
                 with ThreadPoolExecutor(self._threads) as executor:
                     changed = executor.map(read, missing)
                     import packaging.requirements  # noqa: F401  # which the diagnosis will need

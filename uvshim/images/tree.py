@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
-from uvshim.images.budget import DIRECTORY, Budget, size
+from uvshim.images.budget import DIRECTORY, RESOLVING, Budget, size
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import Entry
 from uvshim.images.layer.header import FILE, LINK
-from uvshim.images.union import Directory, parts, unite
+from uvshim.images.union import Directory, unite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -164,7 +164,7 @@ class ImageTree:
 
     def pay(self, steps: int) -> None:
         """Pay for so many `steps` in the resolution of requirements. Raise `ImageError`."""
-        self.budget.resolve(steps, "it")
+        self.budget.look_up(RESOLVING * steps, "it")
 
     def real(self, path: str) -> str | None:
         """Return `path` without links; see `SearchableTree.real`."""
@@ -191,7 +191,6 @@ class ImageTree:
         return place and place[0]
 
     def _remember(self, path: str) -> None:
-        """Cache what is at `path`."""
         self._room -= DIRECTORY + size(path)
         if self._room < 0:
             self._places.clear()
@@ -208,12 +207,9 @@ class ImageTree:
         """Return the node at `path` and its path without links (path_resolution(7))."""
         root: Node = self._directory
         try:
-            return follow(path, root, _step, self._parts)
+            return follow(path, root, _step, lambda path: self.budget.parts(path, "it"))
         except LinksError:
             return None
-
-    def _parts(self, path: str) -> list[str]:
-        return parts(path, self.budget, "it")
 
 
 def _child(node: Node | None, name: str) -> Node | None:

@@ -134,15 +134,12 @@ class _Application:
             return made, None
 
         try:
-            found = follow(path, self.root, step, self._parts)
+            found = follow(path, self.root, step, lambda path: self._budget.parts(path, self._name))
         except LinksError:
             raise ImageError(
                 f"{self._name} has a path through a loop of links: {shown(path)}"
             ) from None
         return found and found[0]
-
-    def _parts(self, path: str) -> list[str]:
-        return parts(path, self._budget, self._name)
 
     def _new(self) -> Directory:
         """Return a directory that no entry describes."""
@@ -167,11 +164,3 @@ class _Application:
 
 def _hides(change: tuple[str, Entry]) -> bool:
     return change[1].kind in {WHITEOUT, OPAQUE}
-
-
-def parts(path: str, budget: Budget, where: str) -> list[str]:
-    """Return the parts of `path`, the last one first, for which `budget` pays."""
-    found = path.split("/")
-    found.reverse()
-    budget.look_up(len(found), where)
-    return found

@@ -106,10 +106,10 @@ class FixedImage:
 
     def _entry(self, entry: Entry) -> Json:
         """Add the new blobs of `entry`, and return its descriptor."""
-        if entry.image is not None:
-            if entry.image.digest not in self._platforms:
-                self._platforms[entry.image.digest] = self._image(entry, entry.image)
-            manifest = self.manifests[self._platforms[entry.image.digest].digest]
+        if image := entry.image:
+            if image.digest not in self._platforms:
+                self._platforms[image.digest] = self._image(entry, image)
+            manifest = self.manifests[self._platforms[image.digest].digest]
             before = self._typed(entry.descriptor.raw) if entry.descriptor else {}
             return _pointing(before, manifest)
         assert entry.descriptor is not None  # noqa: S101  # only images can be without
@@ -150,12 +150,12 @@ class FixedImage:
         config, layers = entry.blobs[0], image.layers
         if not raw:  # an archive of `docker save` has no manifest
             config = config._replace(size=len(config.document()), digest=image.digest)
-            layers = tuple(map(_described, layers))
+            kinds, layers = zip(*map(_measured, layers), strict=True) if layers else ((), ())
             raw = {
                 "schemaVersion": 2,
                 "mediaType": MANIFEST_TYPES[0],
                 "config": _points_to(CONFIG_TYPES[0], config),
-                "layers": [_points_to(_kind(one), one) for one in layers],
+                "layers": [*map(_points_to, kinds, layers)],
             }
         layer = None
         if content:
@@ -181,28 +181,23 @@ class FixedImage:
 
 
 def _attested(child: Entry) -> str | None:
-    """Return the manifest's digest if `child` is an attestation, else None."""
+    """Return the digest of the manifest that `child` attests, or None."""
     about = child.descriptor and child.descriptor.annotations.get(_SPEAKS_OF)
     return about if isinstance(about, str) else None
 
 
-def _described(layer: Blob) -> Blob:
-    """Return the `layer` of a `docker save` archive with its digest and size."""
-    found = None if _kind(layer) == PLAIN_LAYER else hashlib.sha256()
+def _measured(layer: Blob) -> tuple[str, Blob]:
+    """Return the media type of a `layer` that has none, and the layer with its digest and size."""
+    found = hashlib.sha256()
     size = 0
     with contextlib.closing(layer.open()) as file:
+        kind = compression.suffix(file.peek(4))
         while piece := file.read(1024 * 1024):
             size += len(piece)
-            if found is not None:
+            if kind:
                 found.update(piece)
-    digest = layer.diff_id if found is None else f"sha256:{found.hexdigest()}"
-    return layer._replace(digest=digest, size=size)
-
-
-def _kind(layer: Blob) -> str:
-    """Return the media type of the file of `layer`."""
-    with contextlib.closing(layer.open()) as file:
-        return PLAIN_LAYER + compression.suffix(file.peek(4))
+    digest = f"sha256:{found.hexdigest()}" if kind else layer.diff_id
+    return PLAIN_LAYER + kind, layer._replace(digest=digest, size=size)
 
 
 _OURSELVES = f"uvshim {__version__}"
