@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from uvshim.errors import ImageError
 from uvshim.messages import counted
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from uvshim.images.blob import Blob
     from uvshim.images.budget import Budget
 
-    Json = Mapping[str, object]
+Json: TypeAlias = "Mapping[str, object]"
 
 INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -112,8 +112,9 @@ class Descriptor(NamedTuple):
 
     @property
     def full_name(self) -> str | None:
-        """The name with repository that containerd and Docker give it."""
-        return self._name(FULL_NAME)
+        """The name with repository that containerd and Docker give it, in Docker's short form."""
+        name = self._name(FULL_NAME)
+        return name and familiar(name)
 
     @property
     def platform(self) -> Platform | None:
@@ -188,6 +189,15 @@ class Entry(NamedTuple):
             return self if own is not None and own.matches(platform) else None
         kept = [one for child in self.children if (one := child.limited_to(platform))]
         return self._replace(children=tuple(kept)) if kept else None
+
+
+def familiar(name: str) -> str:
+    """Return the name of an image without Docker's registry, and with a tag.
+
+    For Docker, ``app`` is ``docker.io/library/app:latest``.
+    """
+    name = name.removeprefix("docker.io/").removeprefix("library/")
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 # --- foreign JSON ---------------------------------------------------------------------------------

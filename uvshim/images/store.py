@@ -26,9 +26,9 @@ from uvshim.environments import files
 from uvshim.errors import ImageError
 from uvshim.images import union
 from uvshim.images.budget import Budget
-from uvshim.images.image import dumped
+from uvshim.images.image import Image, dumped
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import Changes, Entry
+from uvshim.images.layer.changes import Changes, Entry, Group
 from uvshim.images.layer.header import FILE
 from uvshim.images.tree import ImageTree
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from uvshim.images.blob import Blob
-    from uvshim.images.image import Image
-    from uvshim.images.layer.changes import Group
     from uvshim.images.union import Directory
 
 # How many bytes of layers are held in memory for later images.
@@ -173,9 +171,8 @@ class Cache:
         self._directory = directory
         self._layers = os.path.join(directory, _FORM)
         if os.path.islink(self._layers):
-            raise ImageError(
-                f"`{self._layers}` is a link, and uvshim follows none there. Remove it"
-            )
+            what = "is a link, and uvshim follows none there. Remove it"
+            raise ImageError(f"`{self._layers}` {what}")
         _prune(directory, names)
 
     def load(self, identity: str) -> Changes | None:
@@ -203,9 +200,8 @@ class Cache:
                     file.write(dumped(each) + b"\n")
             os.replace(temporary, self._path(found.identity))
         except OSError:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary or "")
 
     @contextlib.contextmanager
     def locked(self, identity: str, *, wait: bool) -> Iterator[bool]:
@@ -218,17 +214,13 @@ class Cache:
         except OSError:  # then two processes may read the same layer
             yield True
             return
-        free = True
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            free = False
-        except OSError:  # some file systems have no locks
-            pass
-        try:
+        with open(lock, "rb"):
+            free = True
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError as error:  # some file systems have no locks
+                free = not isinstance(error, BlockingIOError)
             yield free
-        finally:
-            os.close(lock)
 
     def _path(self, identity: str) -> str:
         return os.path.join(self._layers, identity.replace(":", "-"))
@@ -286,15 +278,14 @@ def _flat(group: Group) -> object:
 
 
 def _fields(entry: Entry) -> tuple[object, ...]:
-    _, number, size, content, *others, _ = entry
-    if content is None and entry.kind == FILE:
+    _, number, size, content, kind, target, _ = entry
+    if content is None and kind == FILE:
         return number, size
     text = None if content is None else content.decode("utf-8", "surrogateescape")
-    return number, size, text, *others
+    return number, size, text, kind, target
 
 
 def _restored(flat: Any, layer: str) -> Group:
-    """Return the group of which `_flat` made `flat`. Raise ValueError or TypeError."""
     directory, entries = flat
     return directory, [(name, _entry(layer, *fields)) for name, *fields in entries]
 

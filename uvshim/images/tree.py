@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
 from uvshim.images.budget import DIRECTORY, RESOLVING, Budget, size
 from uvshim.images.layer import changes
-from uvshim.images.layer.changes import Entry
-from uvshim.images.layer.header import FILE, LINK
-from uvshim.images.union import Directory, unite
+from uvshim.images.layer.changes import Entry, Key
+from uvshim.images.layer.header import FILE, LINK, Header
+from uvshim.images.union import Directory, Node, unite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import TypeVar
 
     from uvshim.images.blob import Blob
     from uvshim.images.image import Platform
-    from uvshim.images.layer.changes import Key
-    from uvshim.images.layer.header import Header
-    from uvshim.images.union import Node
 
     Result = TypeVar("Result")
 

@@ -7,24 +7,21 @@ Image Format Specification, "Applying Changesets"). Nothing is unpacked or writt
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
-from uvshim.images.budget import DIRECTORY, NAME
+from uvshim.images.budget import DIRECTORY, NAME, Budget
 from uvshim.images.layer import tar
-from uvshim.images.layer.changes import OPAQUE, WHITEOUT, Entry
+from uvshim.images.layer.changes import OPAQUE, WHITEOUT, Changes, Entry
 from uvshim.images.layer.header import FILE, FOLDER, HARD_LINK, LINK
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import TypeAlias
 
-    from uvshim.images.budget import Budget
-    from uvshim.images.layer.changes import Changes
 
-    Node: TypeAlias = "Entry | Directory"
+Node: TypeAlias = "Entry | Directory"
 
 
 class Directory:

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from uvshim import __version__
 from uvshim.errors import ImageError, UvshimError
 from uvshim.images import compression
-from uvshim.images.blob import in_memory
+from uvshim.images.blob import Blob, in_memory
 from uvshim.images.fix import layer as new_layer
 from uvshim.images.image import (
     CONFIG_TYPES,
     MANIFEST_TYPES,
     PLAIN_LAYER,
+    Entry,
+    Image,
+    Json,
     as_list,
     as_object,
     dumped,
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uvshim.check.report import Gate, Report
-    from uvshim.images.blob import Blob
-    from uvshim.images.image import Entry, Image, Json
     from uvshim.rename.on_disk import Outcome
 
 # The annotation with the manifest of an attestation (BuildKit, "Attestation storage").

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 
 from uvshim.check import required
 from uvshim.environments import discovery
-from uvshim.environments.environment import dist_infos
+from uvshim.environments.environment import Environment, dist_infos
 from uvshim.errors import ImageError
 from uvshim.images import blob, survey
-from uvshim.images.layer.header import FILE, LINK
+from uvshim.images.layer.header import FILE, LINK, Header
 from uvshim.images.store import Store
-from uvshim.images.union import Directory
+from uvshim.images.union import Directory, Node
 from uvshim.rename import names, plan, record
 from uvshim.rename.names import shown
 from uvshim.rename.on_disk import LeftAlone, Outcome, Renamed
@@ -32,12 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from uvshim.check.report import Gate, Report
-    from uvshim.environments.environment import Environment
     from uvshim.images.image import Image
     from uvshim.images.layer.changes import Entry, Key
-    from uvshim.images.layer.header import Header
     from uvshim.images.tree import ImageTree
-    from uvshim.images.union import Node
     from uvshim.rename.plan import Plan
     from uvshim.rename.spelling import Spellings
 

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.errors import ImageError
 from uvshim.images import archive, image, reference
-from uvshim.images.image import FULL_NAME, TAG
-from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
-from uvshim.images.sources import docker, skopeo
+from uvshim.images.image import FULL_NAME, TAG, Descriptor, Entry, Json
+from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, Reference
+from uvshim.images.sources import skopeo
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from uvshim.images.fix.image import FixedImage
-    from uvshim.images.image import Descriptor, Entry, Json
-    from uvshim.images.reference import Reference
 
 # What is written as an OCI layout, where each image has its own tag.
 LAYOUTS = (OCI, OCI_ARCHIVE, DOCKER_ARCHIVE)
@@ -139,12 +137,12 @@ def named(target: Reference, fixed: FixedImage) -> Named:
         tag = (_tag_before(entry) or "latest") + suffix
         names = [name + suffix for name in before]
     elif target.transport == DOCKER_ARCHIVE:
-        names = [docker.familiar(tag)]
+        names = [image.familiar(tag)]
         tag = _tag_of(names[0])
     elif _TAG.fullmatch(tag):
         names = [f"{each}:{tag}" for each in repositories]
     else:
-        names = [docker.familiar(tag)] if ":" in tag and "@" not in tag else []
+        names = [image.familiar(tag)] if ":" in tag and "@" not in tag else []
     valid = [each for each in names if _is_valid(each)]
     if target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE} and valid != names:
         invalid = next(each for each in names if each not in valid)
@@ -164,7 +162,7 @@ def _names_of(entry: Entry) -> list[str]:
         known = () if not name or _IDENTIFIER.fullmatch(name) else (name,)
     elif not known and entry.tag and ":" in entry.tag and _is_valid(entry.tag):
         known = (entry.tag,)
-    return [docker.familiar(name) for name in known]
+    return [image.familiar(name) for name in known]
 
 
 def _tag_before(entry: Entry) -> str | None:
@@ -200,21 +198,16 @@ def index(before: Sequence[Descriptor], images: Sequence[Named]) -> list[Json]:
         if not named.chosen and named.names and any(_is_of_other(one, new) for one in listed):
             new = _described(named._replace(tag=re.sub(r"[/:]", "-", named.names[0])))
         for one in [*listed]:
-            if one.raw == new.raw or one.tag == new.tag or _has_same_name(one, new):
+            if one.tag == new.tag or (new.full_name and one.full_name == new.full_name):
                 _check_replaced(one, new, named)
                 listed.remove(one)
         listed.append(new)
     return [one.raw for one in listed]
 
 
-def _has_same_name(one: Descriptor, new: Descriptor) -> bool:
-    known = one.full_name and new.full_name
-    return bool(known and docker.same_name(one.full_name or "", new.full_name or ""))
-
-
 def _is_of_other(one: Descriptor, new: Descriptor) -> bool:
     """Return True if `one` has the tag of `new`, and another repository."""
-    return one.tag == new.tag and bool(one.full_name) and not _has_same_name(one, new)
+    return one.tag == new.tag and one.full_name not in {None, new.full_name}
 
 
 def _check_replaced(one: Descriptor, new: Descriptor, named: Named) -> None:
@@ -224,7 +217,7 @@ def _check_replaced(one: Descriptor, new: Descriptor, named: Named) -> None:
     """
     tag = shown(new.tag or "")
     if _is_of_other(one, new):
-        other = shown(docker.familiar(one.full_name or ""))
+        other = shown(one.full_name or "")
         raise ImageError(f"the tag {tag} belongs to {other} there. Choose another one")
     if not named.chosen and one.annotations.get(FIXED_FROM) != new.annotations[FIXED_FROM]:
         made = f"was made from another image than `{named.image.entry.reference}`"

@@ -14,21 +14,18 @@ from typing import IO, TYPE_CHECKING, cast
 
 from uvshim.errors import ImageError
 from uvshim.images import ending
-from uvshim.images.blob import Folder, in_memory
+from uvshim.images.blob import Blob, Folder, in_memory
 from uvshim.images.budget import Budget
 from uvshim.images.fix import names
-from uvshim.images.image import dumped
-from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE
+from uvshim.images.image import Json, dumped
+from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, Reference
 from uvshim.images.sources import docker, layout, skopeo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from uvshim.images.blob import Blob
     from uvshim.images.fix.image import FixedImage
     from uvshim.images.fix.names import Named
-    from uvshim.images.image import Json
-    from uvshim.images.reference import Reference
 
 _LAYOUT_FILE = "oci-layout"
 

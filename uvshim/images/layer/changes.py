@@ -9,20 +9,18 @@ from __future__ import annotations
 import functools
 import posixpath
 import tarfile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from uvshim.errors import ImageError
-from uvshim.images.budget import ENTRY, GROUP, size
+from uvshim.images.budget import ENTRY, GROUP, Budget, size
 from uvshim.images.layer import tar
 from uvshim.images.layer.header import FILE, FOLDER, HARD_LINK, LINK, Header
 from uvshim.rename.names import SUFFIX, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
-    from typing import TypeAlias
 
     from uvshim.images.blob import Blob
-    from uvshim.images.budget import Budget
 
 # The longest path in bytes, as in the Linux kernel.
 _LONGEST_PATH = 4096

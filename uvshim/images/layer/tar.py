@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import itertools
 import tarfile
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from uvshim.errors import ImageError
 from uvshim.images.compression import ERRORS, decompressed
@@ -19,7 +19,6 @@ from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import NoReturn
 
     from uvshim.images.blob import Blob
     from uvshim.images.budget import Budget

@@ -11,13 +11,11 @@ from uvshim.images import archive
 from uvshim.images.blob import Blob, Folder
 from uvshim.images.budget import Budget
 from uvshim.images.image import Entry, Image
-from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, THROUGH_SKOPEO
+from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, THROUGH_SKOPEO, Reference
 from uvshim.images.sources import docker, layout, skopeo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from uvshim.images.reference import Reference
 
 
 @contextlib.contextmanager

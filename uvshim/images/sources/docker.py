@@ -10,13 +10,12 @@ from uvshim.errors import ImageError
 from uvshim.images import budget as prices
 from uvshim.images import image
 from uvshim.images.blob import Blob
-from uvshim.images.image import Entry, Image
+from uvshim.images.image import Entry, Image, Json
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from uvshim.images.archive import Archive
     from uvshim.images.budget import Budget
-    from uvshim.images.image import Json
 
 LISTING = "manifest.json"
 
@@ -45,7 +44,7 @@ def read(archive: Archive, name: str, wanted: str | None, budget: Budget) -> lis
     for number, raw in enumerate(_listed(archive, budget)):
         tags = image.as_list(raw.get("RepoTags"), "`RepoTags`")
         names = tuple(tag for tag in tags if isinstance(tag, str) and tag and tag.isprintable())
-        asked = [tag for tag in names if wanted is not None and same_name(tag, wanted)]
+        asked = [tag for tag in names if wanted and image.familiar(tag) == image.familiar(wanted)]
         if wanted is None or wanted == f"@{number}" or asked:
             called = (asked or [*names, f"@{number}"])[0]
             found.append(reading.entry(raw, f"{name}:{called}", tuple(asked) or names))
@@ -53,17 +52,6 @@ def read(archive: Archive, name: str, wanted: str | None, budget: Budget) -> lis
         what = "there is no image in it" if wanted is None else f"it has no image {shown(wanted)}"
         raise ImageError(what)
     return found
-
-
-def same_name(one: str, other: str) -> bool:
-    """Return True if both names are the same for Docker: ``app`` is ``library/app:latest``."""
-    return familiar(one) == familiar(other)
-
-
-def familiar(name: str) -> str:
-    """Return the name of an image without Docker's registry, and with a tag."""
-    name = name.removeprefix("docker.io/").removeprefix("library/")
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def _listed(archive: Archive, budget: Budget) -> list[Json]:

@@ -10,17 +10,22 @@ from typing import IO, TYPE_CHECKING
 
 from uvshim.errors import ImageError
 from uvshim.images import image
-from uvshim.images.blob import Blob, Folder, in_memory
+from uvshim.images.blob import Blob, Folder, Place, in_memory
 from uvshim.images.budget import ENTRY, Budget
-from uvshim.images.image import INDEX_TYPES, MANIFEST_TYPES, Descriptor, Entry, Image
-from uvshim.images.sources import docker
+from uvshim.images.image import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Descriptor,
+    Entry,
+    Image,
+    Json,
+    Platform,
+)
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from uvshim.images.blob import Place
-    from uvshim.images.image import Json, Platform
 
 INDEX = "index.json"
 _MANIFEST = "manifest.json"  # in a directory of skopeo
@@ -103,20 +108,20 @@ def read(place: Place, name: str, wanted: str | None, budget: Budget) -> list[En
     """
     listed = index_of(place, budget)[1]
     called_so = _by_name(listed)
-    numbers = sorted(range(len(listed)) if wanted is None else called_so(wanted))
+    numbers = range(len(listed)) if wanted is None else sorted(called_so(wanted))
     if not numbers and wanted is not None:
         known = sorted({one.full_name or one.tag or "" for one in listed} - {""})[:8]
         tags = shown(", ".join(known) or "none", 300)
         raise ImageError(f"there is no image {shown(wanted)} in it; its tags: {tags}")
     reading = _Reading(place, budget)
     found = []
-    for group in _groups([(number, listed[number]) for number in numbers]):
-        entry = _together([reading.entry(one) for _, one in group])
-        number, first = group[0]
-        called = docker.familiar(first.full_name) if first.full_name else first.tag
-        alike = called_so(called) if called else set(range(len(listed)))
-        if not alike <= {each for each, _ in group}:
-            called = f"@{number}"
+    for group in _groups(listed, numbers):
+        entry = _together([reading.entry(listed[number]) for number in group])
+        first = listed[group[0]]
+        called = first.full_name or first.tag
+        alike = called_so(called) if called else range(len(listed))
+        if not set(group).issuperset(alike):
+            called = f"@{group[0]}"
         names = (first.full_name,) if first.full_name else ()
         reference = f"{name}:{called}" if called else name
         found.append(_called(entry._replace(tag=first.tag, names=names), reference))
@@ -131,32 +136,29 @@ def _by_name(listed: Sequence[Descriptor]) -> Callable[[str], set[int]]:
         for key in (one.tag, one.digest, f"@{number}"):
             exact.setdefault(key, set()).add(number)
         if one.full_name is not None:
-            full.setdefault(docker.familiar(one.full_name), set()).add(number)
-    return lambda name: exact.get(name, set()) | full.get(docker.familiar(name), set())
+            full.setdefault(one.full_name, set()).add(number)
+    return lambda name: exact.get(name, set()) | full.get(image.familiar(name), set())
 
 
 def _called(entry: Entry, reference: str) -> Entry:
-    """Return `entry` and all images in it with the name `reference`."""
     own = entry.image and entry.image._replace(reference=reference)
     children = tuple(_called(child, reference) for child in entry.children)
     return entry._replace(reference=reference, image=own, children=children)
 
 
-def _groups(
-    listed: Sequence[tuple[int, Descriptor]],
-) -> list[list[tuple[int, Descriptor]]]:
-    """Return the descriptors in groups: an index may list an image once for each platform."""
-    groups: dict[object, list[tuple[int, Descriptor]]] = {}
+def _groups(listed: Sequence[Descriptor], numbers: Iterable[int]) -> list[list[int]]:
+    """Return the `numbers` in groups: an index may list an image once for each platform."""
+    groups: dict[object, list[int]] = {}
     platforms: dict[object, set[object]] = {}
-    for number, one in listed:
-        key: object = (one.full_name, one.tag)
-        own = one.platform
+    for number in numbers:
+        own = listed[number].platform
+        key: object = (listed[number].full_name, listed[number].tag)
         known = platforms.setdefault(key, set())
         if known and (own is None or own in known or None in known):
-            groups[key, number] = [(number, one)]
+            groups[key, number] = [number]
         else:
             known.add(own)
-            groups.setdefault(key, []).append((number, one))
+            groups.setdefault(key, []).append(number)
     return list(groups.values())
 
 
@@ -176,7 +178,6 @@ def _together(entries: list[Entry]) -> Entry:
 
 
 def _nameless(descriptor: Descriptor) -> Json:
-    """Return `descriptor` as JSON without its names."""
     names = {image.TAG, image.FULL_NAME}
     kept = {key: value for key, value in descriptor.annotations.items() if key not in names}
     others = {key: value for key, value in descriptor.raw.items() if key != "annotations"}
@@ -215,7 +216,6 @@ class _Reading:
         return Entry(descriptor, raw, children=children, blobs=(own,))
 
     def _object(self, blob: Blob) -> Json:
-        """Return the JSON object that `blob` is. Raise `ImageError`."""
         key = (blob.digest, blob.size)
         if key not in self._objects:
             content = blob.document()
