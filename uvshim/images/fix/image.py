@@ -69,13 +69,14 @@ class FixedImage:
         It has OCI's media types if it is `for_layout`.
         """
         self.entry = entry
-        self.manifests: dict[str, Blob] = {}
-        """Its manifests and indexes, by digest."""
+        self.blobs: dict[str, Blob] = {}
+        """All its files, by digest."""
+        self.manifests: set[str] = set()
+        """The digests of its manifests and indexes."""
         self.dropped = 0
         """The number of dropped attestations, which cover old digests."""
         self._gate = gate
         self._typed: Callable[[Json], Json] = in_oci if for_layout else dict
-        self._blobs: dict[str, Blob] = {}
         self._platforms: dict[str | None, FixedPlatform] = {}
         if entry.image is not None and not entry.blobs:
             raise ImageError(
@@ -84,11 +85,6 @@ class FixedImage:
             )
         self.descriptor = self._entry(entry)
         """The descriptor of its new manifest or index."""
-
-    @property
-    def blobs(self) -> dict[str, Blob]:
-        """All its blobs, by digest, manifests and indexes last."""
-        return {**self._blobs, **self.manifests}
 
     @property
     def platforms(self) -> list[FixedPlatform]:
@@ -105,22 +101,27 @@ class FixedImage:
         """Whether it has a new layer."""
         return any(each.layer for each in self.platforms)
 
+    def _add(self, *blobs: Blob) -> None:
+        self.blobs.update((blob.digest or "", blob) for blob in blobs)
+
+    def _add_manifest(self, blob: Blob) -> None:
+        self._add(blob)
+        self.manifests.add(blob.digest or "")
+
     def _entry(self, entry: Entry) -> Json:
         """Add the new blobs of `entry`, and return its descriptor."""
         if image := entry.image:
             if image.digest not in self._platforms:
                 self._platforms[image.digest] = self._image(entry, image)
-            manifest = self.manifests[self._platforms[image.digest].digest]
+            manifest = self.blobs[self._platforms[image.digest].digest]
             before = self._typed(entry.descriptor.raw) if entry.descriptor else {}
             return _pointing(before, manifest)
         assert entry.descriptor is not None  # noqa: S101  # only images can be without
         if "manifests" in entry.raw:
             return self._index(entry, self._typed(entry.descriptor.raw))
-        for blob in entry.blobs:
-            self._blobs[blob.digest or ""] = blob
+        self._add(*entry.blobs)
         if entry.raw:  # artifacts also have manifests
-            self.manifests[entry.descriptor.digest] = entry.blobs[-1]
-            del self._blobs[entry.descriptor.digest]
+            self.manifests.add(entry.descriptor.digest)
         return entry.descriptor.raw
 
     def _index(self, entry: Entry, raw: Json) -> Json:
@@ -128,19 +129,19 @@ class FixedImage:
         typed = self._typed(entry.raw)
         before = as_list(entry.raw["manifests"], "`manifests`")
         present = [child for child in entry.children if not child.absent]
-        now = {id(child): self._entry(child) for child in present if not _attested(child)}
-        kept = {each["digest"] for each in now.values()}
-        for child in present:
-            if about := _attested(child):
-                if about in kept:
-                    now[id(child)] = self._entry(child)
-                else:
-                    self.dropped += 1
+        now: dict[int, Json] = {}
+        kept: set[object] = {None}
+        for child in sorted(present, key=lambda child: bool(_attested(child))):
+            if _attested(child) in kept:
+                now[id(child)] = self._entry(child)
+                kept.add(now[id(child)]["digest"])
+            else:
+                self.dropped += 1
         listed = [now[id(child)] for child in present if id(child) in now]
         blob = entry.blobs[-1]
         if listed != before or typed != entry.raw:
             blob = in_memory(dumped({**typed, "manifests": listed}))
-        self.manifests[blob.digest or ""] = blob
+        self._add_manifest(blob)
         return _pointing(raw, blob)
 
     def _image(self, entry: Entry, image: Image) -> FixedPlatform:
@@ -175,9 +176,8 @@ class FixedImage:
                 raw = {**raw, "annotations": annotations}
         same = entry.descriptor is not None and raw == entry.raw
         manifest = entry.blobs[-1] if same else in_memory(dumped(raw))
-        for blob in (config, *layers):
-            self._blobs[blob.digest or ""] = blob
-        self.manifests[manifest.digest or ""] = manifest
+        self._add(config, *layers)
+        self._add_manifest(manifest)
         return FixedPlatform(image, manifest.digest or "", layer, environments, config, layers)
 
 
