@@ -15,10 +15,11 @@ from uvshim.images.layer.header import FILE, LINK, Header
 from uvshim.images.union import Directory, Node, unite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from uvshim.images.blob import Blob
     from uvshim.images.image import Platform
+    from uvshim.images.layer.tar import Tar
 
     Result = TypeVar("Result")
 
@@ -60,9 +61,9 @@ class ImageTree:
         self._room = _PLACES
         self._contents: dict[Key, bytes] = {}
         self._reads: dict[Key, int] = {}
-        self._missed: dict[str, dict[int, int]] = {}
-        self._digests: dict[tuple[str, str, int], bytes] = {}
-        self._unhashed: dict[tuple[str, str], set[int]] = {}
+        self._missed: dict[Key, int] = {}
+        self._digests: dict[tuple[Key, str], bytes] = {}
+        self._unhashed: dict[Key, str] = {}
 
     def with_layer(self, layer: Blob) -> ImageTree:
         """Return the tree with one more `layer`. Raise `ImageError`."""
@@ -89,21 +90,20 @@ class ImageTree:
         """Get what was asked for and is not known. Raise `ImageError`."""
         missed, self._missed = self._missed, {}
         unhashed, self._unhashed = self._unhashed, {}
-        self._contents.update((key, content) for key, _, content in self.entries(missed))
-        for layer in dict.fromkeys(self.layers):
-            name = layer.identity or ""
-            for (algorithm, other), numbers in unhashed.items():
-                if other == name:
-                    found = changes.digests(layer, numbers, algorithm, self.budget)
-                    self._digests.update(((algorithm, name, one), value) for one, value in found)
+        for key, header, archive in self.entries({*missed, *unhashed}):
+            if key in missed:
+                self._contents[key] = archive.content(header, missed[key])
+                self.budget.keep(len(self._contents[key]), archive.name)
+            else:  # a file whose content is missed is hashed in the next round
+                digest = archive.hashed(header, unhashed[key])
+                self._digests[key, unhashed[key]] = digest
 
-    def entries(
-        self, limits: Mapping[str, Mapping[int, int]]
-    ) -> Iterator[tuple[Key, Header, bytes]]:
-        """Yield what `changes.entries` does, by layer. Raise `ImageError`."""
+    def entries(self, wanted: Collection[Key]) -> Iterator[tuple[Key, Header, Tar]]:
+        """Yield what `changes.entries` does, for all layers. Raise `ImageError`."""
+        needed = {layer for layer, _ in wanted}
         for layer in dict.fromkeys(self.layers):
-            if own := limits.get(layer.identity or ""):
-                yield from changes.entries(layer, own, self.budget)
+            if (layer.identity or "") in needed:
+                yield from changes.entries(layer, wanted, self.budget)
 
     def names(self, directory: str) -> tuple[str, ...]:
         """Return the names in `directory`; see `Tree.names`."""
@@ -132,13 +132,13 @@ class ImageTree:
         found = self.file(path)
         if found is None:
             return None
-        content = self._contents.get(found[:2], found.content or b"")
+        key = found[:2]
+        content = self._contents.get(key, found.content or b"")
         wanted = min(limit, found.size)
-        times = self._reads[found[:2]] = self._reads.get(found[:2], 0) + 1
+        times = self._reads[key] = self._reads.get(key, 0) + 1
         self.budget.read(content[:limit], times, "it")
         if len(content) < wanted:
-            missed = self._missed.setdefault(found.layer, {})
-            missed[found.number] = max(wanted, missed.get(found.number, 0))
+            self._missed[key] = max(wanted, self._missed.get(key, 0))
         return content[:limit] if content or not wanted else None
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
@@ -152,10 +152,9 @@ class ImageTree:
         found = self.file(path)
         if found is None:
             return None
-        value = self._digests.get((algorithm, *found[:2]))
-        if value is None:
-            self._unhashed.setdefault((algorithm, found.layer), set()).add(found.number)
-            value = b""
+        value = self._digests.get((found[:2], algorithm), b"")
+        if not value:
+            self._unhashed[found[:2]] = algorithm
         return base64.urlsafe_b64encode(value).rstrip(b"=").decode(), found.size
 
     def pay(self, steps: int) -> None:

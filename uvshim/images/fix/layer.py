@@ -213,15 +213,17 @@ class _Building:
     def _entries(self) -> dict[Key, tuple[Header, bytes]]:
         """Return the headers and contents of what is copied; read again what was not kept."""
         found: dict[Key, tuple[Header, bytes]] = {}
-        lacking: dict[str, dict[int, int]] = {}
+        lacking: set[Key] = set()
         for entry in filter(None, map(_entry, self._copies.values())):
             content = entry.content or b""
             if entry.header is None or len(content) < entry.size:
-                lacking.setdefault(entry.layer, {})[entry.number] = _LIMIT
+                lacking.add(entry[:2])
             else:
                 found[entry[:2]] = entry.header, content
-        again = self._tree.entries(lacking)
-        return {**found, **{key: (header, content) for key, header, content in again}}
+        for key, header, archive in self._tree.entries(lacking):
+            found[key] = header, archive.content(header, _LIMIT)
+            self._tree.budget.keep(len(found[key][1]), archive.name)
+        return found
 
     def _made(
         self, name: str, entries: Mapping[Key, tuple[Header, bytes]]

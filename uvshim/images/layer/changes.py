@@ -18,7 +18,7 @@ from uvshim.images.layer.header import FILE, FOLDER, HARD_LINK, LINK, Header
 from uvshim.rename.names import SUFFIX, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from uvshim.images.blob import Blob
 
@@ -182,38 +182,23 @@ def read(layer: Blob, budget: Budget, *, for_copy: bool = False) -> Changes:
 
 
 def entries(
-    layer: Blob, limits: Mapping[int, int], budget: Budget
-) -> Iterator[tuple[Key, Header, bytes]]:
-    """Yield the key, header and content of some entries that `read` did not keep.
+    layer: Blob, wanted: Collection[Key], budget: Budget
+) -> Iterator[tuple[Key, Header, tar.Tar]]:
+    """Yield the key and the header of the `wanted` entries, and the tar, which has their content.
 
-    `limits` has the numbers of these, each with the most bytes of content; `budget` pays for them.
-    The layer is read and verified again. Raise `ImageError`.
+    The layer is read and verified again. `budget` pays for the headers. Raise `ImageError`.
     """
     with tar.opened(layer, budget) as archive:
         for number, header in archive:
-            if number in limits:
-                content = archive.content(header, limits[number])
-                budget.keep(ENTRY + len(content) + _cost(header), archive.name)
-                yield (layer.identity or "", number), header, content
+            key = (layer.identity or "", number)
+            if key in wanted:
+                budget.keep(ENTRY + _cost(header), archive.name)
+                yield key, header, archive
 
 
 def _cost(header: Header) -> int:
     """Return how many bytes of memory `header` takes."""
     return _HEADER + size(*header.fields, *header.fields.values())
-
-
-def digests(
-    layer: Blob, numbers: Collection[int], algorithm: str, budget: Budget
-) -> Iterator[tuple[int, bytes]]:
-    """Yield the number and the digest of the files of `layer` that have these `numbers`.
-
-    The layer is read and verified again. Raise `ImageError`.
-    """
-    with tar.opened(layer, budget) as archive:
-        for number, header in archive:
-            if number in numbers:
-                budget.keep(ENTRY, archive.name)
-                yield number, archive.hashed(header, algorithm)
 
 
 def _checked(name: str) -> str:
