@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _HELD = 64 << 20
 
 # The format of entries and their contents: another format has another directory.
-_FORM = f"layers-5-{zlib.crc32(repr(changes.kept()).encode()):08x}"
+_FORM = f"layers-6-{zlib.crc32(repr(changes.kept()).encode()):08x}"
 
 # Files with these names are deleted when they are old, in directories with these names.
 _FORMS = re.compile(r"layers-\d+-[0-9a-f]{8}")
@@ -182,9 +182,10 @@ class Cache:
             with files.open_regular(path) as raw, gzip.open(raw) as file:
                 with contextlib.suppress(OSError):  # the file may belong to another user
                     os.utime(path)  # it is in use
-                removes, cost = json.loads(file.readline())
+                flat, cost = json.loads(file.readline())
+                hidden = [(directory, name) for directory, name in flat]
                 groups = [_restored(json.loads(line), identity) for line in file]
-                return Changes(identity, groups, removes, cost)
+                return Changes(identity, groups, hidden, cost)
         except (OSError, EOFError, zlib.error, ValueError, TypeError):
             return None
 
@@ -196,7 +197,7 @@ class Cache:
             descriptor, temporary = tempfile.mkstemp(dir=self._layers, prefix=".new-")
             with open(descriptor, "wb") as raw, gzip.open(raw, "wb", 1) as file:
                 # One group after the other, because all together may be large.
-                for each in ((found.removes, found.cost), *map(_flat, found.groups)):
+                for each in ((found.hidden, found.cost), *map(_flat, found.groups)):
                     file.write(dumped(each) + b"\n")
             os.replace(temporary, self._path(found.identity))
         except OSError:

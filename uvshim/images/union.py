@@ -13,12 +13,13 @@ from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
 from uvshim.images.budget import DIRECTORY, NAME, Budget
 from uvshim.images.layer import tar
-from uvshim.images.layer.changes import OPAQUE, WHITEOUT, Changes, Entry
 from uvshim.images.layer.header import FILE, FOLDER, HARD_LINK, LINK
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from uvshim.images.layer.changes import Changes, Entry
 
 
 Node: TypeAlias = "Entry | Directory"
@@ -62,14 +63,11 @@ class _Application:
         self._name = tar.called(changed.identity)
         self.root = self._copied(below)
         self._own = {id(self.root)}
-        if changed.removes:
-            for path, entries in changed.groups:
-                self._hide(path, [name for name, entry in entries if entry.kind == WHITEOUT])
-                if any(entry.kind == OPAQUE for _, entry in entries):
-                    self._hide(path, None)
+        for path, hidden in changed.hidden:
+            self._hide(path, hidden)
         for path, entries in changed.groups:
             budget.look_up(len(entries), self._name)  # a layer may be listed often
-            if changed.removes and all(map(_hides, entries)):
+            if not entries:
                 continue
             directory = self._directory(path) or self.root  # never missing: it is created
             for name, entry in entries:
@@ -78,15 +76,14 @@ class _Application:
                 else:
                     self._add(directory, name, entry)
 
-    def _hide(self, path: str, names: list[str] | None) -> None:
-        """Remove `names`, or all, from the directory at `path`, if it exists."""
-        if names == [] or not (directory := self._directory(path, create=False)):
-            return
-        for name in [*directory.children] if names is None else names:
-            directory.children.pop(name, None)
+    def _hide(self, path: str, name: str | None) -> None:
+        if directory := self._directory(path, create=False):
+            if name is None:
+                directory.children.clear()
+            else:
+                directory.children.pop(name, None)
 
     def _add(self, directory: Directory, name: str, entry: Entry) -> None:
-        """Add `entry` to `directory` as `name`, unless it only hides something."""
         if entry.kind == FOLDER:
             found = directory.children.get(name) if name else self.root
             if isinstance(found, Directory):
@@ -94,7 +91,7 @@ class _Application:
             else:
                 found = directory.children[name] = self._new()
             found.entry = entry
-        elif not name or entry.kind in {WHITEOUT, OPAQUE}:
+        elif not name:  # the root is a directory
             return
         elif entry.kind == HARD_LINK:
             target = self._linked(entry.target)
@@ -157,7 +154,3 @@ class _Application:
         """Return a directory like `found` that can be changed."""
         self._budget.keep(DIRECTORY + NAME * len(found.children), self._name)
         return Directory(found.children.copy(), found.entry)
-
-
-def _hides(change: tuple[str, Entry]) -> bool:
-    return change[1].kind in {WHITEOUT, OPAQUE}

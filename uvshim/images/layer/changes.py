@@ -37,12 +37,9 @@ _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _RESERVED = ".wh..wh."  # AUFS's own files have such names
 
-# The kinds of entries that hide something, beside those of `tar.Header`.
-WHITEOUT, OPAQUE = "w", "o"
-
 
 class Entry(NamedTuple):
-    """What entry `number` of a layer, counted from 0, adds or hides."""
+    """What entry `number` of a layer, counted from 0, adds."""
 
     layer: str
     """The identity of the layer."""
@@ -60,7 +57,7 @@ class Entry(NamedTuple):
 # The identity of a layer and the number of an entry in it.
 Key: TypeAlias = "tuple[str, int]"
 
-# A directory and changes in it, in the order of the tar. A directory may occur again.
+# A directory and what is added to it, in the order of the tar. A directory may occur again.
 Group: TypeAlias = "tuple[str, list[tuple[str, Entry]]]"
 
 
@@ -69,8 +66,8 @@ class Changes(NamedTuple):
 
     identity: str
     groups: list[Group]
-    removes: bool
-    """Whether it has whiteouts."""
+    hidden: list[tuple[str, str | None]]
+    """What it hides from lower layers: directories, and a name in each or None for all names."""
     cost: int = 0
     """How many bytes of memory all that takes."""
 
@@ -136,11 +133,11 @@ def read(layer: Blob, budget: Budget, *, for_copy: bool = False) -> Changes:
     tar that is damaged or too large.
     """
     identity = layer.identity or ""
-    found = Changes(identity, [], removes=False)
+    found = Changes(identity, [], [])
     latest = None
     entries: list[tuple[str, Entry]] = []
     cost = due = 0
-    removes = copies = False
+    copies = False
     with tar.opened(layer, budget, strict=for_copy) as archive:
         for number, header in archive:
             path = _checked(header.name)
@@ -153,11 +150,9 @@ def read(layer: Blob, budget: Budget, *, for_copy: bool = False) -> Changes:
                 copies = for_copy and budget.has_room
             due += ENTRY + size(path)
             if name.startswith(_WHITEOUT):
-                kind = OPAQUE if name == _OPAQUE else WHITEOUT
-                if kind == OPAQUE or not name.startswith(_RESERVED):
-                    hidden = name.removeprefix(_WHITEOUT)
-                    entries.append((hidden, Entry(identity, number, kind=kind)))
-                    removes = True
+                if name == _OPAQUE or not name.startswith(_RESERVED):
+                    hidden = None if name == _OPAQUE else name.removeprefix(_WHITEOUT)
+                    found.hidden.append((directory, hidden))
                 continue
             content = None
             target = ""
@@ -178,7 +173,7 @@ def read(layer: Blob, budget: Budget, *, for_copy: bool = False) -> Changes:
             entry = Entry(identity, number, header.size, content, header.kind, target, kept)
             entries.append((name, entry))
         budget.keep(due, archive.name)
-    return found._replace(removes=removes, cost=cost + due)
+    return found._replace(cost=cost + due)
 
 
 def entries(
