@@ -43,9 +43,8 @@ _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte of 50 to 5F (RFC 8878)
 # The memory limit of an xz stream's dictionary, in bytes. `xz -9` needs 65 MiB.
 _XZ_MEMORY = 128 * 1024 * 1024
 
-# How many bytes a decompressor gets at first, and at most.
-_FIRST = 256
-_PIECE = 128 * 1024
+# How many bytes a decompressor gets. It copies all of them that are behind the end of a frame.
+_PIECE = 16 * 1024
 
 # What a stream or a frame costs, in bytes to which the file expands. A small file in a layer takes
 # two, and some hundred bytes; an empty frame has 9.
@@ -110,8 +109,7 @@ def compressed(content: bytes, media_type: str) -> bytes:
 class _Frames(io.RawIOBase):
     """The content of a file with any number of streams (xz) or frames (zstd), in bounded memory.
 
-    zstd:chunked has two frames for each file. Each takes 20 microseconds, and the library copies
-    what comes behind its end, so it first gets little.
+    zstd:chunked has two frames for each file.
     """
 
     def __init__(
@@ -122,47 +120,37 @@ class _Frames(io.RawIOBase):
         self._make = make
         self._pay = pay
         self._stream = make()
-        self._buffer = b""
-        self._at = 0
-        self._length = _FIRST
+        self._next = b""  # of the file
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Read into `buffer` and return the number of bytes. Raise OSError."""
-        while True:
+        content = b""
+        while not content:
             if self._stream.eof and not self._begins_another():
                 return 0
             piece = b""
             if self._stream.needs_input:
-                if self._is_at_end():
+                piece, self._next = self._next or self._file.read(_PIECE), b""
+                if not piece:
                     raise OSError("it ends too early")
-                piece = self._buffer[self._at : self._at + self._length]
-                self._at += len(piece)
-                self._length = min(2 * self._length, _PIECE)
             content = self._stream.decompress(piece, len(buffer))
-            if self._stream.eof:
-                self._at -= len(self._stream.unused_data)
-            if content:
-                buffer[: len(content)] = content
-                return len(content)
+        buffer[: len(content)] = content
+        return len(content)
 
     def _begins_another(self) -> bool:
         """Return True if another stream or frame follows, perhaps after zeros (xz, "Padding")."""
-        while not self._is_at_end() and not self._buffer[self._at]:
-            self._buffer, self._at = self._buffer[self._at :].lstrip(b"\0"), 0
-        if self._is_at_end():
-            return False
+        self._next = self._stream.unused_data.lstrip(b"\0")
+        while not self._next:
+            piece = self._file.read(_PIECE)
+            if not piece:
+                return False
+            self._next = piece.lstrip(b"\0")
         self._pay(_FRAME)
-        self._stream, self._length = self._make(), _FIRST
+        self._stream = self._make()
         return True
-
-    def _is_at_end(self) -> bool:
-        """Return True if nothing is left to read."""
-        if self._at == len(self._buffer):
-            self._buffer, self._at = self._file.read(_PIECE), 0
-        return not self._buffer
 
 
 def _unreadable(why: str) -> ImageError:
