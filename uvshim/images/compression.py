@@ -126,7 +126,6 @@ class _Frames(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Read into `buffer` and return the number of bytes. Raise OSError."""
         content = b""
         while not content:
             if self._stream.eof and not self._begins_another():

@@ -123,7 +123,6 @@ def _named(images: Iterable[str | os.PathLike[str]]) -> list[Reference]:
 def _from(
     executor: Executor, named: list[Reference], options: Options
 ) -> Generator[Surveyed, None, None]:
-    """Yield the answers for `named`, as `executor` returns them."""
     from concurrent.futures import as_completed
 
     streams = [one for one in named if archive.is_stream(one.path)]
@@ -258,7 +257,6 @@ def _cleanly(named: Reference, options: Options) -> Surveyed:
 
 
 def _failed(named: Reference, error: BaseException) -> Surveyed:
-    """Return the answer for `named` if the process that examined it ended with `error`."""
     return _unanswered(named.text, f"the worker failed: {str(error) or type(error).__name__}")
 
 

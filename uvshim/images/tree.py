@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from uvshim.environments.tree import LinksError, follow
 from uvshim.errors import ImageError
-from uvshim.images.budget import DIRECTORY, RESOLVING, Budget, size
+from uvshim.images.budget import RESOLVING, Budget
 from uvshim.images.layer import changes
 from uvshim.images.layer.changes import Entry, Key
 from uvshim.images.layer.header import FILE, LINK, Header
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     Result = TypeVar("Result")
 
-# How many bytes the directories that are remembered by their paths take. Real images have some
-# hundred.
-_PLACES = 8 << 20
+# How many directories are remembered by their paths at most. Real images have some hundred.
+_PLACES = 2_000
 
 # How often a diagnosis is repeated at most, because it asks for more files each time.
 _MOST_ROUNDS = 8
@@ -58,7 +57,6 @@ class ImageTree:
         self.budget = budget
         self.layers = layers
         self._places: dict[str, Node | None] = {}
-        self._room = _PLACES
         self._contents: dict[Key, bytes] = {}
         self._reads: dict[Key, int] = {}
         self._missed: dict[Key, int] = {}
@@ -87,7 +85,6 @@ class ImageTree:
         raise ImageError("its files lead to others, and these to others again, too often")
 
     def _read_again(self) -> None:
-        """Get what was asked for and is not known. Raise `ImageError`."""
         missed, self._missed = self._missed, {}
         unhashed, self._unhashed = self._unhashed, {}
         for key, header, archive in self.entries({*missed, *unhashed}):
@@ -178,20 +175,15 @@ class ImageTree:
         above, slash, name = path.rpartition("/")
         if slash and name not in {"", ".", ".."}:
             if above not in self._places:
-                self._remember(above)
+                if len(self._places) == _PLACES:
+                    self._places.clear()
+                place = self._walked(above)
+                self._places[above] = place and place[0]
             found = _child(self._places[above], name)
             if not (isinstance(found, Entry) and found.kind == LINK):
                 return found
         place = self._walked(path)
         return place and place[0]
-
-    def _remember(self, path: str) -> None:
-        self._room -= DIRECTORY + size(path)
-        if self._room < 0:
-            self._places.clear()
-            self._room = _PLACES
-        place = self._walked(path)
-        self._places[path] = place and place[0]
 
     def file(self, path: str) -> Entry | None:
         """Return the regular file at `path`, all links followed; None if it is anything else."""

@@ -151,6 +151,5 @@ class _Application:
         return found
 
     def _copied(self, found: Directory) -> Directory:
-        """Return a directory like `found` that can be changed."""
         self._budget.keep(DIRECTORY + NAME * len(found.children), self._name)
         return Directory(found.children.copy(), found.entry)

@@ -109,7 +109,6 @@ class FixedImage:
         self.manifests.add(blob.digest or "")
 
     def _entry(self, entry: Entry) -> Json:
-        """Add the new blobs of `entry`, and return its descriptor."""
         if image := entry.image:
             if image.digest not in self._platforms:
                 self._platforms[image.digest] = self._image(entry, image)
@@ -145,7 +144,6 @@ class FixedImage:
         return _pointing(raw, blob)
 
     def _image(self, entry: Entry, image: Image) -> FixedPlatform:
-        """Add the image for one platform, with a new layer if anything is renamed."""
         created, seconds = _moment(image.config)
         content, environments = new_layer.rename(image, self._gate, seconds)
         raw = self._typed(entry.raw)
@@ -230,7 +228,6 @@ def _moment(config: Json) -> tuple[str, int]:
 def _config(
     image: Image, content: bytes, done: list[tuple[Outcome, Report]], created: str
 ) -> bytes:
-    """Return the config of `image` with another layer, the tar `content`."""
     before = image.config
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     rootfs = as_object(before["rootfs"])
@@ -269,7 +266,6 @@ def _points_to(media_type: str, blob: Blob) -> Json:
 
 
 def _pointing(before: Json, blob: Blob) -> Json:
-    """Return the descriptor `before`, pointing to `blob` instead."""
     if not before:
         return _points_to(MANIFEST_TYPES[0], blob)
     if before.get("digest") == blob.digest:

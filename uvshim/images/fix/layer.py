@@ -115,7 +115,6 @@ class _Building:
     def _rename_in(
         self, directory: str, gate: Gate, spellings: Spellings | None, outcome: Outcome
     ) -> None:
-        """Add the renames in `directory` to the layer, and what is done to `outcome`."""
         children = self._tree.children(directory)
         plans = []
         for own in dist_infos(children):
@@ -170,7 +169,6 @@ class _Building:
         return ""
 
     def _carry_out(self, wanted: Plan, above: dict[str, Node]) -> None:
-        """Add the changes of the plan `wanted` for a directory in `above`."""
         directory = posixpath.dirname(wanted.path)
         site_packages = (self._tree.real(directory) or directory).lstrip("/")
         target = posixpath.join(site_packages, wanted.directory)
@@ -228,7 +226,6 @@ class _Building:
     def _made(
         self, name: str, entries: Mapping[Key, tuple[Header, bytes]]
     ) -> tuple[tarfile.TarInfo, bytes]:
-        """Return the header and the content of `name` in the layer."""
         node = self._copies.get(name)
         entry = None if node is None else _entry(node)
         if entry is None:
@@ -247,7 +244,6 @@ class _Building:
 
 
 def _copied(header: Header) -> tarfile.TarInfo:
-    """Return a copy of `header`. Raise `ImageError`."""
     try:
         copy = tarfile.TarInfo.frombuf(header.block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
@@ -262,7 +258,6 @@ def _is_empty(node: Node) -> bool:
 
 
 def _below(node: Node, name: str) -> Iterator[tuple[str, Node]]:
-    """Yield `node`, called `name`, and everything in it, with their paths."""
     waiting = [(name, node)]
     while waiting:
         name, node = waiting.pop()

@@ -180,7 +180,6 @@ def _fixed_from(entry: Entry) -> object:
 
 
 def _tag_of(name: str) -> str | None:
-    """Return the tag in the `name` of an image; None if it has none."""
     name = name.partition("@")[0]
     tag = name.rpartition(":")[2]
     return tag if tag != name and _TAG.fullmatch(tag) else None
@@ -206,7 +205,6 @@ def index(before: Sequence[Descriptor], images: Sequence[Named]) -> list[Json]:
 
 
 def _is_of_other(one: Descriptor, new: Descriptor) -> bool:
-    """Return True if `one` has the tag of `new`, and another repository."""
     return one.tag == new.tag and one.full_name not in {None, new.full_name}
 
 
@@ -231,7 +229,6 @@ def before(fixed: FixedImage) -> str | None:
 
 
 def _described(named: Named) -> Descriptor:
-    """Return the descriptor of an image with its names, for an index."""
     raw = named.image.descriptor
     annotations = dict(image.as_object(raw.get("annotations")))
     annotations.pop(FULL_NAME, None)

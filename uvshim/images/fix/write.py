@@ -117,7 +117,6 @@ def _open(path: str) -> Iterator[IO[bytes]]:
 
 
 def _copy(blob: Blob, path: str) -> None:
-    """Write the content of `blob` to the file `path`. Raise `ImageError` if it is damaged."""
     with _open(path) as file, contextlib.closing(blob.open()) as source:
         while piece := source.read(_PIECE):
             file.write(piece)
@@ -128,7 +127,6 @@ def _copy(blob: Blob, path: str) -> None:
 
 
 def _to_layout(path: str, images: Sequence[Named], waiting: Callable[[str], object]) -> None:
-    """Add `images` to the layout at `path`, which is created if it is missing."""
     created: list[str] = []
     with ending.locked(lambda: _make_directory(path, created), waiting):
         try:

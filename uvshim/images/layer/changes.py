@@ -192,7 +192,6 @@ def entries(
 
 
 def _cost(header: Header) -> int:
-    """Return how many bytes of memory `header` takes."""
     return _HEADER + size(*header.fields, *header.fields.values())
 
 

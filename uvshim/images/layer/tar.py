@@ -215,7 +215,6 @@ class _Stream:
         return self.at
 
     def read(self, length: int) -> bytes:
-        """Return `length` bytes, or fewer at the end."""
         found = self._piece[self._used : self._used + length]
         self._used += len(found)
         while len(found) < length and self._next_piece():

@@ -49,7 +49,6 @@ def named(absent: Entry) -> str:
 
 
 def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStack) -> list[Entry]:
-    """Return the entries that `reference` names. Raise `ImageError`."""
     _, transport, path, tag = reference
     budget = Budget()
     if transport in THROUGH_SKOPEO:
@@ -66,7 +65,6 @@ def _read(reference: Reference, platform: str | None, stack: contextlib.ExitStac
 
 
 def _in_archive(found: archive.Archive, reference: Reference, budget: Budget) -> list[Entry]:
-    """Return the entries in the archive `found`. Raise `ImageError`."""
     _, transport, path, tag = reference
     if transport and found.is_packed:
         raise ImageError(f"`{path}` is a root file system and not an archive of images")

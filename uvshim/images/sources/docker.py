@@ -88,7 +88,6 @@ class _Reading:
         return Entry(None, {}, found, blobs=(own,), names=names, reference=reference)
 
     def _config(self, path: str) -> tuple[Blob, str, Json]:
-        """Return the config at `path`, with its digest and its content. Raise `ImageError`."""
         hexadecimal = _CONFIG.search(path)
         own = Blob(self._archive, path, f"sha256:{hexadecimal[1]}" if hexadecimal else None, None)
         content = own.document()

@@ -74,7 +74,6 @@ class SkopeoFolder(Folder):
         return next((one for one in names if super(SkopeoFolder, self).has(one)), None)
 
     def _described(self) -> Json:
-        """Return the descriptor of the copied manifest or index."""
         content = Blob(Folder(self.path), _MANIFEST, None, None).document()
         raw = image.loaded_object(content, _MANIFEST, Budget())
         if "fsLayers" in raw:
@@ -196,7 +195,6 @@ class _Reading:
         self._objects: dict[tuple[str | None, int | None], Json] = {}
 
     def entry(self, descriptor: Descriptor, depth: int = _DEEPEST_INDEX) -> Entry:
-        """Return what `descriptor` points to. Raise `ImageError`."""
         own = _blob(self._place, descriptor)
         is_image = descriptor.annotations.get(_NOT_AN_IMAGE[0]) != _NOT_AN_IMAGE[1]
         is_index = descriptor.media_type in INDEX_TYPES

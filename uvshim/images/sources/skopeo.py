@@ -86,7 +86,6 @@ class _Remote(layout.SkopeoFolder):
                         file.write(content)
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file; see `blob.Place.open`."""
         if self._fetch is not None and not super().has(name):
             with self._lock:
                 if self._fetch is not None:
@@ -97,7 +96,6 @@ class _Remote(layout.SkopeoFolder):
         return super().open(name)
 
     def has(self, name: str) -> bool:
-        """Return True if there is a file or it can be copied; see `blob.Place.has`."""
         return self._fetch is not None or super().has(name)
 
 
@@ -114,7 +112,6 @@ def copy(
         names = ("os", "arch", "variant")
         chosen = zip(names, platform_parts(platform), strict=False)
         command = [*(f"--override-{name}={value}" for name, value in chosen), "copy", "--quiet"]
-    require(failing)
     status, _, error = _ran(["skopeo", *command, *options, source, target], failing)
     if status != 0:
         text = error.decode(errors="replace")
@@ -154,7 +151,6 @@ def _ran(command: list[str], failing: str) -> tuple[int, bytes, bytes]:
 
 
 def _patience() -> int:
-    """Return how many seconds skopeo may take. Raise `ImageError`."""
     text = os.environ.get(TIMEOUT) or _PATIENCE
     if not text.isdecimal() or not int(text):
         raise ImageError(f"{TIMEOUT} is not a number of seconds: `{text}`")
