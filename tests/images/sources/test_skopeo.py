@@ -34,7 +34,7 @@ def test_a_registry_that_does_not_answer_is_given_up(
     image = f"oci:{layout(tmp_path / 'layout', [tar({'etc/motd': ''})])}:latest"
     done = run(uvshim, "check", "--no-cache", silent, image, UVSHIM_REGISTRY_TIMEOUT="1")
     assert done.returncode == 2
-    why = "not done after 1 second (UVSHIM_REGISTRY_TIMEOUT)"
+    why = "no progress for 1 second (UVSHIM_REGISTRY_TIMEOUT)"
     assert f"error: skopeo cannot read `{silent}`: {why}\n" in done.stderr
     assert "2 images: 0 broken, 1 not examined" in done.stdout
     done = run(uvshim, "fix", image, "--output", silent, UVSHIM_REGISTRY_TIMEOUT="1")
@@ -42,6 +42,27 @@ def test_a_registry_that_does_not_answer_is_given_up(
     assert f"skopeo cannot write `{silent}`: {why}\n" in done.stderr
     done = run(uvshim, "check", silent, UVSHIM_REGISTRY_TIMEOUT="soon")
     assert "UVSHIM_REGISTRY_TIMEOUT is not a number of seconds: `soon`" in done.stderr
+
+
+def test_slow_bytes_are_no_progress_and_many_are(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    """A skopeo in its place prints one byte at a time, or in two seconds a million."""
+    program = tmp_path / "bin" / "skopeo"
+    program.parent.mkdir()
+    found = {}
+    for size in (1, 500_000):
+        program.write_text(
+            "#!/usr/bin/env python3\nimport os, time\nend = time.monotonic() + 2.5\n"
+            "while time.monotonic() < end:\n"
+            f"    os.write(2, b' ' * {size}); time.sleep(0.2)\n"
+        )
+        program.chmod(0o755)
+        found[size] = run(
+            *(uvshim, "check", "--no-cache", "docker://no.example/app:1"),
+            PATH=f"{program.parent}:/usr/bin:/bin",
+            UVSHIM_REGISTRY_TIMEOUT="1",
+        ).stderr
+    assert "no progress for 1 second" in found[1]
+    assert "no progress" not in found[500_000]
 
 
 @pytest.mark.parametrize("platform", ["linux/aarch64", "linux/arm64", "linux/arm64/v8"])

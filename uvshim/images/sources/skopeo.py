@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import threading
+import time
 from typing import IO, TYPE_CHECKING
 
 from uvshim.errors import ImageError
@@ -28,9 +31,11 @@ _INSTALL = "Install your system's package `skopeo`, as in: apt-get install skope
 _DAEMON = "docker-daemon"
 _REGISTRY = "docker"
 
-# The variable with the number of seconds that skopeo may take to copy an image, and the default.
+# The variable with the number of seconds that skopeo may wait for a registry, and the default: it
+# waits up to 60 seconds itself where a registry asks for that. Fewer bytes are no progress.
 TIMEOUT = "UVSHIM_REGISTRY_TIMEOUT"
-_PATIENCE = "3600"
+_PATIENCE = "120"
+_PROGRESS = 16 * 1024
 
 
 def read(
@@ -129,28 +134,51 @@ def require(failing: str, advice: str = _INSTALL) -> None:
 def _ran(command: list[str], failing: str) -> tuple[int, bytes, bytes]:
     """Run `command`; return its exit code, standard output and standard error.
 
-    Raise `ImageError`, which begins with `failing`, if it takes too long.
+    Raise `ImageError`, which begins with `failing`, if a registry keeps it waiting for too long.
     """
     pipe = subprocess.PIPE
+    patience = _patience() if any(word.startswith(f"{_REGISTRY}:") for word in command) else None
     with (
         ending.undisturbed() as release,
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe) as process,
     ):
         try:
-            patience = _patience()
             release()
-            output, error = process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            limit = counted(patience, "second")
-            raise ImageError(f"{failing}: not done after {limit} ({TIMEOUT})") from None
+            output, error = _awaited(process, patience, failing)
         except BaseException:
             process.kill()
             raise
         return process.returncode, output, error
 
 
+def _awaited(
+    process: subprocess.Popen[bytes], patience: int | None, failing: str
+) -> tuple[bytes, bytes]:
+    """Return what `process` prints. Raise `ImageError` if it waits for `patience` seconds."""
+    before, since = 0, time.monotonic()
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=patience and 1)
+        moved = _moved(process.pid)
+        if moved is None or moved - before > _PROGRESS:
+            before, since = moved or 0, time.monotonic()
+        elif patience and time.monotonic() - since > patience:
+            raise ImageError(
+                f"{failing}: no progress for {counted(patience, 'second')} ({TIMEOUT})"
+            )
+
+
+def _moved(process: int) -> int | None:
+    """Return how many bytes a `process` has read and written; None if the system does not say."""
+    try:
+        with open(f"/proc/{process}/io", encoding="ascii") as file:
+            return sum(int(line.split()[1]) for line in itertools.islice(file, 2))
+    except (OSError, ValueError):
+        return None
+
+
 def _patience() -> int:
+    """Return how many seconds skopeo may wait for a registry. Raise `ImageError`."""
     text = os.environ.get(TIMEOUT) or _PATIENCE
     if not text.isdecimal() or not int(text):
         raise ImageError(f"{TIMEOUT} is not a number of seconds: `{text}`")
