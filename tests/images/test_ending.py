@@ -167,3 +167,19 @@ def test_a_directory_that_another_run_removes_before_it_is_locked_is_made_again(
     with ending.locked(make) as path:
         assert path == str(tmp_path / "1")
     assert len(made) == 2
+
+
+def test_two_signals_at_once_are_one_end_without_a_word() -> None:
+    """As with Ctrl-C during a survey: the terminal's SIGINT and the SIGTERM of the first process."""
+    both = "{signal.SIGINT, signal.SIGTERM}"
+    code = (
+        "import os, signal\n"
+        "from uvshim.images import ending\n"
+        "with ending.cleanly():\n"
+        f"    signal.pthread_sigmask(signal.SIG_BLOCK, {both})\n"
+        f"    for each in {both}:\n"
+        "        os.kill(os.getpid(), each)\n"
+        f"    signal.pthread_sigmask(signal.SIG_UNBLOCK, {both})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")

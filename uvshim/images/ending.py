@@ -83,8 +83,12 @@ def undisturbed() -> Iterator[Callable[[], None]]:
 
 def _end(number: int, _frame: object) -> NoReturn:
     for each in _SIGNALS:  # nothing may interrupt the removal
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, _nothing)
     raise _Ended(number)
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """Do nothing. Python reports a signal that has come before its handler became SIG_IGN."""
 
 
 @contextlib.contextmanager

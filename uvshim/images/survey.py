@@ -213,9 +213,7 @@ def in_processes(
                         break
                     waiting.remove(futures[future])
                     yield future.result()
-            if (
-                error is not None and jobs == 1
-            ):  # the only process was examining the first of those left
+            if error is not None and jobs == 1:  # it was examining the first of those left
                 yield _failed(waiting.pop(0), error)
             jobs = 1
 
