@@ -385,7 +385,7 @@ def test_nothing_is_renamed_beside_an_older_installation_that_uv_has_left(
     (older / file).write_text("Metadata-Version: 1.0\nName: zope.deferred\nVersion: 0.5\n")
     done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred==1.2")
     assert done.returncode == 3, done.stderr
-    assert "was left alone: an older installation of it was not removed" in done.stderr
+    assert "was left alone: another installation of it was not removed" in done.stderr
     assert NORMALIZED in venv.dist_infos()
     assert "XStatic_JQuery.TableSorter-2.14.5.3.dist-info" in venv.dist_infos()
     assert older.is_dir()

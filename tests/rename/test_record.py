@@ -170,11 +170,7 @@ def test_what_is_no_record_is_refused(found: bytes, reason: str) -> None:
     ("path", "renamed"),
     [
         (f"{OLD}/METADATA", f"{NEW}/METADATA"),
-        (f"./{OLD}/METADATA", f"{NEW}/METADATA"),
         (f"{OLD}//METADATA", f"{NEW}//METADATA"),
-        (f".//{OLD}//METADATA", f"{NEW}/METADATA"),
-        (f"a_b/../{OLD}/METADATA", f"{NEW}/METADATA"),
-        (f"{OLD}\\licenses\\MIT", f"{NEW}/licenses/MIT"),
         (f"{OLD}/back\\slash", f"{NEW}/back\\slash"),
         (f"{OLD}.py", f"{OLD}.py"),
         (f"a_b/{OLD}/METADATA", f"a_b/{OLD}/METADATA"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uvshim.check.metadata import remembered
 from uvshim.environments.environment import dist_infos
 from uvshim.environments.tree import denies, pay
-from uvshim.rename import names, plan, record
+from uvshim.rename import names, plan
 from uvshim.rename.plan import MISNAMED, Plan
 from uvshim.rename.record import Record
 
@@ -172,7 +172,7 @@ def _is_ghost(tree: Tree, wanted: Plan) -> bool:
     place = posixpath.dirname(wanted.path)
     missing: set[str] = set()
     for path in wanted.record.paths() if wanted.record else ():
-        if path not in missing and not record.split(path)[0].endswith(names.SUFFIX):
+        if path not in missing and not path.partition("/")[0].endswith(names.SUFFIX):
             file = inside(place, path)
             if tree.is_file(file) or (path.endswith(".py") and tree.is_file(file + "c")):
                 return False

@@ -9,7 +9,7 @@ exist. (uv and pip skip a path that does not exist.)
 3. Make RECORD list the new name only. `oslo_cache-1.0` and `oslo.cache-1.0` have the same length,
    so each row is usually where it was, and RECORD is overwritten. Otherwise it is replaced.
 
-What only unusual cases need is in `remains` and `overlay`.
+What only unusual cases need is in `obstacles`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from uvshim.environments.tree import SearchableTree
     from uvshim.rename.plan import Plan
-    from uvshim.rename.record import Record
     from uvshim.rename.spelling import Spellings
 
 
@@ -116,138 +115,113 @@ def rename(  # noqa: PLR0913
     begin = time.monotonic()
     disk = _Disk(tree.root if tree else None)
 
-    def make(path: str, only_new: bool) -> Plan | None:  # noqa: FBT001
-        return plan.make(disk, path, concerns, spellings=spellings, only_new=only_new)
+    def make(path: str) -> Plan | None:
+        return plan.make(disk, path, concerns, spellings=spellings, only_new=new is not None)
 
-    run = _Run(disk, make, new, linked, finished=finished, dry_run=dry_run)
-    run.each(paths, run.look)
-    run.twins = plan.duplicates(disk, run.plans.values())
-    run.each(list(run.plans), run.carry_out)
-    run.outcome.renamed = list(run.renamed.values())
-    run.outcome.seconds = time.monotonic() - begin
-    return run.outcome
-
-
-class _Run:
-    """One call of `rename`, with its arguments."""
-
-    def __init__(  # noqa: PLR0913
-        self,
-        disk: _Disk,
-        make: Callable[[str, bool], Plan | None],
-        new: Collection[str] | None,
-        linked: Collection[str],
-        *,
-        finished: bool,
-        dry_run: bool,
-    ) -> None:
-        self.disk, self.make, self.new, self.linked = disk, make, new, linked
-        self.finished, self.dry_run = finished, dry_run
-        self.outcome = Outcome([], [])
-        self.plans: dict[str, Plan] = {}
-        self.twins: Collection[str] = ()
-        self.renamed: dict[str, Renamed] = {}
-
-    def each(self, paths: Iterable[str], act: Callable[[str], None]) -> None:
-        """Call `act` with each of `paths`, and note for which it fails, and why."""
-        for path in paths:
-            try:
-                act(path)
-            except (plan.ObstacleError, names.MetadataError) as reason:  # noqa: PERF203
-                self.outcome.left_alone.append(LeftAlone(path, str(reason)))
-            # ImportError: of a module that only the unusual case needs.
-            except (OSError, ImportError) as error:
-                is_renamed = path in self.plans and not os.path.lexists(path)
-                where = self.plans[path].destination if is_renamed else path
-                self.outcome.left_alone.append(LeftAlone(where, _clause(error)))
-
-    def look(self, path: str) -> None:
-        """Plan what to do with the dist-info directory `path`.
-
-        Raise `names.MetadataError` if nothing is known about the directory.
-        """
-        fault = None
-        try:
-            wanted = self.make(path, self.new is not None)
-        except names.MetadataError as error:
-            if plan.is_beyond_doubt(os.path.basename(path)):
-                return  # broken, but not in its name
-            fault, wanted = error, None
-        if fault or (wanted and wanted.wrong and (not wanted.record or _is_taken(wanted))):
-            from uvshim.rename import remains
-
-            if fault and remains.is_leftover(path):
-                return
-            if successor := remains.successor(path):  # a killed run has moved its files there
-                found = self.make(successor, False)  # noqa: FBT003
-                wanted = found and found.with_remnant(path)
-            elif fault:
-                raise fault
-        if wanted is not None:
-            self.plans[path] = wanted
-
-    def carry_out(self, path: str) -> None:
-        """Do what is planned for the directory `path`.
-
-        In a dry run, only look whether it is possible. Raise `plan.ObstacleError` or OSError if it
-        is not; another run completes it.
-        """
-        wanted = self.plans[path]
+    outcome = Outcome([], [])
+    plans, faults = _look(disk, paths, make)
+    twins = plan.duplicates(disk, plans.values())
+    done: dict[str, Plan] = {}
+    for path, wanted in plans.items():
         if wanted.owner:
-            self.outcome.owned.append(LeftAlone(path, wanted.owner))
-            return
-        if not wanted.wrong:
-            return
-        self._check_may_rename(wanted)
-        if wanted.destination in self.renamed:
-            if wanted.path in self.twins:
-                raise plan.ObstacleError(f"`{wanted.directory}` exists already")
-            self.look(path)  # what a killed run has left is another by now
-            wanted = self.plans[path]
-        if wanted.obstacle or wanted.record is None:
-            raise plan.ObstacleError(wanted.obstacle)
-        if os.path.islink(wanted.path):
-            raise plan.ObstacleError("it is a symbolic link")
-        if self.dry_run or _is_taken(wanted):
-            from uvshim.rename import remains
+            outcome.owned.append(LeftAlone(path, wanted.owner))
+        elif wanted.wrong:
+            is_new = new is not None and path in new and wanted.destination not in new
+            if wanted.destination in done:
+                wanted.obstacle = f"`{wanted.directory}` exists already"
+            try:
+                _refuse(wanted, twins, linked, finished=finished)
+                _carry_out(wanted, disk, is_new=is_new, dry_run=dry_run)
+                done[wanted.destination] = wanted
+            except (plan.ObstacleError, OSError, ImportError) as error:
+                faults[path if os.path.lexists(path) else wanted.destination] = error
+    outcome.plans = list(done.values())
+    outcome.renamed = [
+        Renamed(each.name, each.version, each.path, each.destination) for each in outcome.plans
+    ]
+    outcome.left_alone = [LeftAlone(path, _clause(error)) for path, error in faults.items()]
+    outcome.seconds = time.monotonic() - begin
+    return outcome
 
-            new = self.new or ()
-            is_new = path in new and wanted.destination not in new
-            remains.make_way(wanted, wanted.record, is_new=is_new, dry_run=self.dry_run)
-        if not self.dry_run:
-            _prepare(wanted, wanted.record, self.disk)
-            _rename(wanted, wanted.record)
-        self.outcome.plans.append(wanted)
-        # A killed run may have left two directories of one distribution: count it once.
-        self.renamed[wanted.destination] = Renamed(
-            wanted.name, wanted.version, path, wanted.destination
+
+def _look(
+    disk: _Disk, paths: Iterable[str], make: Callable[[str], Plan | None]
+) -> tuple[dict[str, Plan], dict[str, Exception]]:
+    """Return the plans that `make` makes for the directories `paths`, and why others have none.
+
+    What a killed run has left of a directory belongs to the plan for the rest of it.
+    """
+    plans: dict[str, Plan] = {}
+    faults: dict[str, Exception] = {}
+    for path in paths:
+        try:
+            wanted = make(path)
+            if wanted is not None:
+                plans[path] = wanted
+        except names.MetadataError as error:  # noqa: PERF203
+            own = os.path.basename(path)
+            is_dotted = "." in names.split(own)[0]  # uv may leave an empty directory
+            is_left = is_dotted and disk.is_directory(path) and not disk.names(path)
+            if not is_left and not plan.is_beyond_doubt(own):
+                faults[path] = error
+        except (OSError, ImportError) as error:  # ImportError: of what only unusual cases need
+            faults[path] = error
+    for wanted in list(plans.values()):
+        if wanted.wrong:
+            faults.pop(wanted.destination, None)  # it makes way
+        if wanted.remnant:
+            from uvshim.rename import obstacles
+
+            if obstacles.is_contained(wanted.remnant, wanted.path):
+                wanted.aliases |= {os.path.basename(wanted.remnant)}
+                plans.pop(wanted.remnant, None)
+                faults.pop(wanted.remnant, None)
+            else:
+                wanted.remnant = ""
+    return plans, faults
+
+
+def _refuse(
+    wanted: Plan, twins: Collection[str], linked: Collection[str], *, finished: bool
+) -> None:
+    """Raise `plan.ObstacleError` if the directory of the plan `wanted` must keep its name.
+
+    It must if links lead to it, if it has a twin and some tool can read its name, or if its
+    installer was interrupted: uv writes RECORD before most of the code.
+    """
+    reason = wanted.obstacle
+    if not finished and (missing := _missing(wanted)):
+        reason = (
+            f"its installer has not completed it: `{missing}` is missing. "
+            "Install it again with --reinstall"
         )
-
-    def _check_may_rename(self, wanted: Plan) -> None:
-        """Raise `plan.ObstacleError` if the directory of the plan `wanted` must keep its name.
-
-        It must if links lead to it, if it has a twin and some tool can read its name, or if its
-        installer was interrupted: uv writes RECORD before most of the code.
-        """
-        if not self.finished and (missing := _missing(wanted)):
-            raise plan.ObstacleError(
-                f"its installer has not completed it: `{missing}` is missing. "
-                "Install it again with --reinstall"
-            )
-        is_target = bool(self.linked) and os.path.realpath(wanted.path) in self.linked
-        if is_target and wanted.destination != wanted.path and not os.path.islink(wanted.path):
-            raise plan.ObstacleError(plan.LINKED)
-        if wanted.path in self.twins and plan.MISNAMED not in wanted.wrong:
-            older = "an older installation of it was not removed"
-            raise plan.ObstacleError(plan.TWIN if self.new is None else older)
+    elif os.path.islink(wanted.path):
+        reason = "it is a symbolic link"
+    elif linked and wanted.destination != wanted.path and os.path.realpath(wanted.path) in linked:
+        reason = plan.LINKED
+    elif wanted.path in twins and plan.MISNAMED not in wanted.wrong:
+        reason = plan.TWIN
+    if reason:
+        raise plan.ObstacleError(reason)
 
 
-def _prepare(wanted: Plan, record: Record, disk: _Disk) -> None:
-    """Do what must come before the rename. `record` is that of the plan `wanted`."""
-    if wanted.remnant:
-        from uvshim.rename import overlay
+def _carry_out(wanted: Plan, disk: _Disk, *, is_new: bool, dry_run: bool) -> None:
+    """Do what is `wanted`; in a dry run, only look whether it is possible.
 
-        overlay.remove(wanted.remnant)
+    Raise `plan.ObstacleError` or OSError if it is not; another run completes it.
+    """
+    record = wanted.record
+    assert record is not None  # noqa: S101  # otherwise it is an obstacle
+    # `lexists` takes three times as long as `access`.
+    is_there = os.access(wanted.destination, os.F_OK, follow_symlinks=False)
+    if dry_run or is_there or record.is_unfinished:
+        from uvshim.rename import obstacles
+
+        obstacles.make_way(wanted, record, is_new=is_new, dry_run=dry_run)
+        if not dry_run and wanted.remnant:
+            obstacles.remove(wanted.remnant)
+    if dry_run:
+        return
     if record_file.is_shared(wanted.path):
         path = f"{wanted.path}/RECORD"
         record_file.replace(wanted.path, record.content, os.stat(disk.on_disk(path) or path))
@@ -255,10 +229,6 @@ def _prepare(wanted: Plan, record: Record, disk: _Disk) -> None:
         from uvshim.rename import spelling
 
         spelling.keep_original(wanted)
-
-
-def _rename(wanted: Plan, record: Record) -> None:
-    """Do the three steps for one directory. `record` is that of the plan `wanted`."""
     after = wanted.new_record()
     with record_file.opened(wanted.path) as file:
         is_in_place = (
@@ -272,9 +242,9 @@ def _rename(wanted: Plan, record: Record) -> None:
             if error.errno != errno.EXDEV:
                 file.cut()
                 raise
-            from uvshim.rename import overlay
+            from uvshim.rename import obstacles
 
-            overlay.move(wanted)
+            obstacles.move(wanted)
             is_in_place = False
         if is_in_place:
             file.overwrite(after)
@@ -293,18 +263,6 @@ def _missing(wanted: Plan) -> str:
         if is_code and not os.path.lexists(os.path.join(place, path)):
             return path
     return ""
-
-
-def _is_taken(wanted: Plan) -> bool:
-    """Return True if there is something under the new name, or what a killed run has built."""
-    new = wanted.destination
-    return new != wanted.path and (
-        os.access(new, os.F_OK, follow_symlinks=False)  # `lexists` takes three times as long
-        or (
-            wanted.record is not None
-            and wanted.directory + plan.BUILDING in wanted.record.directories()
-        )
-    )
 
 
 def _clause(error: Exception) -> str:

@@ -29,9 +29,11 @@ STALE_RECORD = "stale-record"
 
 # Why a directory keeps its name if `discovery.linked` has it, and if it has a twin.
 LINKED = "a link elsewhere leads to it"
-TWIN = "another directory of it exists"
+TWIN = "another installation of it was not removed"
 
-# The suffix of a directory while files are linked into it (see `overlay`).
+_EGG_INFO = ".egg-info"
+
+# The suffix of a directory while files are linked into it (see `obstacles`).
 BUILDING = ".uvshim"
 
 # The file with the name that a directory had in its wheel (see `spelling`).
@@ -64,7 +66,8 @@ class Plan:
     - `owner`: the package manager that owns the directory, "" unless something is wrong with it;
     - `record`: its RECORD, None if that cannot be read;
     - `aliases`: the directories under which RECORD lists its files, or may during the rename;
-    - `remnant`: the directory from which a killed run has moved it, to be removed; "" if none;
+    - `remnant`: a directory beside it that RECORD lists as well, "" if none: if nothing else is in
+      it, a killed run was moving it here;
     - `original`: the content to write to the file `ORIGINAL`, or "" for no change.
     """
 
@@ -91,13 +94,6 @@ class Plan:
     def new_record(self) -> bytes:
         """Return the content of RECORD after the rename. There must be no obstacle."""
         return self.record.renamed(self.aliases, self.directory) if self.record else b""
-
-    def with_remnant(self, path: str) -> Plan:
-        """Return the plan that also removes the directory `path`, which RECORD lists as well."""
-        self.remnant = path
-        self.aliases |= {posixpath.basename(path)}
-        self.wrong = self.wrong or (STALE_RECORD,)
-        return self
 
 
 def make(  # noqa: PLR0913
@@ -167,10 +163,9 @@ def _read_record(plan: Plan, tree: Tree, parsed: Callable[[bytes | None, str], R
     this one, left by a wrongly built wheel or a killed rename.
     """
     content = tree.read(f"{plan.path}/RECORD", RECORD_LIMIT)
-    if content and len(content) == RECORD_LIMIT:  # the rest would be lost
-        plan.obstacle = "its RECORD is too long"
-        return
     try:
+        if content and len(content) == RECORD_LIMIT:  # the rest would be lost
+            raise RecordError("its RECORD is too long")  # noqa: TRY301
         record = parsed(content, plan.own)
     except RecordError as error:
         plan.obstacle = str(error)
@@ -178,32 +173,36 @@ def _read_record(plan: Plan, tree: Tree, parsed: Callable[[bytes | None, str], R
     plan.record = record.with_row(f"{plan.own}/{ORIGINAL}") if plan.original else record
     if record.only:
         return
-    listed = record.directories()
+    place = posixpath.dirname(plan.path)
     others = {
         alias
-        for alias in listed - {plan.own}
+        for alias in record.directories() - {plan.own}
         if (stem := alias.removesuffix(BUILDING)).endswith(names.SUFFIX)
         and names.version_in(stem, plan.name) is not None
     }
-    if others:
-        others.difference_update(tree.names(posixpath.dirname(plan.path)))
+    existing = others.intersection(tree.names(place)) if others else others
+    others -= existing
+    if record.is_unfinished:
+        moved = sorted(each for each in existing - plan.aliases if each.endswith(names.SUFFIX))
+        plan.remnant = posixpath.join(place, moved[0]) if moved else ""
     if others or record.is_unfinished:
         plan.wrong += (STALE_RECORD,)
         plan.aliases |= others
-    if not listed.isdisjoint({"", ".."}) and _lists_by_detour(plan.path, record):
+    if _lists_by_detour(plan.path, record):
         plan.obstacle = "its RECORD lists its files by another path than the one from beside it"
 
 
 def _lists_by_detour(path: str, record: Record) -> bool:
-    """Return True if `record` lists files of the directory `path` from the root or through ``..``.
+    """Return True if `record` lists files of the directory `path` by unusual paths.
 
-    Such rows would still name the old directory after a rename.
+    They begin at the root or with a dot, or have ``..`` or backslashes in them. After a rename they
+    would still name the old directory.
     """
     own = posixpath.join(posixpath.abspath(path), "")
     return any(
-        posixpath.normpath(posixpath.join(own, "..", each)).startswith(own)
+        posixpath.normpath(posixpath.join(own, "..", each.replace("\\", "/"))).startswith(own)
         for each in record.paths()
-        if each.startswith(("/", "\\")) or ".." in each
+        if each.startswith(("/", ".")) or "/../" in each or "\\" in each
     )
 
 
@@ -214,40 +213,34 @@ def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
     lists the files of the other, a killed run has left them. A directory without METADATA counts,
     too, unless it is empty or makes way for the rename: pkg_resources finds it.
     """
-    places: dict[str, dict[str, list[Plan]]] = {}
+    projects: dict[tuple[str, str], list[Plan]] = {}
+    known: set[str] = set()
     for each in plans:
-        projects = places.setdefault(posixpath.dirname(each.path), {})
-        projects.setdefault(names.normalized(each.name), []).append(each)
+        place = posixpath.dirname(each.path)
+        projects.setdefault((place, names.normalized(each.name)), []).append(each)
+        known.update((each.path, each.destination, each.remnant))
+    others: dict[str, dict[str, list[str]]] = {}
     found: set[str] = set()
-    for place, projects in places.items():
-        others = _not_planned(tree, place, projects)
-        for project, alike in projects.items():
-            pairs = itertools.combinations(alike, 2)
-            if project in others or any(not _is_continued(*pair) for pair in pairs):
-                found.update(each.path for each in alike)
+    for (place, project), alike in projects.items():
+        has_twin = any(not _is_continued(*pair) for pair in itertools.combinations(alike, 2))
+        if not has_twin and any(NORMALIZED_NAME in each.wrong for each in alike):
+            if place not in others:
+                others[place] = _others(tree, place, known)
+            paths = others[place].get(project, ())
+            has_twin = any(path.endswith(_EGG_INFO) or tree.names(path) for path in paths)
+        if has_twin:
+            found.update(each.path for each in alike)
     return found
 
 
-def _not_planned(tree: Tree, place: str, projects: dict[str, list[Plan]]) -> set[str]:
-    """Return those of `projects` with a wrong name of which `place` has a directory not in a plan.
-
-    pkg_resources finds it, whatever is in it.
-    """
-    planned = {
-        name
-        for alike in projects.values()
-        for each in alike
-        for name in (each.own, each.directory, posixpath.basename(each.remnant))
-    }
-    wrong = {p for p, alike in projects.items() if any(NORMALIZED_NAME in e.wrong for e in alike)}
-    found = set()
-    for name in {*tree.names(place)} - planned if wrong else ():
+def _others(tree: Tree, place: str, known: set[str]) -> dict[str, list[str]]:
+    """Return the metadata directories and files in `place` that are not `known`, by project."""
+    found: dict[str, list[str]] = {}
+    for name in tree.names(place):
         stem, suffix = posixpath.splitext(name)
-        if suffix in {".egg-info", names.SUFFIX} and name[0] != "~":
-            project = names.normalized(stem.partition("-")[0])
-            is_egg = suffix == ".egg-info"
-            if project in wrong and (is_egg or tree.names(f"{place}/{name}")):
-                found.add(project)
+        path = posixpath.join(place, name)
+        if suffix in {_EGG_INFO, names.SUFFIX} and name[0] != "~" and path not in known:
+            found.setdefault(names.normalized(stem.partition("-")[0]), []).append(path)
     return found
 
 

@@ -7,7 +7,6 @@ projects" (packaging.python.org), section "The RECORD file".
 from __future__ import annotations
 
 import io
-import posixpath
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
@@ -48,33 +47,22 @@ class Record:
             raise RecordError("it has no RECORD")
         self.content = content[: complete(content)]
         self._end = "\r\n" if self.content.endswith(b"\r\n") else "\n"
-        start, unfinished = _bytes(f"{own}/"), _bytes(f"{UNFINISHED},")
-        self._between = self.content.split(b"\n" + start)
-        if self.content.startswith(start):
-            self._between[:1] = [b"", self._between[0][len(start) :]]
-        is_only = 1 < len(self._between) == self.content.count(b".dist-info") + 1
-        self.is_unfinished = (
-            any(each.startswith(unfinished) for each in self._between)
-            if is_only
-            else b"/" + unfinished in self.content
-        )
-        is_simple = is_only and not self.is_unfinished and _is_plain(self.content)
-        self.only = own if is_simple else ""
+        self.is_unfinished = _bytes(f"/{UNFINISHED},") in self.content
+        # What begins with the own directory, and what follows.
+        self._parts = (b"\n" + self.content).split(_bytes(f"\n{own}/"))
+        is_only = 1 < len(self._parts) == self.content.count(b".dist-info") + 1
+        self.only = own if is_only and not self.is_unfinished and _is_plain(self.content) else ""
         # Of a million rows this is what is kept.
-        self._firsts = {own} if is_simple else {first for first, _, _ in self._rows()}
-
-    def _rows(self) -> Iterator[tuple[str, str, str]]:
-        """Yield the first component of each path, the rest, and the other columns of the row."""
-        for path, hash_, size in elements(self.content):
-            yield *split(path), f",{hash_},{size}{self._end}"
+        self._firsts = {own} if self.only else {_first(path) for path in self.paths()}
 
     def directories(self) -> set[str]:
         """Return the first components of the paths; if `only` is set, just that one."""
-        return self._firsts.copy()
+        return self._firsts
 
     def files(self, directory: str) -> set[str]:
         """Return the listed files in the dist-info `directory`, relative to it."""
-        return {rest for first, rest, _ in self._rows() if first == directory}
+        start = f"{directory}/"
+        return {path[len(start) :] for path in self.paths() if path.startswith(start)}
 
     def paths(self) -> Iterator[str]:
         """Yield the paths of all rows."""
@@ -85,7 +73,7 @@ class Record:
         if path in self.paths():
             return self
         line_end = b"" if self.content.endswith(b"\n") else b"\n"
-        return Record(self.content + line_end + self.row(path), path.partition("/")[0])
+        return Record(self.content + line_end + self.row(path), _first(path))
 
     def renamed(self, aliases: Collection[str], directory: str) -> bytes:
         """Return the content with files of the directories `aliases` listed in `directory` instead.
@@ -94,12 +82,12 @@ class Record:
         the hash of the second if it has none. Other rows are not changed.
         """
         if self.only:
-            return _bytes(f"\n{directory}/").join(self._between).removeprefix(b"\n")
+            return _bytes(f"\n{directory}/").join(self._parts)[1:]
         rows: list[bytes] = []
         places: dict[str, int] = {}
         for path, hash_, size in elements(self.content):
+            first, _, rest = path.partition("/")
             columns = f",{hash_},{size}{self._end}"
-            first, rest = split(path)
             if first not in aliases:
                 rows.append(_row(path, columns))
             elif not rest.startswith(UNFINISHED):
@@ -116,16 +104,15 @@ class Record:
         unfinished = self.row(f"{directory}/{UNFINISHED}")
         if self.only not in {"", directory}:
             start = _bytes(f"{directory}/")
-            rows = [start + each.partition(b"\n")[0] + b"\n" for each in self._between[1:]]
+            rows = [start + each.partition(b"\n")[0] + b"\n" for each in self._parts[1:]]
             return [*rows, unfinished]
         listed = self.files(directory)
-        missing = {
-            rest: columns
-            for first, rest, columns in self._rows()
-            if first in aliases and rest not in listed
-        }
-        rows = [_row(f"{directory}/{rest}", columns) for rest, columns in missing.items()]
-        return rows if UNFINISHED in listed else [*rows, unfinished]
+        missing = {}
+        for path, hash_, size in elements(self.content):
+            first, _, rest = path.partition("/")
+            if first in aliases and rest not in listed:
+                missing[rest] = _row(f"{directory}/{rest}", f",{hash_},{size}{self._end}")
+        return [*missing.values(), *([] if UNFINISHED in listed else [unfinished])]
 
     def row(self, path: str) -> bytes:
         """Return a row without a hash that lists `path`, with the line end of the others."""
@@ -197,19 +184,9 @@ def complete(content: bytes) -> int:
     return end if b"/RECORD," in content[:end] else len(content)
 
 
-def split(path: str) -> tuple[str, str]:
-    """Return the first component of the `path` in a row, and the rest.
-
-    The path is normalized first: ``./x/../y`` begins with ``y``. "On Windows, directories
-    may be separated either by forward- or back-slashes": if a backslash comes first, it is a
-    separator. After a slash, it is a part of a name.
-    """
-    if "/" not in path.partition("\\")[0]:
-        path = path.replace("\\", "/")
-    if "//" in path or "./" in path or "/." in path:  # of a million rows, hardly one
-        path = posixpath.normpath(path)
-    first, _, rest = path.partition("/")
-    return first, rest
+def _first(path: str) -> str:
+    """Return the first component of the `path` in a row."""
+    return path.partition("/")[0]
 
 
 def _is_plain(content: bytes) -> bool:
