@@ -1,7 +1,6 @@
 """What a dist-info directory is called, what its METADATA says, and what it should be called.
 
-Nothing here touches a disk. A run of `uvpip` that renames loads this module: it imports nothing
-unless a METADATA is unusual.
+Nothing here touches a disk, or imports anything unless a METADATA is unusual.
 """
 
 from __future__ import annotations
@@ -45,8 +44,7 @@ def is_version(version: str) -> bool:
 
 def _is_plain(version: str) -> bool:
     """Return True if `version` has only usual parts: N.N, aN, bN, rcN, .postN, .devN."""
-    is_release = version.replace(".", "").isdigit()
-    for mark in () if is_release else (".dev", ".post", "rc", "b", "a"):
+    for mark in (".dev", ".post", "rc", "b", "a"):
         before, found, number = version.rpartition(mark)
         if found:
             if not number.isdigit():
@@ -97,11 +95,10 @@ def key_of(name: str) -> str:
 
 
 def parse_metadata(metadata: bytes) -> tuple[str, str]:
-    """Return the name and the version in a METADATA file, or in its first `HEADER_LIMIT` bytes.
+    """Return the name in a METADATA file, or its first `HEADER_LIMIT` bytes, and the version.
 
-    If there is not exactly one version, it is "": only a misnamed directory needs it.
-
-    Raise `MetadataError` if there is no Name, more than one, or an invalid one.
+    Without exactly one version that is "": only a misnamed directory needs it. Raise
+    `MetadataError` if there is no Name, more than one, or an invalid one.
     """
     header = metadata.partition(b"\n\n")[0]
     if b"\r" in header:
@@ -143,8 +140,8 @@ def _parse_any(header: str) -> tuple[str, str]:
 def version_in(directory: str, name: str) -> str | None:
     """Return what follows the distribution's `name` in the name of its dist-info `directory`.
 
-    It is the version (``3.10.2``), what a wrong rename left instead (``info``), or "". Return None
-    if the directory does not belong to that name.
+    That is the version, what a wrong rename left instead (``info``), or "". Return None if the
+    directory does not belong to that name.
     """
     parts = directory.removesuffix(SUFFIX).split("-")
     wanted = normalized(name)
@@ -158,9 +155,8 @@ def expected(directory: str, name: str, version: str) -> str:
     """Return the name that the dist-info `directory` of the project `name` should have.
 
     A directory keeps its name if that has the form NAME-VERSION, and pkg_resources finds it or
-    `name` has no dot. The version stays as the directory's name has it: the wheel's. If that is not
-    a version, `version` is used, the one in METADATA. If that is the same and none either, there is
-    no better name.
+    `name` has no dot. The version stays as the wheel has it. If that is not a version, `version` is
+    used, the one in METADATA. If that is the same and none either, there is no better name.
 
     Raise `MetadataError` if the directory belongs to another name, or there is no version.
     """
@@ -177,8 +173,8 @@ def expected(directory: str, name: str, version: str) -> str:
             return directory
         if not is_version(version):
             raise MetadataError("neither its name nor its METADATA has a valid version", name)
-        found = version if _is_plain(version) else _rewritten(version) or version
-    elif "-" in found:
+        found = version
+    if "-" in found:
         found = _rewritten(found) or found
     wanted = f"{dotted(name)}-{found}{SUFFIX}"
     if len(wanted) > LONGEST:
