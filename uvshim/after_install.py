@@ -22,10 +22,9 @@ from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable
 
     from uvshim.environments.environment import Environment
-    from uvshim.environments.tree import Tree
     from uvshim.messages import Messages
     from uvshim.rename.on_disk import Outcome
     from uvshim.rename.spelling import Spellings
@@ -106,19 +105,9 @@ def spellings(environment: Environment, now: Snapshot) -> Spellings | None:
                 return None
         elif _has_no_other_setuptools(environment):
             return None
-    from uvshim.rename import spelling
-
-    return spelling.in_environment(
-        environment.tree, environment.visible, _required, environment.python
-    )
-
-
-def _required(
-    tree: Tree, site_packages: Sequence[str], pkg_resources: PkgResources, python: str
-) -> Collection[str]:
     from uvshim.check import required
 
-    return required.keys(tree, site_packages, pkg_resources, python)
+    return required.spellings(environment.tree, environment.visible, environment.python)
 
 
 def _has_new_python(environment: Environment) -> bool:

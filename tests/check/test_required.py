@@ -55,6 +55,39 @@ def test_from_setuptools_62_on_no_spelling_matters(version: str) -> None:
     assert examine(*files).spellings == ()
 
 
+@pytest.mark.parametrize(
+    ("library", "version", "expected"),
+    [
+        ("python3.10", "59.6.0", {"zope-interface"}),
+        ("python3.10", "62.0.0", set()),  # an older one may replace it
+        ("python3.10", None, set()),  # one may be installed later
+        ("python3.10", "82.0.0", set()),
+        ("python3.11", None, None),  # too new for one that finds one spelling only
+        ("python3.11", "62.0.0", None),
+    ],
+)
+def test_spelling_matters_where_a_pkg_resources_finds_one_only_or_may_come(
+    library: str, version: str | None, expected: set[str] | None
+) -> None:
+    site = f"lib/{library}/site-packages"
+    files = under(site, TWISTED, setuptools(version) if version else {})
+    found = required.spellings(MemoryTree(files), [site])
+    assert (found and set(found.required)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("by_key.get(req.key)", {"zope-interface"}), ("normalized_to_canonical_keys", None)],
+)
+def test_a_pkg_resources_without_setuptools_tells_by_its_source(
+    source: str, expected: set[str] | None
+) -> None:
+    site = "lib/python3.11/site-packages"
+    files = under(site, TWISTED, {"pkg_resources/__init__.py": source})
+    found = required.spellings(MemoryTree(files), [site])
+    assert (found and set(found.required)) == expected
+
+
 @pytest.mark.parametrize("other", ["zope.interface", "zope-event"])
 def test_a_name_that_no_one_requires_as_it_is_spelled_is_wrong(other: str) -> None:
     user = installed("user-1.0", "user", [other])

@@ -7,19 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.corpus import Files, MemoryTree, installed, metadata, under, write
+from tests.corpus import Files, MemoryTree, installed, metadata, write
 from tests.places import record_faults
 from uvshim.environments.tree import DiskTree
-from uvshim.rename import on_disk, spelling
+from uvshim.rename import on_disk
 from uvshim.rename.plan import ORIGINAL
 from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
     from pathlib import Path
-
-    from uvshim.environments.tree import Tree
-    from uvshim.rename.setuptools import PkgResources
 
 WHEEL, DOTTED = "zope_x-1.0.dist-info", "zope.x-1.0.dist-info"
 KEY, OTHER = "zope-x", "zope.x"
@@ -80,42 +76,6 @@ def test_only_directories_that_were_renamed_get_their_name_back() -> None:
     }
     paths = sorted({path.partition("/")[0] for path in files})
     assert Spellings({KEY, "zope-y"}).due_back(MemoryTree(files), paths) == [DOTTED]
-
-
-@pytest.mark.parametrize(
-    ("library", "setuptools", "expected"),
-    [
-        ("python3.10", "59.6.0", {KEY}),
-        ("python3.10", "62.0.0", set()),  # an older one may replace it
-        ("python3.10", None, set()),  # one may be installed later
-        ("python3.10", "82.0.0", set()),
-        ("python3.11", None, None),  # too new for one that finds one spelling only
-        ("python3.11", "62.0.0", None),
-    ],
-)
-def test_spelling_matters_where_a_pkg_resources_finds_one_only_or_may_come(
-    library: str, setuptools: str | None, expected: set[str] | None
-) -> None:
-    def required(
-        _tree: Tree, _site_packages: Sequence[str], found: PkgResources, python: str
-    ) -> Collection[str]:
-        assert (found.release, python) == ((59, 6, 0), "3.10.99")
-        return {KEY}
-
-    site = f"lib/{library}/site-packages"
-    files = {f"setuptools-{setuptools}.dist-info/METADATA": ""} if setuptools else {"x": ""}
-    found = spelling.in_environment(MemoryTree(under(site, files)), [site], required)
-    assert (found and set(found.required)) == expected
-
-
-def test_a_pkg_resources_without_setuptools_tells_by_its_source() -> None:
-    for source, expected in (
-        ("by_key.get(req.key)", {KEY}),
-        ("normalized_to_canonical_keys", None),
-    ):
-        tree = MemoryTree({"site-packages/pkg_resources/__init__.py": source})
-        found = spelling.in_environment(tree, ["site-packages"], lambda *_: {KEY})
-        assert (found and set(found.required)) == expected
 
 
 def test_a_rename_keeps_the_original_name_and_one_back_uses_it(tmp_path: Path) -> None:

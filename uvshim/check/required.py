@@ -9,9 +9,10 @@ import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.metadata import RequireError
-from uvshim.environments.search_path import added_directories
+from uvshim.environments import interpreter
+from uvshim.environments.search_path import added_directories, search_path
 from uvshim.environments.tree import identity
-from uvshim.rename import names, spelling
+from uvshim.rename import names, setuptools
 from uvshim.rename.spelling import Spellings
 
 if TYPE_CHECKING:
@@ -66,12 +67,20 @@ class Spelled:
         return self.at(identity(tree, directory) or directory)
 
 
-def spellings(tree: Tree, site_packages: Sequence[str]) -> Spellings | None:
+def spellings(
+    tree: Tree, site_packages: Sequence[str], python: str | None = None
+) -> Spellings | None:
     """Return the spellings that decide names where a Python imports from `site_packages`.
 
-    None: spelling does not matter there.
+    `python` is its version if no path shows it. None: spelling does not matter there. Without a
+    pkg_resources before 62 nothing decides; but an old Python may get one later, which needs
+    `plan.ORIGINAL`.
     """
-    return spelling.in_environment(tree, site_packages, keys)
+    _, pkg_resources = setuptools.imported_from(tree, search_path(tree, site_packages))
+    python = interpreter.version_of(tree, site_packages, python)
+    if not pkg_resources.finds_every_spelling:
+        return Spellings(keys(tree, site_packages, pkg_resources, python))
+    return Spellings() if tuple(map(int, python.split(".")[:2])) <= setuptools.LAST_PYTHON else None
 
 
 def keys(

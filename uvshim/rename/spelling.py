@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import os
 
-from uvshim.environments import interpreter
-from uvshim.environments.search_path import search_path
-from uvshim.rename import names, record_file, setuptools
+from uvshim.rename import names, record_file
 from uvshim.rename.plan import ORIGINAL
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
-    from uvshim.rename.setuptools import PkgResources
 
 
 class Spellings:
@@ -58,25 +55,6 @@ class Spellings:
             if key in self.required and key != names.key_of(project):
                 found.append(path)
         return found
-
-
-def in_environment(
-    tree: Tree,
-    site_packages: Sequence[str],
-    required: Callable[[Tree, Sequence[str], PkgResources, str], Collection[str]],
-    python: str | None = None,
-) -> Spellings | None:
-    """Return the spellings that decide names in an environment; None if spelling does not matter.
-
-    Its Python, whose version is `python` if no path shows it, imports from `site_packages`.
-    `required` returns the keys that its distributions require. Without a pkg_resources before 62,
-    nothing decides; but an old Python may get one later, which needs `ORIGINAL`.
-    """
-    _, pkg_resources = setuptools.imported_from(tree, search_path(tree, site_packages))
-    python = interpreter.version_of(tree, site_packages, python)
-    if not pkg_resources.finds_every_spelling:
-        return Spellings(required(tree, site_packages, pkg_resources, python))
-    return Spellings() if tuple(map(int, python.split(".")[:2])) <= setuptools.LAST_PYTHON else None
 
 
 def keep_original(plan: Plan) -> None:
