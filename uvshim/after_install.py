@@ -40,11 +40,10 @@ def rename_new(  # noqa: PLR0913
     *,
     finished: bool,
 ) -> bool:
-    """Rename the distributions with dotted names that are new in `environment` since `before`.
+    """Rename what is new in `environment` since `before`, as `rename_since` does, and report it.
 
-    `exclude` are patterns of project names that keep their directory. If the installer has not
-    `finished`, what lacks files keeps its name. Report the outcome with `messages`. Return False if
-    a rename failed.
+    `exclude` are patterns of project names that keep their directory. Return False if a rename
+    failed.
     """
     is_excluded = config.matcher(exclude)
     lock = uv_lock(environment.lock, supervisor.interrupted, messages.waiting)
@@ -96,14 +95,13 @@ def spellings(environment: Environment, now: Snapshot) -> Spellings | None:
 
     `now` is a snapshot of it.
     """
-    known = [PkgResources.at(path) for path in now.setuptools]
-    existing = [each for each in known if each.exists]
     if _has_new_python(environment):
-        if existing:  # the first on the path of a virtual environment
-            is_virtual = os.path.isfile(os.path.join(environment.path, "pyvenv.cfg"))
-            if is_virtual and all(each.finds_every_spelling for each in existing):
-                return None
-        elif _has_no_other_setuptools(environment):
+        known = [each for each in map(PkgResources.at, now.setuptools) if each.exists]
+        if not known and _has_no_other_setuptools(environment):
+            return None
+        is_virtual = os.path.isfile(os.path.join(environment.path, "pyvenv.cfg"))
+        # In a virtual environment its own setuptools comes first.
+        if known and is_virtual and all(each.finds_every_spelling for each in known):
             return None
     from uvshim.check import required
 
@@ -111,10 +109,7 @@ def spellings(environment: Environment, now: Snapshot) -> Spellings | None:
 
 
 def _has_new_python(environment: Environment) -> bool:
-    """Return True if the Python of `environment` is too new for setuptools before 62, by its paths.
-
-    An older one may get such a setuptools later.
-    """
+    """Return True if the paths of `environment` show a Python that is newer than setuptools 62."""
     named = "python" + (environment.python or "").rpartition(".")[0]
     libraries = [os.path.basename(os.path.dirname(path)) for path in environment.on_disk]
     shown = [each if each.startswith("python3.") else named for each in libraries]
@@ -126,7 +121,7 @@ def _has_no_other_setuptools(environment: Environment) -> bool:
     """Return True if its Python can only import a setuptools in its own directories.
 
     This is the usual virtual environment: without system packages, and without a .pth file that
-    names a directory. `search_path` finds out about all others, which takes 20 ms to import.
+    names a directory. For all others `search_path` is imported, which takes 20 ms.
     """
     try:
         with open(os.path.join(environment.path, "pyvenv.cfg"), "rb") as file:

@@ -1,10 +1,5 @@
 """What `os.rename` alone cannot overcome: layers of an overlay, and what has the new name already.
 
-A directory from a lower layer cannot be renamed: EXDEV (Linux, Documentation/filesystems/
-overlayfs.rst, "renaming directories"). So its files are linked into a new directory with another
-suffix, which is then renamed, and the old one is removed. While both exist they are equal, and each
-RECORD lists all files of both.
-
 Only a run that meets something of this loads the module.
 """
 
@@ -27,14 +22,16 @@ if TYPE_CHECKING:
 
 # Removed last, in this order. An uninstall finds all files in the other RECORD as well, but
 # importlib.metadata may read this METADATA as long as the directory exists.
-_LAST = ("RECORD", "METADATA")
+_LAST = {"RECORD": 1, "METADATA": 2}
 
 
 def move(plan: Plan) -> None:
-    """Give the directory of the `plan` its name, by linking and removing.
+    """Give the directory of the `plan` its name, although it is in a lower layer of an overlay.
 
-    Its RECORD, which lists its files under both names, also lists those they have while the new
-    directory is built. Raise OSError; another run completes what this one has begun.
+    There, renaming a directory fails with EXDEV (Linux, Documentation/filesystems/overlayfs.rst).
+    So its files are linked into a new one with another suffix, which is then renamed, and the old
+    one is removed. While both exist they are equal, and each RECORD lists all files of both. Raise
+    OSError; another run completes what this one has begun.
     """
     building = _free(plan)
     listed = record_file.read(plan.path)
@@ -80,11 +77,11 @@ def make_way(plan: Plan, record: Record, *, is_new: bool, dry_run: bool) -> None
     is_in_the_way = ObstacleError(f"`{plan.directory}` exists already")
     if not _is_directory(there):
         raise is_in_the_way
-    described = {"METADATA", "RECORD"}.intersection(os.listdir(there))
+    described = _LAST.keys() & set(os.listdir(there))
     listed: set[str] = set()
     if described:  # else an uninstall has left it
-        is_whole = len(described) == 2  # noqa: PLR2004
-        # A killed run has begun to remove it. Or has it built it? Then its RECORD lists both.
+        is_whole = len(described) == len(_LAST)
+        # A killed run has begun to remove it; unless it has built it: then it lists both.
         is_begun = begun and not _listed(there, plan.own)
         if not is_begun and not (is_new and is_whole):
             raise is_in_the_way
@@ -131,8 +128,8 @@ def _absorb(plan: Plan, path: str, listed: set[str], *, dry_run: bool = False) -
 
 
 def remove(path: str) -> None:
-    """Remove the dist-info directory `path`; `_LAST` are removed last. Raise OSError."""
-    for name in sorted(os.listdir(path), key=lambda name: name in _LAST and 1 + _LAST.index(name)):
+    """Remove the dist-info directory `path`. Raise OSError."""
+    for name in sorted(os.listdir(path), key=lambda name: _LAST.get(name, 0)):
         inside = os.path.join(path, name)
         if _is_directory(inside):
             shutil.rmtree(inside)
@@ -143,22 +140,18 @@ def remove(path: str) -> None:
 
 def _check_rights(plan: Plan, record: Record) -> None:
     """Raise the OSError that a rename would meet, if we may not write where it writes."""
-    written = [os.path.dirname(plan.path)] if plan.destination != plan.path else []
+    os.close(os.open(f"{plan.path}/RECORD", os.O_RDWR))
     is_in_place = record.only and len(plan.own) == len(plan.directory) and not plan.original
-    if is_in_place and not record_file.is_shared(plan.path):
-        os.close(os.open(f"{plan.path}/RECORD", os.O_RDWR))  # nothing else is written to
-    else:
-        written.append(plan.path)
+    written = [] if is_in_place and not record_file.is_shared(plan.path) else [plan.path]
+    if plan.destination != plan.path:
+        written.append(os.path.dirname(plan.path))
     for each in written:
         if not os.access(each, os.W_OK):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES), each)
 
 
 def _free(plan: Plan) -> str:
-    """Return the path beside the new name that is needed for a while.
-
-    Raise `ObstacleError` if something has it.
-    """
+    """Return the path beside the new name that is needed for a while. Raise `ObstacleError`."""
     building = plan.destination + BUILDING
     if os.path.lexists(building):
         raise ObstacleError(f"`{os.path.basename(building)}` is in the way")
@@ -166,12 +159,9 @@ def _free(plan: Plan) -> str:
 
 
 def _link_tree(source: str, target: str) -> None:
-    """Make the directory `target` with the files of the directory `source` in it.
-
-    Directories come last: pip leaves one in which only other directories were listed.
-    """
     os.mkdir(target)
     with os.scandir(source) as entries:
+        # Directories come last: pip leaves one in which only other directories were listed.
         ordered = sorted(entries, key=lambda entry: entry.is_dir(follow_symlinks=False))
     for entry in ordered:
         other = os.path.join(target, entry.name)

@@ -147,10 +147,7 @@ def rename(  # noqa: PLR0913
 def _look(
     disk: _Disk, paths: Iterable[str], make: Callable[[str], Plan | None]
 ) -> tuple[dict[str, Plan], dict[str, Exception]]:
-    """Return the plans that `make` makes for the directories `paths`, and why others have none.
-
-    What a killed run has left of a directory belongs to the plan for the rest of it.
-    """
+    """Return the plans for the directories `paths`, and why others have none."""
     plans: dict[str, Plan] = {}
     faults: dict[str, Exception] = {}
     for path in paths:
@@ -172,7 +169,7 @@ def _look(
         if wanted.remnant:
             from uvshim.rename import obstacles
 
-            if obstacles.is_contained(wanted.remnant, wanted.path):
+            if obstacles.is_contained(wanted.remnant, wanted.path):  # a killed run has left it
                 wanted.aliases |= {os.path.basename(wanted.remnant)}
                 plans.pop(wanted.remnant, None)
                 faults.pop(wanted.remnant, None)

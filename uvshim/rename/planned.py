@@ -38,12 +38,11 @@ class PlannedTree(DiskTree):
 
     def read(self, path: str, limit: int) -> bytes | None:
         """See `Tree.read`."""
-        place, name, rest = _apart(path)
-        if one := self._in(place).get(name):
-            if rest == "RECORD":
-                return one.new_record()[:limit]
-            if rest == ORIGINAL and one.original:
-                return os.fsencode(one.original)
+        one, _, rest = self._planned(path)
+        if one and rest == "RECORD":
+            return one.new_record()[:limit]
+        if one and rest == ORIGINAL and one.original:
+            return os.fsencode(one.original)
         return super().read(path, limit)
 
     def _in(self, place: str) -> dict[str, Plan]:
@@ -51,14 +50,13 @@ class PlannedTree(DiskTree):
         return self._plans.get(os.path.realpath(self.on_disk(place) or place), {})
 
     def _existing(self, path: str) -> str:
-        """Return where `path` is now."""
-        place, name, rest = _apart(path)
-        one = self._in(place).get(name) if name else None
-        return super()._existing(posixpath.join(place, one.own, rest).rstrip("/") if one else path)
+        return super()._existing(self._planned(path)[1])
 
-
-def _apart(path: str) -> tuple[str, str, str]:
-    """Return the site-packages directory in `path`, the name of a dist-info directory, the rest."""
-    head, found, rest = f"{path}/".partition(f"{SUFFIX}/")
-    place, _, name = head.rpartition("/")
-    return (place, name + SUFFIX, rest.rstrip("/")) if found else (path, "", "")
+    def _planned(self, path: str) -> tuple[Plan | None, str, str]:
+        """Return the plan for the directory in `path`, where `path` is now, and what follows it."""
+        head, found, rest = f"{path}/".partition(f"{SUFFIX}/")
+        place, _, name = head.rpartition("/")
+        one = self._in(place).get(name + SUFFIX) if found else None
+        if one is None:
+            return None, path, ""
+        return one, posixpath.join(place, one.own, rest).rstrip("/"), rest.rstrip("/")

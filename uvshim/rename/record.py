@@ -85,15 +85,11 @@ class Record:
             return _bytes(f"\n{directory}/").join(self._parts)[1:]
         rows: list[bytes] = []
         places: dict[str, int] = {}
-        for path, hash_, size in elements(self.content):
-            first, _, rest = path.partition("/")
-            columns = f",{hash_},{size}{self._end}"
-            if first not in aliases:
-                rows.append(_row(path, columns))
-            elif not rest.startswith(UNFINISHED):
-                place = places.setdefault(rest, len(rows))
+        for own, row in self._moved(aliases, directory):
+            if not own.startswith(UNFINISHED):
+                place = places.setdefault(own, len(rows)) if own else len(rows)
                 if place == len(rows) or rows[place].rstrip().endswith(b",,"):
-                    rows[place : place + 1] = [_row(f"{directory}/{rest}", columns)]
+                    rows[place : place + 1] = [row]
         return b"".join(rows)
 
     def added(self, aliases: Collection[str], directory: str) -> list[bytes]:
@@ -107,12 +103,17 @@ class Record:
             rows = [start + each.partition(b"\n")[0] + b"\n" for each in self._parts[1:]]
             return [*rows, unfinished]
         listed = self.files(directory)
-        missing = {}
+        moved = dict(self._moved(aliases, directory))
+        rows = [row for own, row in moved.items() if own and own not in listed]
+        return rows if UNFINISHED in listed else [*rows, unfinished]
+
+    def _moved(self, aliases: Collection[str], directory: str) -> Iterator[tuple[str, bytes]]:
+        """Yield the rows, with files of `aliases` in `directory`, and their paths there, or ""."""
         for path, hash_, size in elements(self.content):
-            first, _, rest = path.partition("/")
-            if first in aliases and rest not in listed:
-                missing[rest] = _row(f"{directory}/{rest}", f",{hash_},{size}{self._end}")
-        return [*missing.values(), *([] if UNFINISHED in listed else [unfinished])]
+            first, _, own = path.partition("/")
+            is_own = first in aliases
+            row = _row(f"{directory}/{own}" if is_own else path, f",{hash_},{size}{self._end}")
+            yield own if is_own else "", row
 
     def row(self, path: str) -> bytes:
         """Return a row without a hash that lists `path`, with the line end of the others."""

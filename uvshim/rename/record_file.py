@@ -45,7 +45,7 @@ class opened:  # noqa: N801  # used like a function, without the 3 ms that conte
     def __exit__(self, *_error: object) -> None:
         """Restore the times, and close the file."""
         try:
-            restore_times(self._file, self.status)
+            _restore_times(self._file, self.status)
         finally:
             os.close(self._file)
 
@@ -114,15 +114,12 @@ def create(path: str, content: bytes, status: os.stat_result) -> None:
     """
     if os.path.lexists(path):
         os.unlink(path)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
+    with open(path, "xb", buffering=0) as file:
         while content:
-            content = content[os.write(file, content) :]
+            content = content[file.write(content) :]
         own_as(status, path)
-        os.fchmod(file, stat.S_IMODE(status.st_mode))  # after a chown, which removes bits
-        restore_times(file, status)
-    finally:
-        os.close(file)
+        os.fchmod(file.fileno(), stat.S_IMODE(status.st_mode))  # after a chown, which removes bits
+        _restore_times(file.fileno(), status)
 
 
 def own_as(status: os.stat_result, path: str) -> None:
@@ -133,7 +130,7 @@ def own_as(status: os.stat_result, path: str) -> None:
         return
 
 
-def restore_times(file: int, status: os.stat_result) -> None:
+def _restore_times(file: int, status: os.stat_result) -> None:
     """Give the descriptor `file` the times in `status`, if we are allowed to: its owner is."""
     try:
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
