@@ -156,10 +156,7 @@ def _look(
             if wanted is not None:
                 plans[path] = wanted
         except names.MetadataError as error:  # noqa: PERF203
-            own = os.path.basename(path)
-            is_dotted = "." in names.split(own)[0]  # uv may leave an empty directory
-            is_left = is_dotted and disk.is_directory(path) and not disk.names(path)
-            if not is_left and not plan.is_beyond_doubt(own):
+            if not plan.is_harmless(disk, path):
                 faults[path] = error
         except (OSError, ImportError) as error:  # ImportError: of what only unusual cases need
             faults[path] = error

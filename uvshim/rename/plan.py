@@ -6,7 +6,6 @@ them out. Everything is read through a `Tree`, and nothing is changed.
 
 from __future__ import annotations
 
-import itertools
 import posixpath
 
 from uvshim.environments.environment import OWNERS
@@ -30,8 +29,6 @@ STALE_RECORD = "stale-record"
 # Why a directory keeps its name if `discovery.linked` has it, and if it has a twin.
 LINKED = "a link elsewhere leads to it"
 TWIN = "another installation of it was not removed"
-
-_EGG_INFO = ".egg-info"
 
 # The suffix of a directory while files are linked into it (see `obstacles`).
 BUILDING = ".uvshim"
@@ -209,50 +206,56 @@ def _lists_by_detour(path: str, record: Record) -> bool:
 def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
     """Return the paths of those of `plans` whose project has another directory beside them.
 
-    Which of two is found depends on their names, so neither may be renamed. If the RECORD of one
-    lists the files of the other, a killed run has left them. A directory without METADATA counts,
-    too, unless it is empty or makes way for the rename: pkg_resources finds it.
+    Which of two is found depends on their names, so neither may be renamed.
     """
-    projects: dict[tuple[str, str], list[Plan]] = {}
-    known: set[str] = set()
+    places: dict[str, dict[str, Plan]] = {}
     for each in plans:
-        place = posixpath.dirname(each.path)
-        projects.setdefault((place, names.normalized(each.name)), []).append(each)
-        known.update((each.path, each.destination, each.remnant))
-    others: dict[str, dict[str, list[str]]] = {}
-    found: set[str] = set()
-    for (place, project), alike in projects.items():
-        has_twin = any(not _is_continued(*pair) for pair in itertools.combinations(alike, 2))
-        if not has_twin and any(NORMALIZED_NAME in each.wrong for each in alike):
-            if place not in others:
-                others[place] = _others(tree, place, known)
-            paths = others[place].get(project, ())
-            has_twin = any(path.endswith(_EGG_INFO) or tree.names(path) for path in paths)
-        if has_twin:
-            found.update(each.path for each in alike)
+        places.setdefault(posixpath.dirname(each.path), {})[each.own] = each
+    found = set()
+    for place, planned in places.items():
+        projects: dict[str, list[str]] = {}
+        for own in {*tree.names(place), *planned}:
+            stem, suffix = posixpath.splitext(own)
+            if suffix in {".egg-info", names.SUFFIX} and own[0] != "~":
+                name = planned[own].name if own in planned else stem.partition("-")[0]
+                projects.setdefault(names.normalized(name), []).append(own)
+        for each in planned.values():
+            alike = projects[names.normalized(each.name)]
+            if any(_is_twin(tree, each, own, planned.get(own)) for own in alike):
+                found.add(each.path)
     return found
 
 
-def _others(tree: Tree, place: str, known: set[str]) -> dict[str, list[str]]:
-    """Return the metadata directories and files in `place` that are not `known`, by project."""
-    found: dict[str, list[str]] = {}
-    for name in tree.names(place):
-        stem, suffix = posixpath.splitext(name)
-        path = posixpath.join(place, name)
-        if suffix in {_EGG_INFO, names.SUFFIX} and name[0] != "~" and path not in known:
-            found.setdefault(names.normalized(stem.partition("-")[0]), []).append(path)
-    return found
+def _is_twin(tree: Tree, plan: Plan, own: str, other: Plan | None) -> bool:
+    """Return True if the directory `own` is another one beside that of the `plan`.
 
-
-def _is_continued(one: Plan, other: Plan) -> bool:
-    """Return True if one directory is what a killed run has left of the other."""
-    both = {one.own, other.own}
-    return one.path == other.path or any(
-        each.record is not None and both <= each.record.directories() for each in (one, other)
-    )
+    If the RECORD of one lists the files of the `other`, a killed run has left them. One that has no
+    plan counts as well, unless it is empty or makes way for the rename: pkg_resources finds it.
+    """
+    if other is not None:
+        both = {plan.own, own}
+        records = [each.record for each in (plan, other) if each.record is not None]
+        return plan is not other and not any(both <= each.directories() for each in records)
+    if NORMALIZED_NAME not in plan.wrong or own in {
+        plan.directory,
+        posixpath.basename(plan.remnant),
+    }:
+        return False
+    path = posixpath.join(posixpath.dirname(plan.path), own)
+    return own.endswith(".egg-info") or bool(tree.names(path))
 
 
 def is_beyond_doubt(directory: str) -> bool:
     """Return True if the name of the dist-info `directory` is right, whatever METADATA says."""
     is_valid = names.is_well_formed(directory) and names.is_project_name(names.split(directory)[0])
     return is_valid and not may_be_dotted(directory)
+
+
+def is_harmless(tree: Tree, path: str) -> bool:
+    """Return True if it does no harm that the directory `path` has no plan.
+
+    Its name is beyond doubt, or an uninstall by uv has left it empty.
+    """
+    own = posixpath.basename(path)
+    is_left = "." in names.split(own)[0] and tree.is_directory(path) and not tree.names(path)
+    return is_left or is_beyond_doubt(own)

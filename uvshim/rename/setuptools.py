@@ -72,10 +72,7 @@ _VENDORED = "setuptools/_vendor"
 
 
 class PkgResources:
-    """The pkg_resources of one release of setuptools, or its absence.
-
-    It answers every question whose answer depends on the release.
-    """
+    """The pkg_resources of one release of setuptools, or its absence."""
 
     def __init__(self, release: tuple[int, ...] | None, vendored: str = _VENDORED) -> None:
         """`release` is that of setuptools, as in ``(75, 8, 0)``; None: there is no setuptools.
@@ -106,10 +103,7 @@ class PkgResources:
 
     @classmethod
     def of_version(cls, version: str) -> PkgResources:
-        """Return the pkg_resources of a `version` of setuptools, as a dist-info name has it.
-
-        A version that does not begin with a number is treated as one without a pkg_resources.
-        """
+        """Return that of a `version` of setuptools; none if it does not begin with a number."""
         return cls(_numbers(version) or None)
 
     @classmethod
@@ -122,8 +116,7 @@ class PkgResources:
     @classmethod
     def at(cls, path: str) -> PkgResources:
         """Return the pkg_resources of the setuptools whose metadata directory is at `path`."""
-        name = os.path.basename(path).removesuffix(".dist-info")
-        return cls.of_version(name.partition("-")[2])
+        return cls.of_version(os.path.basename(path).partition("-")[2])
 
 
 def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResources]:
@@ -154,8 +147,7 @@ def imported_from(tree: Tree, path: Iterable[str]) -> tuple[str | None, PkgResou
 def _setuptools_in(tree: Tree, entry: str) -> str | None:
     """Return the version of the setuptools in `entry`, a directory or an egg; None if it has none.
 
-    It is in the name of the metadata directory, as in ``setuptools-59.6.0-py3.10.egg``. Of several
-    it is the newest: pip leaves the older ones in a target.
+    Of several it is the newest: pip leaves the older ones in a target.
     """
     is_egg = entry.lower().endswith(".egg")
     found = []
@@ -182,7 +174,7 @@ def missed_names(before: Snapshot, now: Snapshot) -> Iterator[str]:
     """Yield the project names of directories in `before` that the setuptools in `now` misses.
 
     Only a setuptools in the same site-packages directory counts, and only one from 62 on: before,
-    it also depends on the installed requirements. METADATA is read only beside such a setuptools.
+    it also depends on the installed requirements.
     """
     beside = {
         os.path.dirname(path)

@@ -125,9 +125,7 @@ class _Building:
                 )
                 plans += [made] if made else []
             except names.MetadataError as error:
-                # As on a disk: uv leaves an empty directory with a dotted name behind.
-                is_leftover = _is_empty(children[own]) and "." in names.split(own)[0]
-                if not (plan.is_beyond_doubt(own) or is_leftover):
+                if not plan.is_harmless(self._tree, path):
                     outcome.left_alone.append(LeftAlone(path, str(error)))
         twins = plan.duplicates(self._tree, plans)
         taken = {name for name, node in children.items() if not _is_empty(node)}
