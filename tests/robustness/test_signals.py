@@ -87,7 +87,7 @@ def wrong(venv: Venv, *, fixed: bool = False) -> list[str]:
         if not is_complete:  # uv was interrupted in the middle of it: only `fix` renames it
             if "Signal." in path.name and not fixed:
                 found.append(f"{path.name} is not complete")
-        elif "Signal." not in path.name or listed.directories() != {path.name}:
+        elif "Signal." not in path.name or listed.directories != {path.name}:
             found.append(path.name)
     return found
 

@@ -77,9 +77,8 @@ def is_well_formed(directory: str) -> bool:
 def dotted(name: str) -> str:
     """Return the name part of the dist-info directory in which pkg_resources finds `name`.
 
-    setuptools wrote it before 75.8.1: every run of characters other than ASCII letters, digits and
-    dots becomes one ``_``. pkg_resources turns ``_`` back into ``-`` (its ``safe_name``). A ``-``
-    must not stay: it would end the name part.
+    setuptools wrote it before 75.8.1. pkg_resources turns ``_`` back into ``-`` (`safe_name`). A
+    ``-`` must not stay: it would end the name part.
     """
     return safe_name(name).replace("-", "_")
 

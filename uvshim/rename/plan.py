@@ -173,7 +173,7 @@ def _read_record(plan: Plan, tree: Tree, parsed: Callable[[bytes | None, str], R
     place = posixpath.dirname(plan.path)
     others = {
         alias
-        for alias in record.directories() - {plan.own}
+        for alias in record.directories - {plan.own}
         if (stem := alias.removesuffix(BUILDING)).endswith(names.SUFFIX)
         and names.version_in(stem, plan.name) is not None
     }
@@ -235,7 +235,7 @@ def _is_twin(tree: Tree, plan: Plan, own: str, other: Plan | None) -> bool:
     if other is not None:
         both = {plan.own, own}
         records = [each.record for each in (plan, other) if each.record is not None]
-        return plan is not other and not any(both <= each.directories() for each in records)
+        return plan is not other and not any(both <= each.directories for each in records)
     if NORMALIZED_NAME not in plan.wrong or own in {
         plan.directory,
         posixpath.basename(plan.remnant),

@@ -35,7 +35,8 @@ class Record:
     - `content`: its bytes, without an incomplete last row that a killed run has left;
     - `is_unfinished`: a killed run has left it as it is;
     - `only`: its own directory, if nothing of another one is listed and it is finished, and each
-      row is one line without quotes; else "". Then no row needs to be taken apart.
+      row is one line without quotes; else "". Then no row needs to be taken apart;
+    - `directories`: the first components of the paths; if `only` is set, just that one.
     """
 
     def __init__(self, content: bytes | None, own: str) -> None:
@@ -52,12 +53,8 @@ class Record:
         self._parts = (b"\n" + self.content).split(_bytes(f"\n{own}/"))
         is_only = 1 < len(self._parts) == self.content.count(b".dist-info") + 1
         self.only = own if is_only and not self.is_unfinished and _is_plain(self.content) else ""
-        # Of a million rows this is what is kept.
-        self._firsts = {own} if self.only else {_first(path) for path in self.paths()}
-
-    def directories(self) -> set[str]:
-        """Return the first components of the paths; if `only` is set, just that one."""
-        return self._firsts
+        firsts = (path.partition("/")[0] for path in self.paths())
+        self.directories = frozenset({own} if self.only else firsts)
 
     def files(self, directory: str) -> set[str]:
         """Return the listed files in the dist-info `directory`, relative to it."""
@@ -73,7 +70,7 @@ class Record:
         if path in self.paths():
             return self
         line_end = b"" if self.content.endswith(b"\n") else b"\n"
-        return Record(self.content + line_end + self.row(path), _first(path))
+        return Record(self.content + line_end + self.row(path), path.partition("/")[0])
 
     def renamed(self, aliases: Collection[str], directory: str) -> bytes:
         """Return the content with files of the directories `aliases` listed in `directory` instead.
@@ -183,11 +180,6 @@ def complete(content: bytes) -> int:
     if end == len(content) or content.count(b",", end) >= 2:  # noqa: PLR2004
         return len(content)
     return end if b"/RECORD," in content[:end] else len(content)
-
-
-def _first(path: str) -> str:
-    """Return the first component of the `path` in a row."""
-    return path.partition("/")[0]
 
 
 def _is_plain(content: bytes) -> bool:

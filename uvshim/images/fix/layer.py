@@ -177,7 +177,7 @@ class _Building:
             if wanted.record and wanted.record.is_unfinished:
                 self._copies.pop(f"{target}/{record.UNFINISHED}", None)
             building = wanted.directory + plan.BUILDING
-            if building in above and wanted.record and building in wanted.record.directories():
+            if building in above and wanted.record and building in wanted.record.directories:
                 self._whiteouts.add(posixpath.join(site_packages, _WHITEOUT + building))
         written = {"RECORD": wanted.new_record()}
         if wanted.original:
