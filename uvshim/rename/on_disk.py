@@ -222,7 +222,7 @@ def _carry_out(wanted: Plan, disk: _Disk, *, is_new: bool, dry_run: bool) -> Non
     if wanted.original:
         from uvshim.rename import spelling
 
-        spelling.keep_original(wanted)
+        spelling.keep_original(wanted, record)
     after = wanted.new_record()
     with record_file.opened(wanted.path) as file:
         is_in_place = (

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from uvshim.environments.tree import Tree
     from uvshim.rename.plan import Plan
+    from uvshim.rename.record import Record
 
 
 class Spellings:
@@ -57,16 +58,14 @@ class Spellings:
         return found
 
 
-def keep_original(plan: Plan) -> None:
+def keep_original(plan: Plan, record: Record) -> None:
     """Write `ORIGINAL` as the `plan` says, with owner, mode and times of RECORD. Raise OSError.
 
     RECORD lists the file before it exists: a kill in between leaves no unlisted file.
     """
-    path, listed = plan.path, record_file.read(plan.path)
-    if ORIGINAL not in listed.files(plan.own):
-        record_file.append(path, [listed.row(f"{plan.own}/{ORIGINAL}")])
+    record_file.append(plan.path, [record.row(f"{plan.own}/{ORIGINAL}")])
     content = os.fsencode(plan.original) + b"\n"
-    record_file.create(f"{path}/{ORIGINAL}", content, os.stat(f"{path}/RECORD"))
+    record_file.create(f"{plan.path}/{ORIGINAL}", content, os.stat(f"{plan.path}/RECORD"))
 
 
 def _kept(tree: Tree, path: str, project: str) -> str:
