@@ -121,12 +121,13 @@ def rename(  # noqa: PLR0913
     outcome = Outcome([], [])
     plans, faults = _look(disk, paths, make)
     twins = plan.duplicates(disk, plans.values())
+    proven = frozenset(new or ())
     done: dict[str, Plan] = {}
     for path, wanted in plans.items():
         if wanted.owner:
             outcome.owned.append(LeftAlone(path, wanted.owner))
         elif wanted.wrong:
-            is_new = new is not None and path in new and wanted.destination not in new
+            is_new = path in proven and wanted.destination not in proven
             if wanted.destination in done:
                 wanted.obstacle = f"`{wanted.directory}` exists already"
             try:

@@ -214,14 +214,15 @@ def duplicates(tree: Tree, plans: Iterable[Plan]) -> set[str]:
     found = set()
     for place, planned in places.items():
         projects: dict[str, list[str]] = {}
-        for own in {*tree.names(place), *planned}:
+        for own, each in planned.items():
+            projects.setdefault(names.normalized(each.name), []).append(own)
+        for own in {*tree.names(place)} - planned.keys():
             stem, suffix = posixpath.splitext(own)
             if suffix in {".egg-info", names.SUFFIX} and own[0] != "~":
-                name = planned[own].name if own in planned else stem.partition("-")[0]
-                projects.setdefault(names.normalized(name), []).append(own)
-        for each in planned.values():
-            alike = projects[names.normalized(each.name)]
-            if any(_is_twin(tree, each, own, planned.get(own)) for own in alike):
+                projects.setdefault(names.normalized(stem.partition("-")[0]), []).append(own)
+        for own, each in planned.items():
+            others = (name for name in projects[names.normalized(each.name)] if name != own)
+            if any(_is_twin(tree, each, name, planned.get(name)) for name in others):
                 found.add(each.path)
     return found
 
@@ -235,11 +236,9 @@ def _is_twin(tree: Tree, plan: Plan, own: str, other: Plan | None) -> bool:
     if other is not None:
         both = {plan.own, own}
         records = [each.record for each in (plan, other) if each.record is not None]
-        return plan is not other and not any(both <= each.directories for each in records)
-    if NORMALIZED_NAME not in plan.wrong or own in {
-        plan.directory,
-        posixpath.basename(plan.remnant),
-    }:
+        return not any(both <= each.directories for each in records)
+    makes_way = {plan.directory, posixpath.basename(plan.remnant)}
+    if NORMALIZED_NAME not in plan.wrong or own in makes_way:
         return False
     path = posixpath.join(posixpath.dirname(plan.path), own)
     return own.endswith(".egg-info") or bool(tree.names(path))
