@@ -185,13 +185,9 @@ def missed_names(before: Snapshot, now: Snapshot) -> Iterator[str]:
         site_packages, directory = os.path.split(path)
         if site_packages not in beside or "." in directory.partition("-")[0]:
             continue
-        if "." in (name := _name_in(path)) and installer_of(path) not in OWNERS:
+        name = _head(f"{path}/METADATA").partition("\nName:")[2].partition("\n")[0].strip()
+        if "." in name and installer_of(path) not in OWNERS:
             yield name
-
-
-def _name_in(path: str) -> str:
-    """Return the name in the METADATA of the directory `path`, near its beginning, or ""."""
-    return _head(f"{path}/METADATA").partition("\nName:")[2].partition("\n")[0].strip()
 
 
 def installer_of(path: str) -> str:
