@@ -117,6 +117,13 @@ def test_a_record_that_lists_an_unfinished_one_is_what_a_killed_run_has_left(
     assert wanted.new_record() == f"{RIGHT}/RECORD,,\n".encode()
 
 
+def test_a_file_of_the_code_that_has_the_name_of_an_unfinished_one_is_like_any_other(
+    tmp_path: Path,
+) -> None:
+    code = {f"{RIGHT}/RECORD": f"{RIGHT}/RECORD,,\na_b/RECORD.uvshim,,\n"}
+    assert planned(tmp_path, "a.b-1.0", installed("a.b-1.0", "a.b"), code).wrong == ()
+
+
 @pytest.mark.parametrize(
     ("installer", "owner"),
     [

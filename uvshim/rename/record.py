@@ -48,7 +48,8 @@ class Record:
             raise RecordError("it has no RECORD")
         self.content = content[: complete(content)]
         self._end = "\r\n" if self.content.endswith(b"\r\n") else "\n"
-        self.is_unfinished = _bytes(f"/{UNFINISHED},") in self.content
+        row = _bytes(f"/{UNFINISHED},")  # of the directory, or of one that is being built
+        self.is_unfinished = any(each + row in self.content for each in (b".dist-info", b".uvshim"))
         # What begins with the own directory, and what follows.
         self._parts = (b"\n" + self.content).split(_bytes(f"\n{own}/"))
         is_only = 1 < len(self._parts) == self.content.count(b".dist-info") + 1
