@@ -81,7 +81,7 @@ def make_way(plan: Plan, record: Record, *, is_new: bool, dry_run: bool) -> None
     listed: set[str] = set()
     if described:  # else an uninstall has left it
         is_whole = len(described) == len(_LAST)
-        # A killed run has begun to remove it; unless it has built it: then it lists both.
+        # A killed run was removing it, unless it lists the later one: then that run has built it.
         is_begun = begun and not _listed(there, plan.own)
         if not is_begun and not (is_new and is_whole):
             raise is_in_the_way
