@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import gc
-import json
 import re
-import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim import config
-from uvshim.check.output import SCHEMA
 from uvshim.check.report import Gate
-from uvshim.commands.fix_report import Fixed, as_json, say
+from uvshim.commands import fix_report
+from uvshim.commands.fix_report import Fixed
 from uvshim.errors import NOT_RENAMED, ImageError, UvshimError
 from uvshim.images import ending, reference, sources
 from uvshim.images.fix import image as fixing
@@ -52,12 +50,7 @@ class _Done(NamedTuple):
     @property
     def environments(self) -> list[Fixed]:
         """The result for each environment, on every platform."""
-        return [
-            Fixed(*each)
-            for image in self.images
-            for platform in image.platforms
-            for each in platform.environments
-        ]
+        return [each for image in self.images for each in _environments(image)]
 
     @property
     def status(self) -> int:
@@ -65,6 +58,10 @@ class _Done(NamedTuple):
         if self.error is not None:
             return FAILED
         return 0 if all(each.complete for each in self.environments) else NOT_RENAMED
+
+
+def _environments(image: FixedImage) -> list[Fixed]:
+    return [Fixed(*each) for platform in image.platforms for each in platform.environments]
 
 
 def main(names: list[str], options: argparse.Namespace, messages: Messages) -> int:
@@ -76,14 +73,18 @@ def main(names: list[str], options: argparse.Namespace, messages: Messages) -> i
         if len(names) > 1 and options.format == "text":
             messages.note(f"[{number}/{len(names)}] `{printable(name)}`")
         with ending.cleanly():
-            done.append(_fix(name, output, gate, options, messages))
+            try:
+                done.append(_fixed(name, output, gate, options, messages))
+            # Whatever is in one image, it must not stop the others.
+            except Exception as error:  # noqa: BLE001
+                done.append(_Done(name, output, [], [], [], _reason(name, error)))
         if done[-1].error is not None:
             messages.error(done[-1].error)
         elif options.format == "text":
             _say(done[-1], messages, dry_run=options.dry_run)
     if options.format == "json":
-        sys.stdout.write(_as_json(done, dry_run=options.dry_run))
-        sys.stdout.flush()
+        results = [_as_json(each, dry_run=options.dry_run) for each in done]
+        fix_report.write_json(options, images=results)
     codes = {each.status for each in done}
     return FAILED if FAILED in codes else max(codes, default=0)
 
@@ -119,19 +120,11 @@ def _output(pattern: str, name: str) -> str:
     return pattern.replace("{repository}", repository).replace("{tag}", tag)
 
 
-def _fix(
-    name: str, output: str | None, gate: Gate, options: argparse.Namespace, messages: Messages
-) -> _Done:
-    """Fix the images called `name`, and write them to `output`. Raise nothing."""
-    try:
-        return _fixed(name, output, gate, options, messages)
-    except UvshimError as error:
-        reason = str(error)
-    # Whatever is in one image, it must not stop the others.
-    except Exception as error:  # noqa: BLE001
-        reason = f"{type(error).__name__}: {error}"
+def _reason(name: str, error: Exception) -> str:
+    """Return the message for the `error` that came up in the images called `name`."""
+    reason = str(error) if isinstance(error, UvshimError) else f"{type(error).__name__}: {error}"
     called = f"`{printable(name)}`"
-    return _Done(name, output, [], [], [], reason if called in reason else f"{called}: {reason}")
+    return reason if called in reason else f"{called}: {reason}"
 
 
 def _fixed(
@@ -158,11 +151,8 @@ def _fixed(
         if target is not None:
             output = names.completed(target, images)
             if not options.dry_run:
-                other = write.write(
-                    target,
-                    images,
-                    lambda path: messages.note(f"Waiting for another uvshim: `{path}`"),
-                )
+                said = "Waiting for another uvshim: `{}`"
+                other = write.write(target, images, lambda path: messages.note(said.format(path)))
                 digests = [other] if other is not None else digests
     return _Done(name, output, images, digests, absent)
 
@@ -176,7 +166,7 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
     if len({each.report.platform for each in reported}) > 1:
         reported = [_with_platform(each) for each in reported]
     for each in reported:
-        say(each, messages, dry_run=dry_run, among_others=len(reported) > 1)
+        fix_report.say(each, messages, dry_run=dry_run, among_others=len(reported) > 1)
     for one in done.absent:
         messages.warning(f"{printable(one)} was skipped: its files are missing")
     place = f" `{printable(done.output)}`" if done.output else ""
@@ -184,9 +174,7 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
         called = done.name if len(done.images) == 1 else image.entry.reference
         if not image.changed:
             copied = f": wrote it unchanged to{place} ({digest})" if place and not dry_run else ""
-            complete = all(
-                Fixed(*each).complete for one in image.platforms for each in one.environments
-            )
+            complete = all(each.complete for each in _environments(image))
             what = "Nothing to fix" if complete else "Nothing was renamed"
             messages.note(f"{what} in `{printable(called)}`{copied}")
             continue
@@ -198,8 +186,8 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
             messages.note(f"Dropped {counted(image.dropped, 'attestation')} of the old digest")
         messages.note("Existing signatures do not cover the new digest: sign the image again")
         if any(len(each.layers) > _MOST_LAYERS for each in image.platforms):
-            message = f"The image has more than {_MOST_LAYERS} layers now; Docker cannot load it"
-            messages.warning(message)
+            most = f"more than {_MOST_LAYERS} layers"
+            messages.warning(f"The image has {most} now; Docker cannot load it")
 
 
 def _with_platform(fixed: Fixed) -> Fixed:
@@ -213,13 +201,7 @@ def _amount(size: int) -> str:
     return f"{size / _MB:.1f} MB" if size >= _MB else f"{max(round(size * 1000 / _MB), 1)} kB"
 
 
-def _as_json(done: list[_Done], *, dry_run: bool) -> str:
-    """Return what was done as JSON. Keys may be added to the schema, never changed."""
-    images = [_image_as_json(each, dry_run=dry_run) for each in done]
-    return json.dumps({"schema": SCHEMA, "dry_run": dry_run, "images": images}, indent=2) + "\n"
-
-
-def _image_as_json(done: _Done, *, dry_run: bool) -> dict[str, Any]:
+def _as_json(done: _Done, *, dry_run: bool) -> dict[str, Any]:
     written = done.output is not None and not dry_run
     return {
         "image": done.name,
@@ -248,5 +230,5 @@ def _platform_as_json(done: FixedPlatform) -> dict[str, Any]:
         "digest_before": done.image.digest,
         "digest": done.digest if layer else None,
         "layer": None if layer is None else {"digest": layer.digest, "size": layer.size},
-        "environments": [as_json(Fixed(*each)) for each in done.environments],
+        "environments": [fix_report.as_json(Fixed(*each)) for each in done.environments],
     }

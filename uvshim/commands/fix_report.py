@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.check.directories import DUPLICATE, GHOST
-from uvshim.check.output import left_out
+from uvshim.check.output import SCHEMA, left_out
 from uvshim.check.remedies import fixable, fixes, reinstalls
 from uvshim.messages import counted, printable
 from uvshim.rename.names import normalized
 from uvshim.rename.on_disk import LeftAlone
 
 if TYPE_CHECKING:
+    import argparse
+
     from uvshim.check.directories import Finding
     from uvshim.check.report import Report
     from uvshim.messages import Messages
@@ -127,3 +131,10 @@ def as_json(fixed: Fixed) -> dict[str, Any]:
         "unresolvable": fixed.unresolvable,
         "commands": fixed.commands,
     }
+
+
+def write_json(options: argparse.Namespace, **content: Any) -> None:
+    """Write the result as JSON. Keys may be added to the schema, never changed."""
+    result = {"schema": SCHEMA, "dry_run": options.dry_run, **content}
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    sys.stdout.flush()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import glob
 import os
 import re
 from typing import TYPE_CHECKING
 
-from uvshim.commands import pythons, targets
-from uvshim.commands.targets import Targets
+from uvshim.commands import pythons
+from uvshim.commands.pythons import Targets
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
 from uvshim.errors import UvshimError
@@ -25,7 +24,7 @@ from uvshim.uv.arguments import (
 from uvshim.uv.question import Answer, Question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from uvshim.uv.supervisor import Supervisor
 
@@ -40,92 +39,82 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     may use the environment that it runs in, that of the project, or the one of `uv pip`.
     """
     program, *words = command
-    name = os.path.basename(program)
     flags, module, rest = pythons.split(words) if pythons.is_python(program) else ([], "", [])
     if module == "uv":
         return _of_uv([program, *flags, "-m", "uv"], rest, supervisor)
     if module.partition(".")[0] == "pip":
         return pythons.of_pip([program, *flags], rest, supervisor)
-    if name == "uv":
+    if os.path.basename(program) == "uv":
         return _of_uv([program], words, supervisor)
     if pythons.is_pip(program):
         if python := pythons.interpreter_of(program) or pythons.executable_of(program, supervisor):
             return pythons.of_pip([python], words, supervisor, os.path.dirname(program))
-        found = _of_uv_pip(_uv(), words, supervisor)  # it may be a script that runs `uv pip`
+        found = _of_uv_pip([], words, supervisor)  # it may be a script that runs `uv pip`
         return found and found._replace(is_known=False)
     return _of_other(program, words, supervisor)
 
 
 def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets:
-    """Return the places of any other `program`, perhaps with a pip or Python among its `words`.
+    """Return the places of a `program` that is neither uv nor pip, but may run them.
 
     A word may be a file that the program only reads, so uvshim does not run it: the directory of a
-    program shows its environment. A program among the words may install elsewhere.
+    program shows its environment. A program among the words may install elsewhere. A program that
+    is no Python's may run the pip of the Python that is first on PATH.
     """
-    installers = [*_installers_in(words)]
-    paths = [each for each in installers if os.path.dirname(each) and os.path.isfile(each)]
-    named = filter(None, map(discovery.of_program, paths))
-    found = [targets.with_lock(each, supervisor) for each in named]
+    own = program if pythons.is_python(program) else pythons.interpreter_of(program)
+    interpreter = own or process.on_path("python3") or process.on_path("python")
+    found = pythons.of_interpreter(interpreter, supervisor) if interpreter else []
+    found += _of_project([], [], supervisor).environments
+    found += _of_pip_install([], Arguments([]), supervisor).environments
+    installers = _installers_in(words)
+    for each in installers:
+        if os.path.dirname(each) and os.path.isfile(each) and (at := discovery.of_program(each)):
+            found.append(pythons.with_lock(at, supervisor))
     uv = [each for each in pythons.first_words(program) if each == "uv"]  # `uv run --script`
     known = not any(os.path.exists(each) or process.on_path(each) for each in installers + uv)
-    return Targets([*_of_any(program, supervisor), *found], is_known=known)
+    return Targets(found, known)
 
 
-def _installers_in(words: list[str]) -> Iterator[str]:
-    """Yield what is called like a uv, a pip or a Python in `words`, also in parts of them.
+def _installers_in(words: list[str]) -> list[str]:
+    """Return what is called like a uv, a pip or a Python in `words`, also in parts of them.
 
     Parts are values, as in ``PYTHON=…``, and the words of a script, as in ``sh -c …``.
     """
-    scripts = [after for before, after in itertools.pairwise(words) if re.match(r"-\w*c$", before)]
-    parts = [part for each in scripts for part in re.split(r"[\s;&|()='\"]+", each)]
-    for each in (*words, *(each.partition("=")[2] for each in words), *parts):
-        if each == "uv" or pythons.is_pip(each) or pythons.is_python(each):
-            yield each
+    parts = [*words, *re.split(r"[\s;&|()='\"]+", " ".join(words))]
+    return [
+        each
+        for each in dict.fromkeys(parts)
+        if each == "uv" or pythons.is_pip(each) or pythons.is_python(each)
+    ]
 
 
-def _uv() -> list[str]:
-    """Return the command that runs uv, or [] if there is none."""
+def _answered(ask: Callable[[], Answer], supervisor: Supervisor) -> Targets:
+    """Return the place that uv answers. A uv that cannot be asked stops no command."""
     try:
-        return [process.find_uv()]
-    except UvshimError:
-        return []
-
-
-def _answer(ask: Callable[[], Answer]) -> Answer:
-    """Return what uv answers. A uv that cannot be asked stops no command."""
-    try:
-        return ask()
+        answer = ask()
     except (UvshimError, OSError):
-        return Answer()
+        answer = Answer()
+    found = Environment.of(answer, supervisor)
+    return Targets([found] if found else [], answer.known, answer.project)
 
 
-def _pip_answer(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Answer:
-    """Return where `uv pip install` installs."""
-    return _answer(lambda: Question(uv, arguments, supervisor).answer())
+def _of_pip_install(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Targets:
+    """Return where `uv pip install` installs; `uv` is [] for the usual one."""
+    return _answered(
+        lambda: Question(uv or [process.find_uv()], arguments, supervisor).answer(), supervisor
+    )
 
 
-def _project_answer(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
-    """Return where `uv sync` installs."""
-    return _answer(lambda: question.of_project(uv, choosing, supervisor))
+def _of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Targets:
+    """Return where `uv sync` installs; `uv` is [] for the usual one."""
+    return _answered(
+        lambda: question.of_project(uv or [process.find_uv()], choosing, supervisor), supervisor
+    )
 
 
-def _of_any(program: str, supervisor: Supervisor) -> Iterator[Environment]:
-    """Yield the places of a `program` that is neither uv nor pip.
-
-    If it is no Python's, it may run the pip of the Python that is first on PATH.
-    """
-    interpreter = program if pythons.is_python(program) else pythons.interpreter_of(program)
-    if interpreter:
-        yield from pythons.of_interpreter(interpreter, supervisor)
-    elif other := process.on_path("python3") or process.on_path("python"):
-        yield from pythons.of_interpreter(other, supervisor)
-    if uv := _uv():
-        answers = [_project_answer(uv, [], supervisor), _pip_answer(uv, Arguments([]), supervisor)]
-        yield from _existing(answers, supervisor)
-
-
-def _existing(answers: list[Answer], supervisor: Supervisor) -> list[Environment]:
-    return [found for each in answers if (found := Environment.of(each, supervisor))]
+def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:
+    arguments = Arguments(words)
+    return _of_pip_install(uv, arguments, supervisor) if arguments.installs else None
 
 
 def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:
@@ -135,62 +124,51 @@ def _of_uv(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets |
         return _of_uv_pip(uv, [*before, *rest], supervisor)
     choosing = Arguments(before).choosing_project
     if subcommand == "tool":
-        tools = _of_tools([*uv, *choosing, "tool", "dir"], supervisor)
         is_run = rest[:1] == ["run"]
-        return _of_other(uv[0], rest[1:], supervisor) if is_run else Targets(list(tools))
-    usage = (
-        "\n".join(pythons.output_lines([*uv, subcommand, "--help"], supervisor))
-        if subcommand
-        else ""
-    )
+        tools = [*uv, *choosing, "tool", "dir"]
+        return _of_other(uv[0], rest[1:], supervisor) if is_run else _of_tools(tools, supervisor)
+    usage = pythons.output([*uv, subcommand, "--help"], supervisor) if subcommand else ""
     if subcommand != "sync" and "--no-sync" not in usage:  # it never syncs an environment
         return None
-    if subcommand == "run":
-        return _of_uv_run(uv, choosing, rest, _with_value(usage), supervisor)
-    arguments = Arguments(rest, _with_value(usage))
-    if arguments.help or arguments.dry:
-        return None
-    answers = [_project_answer(uv, choosing + arguments.choosing_project, supervisor)]
-    is_known = answers[0].known
-    if not is_known:
-        answers.append(_pip_answer(uv, Arguments([]), supervisor))
-    return Targets(_existing(answers, supervisor), is_known, answers[0].project)
-
-
-def _of_uv_run(
-    uv: list[str],
-    choosing: list[str],
-    words: list[str],
-    with_value: frozenset[str],
-    supervisor: Supervisor,
-) -> Targets | None:
-    """Return the places of `uv run` with `words`: those of uv itself, and of the command.
-
-    `choosing` are options before `run`, and `with_value` are the options that take a value.
-    """
-    options, command = split_command(words, with_value)
+    with_value = _with_value(usage)
+    options, command = split_command(rest, with_value) if subcommand == "run" else (rest, [])
     arguments = Arguments(options, with_value)
     if arguments.help or arguments.dry:
         return None
-    choosing = [*choosing, *arguments.choosing_project]
-    given = {option for option, _, _ in options_in(options, with_value)}
+    choosing += arguments.choosing_project
+    if subcommand == "run":
+        given = {option for option, _, _ in options_in(options, with_value)}
+        return _of_uv_run(uv, choosing, given, command, supervisor)
+    found = _of_project(uv, choosing, supervisor)
+    if not found.is_known:
+        found.environments.extend(_of_pip_install(uv, Arguments([]), supervisor).environments)
+    return found
+
+
+def _of_uv_run(
+    uv: list[str], choosing: list[str], given: set[str], command: list[str], supervisor: Supervisor
+) -> Targets:
+    """Return the places of `uv run`: those of uv itself, and of the `command`.
+
+    `given` are the names of its options, and `choosing` those that choose an environment.
+    """
     choosing = [each for each in choosing if each != "--script"]  # here it is a flag
-    answers = [_project_answer(uv, choosing, supervisor)]
-    answers.append(_pip_answer(uv, Arguments([]), supervisor))  # it may run any command
+    found, _, project = _of_project(uv, choosing, supervisor)
+    found += _of_pip_install(uv, Arguments([]), supervisor).environments  # it may run any command
     # The environments of `--with`, and of a script that is piped, are in uv's cache.
     is_known = command[:1] != ["-"] and _IN_CACHE.isdisjoint(given)
-    is_script = bool(command) and (
-        not {"-s", "--script"}.isdisjoint(given) or command[0].endswith((".py", ".pyw"))
-    )
-    if is_script:
-        answers.append(_project_answer(uv, [*choosing, "--script", command[0]], supervisor))
-        is_known &= answers[-1].known
-    found = _existing(answers, supervisor)
-    if command and not is_script and (program := _program(command[0], found)):
-        inner = of([program, *command[1:]], supervisor) or Targets([])
-        found += inner.environments
-        is_known &= inner.is_known
-    return Targets(found, is_known, answers[0].project)
+    if not command:
+        return Targets(found, is_known, project)
+    name, *words = command
+    more: Targets | None = None
+    if not {"-s", "--script"}.isdisjoint(given) or name.endswith((".py", ".pyw")):
+        more = _of_project(uv, [*choosing, "--script", name], supervisor)
+    elif program := _program(name, found):
+        more = of([program, *words], supervisor)
+    if more:
+        found += more.environments
+        is_known &= more.is_known
+    return Targets(found, is_known, project)
 
 
 def _program(name: str, environments: list[Environment]) -> str | None:
@@ -205,20 +183,9 @@ def _with_value(usage: str) -> frozenset[str]:
     return (GLOBAL & WITH_VALUE).union(*listed)
 
 
-def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:
-    """Return the places of `uv pip` with `words`."""
-    arguments = Arguments(words)
-    if not (uv and arguments.installs):
-        return None
-    answer = _pip_answer(uv, arguments, supervisor)
-    return Targets(_existing([answer], supervisor), answer.known, answer.project)
-
-
-def _of_tools(command: list[str], supervisor: Supervisor) -> Iterator[Environment]:
-    """Yield the environments of the tools that uv has installed, in the directory it names."""
-    directory = pythons.output_lines(command, supervisor)[-1]
-    with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(directory)):
-            path = os.path.join(directory, name)
-            if os.path.isfile(os.path.join(path, "pyvenv.cfg")):
-                yield Environment(path, os.path.join(directory, ".lock"))
+def _of_tools(command: list[str], supervisor: Supervisor) -> Targets:
+    """Return the environments of the tools that uv has installed, in the directory it names."""
+    directory = pythons.output(command, supervisor).rpartition("\n")[2]
+    settings = glob.glob(f"{glob.escape(directory)}/*/pyvenv.cfg") if directory else []
+    lock = os.path.join(directory, ".lock")
+    return Targets([Environment(os.path.dirname(each), lock) for each in sorted(settings)])

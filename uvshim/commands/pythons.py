@@ -6,10 +6,9 @@ import contextlib
 import json
 import os
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.commands import targets
-from uvshim.commands.targets import Targets
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
 from uvshim.errors import CannotRunError, UvshimError
@@ -83,6 +82,17 @@ print("\\n" + json.dumps(reply))
 """
 
 
+class Targets(NamedTuple):
+    """Where a command may install."""
+
+    environments: list[Environment]
+    """The places that exist now."""
+    is_known: bool = True
+    """Whether these are all the places: the command was understood."""
+    project: str = ""
+    """The directory in which uv looks for configuration files; "" is the working directory."""
+
+
 def is_python(program: str) -> bool:
     """Return True if `program`, a name or a path, is called like a Python."""
     return os.path.basename(program).rstrip("0123456789.td") in _PYTHONS
@@ -113,16 +123,16 @@ def of_pip(
 
     `first` is the directory that is first on its path, "" for the working directory.
     """
-    reply = _pip_places(python, ["", first], words, supervisor)
+    reply = _reply_of_pip(python, ["", first, *words], supervisor)
     if reply and "python" in reply:
         python = [reply["python"] or ""]
-        reply = _pip_places(python, ["again", reply["pip"]], words, supervisor)
+        reply = _reply_of_pip(python, ["again", reply["pip"], *words], supervisor)
     if reply is None:  # a pip that cannot be asked
         return Targets(of_interpreter(python[0], supervisor), is_known=False)
     if not reply["places"]:
         return None
     if reply["own"]:
-        lock = _lock_of_prefix(reply["prefix"], python[0], supervisor)
+        lock = _lock_of(reply["prefix"], python[0], supervisor)
         return Targets([Environment(reply["prefix"], lock, reply["places"])])
     if reply["user"] and (found := of_interpreter(python[0], supervisor)[1:]):
         return Targets(found)
@@ -131,24 +141,18 @@ def of_pip(
     return Targets([Environment(path, lock, reply["places"], python=reply["version"])])
 
 
-def _pip_places(
-    python: list[str], how: list[str], words: list[str], supervisor: Supervisor
-) -> dict[str, Any] | None:
+def _reply_of_pip(python: list[str], words: list[str], supervisor: Supervisor) -> Any:
     """Return what `_ASK_PIP` prints, or None if that fails."""
-    said = output_lines([*python, "-c", _ASK_PIP, *how, *words], supervisor)
     try:
-        reply: dict[str, Any] = json.loads(said[-1])
+        return json.loads(output([*python, "-c", _ASK_PIP, *words], supervisor).rpartition("\n")[2])
     except ValueError:
         return None
-    return reply
 
 
 def executable_of(pip: str, supervisor: Supervisor) -> str:
     """Return the interpreter that runs the program `pip`, or ""."""
-    for line in output_lines([pip, "debug", "-vvv"], supervisor):  # it may be told to be quiet
-        if line.startswith("sys.executable: "):
-            return line.partition(": ")[2]
-    return ""
+    said = output([pip, "debug", "-vvv"], supervisor)  # it may be told to be quiet
+    return said.partition("\nsys.executable: ")[2].partition("\n")[0]
 
 
 def interpreter_of(script: str) -> str | None:
@@ -177,14 +181,13 @@ def first_words(script: str) -> list[str]:
 
 def of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
     """Return where `interpreter` installs: its own site-packages, and its user's if they exist."""
-    said = output_lines([interpreter, "-c", _WHERE], supervisor)
+    said = output([interpreter, "-c", _WHERE], supervisor).split("\n")
     try:
         prefix, purelib, platlib, user, managed = said[-5:]
     except ValueError:  # it cannot be run, or prints something else
-        own = discovery.of_program(interpreter)
-        return [targets.with_lock(own, supervisor)] if own else []
-    lock = _lock_of_prefix(prefix, interpreter, supervisor)
-    own = Environment(prefix, lock, [purelib, platlib])
+        found = discovery.of_program(interpreter)
+        return [with_lock(found, supervisor)] if found else []
+    own = Environment(prefix, _lock_of(prefix, interpreter, supervisor), [purelib, platlib])
     own.is_shared = os.path.exists(managed) and not os.path.isfile(f"{prefix}/pyvenv.cfg")
     if not user:
         return [own]
@@ -192,21 +195,28 @@ def of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment
     return [own, Environment(user, None, [user], visible=visible)]
 
 
-def _lock_of_prefix(prefix: str, interpreter: str, supervisor: Supervisor) -> str | None:
-    """Return the file that uv locks for `interpreter`. Only uv knows it outside of environments."""
+def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
+    """Return `found` with its lock."""
+    if found.lock is not None or found.tree.root is not None:
+        return found
+    return found.with_lock(_lock_of(found.path, found.path, supervisor))
+
+
+def _lock_of(prefix: str, python: str, supervisor: Supervisor) -> str | None:
+    """Return the file that uv locks for `python`. Only uv knows it outside of environments."""
     if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
         return os.path.join(prefix, ".lock")
     with contextlib.suppress(UvshimError):
-        return targets.lock_of_python(interpreter, supervisor)
+        return targets.lock_of_python(python, supervisor)
     return None
 
 
-def output_lines(command: list[str], supervisor: Supervisor) -> list[str]:
-    """Return the lines that `command` writes, or [""] if it fails."""
+def output(command: list[str], supervisor: Supervisor) -> str:
+    """Return what `command` writes, without the line break at its end, or "" if it fails."""
     try:
         program = process.on_path(command[0]) or command[0]
         child = supervisor.start([program, *command[1:]], keep_output=True)
     except (CannotRunError, OSError):
-        return [""]
+        return ""
     failed = supervisor.wait_for_answer(child) != 0
-    return [""] if failed else child.output().splitlines() or [""]
+    return "" if failed else child.output().removesuffix("\n")

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim import after_install, config, imports
-from uvshim.commands import install_targets, pythons, targets
-from uvshim.commands.targets import Targets
+from uvshim.commands import install_targets, pythons
+from uvshim.commands.pythons import Targets
 from uvshim.environments import discovery
 from uvshim.environments.snapshot import Snapshot
 from uvshim.errors import (
@@ -96,7 +96,7 @@ def _targets(option: str | None, command: list[str], supervisor: Supervisor) -> 
     if option is None:
         return install_targets.of(command, supervisor)
     try:
-        found = [targets.with_lock(each, supervisor) for each in discovery.find(option)]
+        found = [pythons.with_lock(each, supervisor) for each in discovery.find(option)]
     except EnvironmentUnknownError:
         if os.path.isfile(option):
             raise

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from uvshim.environments import discovery, interpreter
 from uvshim.environments.environment import usual_site_packages
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
-
-
-class Targets(NamedTuple):
-    """Where a command may install."""
-
-    environments: list[Environment]
-    """The places that exist now."""
-    is_known: bool = True
-    """Whether these are all the places: the command was understood."""
-    project: str = ""
-    """The directory in which uv looks for configuration files; "" is the working directory."""
 
 
 def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -81,14 +70,21 @@ def _listed(path: str) -> list[str]:
 def environments(words: list[str], messages: Messages) -> list[Environment]:
     """Return the environments that `words` name; without any, the one uv would install into.
 
-    With ``-v``, `messages` names what is not searched. Raise `UvshimError`.
+    With ``-v``, `messages` names what is not searched. Raise `UvshimError`, also if a directory
+    cannot be listed.
     """
-    if words:
-        try:
-            return list(dict.fromkeys(found for word in words for found in _named(word, messages)))
-        except OSError as error:
-            where = printable(str(error.filename))
-            raise EnvironmentUnknownError(f"`{where}`: {error.strerror}") from None
+    try:
+        found = [found for word in words for found in _named(word, messages)] if words else _usual()
+        for each in found:
+            each.dist_infos  # noqa: B018  # what cannot be listed is not an ok environment
+    except OSError as error:
+        where = printable(str(error.filename))
+        raise EnvironmentUnknownError(f"`{where}`: {error.strerror}") from None
+    return list(dict.fromkeys(found))
+
+
+def _usual() -> list[Environment]:
+    """Return the environment that uv would install into."""
     supervisor = Supervisor()
     answer = Question([process.find_uv()], Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()
@@ -102,10 +98,9 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
 
 
 def _named(word: str, messages: Messages) -> list[Environment]:
-    """Return the environments that `word` names, or raise `EnvironmentUnknownError`."""
     skipped = "`{}` is a cache or a store of images, and not searched"
     try:
-        return discovery.find(word, lambda path: messages.detail(skipped.format(printable(path))))
+        return discovery.find(word, lambda path: messages.detail(skipped.format(path)))
     except EnvironmentUnknownError:
         if what := refusal(word):
             raise EnvironmentUnknownError(f"`{printable(word)}` {what}") from None
@@ -161,44 +156,41 @@ def _directory(word: str) -> str:
     )
 
 
-def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
-    """Return `found` with its lock. Only uv knows the lock of a Python that is not virtual."""
-    if found.lock is not None or found.tree.root is not None:
-        return found
-    return found.with_lock(lock_of_python(found.path, supervisor))
+def locks(environments: list[Environment], supervisor: Supervisor) -> list[str]:
+    """Return the files that a uv may lock while it installs into `environments`.
+
+    They are in the same order for every caller, so that two of them do not wait for each other.
+    """
+    files: dict[tuple[int, int], str] = {}
+    paths = {path for each in environments for path in _locks(each, supervisor) if path}
+    for path in sorted(paths):
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            # We would wait for ourselves if a file were locked by two of its paths.
+            files.setdefault((status.st_dev, status.st_ino), path)
+    return [files[key] for key in sorted(files)]
 
 
-def locks(found: Environment, supervisor: Supervisor) -> list[str]:
-    """Return the files that a uv may lock while it installs into `found`, in a fixed order.
+def _locks(found: Environment, supervisor: Supervisor) -> Iterator[str | None]:
+    """Yield the files that a uv may lock, existing or not.
 
     For a Python that is not virtual, that depends on the name by which uv runs it: so all its names
     are asked for. A uv outside of it installs into no other root than that of this machine.
     """
-    tree, is_here = found.tree, found.tree.root in {None, "/"}
-    bare = found.path in found.site_packages
-    paths = {found.lock}
+    tree = found.tree
+    yield found.lock
     for place in {found.path, tree.real(found.path) or found.path}:
-        root = interpreter.root_of(place) if bare else place
-        above = [root] if place in usual_site_packages(root, tree.names) else []
-        paths.update(tree.on_disk(os.path.join(each, ".lock")) for each in (place, *above))
-        if is_here and not tree.is_file(os.path.join(root, CONFIGURATION)):
-            paths.update(_locks_of_python(root, found, supervisor))
-    # Two paths of one file would wait for each other.
-    files: dict[tuple[int, int], str] = {}
-    for path in sorted(filter(None, paths)):
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            files.setdefault((status.st_dev, status.st_ino), path)
-    return list(files.values())
-
-
-def _locks_of_python(root: str, found: Environment, supervisor: Supervisor) -> Iterator[str | None]:
-    """Yield the file that uv locks for each name of the Python below `root`."""
-    version = interpreter.series(*found.site_packages)
-    for name in found.tree.names(os.path.join(root, "bin")):
-        is_python = name.rstrip("0123456789.t") in {"python", "pypy"}
-        if is_python and interpreter.series(name) in {None, version}:
-            yield lock_of_python(os.path.join(root, "bin", name), supervisor)
+        root = interpreter.root_of(place) if found.path in found.site_packages else place
+        is_usual = place in usual_site_packages(root, tree.names)
+        for each in {place, root if is_usual else place}:
+            yield tree.on_disk(os.path.join(each, ".lock"))
+        if tree.root not in {None, "/"} or tree.is_file(os.path.join(root, CONFIGURATION)):
+            continue
+        version = interpreter.series(*found.site_packages)
+        for name in tree.names(os.path.join(root, "bin")):
+            is_python = name.rstrip("0123456789.t") in {"python", "pypy"}
+            if is_python and interpreter.series(name) in {None, version}:
+                yield lock_of_python(os.path.join(root, "bin", name), supervisor)
 
 
 def lock_of_python(python: str, supervisor: Supervisor) -> str | None:
