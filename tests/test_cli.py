@@ -163,7 +163,7 @@ NAMED = [
     ("project", "is a project without an environment. `uv sync` creates `"),
     ("with-venv", "is not an environment, but contains one. Name `with-venv/.venv`"),
     ("with-venv/.venv/lib", "is only a part of an environment. Name `"),
-    ("other", "has no pyvenv.cfg, no site-packages directory and no *.dist-info directory"),
+    ("other", "is not an environment. Name a virtual environment, a Python interpreter or a "),
 ]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.damage import follow_hints, spoil_with_dash, spoil_with_snippet, spoil_without_record
 from tests.places import record_faults, tree
-from uvshim.commands import targets
+from uvshim.commands import fix, pythons
 from uvshim.environments import discovery
 from uvshim.uv.supervisor import Supervisor
 
@@ -140,14 +140,14 @@ def test_fix_holds_every_lock_that_a_uv_may_take(
     (site,) = installation.glob("lib/python3.*/site-packages")
     supervisor = Supervisor()
     known = {
-        targets.lock_of_python(str(each), supervisor)
+        pythons.lock_of(str(each), supervisor)
         for each in programs
         if each.name.startswith("python")
     }
     assert len(known) > 1
     for named in (installation, site, installation / "bin" / "python3"):
         (found,) = discovery.find(str(named))
-        assert known <= set(targets.locks([found], supervisor))
+        assert known <= set(fix.locks([found], supervisor))
     prefix = tmp_path / "prefix"
     inside = prefix / "lib/python3.11/site-packages/x-1.0.dist-info"
     inside.mkdir(parents=True)
@@ -155,18 +155,18 @@ def test_fix_holds_every_lock_that_a_uv_may_take(
     (tmp_path / "link").symlink_to(inside.parent)
     for named in (prefix, inside.parent, tmp_path / "link"):
         (found,) = discovery.find(str(named))
-        assert len(targets.locks([found], supervisor)) == 1
-        assert Path(targets.locks([found], supervisor)[0]).samefile(prefix / ".lock")
+        assert len(fix.locks([found], supervisor)) == 1
+        assert Path(fix.locks([found], supervisor)[0]).samefile(prefix / ".lock")
     (tmp_path / "alias").symlink_to(installation)
     (found,) = discovery.find(str(tmp_path / "alias"))
-    alias = targets.lock_of_python(str(tmp_path / "alias/bin/python3"), supervisor)
-    assert {alias, *known} <= set(targets.locks([found], supervisor))
+    alias = pythons.lock_of(str(tmp_path / "alias/bin/python3"), supervisor)
+    assert {alias, *known} <= set(fix.locks([found], supervisor))
     for name in ("usr", "etc"):
         (tmp_path / "root" / name).mkdir(parents=True)
     venv = make_venv("root/opt/app")
     (found,) = discovery.find(str(tmp_path / "root"))
     (venv.path / ".lock").touch()
-    assert targets.locks([found], supervisor) == [str(venv.path / ".lock")]
+    assert fix.locks([found], supervisor) == [str(venv.path / ".lock")]
     supervisor.release()
 
 

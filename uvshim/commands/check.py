@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from uvshim.uv import process
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from uvshim.check.report import Gate, Report
     from uvshim.messages import Messages
@@ -33,9 +32,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     if names or options.format == "html":
         return _with_images(reports, names, gate, options, messages)
     is_json = options.format == "json"
-    sys.stdout.writelines([as_json(reports)] if is_json else _texts(reports, options))
-    sys.stdout.flush()
-    return _exit_code(reports)
+    return _end(reports, [as_json(reports)] if is_json else _texts(reports, options))
 
 
 def _with_images(
@@ -54,14 +51,21 @@ def _with_images(
     answers = images.answers(names, gate, options)
     everything = reports + images.reports(answers)
     if options.format == "json":
-        sys.stdout.write(as_json(everything, images=images.as_json(answers)))
+        text: Iterable[str] = [as_json(everything, images=images.as_json(answers))]
     elif options.format == "html":
-        sys.stdout.write(page.as_html(answers, reports))
+        text = [page.as_html(answers, reports)]
     else:
-        sys.stdout.writelines(_texts(reports, options))
-        sys.stdout.writelines(images.as_text(answers, Style(options.color, sys.stdout), options))
+        of_images = images.as_text(answers, Style(options.color, sys.stdout), options)
+        text = [*_texts(reports, options), *of_images]
+    status = _end(everything, text)
+    return images.end(answers, messages) or status
+
+
+def _end(reports: list[Report], text: Iterable[str]) -> int:
+    """Print the `text` about `reports`, and return the exit code."""
+    sys.stdout.writelines(text)
     sys.stdout.flush()
-    return images.end(answers, messages) or _exit_code(everything)
+    return BROKEN if any(each.broken for each in reports) else 0
 
 
 def _texts(reports: list[Report], options: argparse.Namespace) -> Iterator[str]:
@@ -72,17 +76,8 @@ def _texts(reports: list[Report], options: argparse.Namespace) -> Iterator[str]:
             yield as_text(each, style, everything=options.verbose > 0)
 
 
-def _exit_code(reports: list[Report]) -> int:
-    return BROKEN if any(each.broken for each in reports) else 0
-
-
 def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:
     """Return the report on each environment that `words` name."""
-    environments = targets.environments(words, messages)
-    spelled = required.Spelled(environments) if len(environments) > 1 else None
-    reports = []
-    for found in environments:
-        for directory in found.on_disk:
-            os.listdir(directory)  # an unreadable environment is not an ok one
-        reports.append(report.examine(found, gate, spelled=spelled))
-    return reports
+    found = targets.environments(words, messages)
+    spelled = required.Spelled(found) if len(found) > 1 else None
+    return [report.examine(each, gate, spelled=spelled) for each in found]

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from uvshim import config
 from uvshim.check import required
 from uvshim.check.report import Gate, examine
-from uvshim.commands import fix_report, targets
+from uvshim.commands import fix_report, pythons, targets
 from uvshim.commands.fix_report import Fixed
-from uvshim.environments import discovery
-from uvshim.environments.environment import dist_infos
+from uvshim.environments import discovery, interpreter
+from uvshim.environments.environment import dist_infos, usual_site_packages
+from uvshim.environments.search_path import CONFIGURATION
 from uvshim.errors import NOT_RENAMED, UvshimError
 from uvshim.messages import printable
 from uvshim.rename import on_disk, plan
@@ -38,13 +39,13 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     environments = targets.environments(words, messages)
     gate = Gate(config.exclusions(process.working_directory()))
     supervisor = Supervisor()
-    locks = [] if options.dry_run else targets.locks(environments, supervisor)
+    paths = [] if options.dry_run else locks(environments, supervisor)
     supervisor.end_if_interrupted()
     several = len(environments) > 1
     done: list[Fixed] = []
     with contextlib.ExitStack() as held:
         try:
-            for path in locks:
+            for path in paths:
                 held.enter_context(uv_lock(path, supervisor.interrupted, messages.waiting))
         except LockInterruptedError:
             messages.warning("Interrupted while another uv had the lock: nothing was renamed")
@@ -95,6 +96,42 @@ def _rename(
     # The report says more about these.
     whole.left_alone = [each for each in whole.left_alone if each.reason != plan.TWIN]
     return whole
+
+
+def locks(environments: list[Environment], supervisor: Supervisor) -> list[str]:
+    """Return the files that a uv may lock while it installs into `environments`.
+
+    They are in the same order for every caller, so that two of them do not wait for each other.
+    """
+    files: dict[tuple[int, int], str] = {}
+    paths = {path for each in environments for path in _locks(each, supervisor) if path}
+    for path in sorted(paths):
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            # We would wait for ourselves if a file were locked by two of its paths.
+            files.setdefault((status.st_dev, status.st_ino), path)
+    return [files[key] for key in sorted(files)]
+
+
+def _locks(found: Environment, supervisor: Supervisor) -> Iterator[str | None]:
+    """Yield the files that a uv may lock, existing or not.
+
+    For a Python that is not virtual, that depends on the name by which uv runs it: so all its names
+    are asked for. A uv outside of it installs into no other root than that of this machine.
+    """
+    tree = found.tree
+    yield found.lock
+    for place in {found.path, tree.real(found.path) or found.path}:
+        root = interpreter.root_of(place) if found.path in found.site_packages else place
+        is_usual = place in usual_site_packages(root, tree.names)
+        for each in {place, root if is_usual else place}:
+            yield tree.on_disk(os.path.join(each, ".lock"))
+        if tree.root not in {None, "/"} or tree.is_file(os.path.join(root, CONFIGURATION)):
+            continue
+        version = interpreter.series(*found.site_packages)
+        for name in tree.names(os.path.join(root, "bin")):
+            if pythons.is_python(name) and interpreter.series(name) in {None, version}:
+                yield pythons.lock_of(os.path.join(root, "bin", name), supervisor)
 
 
 def _fix_images(

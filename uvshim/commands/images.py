@@ -97,20 +97,18 @@ def as_json(found: Iterable[Surveyed]) -> list[dict[str, Any]]:
             failed = Absent(answer.reference, None, None)
             listed.append({**_as_json(failed, ()), "error": answer.error})
         listed.extend(_as_json(one, one.reports) for one in answer.images)
-        listed.extend(_as_json(one, (), absent=True) for one in answer.absent)
+        listed.extend({**_as_json(one, ()), "absent": True} for one in answer.absent)
     return listed
 
 
-def _as_json(
-    one: DiagnosedImage | Absent, found: Sequence[Report], *, absent: bool = False
-) -> dict[str, Any]:
+def _as_json(one: DiagnosedImage | Absent, found: Sequence[Report]) -> dict[str, Any]:
     return {
         "image": one.reference,
         "digest": one.digest,
         "platform": one.platform,
         "environments": len(found),
         "broken": any(each.broken for each in found),
-        "absent": absent,
+        "absent": False,
         "error": None,
     }
 
@@ -126,8 +124,11 @@ def as_text(found: list[Surveyed], style: Style, options: argparse.Namespace) ->
             if report.broken or report.diagnosis.refused or not options.quiet:
                 yield output.as_text(report, style, everything=options.verbose > 0)
     if found and not alone:
-        yield as_table(found, style, only_broken=options.quiet > 0)
-        yield summary(found)
+        yield from _table([each for each in images if each.broken or not options.quiet], style)
+        failed = sum(answer.error is not None for answer in found)
+        broken = f"{sum(image.broken for image in images)} broken"
+        unknown = f", {failed} not examined" if failed else ""
+        yield f"{counted(len(images) + failed, 'image')}: {broken}{unknown}\n"
 
 
 def end(found: Iterable[Surveyed], messages: Messages) -> int:
@@ -143,24 +144,21 @@ def end(found: Iterable[Surveyed], messages: Messages) -> int:
     return UvshimError.exit_code if failed else 0
 
 
-def as_table(found: Iterable[Surveyed], style: Style, *, only_broken: bool) -> str:
-    """Return a table with a line for each image."""
-    rows = [
-        _row(image)
-        for answer in found
-        for image in answer.images
-        if image.broken or not only_broken
-    ]
-    if not rows:
-        return ""
+def _table(images: list[DiagnosedImage], style: Style) -> Iterator[str]:
+    """Yield the lines of a table of `images`, unless there are none."""
+    if not images:
+        return
     titles = ("image", "environments", "broken", "unresolvable", "entry points")
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    lines = [style.paint(BOLD, _line(titles, widths))]
-    for row in rows:
-        line = _line(row, widths)
-        color = RED if row[2] != "0" else GREEN
-        lines.append(line if row[1] == "0" else style.paint(color, line))
-    return "".join(f"{line}\n" for line in lines)
+    rows = [titles, *map(_row, images)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for image, row in zip([None, *images], rows, strict=True):
+        cells = [text.rjust(width) for text, width in zip(row, widths, strict=True)]
+        line = "  ".join([row[0].ljust(widths[0]), *cells[1:]])
+        if image is None:
+            line = style.paint(BOLD, line)
+        elif image.reports:
+            line = style.paint(RED if image.broken else GREEN, line)
+        yield f"{line}\n"
 
 
 def _row(image: DiagnosedImage) -> tuple[str, ...]:
@@ -172,21 +170,3 @@ def _row(image: DiagnosedImage) -> tuple[str, ...]:
         str(sum(len(each.diagnosis.hidden) for each in image.reports)),
         str(page.lost(image)),
     )
-
-
-def _line(row: Iterable[str], widths: list[int]) -> str:
-    first, *others = (
-        text.ljust(width) if number == 0 else text.rjust(width)
-        for number, (text, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return "  ".join([first, *others])
-
-
-def summary(found: list[Surveyed]) -> str:
-    """Return the number of images, and how many of them are broken or were not examined."""
-    images = [image for answer in found for image in answer.images]
-    failed = sum(answer.error is not None for answer in found)
-    parts = [f"{sum(image.broken for image in images)} broken"]
-    if failed:
-        parts.append(f"{failed} not examined")
-    return f"{counted(len(images) + failed, 'image')}: {', '.join(parts)}\n"

@@ -8,12 +8,12 @@ import os
 import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from uvshim.commands import targets
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
-from uvshim.errors import CannotRunError, UvshimError
+from uvshim.errors import CannotRunError, UvNotFoundError, UvshimError
 from uvshim.uv import process
-from uvshim.uv.arguments import options_in
+from uvshim.uv.arguments import Arguments, options_in
+from uvshim.uv.question import Question
 
 if TYPE_CHECKING:
     from uvshim.uv.supervisor import Supervisor
@@ -132,7 +132,7 @@ def of_pip(
     if not reply["places"]:
         return None
     if reply["own"]:
-        lock = _lock_of(reply["prefix"], python[0], supervisor)
+        lock = _lock_in(reply["prefix"], python[0], supervisor)
         return Targets([Environment(reply["prefix"], lock, reply["places"])])
     if reply["user"] and (found := of_interpreter(python[0], supervisor)[1:]):
         return Targets(found)
@@ -187,7 +187,7 @@ def of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment
     except ValueError:  # it cannot be run, or prints something else
         found = discovery.of_program(interpreter)
         return [with_lock(found, supervisor)] if found else []
-    own = Environment(prefix, _lock_of(prefix, interpreter, supervisor), [purelib, platlib])
+    own = Environment(prefix, _lock_in(prefix, interpreter, supervisor), [purelib, platlib])
     own.is_shared = os.path.exists(managed) and not os.path.isfile(f"{prefix}/pyvenv.cfg")
     if not user:
         return [own]
@@ -199,16 +199,26 @@ def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
     """Return `found` with its lock."""
     if found.lock is not None or found.tree.root is not None:
         return found
-    return found.with_lock(_lock_of(found.path, found.path, supervisor))
+    return found.with_lock(_lock_in(found.path, found.path, supervisor))
 
 
-def _lock_of(prefix: str, python: str, supervisor: Supervisor) -> str | None:
-    """Return the file that uv locks for `python`. Only uv knows it outside of environments."""
+def _lock_in(prefix: str, python: str, supervisor: Supervisor) -> str | None:
+    """Return the file that uv locks for the `python` in `prefix`, or None if uv does not say it."""
     if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
         return os.path.join(prefix, ".lock")
     with contextlib.suppress(UvshimError):
-        return targets.lock_of_python(python, supervisor)
+        return lock_of(python, supervisor)
     return None
+
+
+def lock_of(python: str, supervisor: Supervisor) -> str | None:
+    """Return the file that uv locks for a `python` that is not virtual; None without a uv."""
+    try:
+        binary = process.find_uv()
+    except UvNotFoundError:
+        return None
+    choice = Arguments(["--python", python, "--break-system-packages"])
+    return Question([binary], choice, supervisor).answer().lock
 
 
 def output(command: list[str], supervisor: Supervisor) -> str:

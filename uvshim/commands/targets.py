@@ -8,10 +8,9 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from uvshim.environments import discovery, interpreter
-from uvshim.environments.environment import usual_site_packages
+from uvshim.environments import discovery
 from uvshim.environments.search_path import CONFIGURATION
-from uvshim.errors import EnvironmentUnknownError, UvNotFoundError, UvshimError
+from uvshim.errors import EnvironmentUnknownError, UvshimError
 from uvshim.messages import printable, quoted
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
@@ -20,7 +19,6 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
@@ -108,21 +106,22 @@ def _named(word: str, messages: Messages) -> list[Environment]:
 
 
 def refusal(word: str) -> str:
-    """Return the error for `word`, which is not an environment: what it is, and what works."""
+    """Return the error for `word`, which is not an environment: what it is, and what works.
+
+    It is "" if `discovery` knows better.
+    """
     if not os.path.lexists(word):
         return _absence(word)
-    if not os.path.isdir(word):
-        if word.endswith(".whl"):
-            return "is a wheel. Install it, then name the environment"
-        if os.path.basename(word).startswith("python") and os.access(word, os.X_OK):
-            return (
-                "is a program that starts a Python elsewhere. "
-                f"Name its environment: {quoted(word)} -c 'import sys; print(sys.prefix)'"
-            )
-        return "is a file, but neither a Python interpreter nor an image archive"
-    if os.path.isfile(os.path.join(word, "pyvenv.cfg")) or os.path.isdir(os.path.join(word, "etc")):
-        return ""
-    return _directory(word)
+    if os.path.isdir(word):
+        return _directory(word)
+    if word.endswith(".whl"):
+        return "is a wheel. Install it, then name the environment"
+    if os.path.basename(word).startswith("python") and os.access(word, os.X_OK):
+        return (
+            "is a program that starts a Python elsewhere. "
+            f"Name its environment: {quoted(word)} -c 'import sys; print(sys.prefix)'"
+        )
+    return "is a file, but neither a Python interpreter nor an image archive"
 
 
 def _absence(word: str) -> str:
@@ -137,67 +136,16 @@ def _absence(word: str) -> str:
 
 
 def _directory(word: str) -> str:
-    """Return what the directory `word` is, if it is neither an environment nor a file system."""
+    if os.path.isfile(os.path.join(word, CONFIGURATION)) or os.path.isdir(f"{word}/etc"):
+        return ""
     inside = os.path.join(word, ".venv")
-    if os.path.isfile(os.path.join(inside, "pyvenv.cfg")):
+    if os.path.isfile(os.path.join(inside, CONFIGURATION)):
         return f"is not an environment, but contains one. Name `{printable(inside)}`"
     above = os.path.abspath(word)
     while above != (above := os.path.dirname(above)):
-        if os.path.isfile(os.path.join(above, "pyvenv.cfg")):
+        if os.path.isfile(os.path.join(above, CONFIGURATION)):
             return f"is only a part of an environment. Name `{printable(above)}`"
     listed = os.listdir(word)
-    if not listed:
-        return "is an empty directory"
     if "pyproject.toml" in listed:
         return f"is a project without an environment. `uv sync` creates `{printable(inside)}`"
-    return (
-        "is not an environment: it has no pyvenv.cfg, no site-packages directory and no "
-        "*.dist-info directory"
-    )
-
-
-def locks(environments: list[Environment], supervisor: Supervisor) -> list[str]:
-    """Return the files that a uv may lock while it installs into `environments`.
-
-    They are in the same order for every caller, so that two of them do not wait for each other.
-    """
-    files: dict[tuple[int, int], str] = {}
-    paths = {path for each in environments for path in _locks(each, supervisor) if path}
-    for path in sorted(paths):
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            # We would wait for ourselves if a file were locked by two of its paths.
-            files.setdefault((status.st_dev, status.st_ino), path)
-    return [files[key] for key in sorted(files)]
-
-
-def _locks(found: Environment, supervisor: Supervisor) -> Iterator[str | None]:
-    """Yield the files that a uv may lock, existing or not.
-
-    For a Python that is not virtual, that depends on the name by which uv runs it: so all its names
-    are asked for. A uv outside of it installs into no other root than that of this machine.
-    """
-    tree = found.tree
-    yield found.lock
-    for place in {found.path, tree.real(found.path) or found.path}:
-        root = interpreter.root_of(place) if found.path in found.site_packages else place
-        is_usual = place in usual_site_packages(root, tree.names)
-        for each in {place, root if is_usual else place}:
-            yield tree.on_disk(os.path.join(each, ".lock"))
-        if tree.root not in {None, "/"} or tree.is_file(os.path.join(root, CONFIGURATION)):
-            continue
-        version = interpreter.series(*found.site_packages)
-        for name in tree.names(os.path.join(root, "bin")):
-            is_python = name.rstrip("0123456789.t") in {"python", "pypy"}
-            if is_python and interpreter.series(name) in {None, version}:
-                yield lock_of_python(os.path.join(root, "bin", name), supervisor)
-
-
-def lock_of_python(python: str, supervisor: Supervisor) -> str | None:
-    """Return the file that uv locks for a `python` that is not virtual; None without a uv."""
-    try:
-        binary = process.find_uv()
-    except UvNotFoundError:
-        return None
-    choice = Arguments(["--python", python, "--break-system-packages"])
-    return Question([binary], choice, supervisor).answer().lock
+    return "" if listed else "is an empty directory"
