@@ -9,15 +9,11 @@ import sys
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.abc import MetaPathFinder
-    from importlib.machinery import ModuleSpec
+    from collections.abc import Iterator, Sequence
 
-    Files = dict[str, tuple[bytes, os.stat_result]]
-
-# The packages that a rename may import; images are excluded below.
+# The packages that a rename may import, and what none of it needs.
 _PACKAGES = ("uvshim", "packaging", "installer")
-_LEFT_OUT = frozenset({"images", "__pycache__"})
+_LEFT_OUT = "images"
 
 
 def put_foreign_directories_last(*, run_as_module: bool = False) -> None:
@@ -58,25 +54,32 @@ def keep() -> None:
 
     Reading takes a tenth of the time of importing.
     """
-    from importlib.machinery import PathFinder
-
-    modules: dict[str, str] = {}
-    files: Files = {}
-    if archive := _archive():
-        _read_archive(archive, modules, files)
-    else:
-        for name in _PACKAGES:
-            spec = PathFinder.find_spec(name)
-            for directory in (spec and spec.submodule_search_locations) or ():
-                _read_package(name, directory, modules, files)
-    sys.meta_path.insert(0, _finder(modules, files))
-
-
-def _finder(modules: "dict[str, str]", files: "Files") -> "MetaPathFinder":
-    """Return a finder of `modules`, paths by their names, whose content is in `files`."""
     from importlib.machinery import ModuleSpec, SourceFileLoader
 
-    class Loader(SourceFileLoader):
+    modules: dict[str, str] = {}
+    files: dict[str, tuple[bytes, os.stat_result]] = {}
+    archive = _archive()
+    for member, path, content, status in _in_archive(archive) if archive else _in_directories():
+        files[path] = content, status
+        if member.endswith(".py"):
+            name = member.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            modules.setdefault(name, path)
+
+    class Kept(SourceFileLoader):
+        """Finds `modules`, and loads them and their bytecode from `files`."""
+
+        @classmethod
+        def find_spec(
+            cls, name: str, _path: object = None, _target: object = None
+        ) -> "ModuleSpec | None":
+            if name not in modules:
+                return None
+            loader = cls(name, modules[name])
+            package = loader.is_package(name)
+            spec = ModuleSpec(name, loader, origin=loader.path, is_package=package)
+            spec.has_location = True
+            return spec
+
         def get_data(self, path: str) -> bytes:
             return files[path][0] if path in files else super().get_data(path)
 
@@ -87,51 +90,33 @@ def _finder(modules: "dict[str, str]", files: "Files") -> "MetaPathFinder":
         def set_data(self, path: str, data: object, *, _mode: int = 0) -> None:
             """Write no bytecode: the directory may be gone."""
 
-    class Finder:
-        def find_spec(
-            self, name: str, _path: object = None, _target: object = None
-        ) -> "ModuleSpec | None":
-            if name not in modules:
-                return None
-            file = modules[name]
-            spec = ModuleSpec(name, Loader(name, file), origin=file)
-            spec.has_location = True
-            if os.path.basename(file) == "__init__.py":
-                spec.submodule_search_locations = [os.path.dirname(file)]
-            return spec
-
-    return Finder()  # type: ignore[return-value]
+    sys.meta_path.insert(0, Kept)
 
 
-def _read_package(name: str, directory: str, modules: "dict[str, str]", files: "Files") -> None:
-    """Read the modules of the package `name`, and their bytecode, into `modules` and `files`."""
-    compiled = f".{sys.implementation.cache_tag}.pyc"
-    for entry in os.scandir(directory):
-        stem, suffix = os.path.splitext(entry.name)
-        if entry.name == "__pycache__":
-            cached = [each.path for each in os.scandir(entry.path) if each.name.endswith(compiled)]
-            files.update((path, _read(path)) for path in cached)
-        elif suffix == ".py":
-            modules.setdefault(name if stem == "__init__" else f"{name}.{stem}", entry.path)
-            files[entry.path] = _read(entry.path)
-        elif entry.name not in _LEFT_OUT and entry.is_dir():
-            _read_package(f"{name}.{entry.name}", entry.path, modules, files)
+def _in_directories() -> "Iterator[tuple[str, str, bytes, os.stat_result]]":
+    """Yield our modules and their bytecode: each with its name, its path, and its content."""
+    from importlib.machinery import PathFinder
+
+    suffixes = (".py", f".{sys.implementation.cache_tag}.pyc")
+    for package in _PACKAGES:
+        spec = PathFinder.find_spec(package)
+        for directory in (spec and spec.submodule_search_locations) or ():
+            for place, folders, names in os.walk(directory):
+                folders[:] = [each for each in folders if each != _LEFT_OUT]
+                for path in (f"{place}/{each}" for each in names if each.endswith(suffixes)):
+                    with open(path, "rb") as file:
+                        member = package + path.removeprefix(directory)
+                        yield member, path, file.read(), os.fstat(file.fileno())
 
 
-def _read_archive(archive: str, modules: "dict[str, str]", files: "Files") -> None:
-    """Read the modules in `archive` into `modules` and `files`."""
+def _in_archive(archive: str) -> "Iterator[tuple[str, str, bytes, os.stat_result]]":
+    """Yield the modules in `archive` as `_in_directories` does."""
     import zipimport
 
     status, importer = os.stat(archive), zipimport.zipimporter(archive)
     # The standard library lists an archive's modules in the same way (`pkgutil`).
     for member in zipimport._zip_directory_cache[archive]:  # type: ignore[attr-defined]  # noqa: SLF001
-        parts = member.removesuffix(".py").split("/")
-        if member.endswith(".py") and parts[0] in _PACKAGES and parts[1] not in _LEFT_OUT:
+        package, _, inner = member.partition("/")
+        if package in _PACKAGES and member.endswith(".py") and not inner.startswith(_LEFT_OUT):
             path = f"{archive}/{member}"
-            modules[".".join(parts).removesuffix(".__init__")] = path
-            files[path] = (importer.get_data(path), status)
-
-
-def _read(path: str) -> "tuple[bytes, os.stat_result]":
-    with open(path, "rb") as file:
-        return file.read(), os.fstat(file.fileno())
+            yield member, path, importer.get_data(path), status
