@@ -138,7 +138,7 @@ def test_a_newer_toml_than_python_knows_stops_no_install_unless_it_has_our_table
     done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred")
     assert done.returncode == 2
     assert f"error: `{project}` is not valid TOML 1.0: " in done.stderr
-    assert "move [tool.uvshim] to a file uvshim.toml beside it" in done.stderr
+    assert "move [tool.uvshim] to uvshim.toml" in done.stderr
     assert venv.dist_infos() == []
     project.write_text(f'{NEWER}[x]\ndependencies = ["uvshim"]\n')
     done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred")

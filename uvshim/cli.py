@@ -16,7 +16,6 @@ from uvshim.uv import process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
@@ -97,7 +96,10 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         is_command = error.argument_name == "COMMAND"
         top.error((is_command and _similar_command(words)) or str(error))
     if unknown:
-        _refuse(options.parser, unknown)
+        formats = {"--json": "--format json", "--html": "--format html"}
+        meant = [formats[word] for word in unknown if word in formats]
+        hint = f" (did you mean `{meant[0]}`?)" if meant else ""
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     return options
 
 
@@ -108,14 +110,6 @@ def _similar_command(words: list[str]) -> str:
     word = next(iter(_common().parse_known_args(words)[1]), "")
     similar = get_close_matches(word, _COMMANDS, 1)
     return f"`{word}` is not a command: did you mean `{similar[0]}`?" if similar else ""
-
-
-def _refuse(command: argparse.ArgumentParser, unknown: list[str]) -> NoReturn:
-    """End with the usage of a `command`, and the option that `unknown` probably means."""
-    formats = {"--json": "--format json", "--html": "--format html"}
-    meant = [formats[word] for word in unknown if word in formats]
-    hint = f" (did you mean `{meant[0]}`?)" if meant else ""
-    command.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 def parser() -> argparse.ArgumentParser:

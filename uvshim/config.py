@@ -10,7 +10,6 @@ from uvshim.errors import ConfigurationError
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import ModuleType
 
 # In each directory, a uvshim.toml comes before a pyproject.toml.
 _FILES = ("uvshim.toml", "pyproject.toml")
@@ -49,7 +48,10 @@ def matcher(patterns: list[str]) -> Callable[[str], bool]:
     """
     if not patterns:
         return lambda _name: False
-    fnmatchcase, normalized = _matching()
+    from fnmatch import fnmatchcase
+
+    from uvshim.rename.names import normalized
+
     wanted = [normalized(pattern) for pattern in patterns]
     return lambda name: any(fnmatchcase(normalized(name), pattern) for pattern in wanted)
 
@@ -88,18 +90,18 @@ def _table(path: str, content: bytes | None) -> object:
     # The TOML parser takes as long to load as uv takes to run, and most projects do not need it.
     if content is None or not (is_ours or b"uvshim" in content):
         return None
-    toml = _toml()
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
     try:
-        document = toml.loads(content.decode("utf-8"))
-    except (toml.TOMLDecodeError, UnicodeDecodeError) as error:
-        if is_ours:
-            raise ConfigurationError(f"`{path}` is not valid TOML: {error}") from None
-        if b"tool.uvshim" in content:
-            raise ConfigurationError(
-                f"`{path}` is not valid TOML 1.0: {error}. If uv can read it, move [tool.uvshim] "
-                f"to a file {_FILES[0]} beside it"
-            ) from None
-        return None  # it may have no table of ours, and uv reports the error
+        document = tomllib.loads(content.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        if not (is_ours or b"tool.uvshim" in content):
+            return None  # it may have no table of ours, and uv reports the error
+        newer = "" if is_ours else f". If uv can read it, move [tool.uvshim] to {_FILES[0]}"
+        raise ConfigurationError(f"`{path}` is not valid TOML 1.0: {error}{newer}") from None
     if is_ours:
         return document
     tools = document.get("tool")
@@ -138,24 +140,3 @@ def checked(where: str, patterns: str | Iterable[str]) -> list[str]:
                 "file, each is a string of its own"
             )
     return patterns
-
-
-# Only some runs need these modules.
-
-
-def _matching() -> tuple[Callable[[str, str], bool], Callable[[str], str]]:
-    from fnmatch import fnmatchcase
-
-    from uvshim.rename.names import normalized
-
-    return fnmatchcase, normalized
-
-
-def _toml() -> ModuleType:
-    if sys.version_info >= (3, 11):
-        import tomllib
-
-        return tomllib
-    import tomli
-
-    return tomli

@@ -11,10 +11,9 @@ from uvshim.errors import NOT_RENAMED, UvNotFoundError, UvshimError
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments
 
+# Functions import what only some runs need: it takes a good part of a run with nothing to do.
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
@@ -72,8 +71,11 @@ def _become_uv(binary: str, words: list[str], before: str = "") -> int:
     Raise `UvLoopError` if that uv runs uvpip again.
     """
     if process.is_script(binary):
-        supervisor = _supervisor()
-        _question().Question([binary], Arguments([]), supervisor).refuse_loop()
+        from uvshim.uv.question import Question
+        from uvshim.uv.supervisor import Supervisor
+
+        supervisor = Supervisor()
+        Question([binary], Arguments([]), supervisor).refuse_loop()
         supervisor.end_if_interrupted()
         supervisor.release()
     if before:
@@ -83,13 +85,19 @@ def _become_uv(binary: str, words: list[str], before: str = "") -> int:
 
 def _install(binary: str, arguments: Arguments) -> int:
     """Ask uv where it will write, look there, run uv, look again, and rename what is new."""
-    supervisor = _supervisor()  # first: our children must end when we end
-    question = _question().Question([binary], arguments, supervisor)
-    environments, snapshots = _looking()  # loaded while uv works on the answer
+    from uvshim.uv.question import Question
+    from uvshim.uv.supervisor import Supervisor
+
+    supervisor = Supervisor()  # first: our children must end when we end
+    question = Question([binary], arguments, supervisor)
+    # These are loaded while uv works on the answer.
+    from uvshim.environments.environment import Environment
+    from uvshim.environments.snapshot import Snapshot
+
     answer = question.answer()
     exclude = config.excluded(answer.project)
-    environment = environments.of(answer, supervisor)
-    before = snapshots.of(environment)
+    environment = Environment.of(answer, supervisor)
+    before = Snapshot.of(environment)
     if environment is None or imports.may_vanish(environment.on_disk):
         imports.keep()  # uv may replace or remove our modules
 
@@ -99,8 +107,8 @@ def _install(binary: str, arguments: Arguments) -> int:
     status = supervisor.wait(uv_install, while_waiting=load)
     try:
         if environment is None and status == 0:  # uv has just created it
-            answer = _question().Question([binary], arguments, supervisor).answer()
-            environment = environments.of(answer, supervisor)
+            answer = Question([binary], arguments, supervisor).answer()
+            environment = Environment.of(answer, supervisor)
         if environment is None:
             complete = status != 0 or _report_unknown(answer.failure, arguments)
         else:
@@ -128,13 +136,18 @@ def _rename_new(  # noqa: PLR0913
     If uv has `finished`, suggest `uvshim fix` if pkg_resources misses an older directory.
     """
     now = before.of(environment)
-    if before.is_outdated(environment, now) and not _after_install().rename_new(
-        environment, before, exclude, supervisor, _messages(arguments), finished=finished
-    ):
-        return False
-    hints = finished and not arguments.quiet
-    if hints and now.setuptools and before.states:
-        for name in _setuptools().missed_names(before, now):
+    if before.is_outdated(environment, now):
+        from uvshim import after_install
+
+        messages = _messages(arguments)
+        if not after_install.rename_new(
+            environment, before, exclude, supervisor, messages, finished=finished
+        ):
+            return False
+    if finished and not arguments.quiet and now.setuptools and before.states:
+        from uvshim.rename import setuptools
+
+        for name in setuptools.missed_names(before, now):
             if not (exclude and config.matcher(exclude)(name)):
                 _messages(arguments).suggest_first_fix(environment.path, name)
                 break
@@ -152,14 +165,16 @@ def _report_unknown(failure: str, arguments: Arguments) -> bool:
 
 def _right_order(misplaced: str, words: list[str]) -> str:
     """Return the message for `words` with the subcommand `misplaced` in the wrong place."""
+    from uvshim.messages import quoted
+
     rest = words.copy()
     rest.remove(misplaced)
     if misplaced == "pip":
         if second := Arguments(rest).misplaced:
             rest.remove(second)
             rest.insert(0, second)
-        return f"uvpip already is `uv pip`: write `uvpip {_quoted(rest)}`"
-    others = _quoted(rest)
+        return f"uvpip already is `uv pip`: write `uvpip {' '.join(map(quoted, rest))}`"
+    others = " ".join(map(quoted, rest))
     return (
         f"Write `{misplaced}` before the options: "
         f"`uvpip {misplaced} {others}`. For a project called {misplaced}: "
@@ -182,50 +197,10 @@ def _run_uv_alone() -> int:
         return UvNotFoundError.exit_code
 
 
-# Only some runs need these modules. Each import takes a good part of a run with nothing to do.
-
-
 def _messages(arguments: Arguments) -> Messages:
     from uvshim.messages import Messages
 
     return Messages(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
-
-
-def _quoted(words: list[str]) -> str:
-    from uvshim.messages import quoted
-
-    return " ".join(map(quoted, words))
-
-
-def _supervisor() -> Supervisor:
-    from uvshim.uv.supervisor import Supervisor
-
-    return Supervisor()
-
-
-def _question() -> ModuleType:
-    from uvshim.uv import question
-
-    return question
-
-
-def _looking() -> tuple[type[Environment], type[Snapshot]]:
-    from uvshim.environments.environment import Environment
-    from uvshim.environments.snapshot import Snapshot
-
-    return Environment, Snapshot
-
-
-def _setuptools() -> ModuleType:
-    from uvshim.rename import setuptools
-
-    return setuptools
-
-
-def _after_install() -> ModuleType:
-    from uvshim import after_install
-
-    return after_install
 
 
 def load() -> None:
