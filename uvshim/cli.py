@@ -40,11 +40,7 @@ def main() -> int:
     process.open_standard_streams()
     process.restore_environment()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    return _run_command(_parsed(sys.argv[1:]))
-
-
-def _run_command(options: argparse.Namespace) -> int:
-    """Run the command that was parsed, and return its exit code."""
+    options = _parsed(sys.argv[1:])
     messages = Messages(color=options.color, quiet=options.quiet > 0, verbose=options.verbose > 0)
     _note_another_uvpip(messages)
     try:

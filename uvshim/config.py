@@ -76,12 +76,10 @@ def _read(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
     except OSError as error:
-        if not os.path.lexists(path):  # a directory above it is unreadable; uv ignores this, too
-            return None
-        raise ConfigurationError(f"`{path}` cannot be read: {error.strerror}") from None
+        if os.path.isfile(path):  # uv ignores one below an unreadable directory, too
+            raise ConfigurationError(f"`{path}` cannot be read: {error.strerror}") from None
+        return None
 
 
 def _table(path: str, content: bytes | None) -> object:
@@ -110,14 +108,13 @@ def _table(path: str, content: bytes | None) -> object:
 
 def _patterns(path: str, table: object) -> list[str]:
     """Return the patterns in our `table` of the file `path`."""
-    where = f"`{path}`" if os.path.basename(path) == _FILES[0] else f"[tool.uvshim] in `{path}`"
+    where = f"`{path}`" if path.endswith(_FILES[0]) else f"[tool.uvshim] in `{path}`"
     if not isinstance(table, dict):
         raise ConfigurationError(f"{where} is not a table")
     for key in table:
         if key != "exclude":
-            raise ConfigurationError(
-                f"{where} has the unknown key `{key}`. The only key is `exclude`"
-            )
+            fault = f"has the unknown key `{key}`. The only key is `exclude`"
+            raise ConfigurationError(f"{where} {fault}")
     patterns = table.get("exclude", [])
     if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
         raise ConfigurationError(

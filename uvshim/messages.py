@@ -164,5 +164,4 @@ def _colored(choice: str | None, stream: TextIO) -> bool:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time as uv prints it: ``4ms``, ``1.25s``."""
     return f"{seconds:.2f}s" if seconds >= 1 else f"{max(round(seconds * 1000), 1)}ms"

@@ -90,13 +90,10 @@ def main(names: list[str], options: argparse.Namespace, messages: Messages) -> i
 
 
 def _outputs(images: list[str], options: argparse.Namespace) -> list[str | None]:
-    """Return where each of `images` goes; None in a dry run without --output.
-
-    Raise `UvshimError`.
-    """
+    """Return where each of `images` goes; None in a dry run without --output."""
     if options.output is None:
         if options.dry_run:
-            return [None for _ in images]
+            return [None] * len(images)
         raise UvshimError(
             "An image is not changed in place: name a place for the fixed one with --output. "
             "Example: --output docker://registry/app:1-fixed"
@@ -197,7 +194,6 @@ def _with_platform(fixed: Fixed) -> Fixed:
 
 
 def _amount(size: int) -> str:
-    """Return a number of bytes for people, such as ``131 kB``."""
     return f"{size / _MB:.1f} MB" if size >= _MB else f"{max(round(size * 1000 / _MB), 1)} kB"
 
 

@@ -56,7 +56,6 @@ def answers(names: list[str], gate: Gate, options: argparse.Namespace) -> list[S
 
 
 def _processors() -> int:
-    """Return how many processors this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS

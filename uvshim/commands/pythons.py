@@ -58,24 +58,19 @@ try:
         reply["pip"] = os.path.dirname(os.path.dirname(pip.__file__))
     elif name == "install":
         options = create_command(name).parse_args(words)[0]
-        where = {"prefix": options.prefix_path, "root": options.root_path}
-        user = decide_user_install(
-            options.use_user_site,
-            prefix_path=options.prefix_path,
-            target_dir=options.target_dir,
-            root_path=options.root_path,
-            isolated_mode=options.isolated_mode,
-        )
-        reply["user"] = user and not options.root_path
-        reply["own"] = not (user or options.target_dir or any(where.values()))
-        reply["prefix"] = sys.prefix
+        prefix, root, target = options.prefix_path, options.root_path, options.target_dir
+        isolated = options.isolated_mode
+        user = decide_user_install(options.use_user_site, prefix, target, root, isolated)
         given = getattr(options, "python_version", None)  # a tuple in all but very old releases
         is_given = isinstance(given, tuple) and len(given) > 1
-        reply["version"] = "%d.%d.%d" % (given + (0,) if is_given else sys.version_info)[:3]
-        scheme = get_scheme("x", user=user, isolated=options.isolated_mode, **where)
-        reply["places"] = [scheme.purelib, scheme.platlib]
-        if options.target_dir:
-            reply["places"] = [os.path.abspath(options.target_dir)]
+        scheme = get_scheme("x", user=user, isolated=isolated, prefix=prefix, root=root)
+        reply = {
+            "places": [os.path.abspath(target)] if target else [scheme.purelib, scheme.platlib],
+            "user": user and not root,
+            "own": not (user or target or prefix or root),
+            "prefix": sys.prefix,
+            "version": "%d.%d.%d" % (given + (0,) if is_given else sys.version_info)[:3],
+        }
 except SystemExit:  # its help, or an error
     pass
 print("\\n" + json.dumps(reply))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import sys
 from typing import TYPE_CHECKING
 
 from uvshim.environments import discovery
@@ -53,15 +52,12 @@ def _is_image(word: str) -> bool:
 def _listed(path: str) -> list[str]:
     """Return the names in the file at `path`, one a line; ``#`` begins a comment."""
     try:
-        if path == "-":
-            lines = sys.stdin.read().removeprefix("\ufeff").splitlines()
-        else:
-            with open(path, encoding="utf-8-sig") as file:
-                lines = file.read().splitlines()
+        is_input = path == "-"
+        with open(0 if is_input else path, encoding="utf-8-sig", closefd=not is_input) as file:
+            lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UvshimError(
-            f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from None
+        reason = getattr(error, "strerror", None) or error
+        raise UvshimError(f"`{path}` cannot be read: {reason}") from None
     return [name for line in lines if (name := re.split(r"(?:^|\s)#", line)[0].strip())]
 
 
@@ -82,15 +78,13 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
 
 
 def _usual() -> list[Environment]:
-    """Return the environment that uv would install into."""
     supervisor = Supervisor()
     answer = Question([process.find_uv()], Arguments([]), supervisor).answer()
     supervisor.end_if_interrupted()
     supervisor.release()
     if not answer.known:
-        raise EnvironmentUnknownError(
-            "uv finds no environment here. Name one, as in: uvshim check .venv"
-        )
+        fault = "uv finds no environment here"
+        raise EnvironmentUnknownError(f"{fault}. Name one, as in: uvshim check .venv")
     named = discovery.find(answer.directory or answer.root or "")
     return [found.with_lock(answer.lock) for found in named]
 
