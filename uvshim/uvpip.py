@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
-    from uvshim.uv.supervisor import Supervisor
 
 USAGE = """\
 uvpip: runs `uv pip install`, then renames what pkg_resources would not find under its own name.
@@ -112,46 +111,38 @@ def _install(binary: str, arguments: Arguments) -> int:
         if environment is None:
             complete = status != 0 or _report_unknown(answer.failure, arguments)
         else:
-            finished = status == 0
-            complete = _rename_new(
-                environment, before, exclude, supervisor, arguments, finished=finished
-            )
+            complete, now = True, Snapshot.of(environment)
+            if before.is_outdated(environment, now):
+                from uvshim.after_install import rename_new
+
+                messages, finished = _messages(arguments), status == 0
+                complete = rename_new(
+                    environment, before, exclude, supervisor, messages, finished=finished
+                )
+            if complete and status == 0 and not arguments.quiet:
+                _suggest_fix(environment, before, now, exclude, arguments)
     except Exception as error:  # noqa: BLE001
         _messages(arguments).failure(error)
         complete = False
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 
 
-def _rename_new(  # noqa: PLR0913
+def _suggest_fix(
     environment: Environment,
     before: Snapshot,
+    now: Snapshot,
     exclude: list[str],
-    supervisor: Supervisor,
     arguments: Arguments,
-    *,
-    finished: bool,
-) -> bool:
-    """Rename what is new in `environment` since `before`. Return False if a rename failed.
+) -> None:
+    """Suggest `uvshim fix` if pkg_resources misses a directory that was there `before`."""
+    if not (now.setuptools and before.states):
+        return
+    from uvshim.rename import setuptools
 
-    If uv has `finished`, suggest `uvshim fix` if pkg_resources misses an older directory.
-    """
-    now = before.of(environment)
-    if before.is_outdated(environment, now):
-        from uvshim import after_install
-
-        messages = _messages(arguments)
-        if not after_install.rename_new(
-            environment, before, exclude, supervisor, messages, finished=finished
-        ):
-            return False
-    if finished and not arguments.quiet and now.setuptools and before.states:
-        from uvshim.rename import setuptools
-
-        for name in setuptools.missed_names(before, now):
-            if not (exclude and config.matcher(exclude)(name)):
-                _messages(arguments).suggest_first_fix(environment.path, name)
-                break
-    return True
+    for name in setuptools.missed_names(before, now):
+        if not (exclude and config.matcher(exclude)(name)):
+            _messages(arguments).suggest_first_fix(environment.path, name)
+            return
 
 
 def _report_unknown(failure: str, arguments: Arguments) -> bool:
