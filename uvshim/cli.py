@@ -89,8 +89,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     try:
         options, unknown = top.parse_known_args(words)
     except argparse.ArgumentError as error:
-        is_command = error.argument_name == "COMMAND"
-        top.error((is_command and _similar_command(words)) or str(error))
+        similar = _similar_command(words) if error.argument_name == "COMMAND" else ""
+        top.error(similar or str(error))
     if unknown:
         formats = {"--json": "--format json", "--html": "--format html"}
         meant = [formats[word] for word in unknown if word in formats]
@@ -136,7 +136,6 @@ def _common() -> argparse.ArgumentParser:
 
 
 def _add(commands: Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
-    """Add the command `name` and return its parser."""
     found = commands.add_parser(
         name,
         parents=[_common()],

@@ -77,7 +77,6 @@ def _texts(reports: list[Report], options: argparse.Namespace) -> Iterator[str]:
 
 
 def _environments(words: list[str], gate: Gate, messages: Messages) -> list[Report]:
-    """Return the report on each environment that `words` name."""
     found = targets.environments(words, messages)
     spelled = required.Spelled(found) if len(found) > 1 else None
     return [report.examine(each, gate, spelled=spelled) for each in found]

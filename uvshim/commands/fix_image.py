@@ -188,7 +188,6 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
 
 
 def _with_platform(fixed: Fixed) -> Fixed:
-    """Return `fixed` with its platform after the name of its image."""
     report = fixed.report
     return fixed._replace(report=report._replace(image=f"{report.image} ({report.platform})"))
 

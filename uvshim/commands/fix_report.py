@@ -47,20 +47,20 @@ class Fixed(NamedTuple):
     @property
     def left_alone(self) -> list[LeftAlone]:
         """What could not be renamed, and what cannot be read; with the reason."""
-        outside = self.report.outside
-        unreadable = {outside(one.path): one.reason for one in self.report.diagnosis.unreadable}
-        known = {one.path for one in self.outcome.left_alone}
-        more = [LeftAlone(*one) for one in unreadable.items() if one[0] not in known]
-        return self.outcome.left_alone + more
+        more = [(one.path, one.reason) for one in self.report.diagnosis.unreadable]
+        return self._with(self.outcome.left_alone, more)
 
     @property
     def owned(self) -> list[LeftAlone]:
         """The directories that another package manager owns; its name is the reason."""
-        found = {one.path: one for one in self.outcome.owned}
-        for finding in self.report.diagnosis.wrong:
-            if finding.owner:
-                path = self.report.outside(finding.path)
-                found.setdefault(path, LeftAlone(path, finding.owner))
+        more = [(one.path, one.owner) for one in self.report.diagnosis.wrong if one.owner]
+        return self._with(self.outcome.owned, more)
+
+    def _with(self, known: list[LeftAlone], more: list[tuple[str, str]]) -> list[LeftAlone]:
+        found = {one.path: one for one in known}
+        for path, reason in more:
+            outside = self.report.outside(path)
+            found.setdefault(outside, LeftAlone(outside, reason))
         return list(found.values())
 
     @property

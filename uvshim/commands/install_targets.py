@@ -88,10 +88,10 @@ def _installers_in(words: list[str]) -> list[str]:
     ]
 
 
-def _answered(ask: Callable[[], Answer], supervisor: Supervisor) -> Targets:
-    """Return the place that uv answers. A uv that cannot be asked stops no command."""
+def _answered(uv: list[str], ask: Callable[[list[str]], Answer], supervisor: Supervisor) -> Targets:
+    """Return the place that `uv` answers. One that cannot be asked stops no command."""
     try:
-        answer = ask()
+        answer = ask(uv or [process.find_uv()])
     except (UvshimError, OSError):
         answer = Answer()
     found = Environment.of(answer, supervisor)
@@ -100,16 +100,12 @@ def _answered(ask: Callable[[], Answer], supervisor: Supervisor) -> Targets:
 
 def _of_pip_install(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Targets:
     """Return where `uv pip install` installs; `uv` is [] for the usual one."""
-    return _answered(
-        lambda: Question(uv or [process.find_uv()], arguments, supervisor).answer(), supervisor
-    )
+    return _answered(uv, lambda own: Question(own, arguments, supervisor).answer(), supervisor)
 
 
 def _of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Targets:
     """Return where `uv sync` installs; `uv` is [] for the usual one."""
-    return _answered(
-        lambda: question.of_project(uv or [process.find_uv()], choosing, supervisor), supervisor
-    )
+    return _answered(uv, lambda own: question.of_project(own, choosing, supervisor), supervisor)
 
 
 def _of_uv_pip(uv: list[str], words: list[str], supervisor: Supervisor) -> Targets | None:

@@ -23,12 +23,10 @@ from uvshim.uv.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from uvshim.environments.environment import Environment
     from uvshim.messages import Messages
-
-    # Environments and their snapshots, by path. A prefix may have several Pythons.
-    Seen = dict[tuple[str, ...], tuple[Environment, Snapshot]]
 
 
 def main(options: argparse.Namespace, messages: Messages) -> int:
@@ -39,20 +37,15 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     command = [_program(words[0]), *words[1:]]
     if config.disabled():
         process.replace(command)
-    if len(options.env) > 1:
-        raise UvshimError("`--env` can be given once. Run `uvshim fix ENV…` for the others")
+    place = _place(options.env)
     supervisor = Supervisor()
-    named = next(iter(options.env), None)
-    if named and not os.path.lexists(named) and pythons.is_python(named):
-        named = process.on_path(named) or named
-    # The command may remove the working directory.
-    place = named and os.path.join(process.working_directory(), named)
     found = _targets(place, command, supervisor)
     supervisor.end_if_interrupted()
     if found is None:
         supervisor.release()
         process.replace(command)
     exclude = config.excluded(found.project or process.working_directory())
+    # By all their paths: a prefix may have several Pythons.
     seen = {_key(each): (each, Snapshot.of(each)) for each in found.environments}
     if not seen or any(imports.may_vanish(each.on_disk) for each in found.environments):
         imports.keep()  # the command may replace or remove our modules
@@ -62,20 +55,22 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
     # Nothing below may raise: what was installed would not be renamed.
     try:
         found = _targets(place, command, supervisor) or found
-        _add_new(seen, found, nothing)
+        known = {path for key in seen for path in key}
+        for each in found.environments:
+            if not known.issuperset(key := _key(each)):
+                seen[key] = (each, nothing)
         changed = [each for each in seen.values() if each[1].is_outdated(each[0])]
         renamed = [
             after_install.rename_new(*each, exclude, supervisor, messages, finished=status == 0)
             for each in changed
         ]
-        is_missing = place is not None and not seen
-        if is_missing:
-            messages.warning(
-                f"`{printable(options.env[0])}` is not an environment: nothing was renamed"
-            )
+        if place is not None and not seen:
+            name = printable(options.env[0])
+            messages.warning(f"`{name}` is not an environment: nothing was renamed")
+            renamed = [False]
         elif not (changed or status):
-            _report_nothing(words[0], found, seen, messages)
-        complete = all(renamed) and not is_missing
+            _report_nothing(words[0], found, (each for each, _ in seen.values()), messages)
+        complete = all(renamed)
     except Exception as error:  # noqa: BLE001
         messages.failure(error)
         complete = False
@@ -91,14 +86,26 @@ def _program(word: str) -> str:
     raise error(f"`{printable(word)}` is not a program that can be run")
 
 
-def _targets(option: str | None, command: list[str], supervisor: Supervisor) -> Targets | None:
-    """Return where `command` may install: the environment `option`, if one is named."""
-    if option is None:
+def _place(named: list[str]) -> str | None:
+    """Return the absolute path in `--env`: the command may remove the working directory."""
+    if not named:
+        return None
+    if len(named) > 1:
+        raise UvshimError("`--env` can be given once. Run `uvshim fix ENV…` for the others")
+    (word,) = named
+    if not os.path.lexists(word) and pythons.is_python(word):
+        word = process.on_path(word) or word
+    return word and os.path.join(process.working_directory(), word)
+
+
+def _targets(place: str | None, command: list[str], supervisor: Supervisor) -> Targets | None:
+    """Return where `command` may install: the environment at `place`, if one is named."""
+    if place is None:
         return install_targets.of(command, supervisor)
     try:
-        found = [pythons.with_lock(each, supervisor) for each in discovery.find(option)]
+        found = [pythons.with_lock(each, supervisor) for each in discovery.find(place)]
     except EnvironmentUnknownError:
-        if os.path.isfile(option):
+        if os.path.isfile(place):
             raise
         found = []  # the command may create it
     return Targets(found)
@@ -108,17 +115,11 @@ def _key(environment: Environment) -> tuple[str, ...]:
     return os.path.realpath(environment.path), *map(os.path.realpath, environment.on_disk)
 
 
-def _add_new(seen: Seen, found: Targets | None, before: Snapshot) -> None:
-    """Add to `seen` the environments in `found` that are new, with the empty snapshot `before`."""
-    known = {path for key in seen for path in key}
-    for each in found.environments if found else ():
-        if not known.issuperset(key := _key(each)):
-            seen[key] = (each, before)
-
-
-def _report_nothing(word: str, found: Targets, seen: Seen, messages: Messages) -> None:
+def _report_nothing(
+    word: str, found: Targets, seen: Iterable[Environment], messages: Messages
+) -> None:
     """Report that nothing is new, if the command `word` may have installed elsewhere."""
-    looked = ", ".join(f"`{printable(each.path)}`" for each, _ in seen.values())
+    looked = ", ".join(f"`{printable(each.path)}`" for each in seen)
     nothing = f"nothing is new in {looked}" if looked else "there is no environment to look into"
     if found.is_known:
         messages.detail(nothing)
