@@ -53,8 +53,6 @@ def main() -> int:
         if not isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             messages.os_error(error, "standard output" if is_output else "")
         return NOT_RENAMED if options.command == "fix" else UvshimError.exit_code
-    except KeyboardInterrupt:
-        return 130
     except Exception as error:  # noqa: BLE001
         return messages.failure(error)
 

@@ -127,8 +127,8 @@ def of_pip(
     if not reply["places"]:
         return None
     if reply["own"]:
-        lock = _lock_in(reply["prefix"], python[0], supervisor)
-        return Targets([Environment(reply["prefix"], lock, reply["places"])])
+        own = Environment(reply["prefix"], None, reply["places"])
+        return Targets([with_lock(own, supervisor, python[0])])
     if reply["user"] and (found := of_interpreter(python[0], supervisor)[1:]):
         return Targets(found)
     path = reply["places"][0]
@@ -182,7 +182,7 @@ def of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment
     except ValueError:  # it cannot be run, or prints something else
         found = discovery.of_program(interpreter)
         return [with_lock(found, supervisor)] if found else []
-    own = Environment(prefix, _lock_in(prefix, interpreter, supervisor), [purelib, platlib])
+    own = with_lock(Environment(prefix, None, [purelib, platlib]), supervisor, interpreter)
     own.is_shared = os.path.exists(managed) and not os.path.isfile(f"{prefix}/pyvenv.cfg")
     if not user:
         return [own]
@@ -190,20 +190,15 @@ def of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment
     return [own, Environment(user, None, [user], visible=visible)]
 
 
-def with_lock(found: Environment, supervisor: Supervisor) -> Environment:
-    """Return `found` with its lock."""
+def with_lock(found: Environment, supervisor: Supervisor, python: str = "") -> Environment:
+    """Return `found` with its lock. If it is not virtual, only uv knows that of its `python`."""
     if found.lock is not None or found.tree.root is not None:
         return found
-    return found.with_lock(_lock_in(found.path, found.path, supervisor))
-
-
-def _lock_in(prefix: str, python: str, supervisor: Supervisor) -> str | None:
-    """Return the file that uv locks for the `python` in `prefix`, or None if uv does not say it."""
-    if os.path.isfile(os.path.join(prefix, "pyvenv.cfg")):
-        return os.path.join(prefix, ".lock")
+    if os.path.isfile(os.path.join(found.path, "pyvenv.cfg")):
+        return found.with_lock(os.path.join(found.path, ".lock"))
     with contextlib.suppress(UvshimError):
-        return lock_of(python, supervisor)
-    return None
+        return found.with_lock(lock_of(python or found.path, supervisor))
+    return found
 
 
 def lock_of(python: str, supervisor: Supervisor) -> str | None:
