@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# The packages that a rename may import, and what none of it needs.
+# The packages that a rename may import, and the part that it never needs.
 _PACKAGES = ("uvshim", "packaging", "installer")
 _LEFT_OUT = "images"
 

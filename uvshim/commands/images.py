@@ -130,9 +130,8 @@ def as_text(found: list[Surveyed], style: Style, options: argparse.Namespace) ->
         yield f"{counted(len(images) + failed, 'image')}: {broken}{unknown}\n"
 
 
-def end(found: Iterable[Surveyed], messages: Messages) -> int:
-    """Report the images that could not be examined. Return 0 if there are none, else 2."""
-    found = list(found)
+def end(found: list[Surveyed], messages: Messages) -> int:
+    """Report the images that could not be examined. Return 0 if all could be, else 2."""
     for answer in found:
         for one in answer.absent:
             name = f"`{printable(one.reference)}` for {one.platform or one.digest}"
@@ -144,7 +143,7 @@ def end(found: Iterable[Surveyed], messages: Messages) -> int:
 
 
 def _table(images: list[DiagnosedImage], style: Style) -> Iterator[str]:
-    """Yield the lines of a table of `images`, unless there are none."""
+    """Yield the lines of a table of `images`; without images, nothing."""
     if not images:
         return
     titles = ("image", "environments", "broken", "unresolvable", "entry points")
