@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,27 @@ def test_fix_waits_for_a_lock_that_uv_holds_and_says_so(
     assert fixing.returncode == 0
     assert said == f"Waiting for another uv to release its lock at `{broken.path}/.lock`\n"
     assert broken.dist_infos()[-1] == "zope.deferred-1.2.dist-info"
+
+
+def test_an_interrupted_wait_for_one_lock_changes_no_environment(
+    uvshim: Path, broken: Venv, make_venv: MakeVenv, variables: dict[str, str]
+) -> None:
+    other = make_venv("other")
+    with (other.path / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        fixing = subprocess.Popen(
+            [uvshim, "fix", broken.path, other.path],
+            env=variables,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert fixing.stderr is not None
+        assert fixing.stderr.readline().startswith("Waiting for another uv")
+        fixing.send_signal(signal.SIGINT)
+        said = fixing.communicate(timeout=30)[1]
+    assert fixing.returncode == -signal.SIGINT
+    assert said == "warning: Interrupted while another uv had the lock: nothing was renamed\n"
+    assert broken.dist_infos()[-1] == "zope_deferred-1.2.dist-info"
 
 
 def test_inherited_distributions_are_fixed_in_their_own_environment(

@@ -18,7 +18,6 @@ from uvshim.uv.question import Question
 if TYPE_CHECKING:
     from uvshim.uv.supervisor import Supervisor
 
-_PYTHONS = frozenset({"python", "pypy", "graalpy"})
 _PYTHON_WITH_VALUE = frozenset({"-W", "-X", "-c", "-m", "--check-hash-based-pycs"})
 
 # Run by an interpreter: where it is installed, where it installs, its user's site-packages, and the
@@ -90,7 +89,7 @@ class Targets(NamedTuple):
 
 def is_python(program: str) -> bool:
     """Return True if `program`, a name or a path, is called like a Python."""
-    return os.path.basename(program).rstrip("0123456789.td") in _PYTHONS
+    return os.path.basename(program).rstrip("0123456789.td") in {"python", "pypy", "graalpy"}
 
 
 def is_pip(program: str) -> bool:
