@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from typing import TYPE_CHECKING
@@ -80,10 +81,12 @@ def _installers_in(words: list[str]) -> list[str]:
 
     Parts are values, as in ``PYTHON=…``, and the words of a script, as in ``sh -c …``.
     """
-    parts = [*words, *re.split(r"[\s;&|()='\"]+", " ".join(words))]
+    values = [each.partition("=")[2] for each in words]
+    scripts = [after for before, after in itertools.pairwise(words) if re.match(r"-\w*c$", before)]
+    parts = [part for each in scripts for part in re.split(r"[\s;&|()='\"]+", each)]
     return [
         each
-        for each in dict.fromkeys(parts)
+        for each in dict.fromkeys([*words, *values, *parts])
         if each == "uv" or pythons.is_pip(each) or pythons.is_python(each)
     ]
 
