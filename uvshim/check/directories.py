@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.metadata import remembered
@@ -78,48 +77,45 @@ def problems(
     `spellings` decide names. What has a key that is `hidden` by an earlier place does not count.
     """
     pay(tree, _PLANNING * len(tree.names(place)))  # many environments may inherit the directory
-    planned = list(_planned(tree, place, spellings))
-    left = _left(tree, place) if any(has_twin for _, _, has_twin in planned) else {}
-    for path, one, has_twin in planned:
-        own = one.directory if isinstance(one, Plan) else posixpath.basename(path)
-        if hidden and names.key_of(names.split(own)[0]) in hidden:
-            continue
-        if isinstance(one, Plan):
-            obstacle = one.obstacle
-            if has_twin and not obstacle and (twin := left.get(names.normalized(one.name))):
-                obstacle = f"`{twin}` is there as well, and no installer removes it"
-            for kind in _kinds(tree, one, has_twin=has_twin):
-                owner = one.owner or plan.owner_of(tree, path)
-                yield Finding(kind, one.name, one.version, path, own, owner, obstacle)
-        else:
-            yield one._replace(is_sure=one.is_sure and not has_twin)
-
-
-def _planned(
-    tree: Tree, place: str, spellings: Spellings | None
-) -> Iterator[tuple[str, Plan | Fault, bool]]:
-    """Yield the path of each dist-info directory in `place`, and its plan, or why it has none.
-
-    The last is True if there is a twin, another directory of the same distribution.
-    """
-    found: dict[str, Plan | Fault] = {}
-    sure: dict[str, str] = {}  # projects that only the names of directories tell
+    plans: list[Plan] = []
+    faults: list[Fault] = []
     for own in dist_infos(tree.names(place)):
         path = f"{place}/{own}"
         try:
             if one := plan.make(tree, path, spellings=spellings, parsed=_record):
-                found[path] = one
+                plans.append(one)
         except names.MetadataError as error:
-            found[path] = fault = Fault(path, str(error), error.project, plan.is_beyond_doubt(own))
-            if fault.is_sure:
-                sure[path] = names.normalized(names.split(own)[0])
-    plans = [one for one in found.values() if isinstance(one, Plan)]
-    projects = Counter([*sure.values(), *(names.normalized(one.name) for one in plans)])
-    others = set(sure.values())
+            faults.append(Fault(path, str(error), error.project, plan.is_beyond_doubt(own)))
+    twins = _twins(tree, plans, faults)
+
+    def is_hidden(own: str) -> bool:
+        return names.key_of(names.split(own)[0]) in hidden
+
+    for one in plans:
+        if not is_hidden(one.directory):
+            for kind in _kinds(tree, one, has_twin=one.path in twins):
+                owner = one.owner or plan.owner_of(tree, one.path)
+                about = one.name, one.version, one.path, one.directory
+                yield Finding(kind, *about, owner, one.obstacle)
+    for fault in faults:
+        if not is_hidden(posixpath.basename(fault.path)):
+            yield fault._replace(is_sure=fault.is_sure and fault.path not in twins)
+
+
+def _twins(tree: Tree, plans: list[Plan], faults: list[Fault]) -> set[str]:
+    """Return the paths of directories whose project has another one beside them."""
+    alike: dict[str, list[str]] = {}
+    for one in plans:
+        alike.setdefault(names.normalized(one.name), []).append(one.path)
+    sure = {each.path for each in faults if each.is_sure}
+    for path in sure:  # only its name tells the project
+        project = names.normalized(names.split(posixpath.basename(path))[0])
+        alike.setdefault(project, []).append(path)
     twins = plan.duplicates(tree, plans)
-    twins.update(path for path, project in sure.items() if projects[project] > 1)
-    twins.update(one.path for one in plans if names.normalized(one.name) in others)
-    return ((path, one, path in twins) for path, one in found.items())
+    for paths in alike.values():
+        if len(paths) > 1 and not sure.isdisjoint(paths):
+            twins.update(paths)
+    return twins
 
 
 def _record(content: bytes | None, own: str) -> Record:
@@ -134,22 +130,6 @@ def _record(content: bytes | None, own: str) -> Record:
 def _records(_content: bytes) -> dict[str, Record]:
     """Return an empty dictionary, the same for each content as long as it is remembered."""
     return {}
-
-
-def _left(tree: Tree, place: str) -> dict[str, str]:
-    """Return what is in `place` that no installer removes, by the name of its project."""
-    left = {}
-    for each in sorted(tree.names(place)):
-        stem, suffix = posixpath.splitext(each)
-        path = f"{place}/{each}"
-        is_egg = suffix == ".egg-info" and tree.is_file(path)
-        if is_egg or (
-            suffix == names.SUFFIX
-            and not tree.is_file(f"{path}/METADATA")
-            and not tree.is_file(f"{path}/RECORD")
-        ):
-            left[names.normalized(stem.partition("-")[0])] = each
-    return left
 
 
 def _kinds(tree: Tree, one: Plan, *, has_twin: bool) -> Iterable[str]:
