@@ -162,9 +162,7 @@ class ModelLookups:
 
         def entries_of(group: str) -> list[list[str]]:
             active = found.active.values()
-            return [
-                [each.key, one] for each in active for one in each.entry_points().get(group, ())
-            ]
+            return [[each.key, one] for each in active for one in each.entry_points.get(group, ())]
 
         def loads(*point: str) -> None:
             found.load_entry_point(*point)
@@ -221,7 +219,7 @@ def points_in(entries: Sequence[str], release: str) -> list[tuple[str, str, str]
     points = []
     for key, distribution in found.active.items():
         try:
-            groups = distribution.entry_points()
+            groups = distribution.entry_points
         except RequireError:
             continue
         points += [(key, group, name) for group, named in groups.items() for name in named]

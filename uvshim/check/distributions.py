@@ -7,6 +7,7 @@ eggs and egg-links. Nothing in the tree is imported or run.
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 from typing import TYPE_CHECKING
@@ -43,39 +44,28 @@ _SUFFIXES = (".dist-info", ".egg-info", ".egg", ".egg-link")
 
 
 class Distribution:
-    """A distribution as pkg_resources sees it."""
+    """A distribution as pkg_resources sees it.
 
-    # Without a dictionary: of 20,000 distributions these would take 15 MB.
-    __slots__ = (
-        *("_entry_points", "_error", "_header", "_tree", "_version", "_version_in_name"),
-        *("by_extra", "is_direct", "key", "kind", "location", "metadata", "platform"),
-        *("project_name", "python"),
-    )
+    - `location`: the entry of the search path where it was found;
+    - `metadata`: the path of the directory or file with its metadata;
+    - `kind`: how that is written: ``.dist-info``, ``.egg-info`` or ``.egg``;
+    - `is_direct`: not only `Environment` finds it;
+    - `by_extra`: what `Requirements` has read of its requirements.
+    """
 
     def __init__(self, tree: Tree, location: str, stem: str, metadata: str, kind: str) -> None:
-        """Describe what was found on the search path at `location`.
-
-        `stem` is its file's name without the suffix. `kind` is the suffix, which says how its
-        metadata is written: ``.dist-info``, ``.egg-info`` or ``.egg``. `metadata` is the path
-        of the directory or file with it.
-        """
+        """Describe what has the file name `stem`, without the suffix."""
         self.location = location
         self.metadata = metadata
         self.kind = kind
         self.is_direct = True
-        """Not only `Environment` finds it."""
         match = _FILE_NAME.match(stem)
         parts = match.groups("") if match else ("Unknown", "", "", "")
         name, self._version_in_name, self.python, self.platform = parts
         self.project_name = names.safe_name(name)
         self.key = self.project_name.lower()
         self.by_extra: ByExtra | None = None
-        """What `Requirements` has read of its requirements."""
         self._tree = tree
-        self._header: Header | None = None
-        self._error = ""
-        self._entry_points: dict[str, dict[str, str]] | None = None
-        self._version = ""
 
     @property
     def described(self) -> tuple[str, str] | None:
@@ -83,32 +73,32 @@ class Distribution:
 
         A zipped egg is not looked into.
         """
-        return self._read_header().described
+        return self._header[0].described
 
     @property
     def header(self) -> Header:
         """The header of a dist-info directory's METADATA. Raise `RequireError`."""
-        found = self._read_header()
-        if self._error:
-            raise RequireError(self._error)
-        return found
+        header, error = self._header
+        if error:
+            raise RequireError(error)
+        return header
 
-    def _read_header(self) -> Header:
-        if self._header is None:
-            content = None
-            for file in ("/METADATA", "/PKG-INFO", ""):  # the last if it is a file itself
-                content = self._tree.read(self.metadata + file, METADATA_LIMIT)
-                if content is not None:
-                    break
-                self._error = "FileNotFoundError"
-            content = content or b""
-            try:
-                decoded(content)
-            except RequireError as error:
-                self._error = str(error)
-            header = content.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]
-            self._header = read_header(header)
-        return self._header
+    @functools.cached_property
+    def _header(self) -> tuple[Header, str]:
+        """The header of METADATA or PKG-INFO, and the exception of pkg_resources for METADATA."""
+        error = ""
+        content = None
+        for file in ("/METADATA", "/PKG-INFO", ""):  # the last if it is a file itself
+            content = self._tree.read(self.metadata + file, METADATA_LIMIT)
+            if content is not None:
+                break
+            error = "FileNotFoundError"
+        content = content or b""
+        try:
+            decoded(content)
+        except RequireError as failure:
+            error = str(failure)
+        return read_header(content.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]), error
 
     def pay(self, steps: int) -> None:
         """Pay for so many `steps`, as `tree.pay` does."""
@@ -125,19 +115,17 @@ class Distribution:
             return None if content is None else content.decode("utf-8", "replace")
         return None if content is None else decoded(content)
 
-    @property
+    @functools.cached_property
     def version(self) -> str:
         """The version, normalized if it can be. Raise `NoVersionError` or `RequireError`."""
-        if not self._version:
-            version = self._version_in_name
-            if self.kind == ".egg-info" or not version:
-                text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
-                said = (line for line in lines(text) if line.lower().startswith("version:"))
-                version = next(said, "").partition(":")[2].strip() or version
-            if not version:
-                raise NoVersionError("ValueError")
-            self._version = safe_version(version)
-        return self._version
+        version = self._version_in_name
+        if self.kind == ".egg-info" or not version:
+            text = self.read("METADATA" if self.kind == ".dist-info" else "PKG-INFO") or ""
+            said = (line for line in lines(text) if line.lower().startswith("version:"))
+            version = next(said, "").partition(":")[2].strip() or version
+        if not version:
+            raise NoVersionError("ValueError")
+        return safe_version(version)
 
     def requirement_lines(self) -> Iterator[tuple[str, str]]:
         """Yield every requirement, as a section and a line. Raise `RequireError`.
@@ -159,16 +147,15 @@ class Distribution:
                 else:
                     raise RequireError("ValueError")
 
+    @functools.cached_property
     def entry_points(self) -> dict[str, dict[str, str]]:
-        """Return the entry points, by group and name, each with its extras in brackets.
+        """The entry points, by group and name, each with its extras in brackets.
 
         Raise `RequireError` if pkg_resources cannot read them.
         """
-        if self._entry_points is None:
-            content = self._tree.read(f"{self.metadata}/entry_points.txt", METADATA_LIMIT) or b""
-            self.pay(_PARSING * (content.count(b"\n") + content.count(b"=")))
-            self._entry_points = read_entry_points(content)
-        return self._entry_points
+        content = self._tree.read(f"{self.metadata}/entry_points.txt", METADATA_LIMIT) or b""
+        self.pay(_PARSING * (content.count(b"\n") + content.count(b"=")))
+        return read_entry_points(content)
 
 
 def find(

@@ -102,12 +102,14 @@ def failing(
     found = requires or _holds(lambda: working_set.find(requirement))
     # From setuptools 66 to 67.5, a single invalid version breaks it.
     found_alone = found and not working_set.needs_valid_versions
-    points: Callable[[], dict[str, dict[str, str]]] = own.entry_points if own else dict
 
-    def are_installed(extras: str) -> bool:
-        """Return True if all is installed that `own` requires for `extras`, in brackets."""
-        required = requirements.of(own, requirements.extras_in(extras)) if own else ()
-        return all(normalized(each.name) in installed for each in required)
+    def loads(group: str, entry: str, extras: str) -> bool:
+        if requires and not extras:
+            return True
+        wanted = requirements.of(own, requirements.extras_in(extras)) if own else ()
+        if any(normalized(each.name) not in installed for each in wanted):
+            return True
+        return found and bool(working_set.load_entry_point(name, group, entry))
 
     outcomes: dict[str, Callable[[], object]] = {
         REQUIRE: lambda: requires,
@@ -117,13 +119,14 @@ def failing(
         "Environment": lambda: working_set.available(key),
         "in Requirement": lambda: own is None or working_set.meets(own, name),
         PROJECT_NAME: lambda: own is None or own.key == key,
-        "iter_entry_points": lambda: points() is not None,
-        "load_entry_point": lambda: all(
-            found and working_set.load_entry_point(name, group, entry)
-            for group, entries in points().items()
-            for entry, extras in entries.items()
-            if not (requires and not extras)
-            if are_installed(extras)
+        "iter_entry_points": lambda: own is None or own.entry_points is not None,
+        "load_entry_point": lambda: (
+            own is None
+            or all(
+                loads(group, entry, extras)
+                for group, entries in own.entry_points.items()
+                for entry, extras in entries.items()
+            )
         ),
     }
     return tuple(lookup for lookup, succeeds in outcomes.items() if not _holds(succeeds))
@@ -200,7 +203,7 @@ def entry_points(tree: Tree, project: Distribution) -> list[tuple[str, str]]:
     A script counts only if its file imports pkg_resources: those of uv and pip do not.
     """
     try:
-        listed = project.entry_points()
+        listed = project.entry_points
     except RequireError:
         return []
     scripts = {one for group in SCRIPTS for one in listed.get(group, ())}

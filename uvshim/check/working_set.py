@@ -159,7 +159,7 @@ class WorkingSet:
         """Return the distribution from which `pkg_resources.load_entry_point` imports."""
         chosen: dict[str, Distribution] = {}
         distribution = self.get_distribution(name, chosen)
-        extras = distribution.entry_points().get(group, {}).get(entry)
+        extras = distribution.entry_points.get(group, {}).get(entry)
         if extras is None:
             raise RequireError("ImportError")
         wanted = self.requirements.extras_in(extras)
