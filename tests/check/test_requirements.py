@@ -9,13 +9,13 @@ from packaging.version import InvalidVersion
 from tests.corpus import MemoryTree, metadata
 from uvshim.check import distributions
 from uvshim.check.metadata import RequireError
-from uvshim.check.requirements import Requirements, safe_extra
+from uvshim.check.requirements import Requirements, safe_extra, shared
 
 MARKERS = {"python_version": "3.11", "python_full_version": "3.11.7", "sys_platform": "linux"}
 
 
 def read(markers: dict[str, str] = MARKERS, *, lenient: bool = False) -> Requirements:
-    return Requirements.shared(markers, lenient=lenient, any_version=lenient)
+    return shared(frozenset(markers.items()), lenient=lenient, any_version=lenient)
 
 
 @pytest.fixture
@@ -87,6 +87,8 @@ def test_before_packaging_22_extras_are_compared_as_they_are_written() -> None:
     assert read().parse("a; extra == 'A_b'").marker
     with pytest.raises(RequireError, match="TypeError"):
         old.applies(old.parse("a; 'x' == extra"), ("",))
+    for start in ("a", "a @ file:///a;b "):  # a semicolon may also be in a name or a URL
+        assert not old.applies(old.parse(f"{start}; extra == 'x;extra'"), ("x",))
 
 
 @pytest.mark.parametrize(

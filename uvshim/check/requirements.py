@@ -16,7 +16,7 @@ from uvshim.check.versions import old_precedence, parsed_version
 from uvshim.rename.names import key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable
 
     from packaging.markers import Marker
     from packaging.requirements import Requirement as Parsed
@@ -39,14 +39,16 @@ _ASKS_FOR_EXTRA = re.compile(
 )
 _ASKS_BACKWARDS = re.compile(r"""["']\s*(==|!=|<=|>=|<|>|~=|===|in|not\s+in)\s*extra\b""")
 
-# How many requirements are cached for later environments. An image has about two thousand.
-_MOST_REMEMBERED = 16_384
+# How many characters of requirements are remembered for later environments, and how many each of
+# them counts in addition. An image has about two thousand.
+_ROOM = 4 * 1024 * 1024
+_EACH = 256
 
 # How many steps (see `tree.pay`) it takes to parse a requirement, and to test its marker.
 _PARSING = 100
 _TESTING = 10
 
-# No requirement of a real distribution is longer.
+# No requirement of a real distribution is longer, in characters.
 _USUAL = 1024
 
 
@@ -54,18 +56,19 @@ class Requirement:
     """One requirement, as it is written.
 
     - `old`: operators and versions outside PEP 440;
+    - `marker`: its marker, "" without one; extras in it are not normalized;
     - `first`: the first of all that pkg_resources takes for equal to this one.
     """
 
     def __init__(self, parsed: Parsed, old: Old, marker: str) -> None:
-        """Take over what packaging has `parsed`; a `marker` as it is written replaces its own."""
+        """Take over what packaging has `parsed`, but the `marker` as it is written."""
         self.name: str = parsed.name
         self.key = key_of(parsed.name)
         self.extras = tuple(sorted(map(safe_extra, parsed.extras)))
         self.specifier: SpecifierSet = parsed.specifier
         self.old = old
-        self.marker = marker or (str(parsed.marker) if parsed.marker else "")
-        self.identity = (self.key, parsed.url, self.specifier, old, self.extras, self.marker)
+        self.marker = marker
+        self.identity = (self.key, parsed.url, self.specifier, old, self.extras, marker)
         self.first = self
 
 
@@ -89,6 +92,7 @@ class Requirements:
         self._markers = dict(markers)
         self._lenient = lenient
         self._any_version = any_version
+        self._room = _ROOM
         self._by_line: dict[str, Requirement] = {}
         self._by_identity: dict[object, Requirement] = {}
         self._by_content: dict[tuple[tuple[str, ...], tuple[str, ...]], ByExtra] = {}
@@ -96,29 +100,27 @@ class Requirements:
         self._evaluated: dict[tuple[str, str], bool] = {}
         self._met: dict[tuple[Requirement, str], bool] = {}
 
-    @classmethod
-    def shared(
-        cls, markers: Mapping[str, str], *, lenient: bool, any_version: bool
-    ) -> Requirements:
-        """Return what was read for environments with the same facts: images have much in common."""
-        facts = frozenset(markers.items())
-        found = _shared(facts, lenient=lenient, any_version=any_version)
-        known = found._by_line  # noqa: SLF001
-        if len(known) > _MOST_REMEMBERED or sum(map(len, [*known])) > _MOST_REMEMBERED * _USUAL:
-            _shared.cache_clear()
-        return found
-
     def parse(self, line: str) -> Requirement:
         """Return the requirement in `line`. Raise `RequireError` if it is not valid."""
         if line not in self._by_line:
+            self._room -= _EACH + len(line)
+            if self._room < 0:
+                shared.cache_clear()
+            old: Old = ()
             code = line.partition(" #")[0]
-            parsed, old = self._parsed(code)
-            is_kept = self._lenient and parsed.marker  # packaging normalizes extras in it
-            requirement = Requirement(
-                parsed, old, code.rpartition(";")[2].strip() if is_kept else ""
-            )
+            read = _as_packaging_reads
+            try:
+                if self._lenient:
+                    code, old = _without_old_specifiers(code)
+                parsed = (read if len(line) < _USUAL else read.__wrapped__)(code)
+            except ValueError as error:
+                raise RequireError(type(error).__name__) from None
+            marker = str(parsed.marker or "")
+            if marker and self._lenient:  # packaging normalizes extras in it
+                marker = code.partition(parsed.url or parsed.name)[2].partition(";")[2].strip()
             if parsed.marker is not None:
-                self._parsed_markers[requirement.marker] = parsed.marker
+                self._parsed_markers[marker] = parsed.marker
+            requirement = Requirement(parsed, old, marker)
             requirement.first = self._by_identity.setdefault(requirement.identity, requirement)
             self._by_line[line] = requirement
         return self._by_line[line]
@@ -163,22 +165,6 @@ class Requirements:
         marker = requirement.marker
         return not marker or any(self._holds(marker, extra) for extra in extras)
 
-    def _parsed(self, line: str) -> tuple[Parsed, Old]:
-        from packaging.requirements import InvalidRequirement
-
-        if not (self._lenient and _REFUSED_BY_OLD.search(line)):
-            try:
-                read = _as_packaging_reads
-                return (read if len(line) < _USUAL else read.__wrapped__)(line), ()
-            except InvalidRequirement:
-                pass
-            except ValueError as error:
-                raise RequireError(type(error).__name__) from None
-        plain, old = _without_old_specifiers(line) if self._lenient else ("", ())
-        if not old:
-            raise RequireError("InvalidRequirement")
-        return self._parsed(plain)[0], old
-
     def _by_extra(self, distribution: Distribution) -> ByExtra:
         if distribution.by_extra is None:
             if distribution.kind == ".dist-info":
@@ -195,17 +181,16 @@ class Requirements:
 
     def _of_lines(self, lines: Iterable[str], extras: Iterable[str]) -> ByExtra:
         requirements = [self.parse(line) for line in lines]
-
-        def applying(extra: str) -> list[Requirement]:
-            return [one for one in requirements if self.applies(one, (extra,))]
-
         common: dict[Requirement, Requirement] = {}
-        for one in applying(""):
-            common.setdefault(one.first, one)
+        for one in requirements:
+            if self.applies(one, ("",)):
+                common.setdefault(one.first, one)
         by_extra: ByExtra = {None: list(common.values())}
         for extra in extras:
             by_extra[safe_extra(extra.strip())] = [
-                one for one in applying(extra) if one.first not in common
+                one
+                for one in requirements
+                if self.applies(one, (extra,)) and one.first not in common
             ]
         return by_extra
 
@@ -229,30 +214,26 @@ class Requirements:
     def _holds(self, marker: str, extra: str) -> bool:
         question = (marker, extra if "extra" in marker else "")
         if question not in self._evaluated:
-            from packaging import markers
-
             parsed = self._parsed_markers[marker]
             if self._lenient and "extra" in marker:
                 parsed, extra = _as_written(marker, extra)
             try:
                 self._evaluated[question] = parsed.evaluate({**self._markers, "extra": extra})
-            except (
-                markers.UndefinedComparison,
-                markers.UndefinedEnvironmentName,
-                ValueError,  # InvalidVersion: a kernel's release is not always a version
-            ) as error:
+            except ValueError as error:  # a kernel's release is not always a version
                 raise RequireError(type(error).__name__) from None
         return self._evaluated[question]
 
 
-_shared = functools.lru_cache(maxsize=8)(Requirements)
+# Images have much in common.
+shared = functools.lru_cache(maxsize=8)(Requirements)
 
 
 @functools.lru_cache(maxsize=16_384)
 def _as_packaging_reads(line: str) -> Parsed:
     """Return the requirement in `line`, which must not be changed: hundreds of images have it.
 
-    Raise ValueError if its versions cannot be compared: if a number has thousands of digits.
+    Raise ValueError if it is not valid, or if its versions cannot be compared: if a number has
+    thousands of digits.
     """
     from packaging.requirements import Requirement
 
@@ -264,14 +245,19 @@ def _as_packaging_reads(line: str) -> Parsed:
 def _without_old_specifiers(line: str) -> tuple[str, Old]:
     """Return the requirement in `line` without specifiers outside PEP 440, and those specifiers.
 
-    There are none if packaging before 22 would refuse `line`, too.
+    Raise InvalidRequirement if only packaging before 22 refuses it.
     """
+    from packaging.requirements import InvalidRequirement
     from packaging.specifiers import InvalidSpecifier, Specifier
 
+    if _REFUSED_BY_OLD.search(line):
+        raise InvalidRequirement
     head, semicolon, marker = line.partition(";")
     match = _HEAD.fullmatch(head)
+    if match is None:
+        return line, ()
     kept, old = [], []
-    for clause in match[2].split(",") if match else ():
+    for clause in match[2].split(","):
         try:
             Specifier(clause)
             kept.append(clause)
@@ -280,8 +266,7 @@ def _without_old_specifiers(line: str) -> tuple[str, Old]:
             if found is None:
                 return line, ()
             old.append((found[1], found[2]))
-    name = match[1] if match else head
-    return f"{name} {','.join(kept)} {semicolon}{marker}", tuple(old)
+    return f"{match[1]} {','.join(kept)} {semicolon}{marker}", tuple(old)
 
 
 def _meets_old(version: str, operator: str, wanted: str) -> bool:

@@ -111,15 +111,15 @@ class WorkingSet:
         Where the vendored distributions are visible, pkg_resources imports the environment's own
         packaging, if there is one.
         """
-        from uvshim.check.requirements import Requirements
+        from uvshim.check.requirements import shared
 
         packaging = _STRICT_PACKAGING
         own = self.active.get("packaging") if self._pkg_resources.vendored else None
         if own is not None and (version := parsed_version(own.version)) is not None:
             packaging = version.major
         accepts_any = self._pkg_resources.accepts_any_version
-        return Requirements.shared(
-            self._markers,
+        return shared(
+            frozenset(self._markers.items()),
             lenient=accepts_any or packaging < _STRICT_PACKAGING,
             any_version=accepts_any or not _STRICT_PACKAGING <= packaging < _LENIENT_PACKAGING,
         )
