@@ -128,11 +128,11 @@ def diagnose(
 
 def diagnose_environment(
     found: Environment,
-    *,
-    platform: str | None,
     excluded: Callable[[str], bool],
+    platform: str | None,
     spelled: Spelled | None,
-    names_only: bool = False,
+    *,
+    names_only: bool,
 ) -> Diagnosis:
     """Examine `found`, as `diagnose` does, with the directories that it inherits or .pth files add.
 
@@ -150,8 +150,7 @@ def diagnose_environment(
         one._replace(owner=DPKG) if found.is_of_dpkg(one.path) else one
         for one in diagnosis.findings
     )
-    diagnosis = diagnosis._replace(findings=tuple(findings))
-    return diagnosis if names_only and model.finds_all_names() else model.with_lookups(diagnosis)
+    return model.with_lookups(diagnosis._replace(findings=tuple(findings)), names_only=names_only)
 
 
 def site_packages_in(tree: Tree) -> list[str]:
@@ -164,19 +163,24 @@ def site_packages_in(tree: Tree) -> list[str]:
 
 
 class _Model:
-    """An environment and its pkg_resources, which looks at distributions once they are needed."""
+    """An environment and its pkg_resources, which looks at distributions once they are needed.
+
+    - `added`: directories that .pth files add to the `places`;
+    - `inherited`: those of both in which an earlier directory may hide a problem;
+    - `spelled`: returns what decides names in a directory.
+    """
 
     def __init__(
         self,
         tree: Tree,
-        site_packages: Sequence[str],
+        places: Sequence[str],
         excluded: Callable[[str], bool],
         python: str | None = None,
         platform: str | None = None,
     ) -> None:
         """Find its release of setuptools. The arguments are those of `diagnose`."""
         self._tree = tree
-        self._places = tuple(site_packages)
+        self._places = tuple(places)
         self._excluded = excluded
         self._about = python, platform
         self.inherited: Collection[str] = ()
@@ -243,33 +247,38 @@ class _Model:
             spellings=tuple(one for one in unfound if not self._excluded(one.name)),
         )
 
-    def with_lookups(self, diagnosis: Diagnosis) -> Diagnosis:
-        """Return `diagnosis` with the lookups that fail, for every distribution."""
+    def with_lookups(self, diagnosis: Diagnosis, *, names_only: bool = False) -> Diagnosis:
+        """Return `diagnosis` with the lookups that fail, for every distribution.
+
+        With `names_only`, nothing is added if none can fail because of a name.
+        """
         if not self._pkg_resources.exists:
             return diagnosis
         found = self._working_set
+        if names_only and found.finds_all_names():
+            return diagnosis
         invalid = {one.path: one.reason for one in diagnosis.invalid}
-        undescribed = (
-            (one.project_name, names.split(posixpath.basename(one.metadata))[1], one.metadata)
+        refused = [
+            self._refusal(
+                one.project_name,
+                names.split(posixpath.basename(one.metadata))[1],
+                invalid[one.metadata],
+            )
             for one in found.active.values()
             if one.metadata in invalid
-        )
-        refused = [
-            self._refusal(name, version, invalid[path]) for name, version, path in undescribed
         ]
         concerned = found.names_in({*self._places, *self.added})
         lookups = []
         for name, project in found.installed.items():
-            version = (project.described or ("", ""))[1]
+            version = project.described[1] if project.described else ""
             refused.append(self._refusal(name, version))
             if name in concerned and not self._excluded(name):
                 requires = refused[-1] is None
                 failing = lookups_of.failing(found, name, self._spelled, requires=requires)
                 lookups += [Lookups(name, version, failing)] if failing else []
-        unresolvable = tuple(one for one in refused if isinstance(one, Unresolvable))
-        programs = lookups_of.affected(found.installed, lookups, self._entry_points)
+        unresolvable = [one for one in refused if isinstance(one, Unresolvable)]
         return diagnosis._replace(
-            unresolvable=unresolvable,
+            unresolvable=tuple(unresolvable),
             entry_points=tuple(
                 EntryPoint(group, entry, one.name)
                 for one in unresolvable
@@ -277,25 +286,8 @@ class _Model:
             ),
             failures=tuple(one for one in refused if isinstance(one, Failure)),
             lookups=tuple(lookups),
-            programs=tuple(programs),
+            programs=tuple(lookups_of.affected(found.installed, lookups, self._entry_points)),
         )
-
-    def finds_all_names(self) -> bool:
-        """Return True if no lookup can fail because of a name. It takes a tenth of their time.
-
-        Each distribution is found by its own name, and by those with which others require it.
-        """
-        if not self._pkg_resources.exists:
-            return True
-        found = self._working_set
-        try:
-            keys = [key for key in found.required_keys() if names.normalized(key) in self._spelled]
-        except RequireError:
-            return False
-        return all(
-            (own := found.active.get(names.key_of(name))) and own.metadata == one.metadata
-            for name, one in found.installed.items()
-        ) and all(map(found.active_for, keys))
 
     def _refusal(self, name: str, version: str, reason: str = "") -> Unresolvable | Failure | None:
         """Return what `require` of a distribution fails for; `reason`: why it cannot be read."""
@@ -329,7 +321,7 @@ class _Model:
         spelled: dict[str, set[str]] = {}
         for name in self._working_set.installed:
             plain = names.normalized(name)
-            spelled.setdefault(plain, set()).update({plain, names.key_of(name)})
+            spelled.setdefault(plain, {plain}).add(names.key_of(name))
         return spelled
 
     def _entry_points(self, name: str) -> list[tuple[str, str]]:

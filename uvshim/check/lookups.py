@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -91,17 +90,13 @@ def failing(
     - ``load_entry_point``: for one of its entry points, unless that needs extras which are not
       installed.
     """
-    key, metadata = key_of(name), working_set.installed[name].metadata
-    requirements = working_set.requirements
-    # Mostly it is one of two; otherwise all would be compared with all.
-    likely = map(working_set.active.get, (key, normalized(name)))
-    every = itertools.chain(likely, working_set.active.values())
-    own = next((each for each in every if each and each.metadata == metadata), None)
+    key, requirements = key_of(name), working_set.requirements
+    own = working_set.active_at.get(working_set.installed[name].metadata)
     # Where it is not active, `get_distribution` requires it.
     requirement = requirements.parse(name)
     found = requires or _holds(lambda: working_set.find(requirement))
     # From setuptools 66 to 67.5, a single invalid version breaks it.
-    found_alone = found and not working_set.needs_valid_versions
+    found_alone = found and not working_set.pkg_resources.needs_valid_versions
 
     def loads(group: str, entry: str, extras: str) -> bool:
         if requires and not extras:

@@ -95,11 +95,7 @@ def examine(
     Raise OSError if its files are to be verified and one of them cannot be read.
     """
     diagnosis = diagnose_environment(
-        installation,
-        platform=platform,
-        excluded=gate.excludes,
-        spelled=spelled,
-        names_only=names_only,
+        installation, gate.excludes, platform, spelled, names_only=names_only
     )
     differences = None
     if gate.verify:

@@ -61,10 +61,9 @@ class WorkingSet:
         `markers` are the variables of environment markers in which the environment differs from
         the running Python; ``python_version`` must be one of them.
         """
-        self.needs_valid_versions = pkg_resources.needs_valid_versions
+        self.pkg_resources = pkg_resources
         self.active: dict[str, Distribution] = {}
         """What `working_set.by_key` holds, and what `iter(working_set)` yields, in this order."""
-        self._pkg_resources = pkg_resources
         self._python = markers["python_version"]
         system = markers.get("sys_platform", sys.platform)
         self._platform = f"{system}-{markers.get('platform_machine', os.uname().machine)}"
@@ -114,10 +113,10 @@ class WorkingSet:
         from uvshim.check.requirements import shared
 
         packaging = _STRICT_PACKAGING
-        own = self.active.get("packaging") if self._pkg_resources.vendored else None
+        own = self.active.get("packaging") if self.pkg_resources.vendored else None
         if own is not None and (version := parsed_version(own.version)) is not None:
             packaging = version.major
-        accepts_any = self._pkg_resources.accepts_any_version
+        accepts_any = self.pkg_resources.accepts_any_version
         return shared(
             frozenset(self._markers.items()),
             lenient=accepts_any or packaging < _STRICT_PACKAGING,
@@ -226,7 +225,7 @@ class WorkingSet:
 
     def best_match(self, requirement: Requirement) -> Distribution | None:
         """Return what `Environment().best_match(requirement, working_set)` returns."""
-        if self.needs_valid_versions:
+        if self.pkg_resources.needs_valid_versions:
             _ = self._all_available  # this may fail even if the result is not needed
         if (found := self.find(requirement)) is not None:
             return found
@@ -250,16 +249,33 @@ class WorkingSet:
     def active_for(self, key: str) -> Distribution | None:
         """Return the active distribution that requirement lookups find as `key`."""
         found = self.active.get(key)
-        if found is None and self._pkg_resources.finds_every_spelling:
+        if found is None and self.pkg_resources.finds_every_spelling:
             found = self.active.get(self._canonical.get(key, ""))
-        if found is None and not self._pkg_resources.needs_dots:
+        if found is None and not self.pkg_resources.needs_dots:
             found = self.active.get(safe_name(key).replace(".", "-"))
         return found
 
-    def required_keys(self) -> set[str]:
-        """Return the keys of all requirements on the path, whatever applies. None is parsed."""
-        lines = {line for one in chain(*self._everything) for _, line in one.requirement_lines()}
-        return {key_of(_NAME.match(line)[0]) for line in lines}  # type: ignore[index]
+    def finds_all_names(self) -> bool:
+        """Return True if no lookup can fail because of a name. It takes a tenth of their time.
+
+        Each distribution is found by its own name, and by those with which others require it.
+        """
+        names = set(map(normalized, self.installed))
+        everything = chain(*self._everything)
+        try:
+            lines = {line for one in everything for _, line in one.requirement_lines()}
+        except RequireError:
+            return False
+        keys = {key_of(_NAME.match(line)[0]) for line in lines}  # type: ignore[index]
+        return all(self.active_for(key) for key in keys if normalized(key) in names) and all(
+            (own := self.active_at.get(one.metadata)) and own.key == key_of(name)
+            for name, one in self.installed.items()
+        )
+
+    @functools.cached_property
+    def active_at(self) -> dict[str, Distribution]:
+        """The active distributions, by the paths of their metadata."""
+        return {each.metadata: each for each in self.active.values()}
 
     @functools.cached_property
     def installed(self) -> dict[str, Distribution]:
@@ -297,7 +313,7 @@ class WorkingSet:
     def _rank(self, one: Distribution) -> _Rank:
         """Return the sort key of the distributions of one project."""
         version = one.version
-        if not self._pkg_resources.accepts_any_version and parsed_version(version) is None:
+        if not self.pkg_resources.accepts_any_version and parsed_version(version) is None:
             version = replaced_version(version)
         return (precedence(version), one.kind == ".egg", one.location, one.python, one.platform)
 
@@ -309,6 +325,6 @@ class WorkingSet:
             is_valid = parsed_version(one.version) is not None
         except NoVersionError:
             return False
-        if self.needs_valid_versions and not is_valid:
+        if self.pkg_resources.needs_valid_versions and not is_valid:
             raise RequireError("InvalidVersion")
         return True
