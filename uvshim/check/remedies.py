@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import os
-import re
 from typing import TYPE_CHECKING
 
 from uvshim.check.directories import DUPLICATE, GHOST
@@ -59,41 +58,24 @@ def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
     inherited = sorted(directories.difference(found.site_packages))
     if not inherited if inherited_only else not directories:
         return []
-    if report.image is not None:
-        return [] if inherited_only else list(_fix_of_image(report.image))
-    if root is not None:
-        return [] if inherited_only else [f"uvshim fix {quoted(root)}"]
+    if report.image is not None or root is not None:
+        return [] if inherited_only else _fix_of_whole(report)
     if inherited and report.diagnosis.by_spelling:
         return [f"uvshim fix {' '.join(map(quoted, [found.path, *inherited]))}"]
     own = [found.path] if directories.difference(inherited) and not inherited_only else []
     return [f"uvshim fix {quoted(path)}" for path in own + inherited]
 
 
-def _fix_of_image(image: str) -> Iterator[str]:
-    """Yield the command that fixes `image`, if it has a tag to which `-fixed` can be added.
+def _fix_of_whole(report: Report) -> list[str]:
+    """Return the command that fixes the whole root or image; [] for an image from a pipe.
 
-    An archive is not modified, so its fixed image goes to a new one.
+    Any image can be written to an archive, which must be a new file.
     """
-    transport, _, rest = image.partition(":")
-    is_archive = transport in {"oci-archive", "docker-archive"}
-    path, _, name = rest.partition(":") if is_archive else ("", "", rest)
-    piped = path == "-" or path.startswith("/dev/fd/")
-    has_repository = ":" in name.rpartition("/")[2]
-    is_local = is_archive or transport == "oci"
-    if is_local and not piped and not os.path.exists(rest.partition(":")[0]):
-        return  # a colon in its path makes the name ambiguous
-    if "@" in image or not name or ((piped or not is_archive) and not has_repository):
-        return
-    fixed = f"{image}-fixed"
-    if is_archive:
-        kind = "docker-archive" if has_repository else "oci-archive"
-        repository, colon, tag = name.rpartition(":")
-        new = f"{repository.lower()}{colon}{tag}-fixed"  # Docker refuses capitals before the tag
-        fixed = f"{kind}:{re.sub(r'[/:]', '-', new)}.tar:{new}"
-    source = (
-        f"docker save {quoted(name)} | uvshim fix -" if piped else f"uvshim fix {quoted(image)}"
-    )
-    yield f"{source} --output {quoted(fixed)}"
+    image, root = report.image, report.installation.tree.root
+    if image is None:
+        return [f"uvshim fix {quoted(root or '/')}"]
+    is_piped = image.partition(":")[2].startswith(("-", "/dev/fd/"))
+    return [] if is_piped else [f"uvshim fix {quoted(image)} --output docker-archive:fixed.tar"]
 
 
 def reinstalls(report: Report) -> list[str]:
@@ -103,26 +85,26 @@ def reinstalls(report: Report) -> list[str]:
     Only an installer can do this: files are missing, one of two distributions must go with
     its files, or a newer pkg_resources is needed. For an image, they are lines of a Dockerfile.
     """
-    found = report.diagnosis
-    lost = {DUPLICATE, GHOST}
-    due = [each for each in found.wrong if (each.kind in lost) is not bool(each.obstacle)]
-    owned = {_project(each) for each in due if each.owner}  # another package manager does it
-    concerned: list[Finding | Difference] = [*due, *(report.differences or ())]
-    versions: dict[tuple[str, str], dict[str, Finding | Difference]] = {}
-    for one in concerned:
-        if _project(one) not in owned:
-            versions.setdefault(_project(one), {})[one.version] = one
+    found, tree = report.diagnosis, report.installation.tree
     commands = []
     if found.spellings or any(each.misspelled for each in found.hidden):
         needed, oldest = EVERY_SPELLING if found.by_spelling else NORMALIZED_TOO
-        python = interpreter.version_of(report.installation.tree, found.site_packages)
+        python = interpreter.version_of(tree, found.site_packages)
         if tuple(map(int, python.split(".")[:2])) >= oldest:
             commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
+    lost = {DUPLICATE, GHOST}
+    due = [each for each in found.wrong if (each.kind in lost) is not bool(each.obstacle)]
+    alike: dict[tuple[str, str], list[Finding | Difference]] = {}
+    concerned: list[Finding | Difference] = [*due, *(report.differences or ())]
+    for one in concerned:
+        alike.setdefault(_project(one), []).append(one)
+    for each in due:
+        if each.owner:  # another package manager does it
+            alike.pop(_project(each), None)
     wanted: dict[str, list[str]] = {}
-    for (place, _), given in versions.items():
-        latest = max(given.values(), key=functools.partial(_installed_at, report.installation.tree))
-        words = _requirement(report.installation.tree, latest)
-        wanted.setdefault(place, []).extend(map(quoted, words))
+    for (place, _), given in alike.items():
+        latest = max(given, key=functools.partial(_installed_at, tree))
+        wanted.setdefault(place, []).extend(map(quoted, _requirement(tree, latest)))
     # uv may have linked a file that was changed: then its cache has the change, too.
     changed = {os.path.dirname(one.path) for one in report.differences or ()}
     return commands + [
@@ -139,9 +121,8 @@ def _project(one: Finding | Difference) -> tuple[str, str]:
 def _installed_at(tree: SearchableTree, one: Finding | Difference) -> tuple[int, object]:
     """Return a sort key: times of directories show which was installed last, but not in images."""
     path = tree.on_disk(one.path)
-    with contextlib.suppress(OSError):
-        return os.stat(path).st_mtime_ns if path else 0, precedence(one.version)
-    return 0, precedence(one.version)
+    time = os.stat(path).st_mtime_ns if path and os.path.exists(path) else 0
+    return time, precedence(one.version)
 
 
 def _requirement(tree: SearchableTree, one: Finding | Difference) -> list[str]:
@@ -174,16 +155,10 @@ def _install_into(report: Report, directory: str) -> str:
     elif report.image is not None or tree.is_file(f"{root}/{CONFIGURATION}"):
         where = f"--python {quoted(root)}"
     elif has_interpreter(tree, root):
-        where = f"--python {quoted(_interpreter(tree, root, library))}"
+        program = f"{root}/bin/{library}"
+        where = f"--python {quoted(program if tree.is_file(program) else root)}"
         if tree.is_file(f"{root}/lib/{library}/EXTERNALLY-MANAGED"):
             where += " --break-system-packages"
     else:
         where = f"--prefix {quoted(root)}" + (f" --python {version}" if version else "")
     return f"{'RUN ' if report.image is not None else ''}uvpip install {where}"
-
-
-def _interpreter(tree: SearchableTree, root: str, library: str | None) -> str:
-    """Return the Python below `root` that has the `library`: `root` itself if that names it."""
-    program = f"{root}/bin/{library}"
-    is_usual = tree.real(f"{root}/bin/python3") in {tree.real(program), None}
-    return root if library is None or is_usual or not tree.is_file(program) else program
