@@ -94,6 +94,10 @@ def as_text(report: Report, style: Style, *, everything: bool) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+# A title and lines.
+_Section = tuple[str, list[str]]
+
+
 def sections(report: Report, style: Style) -> list[_Section]:
     """Return what is to be said of the environment: each kind of fact under a title."""
     found = (
@@ -119,10 +123,6 @@ def heading(report: Report, style: Style) -> str:
     return f"{style.paint(BOLD, path)}: {mark} {about}"
 
 
-# A section has a title and lines. It is omitted if it has no lines.
-_Section = tuple[str, list[str]]
-
-
 def _about_directories(found: Diagnosis, style: Style) -> Iterator[_Section]:
     """Yield what is wrong with directories, and what `require` fails for because of that."""
     lines = [
@@ -138,11 +138,10 @@ def _about_directories(found: Diagnosis, style: Style) -> Iterator[_Section]:
         for each in found.hidden
     ]
     yield f"pkg_resources.require() fails for {counted(len(lines), 'distribution')}", lines
-    names = {each.name for each in found.hidden}
-    groups: dict[str, list[str]] = {}
-    for entry in found.entry_points:
-        if entry.distribution in names:
-            groups.setdefault(entry.group, []).append(entry.name)
+    hidden = {each.name for each in found.hidden}
+    groups = _grouped(
+        (one.group, one.name) for one in found.entry_points if one.distribution in hidden
+    )
     lines = [
         f"{style.paint(CYAN, printable(group))}: {', '.join(map(printable, sorted(groups[group])))}"
         for group in sorted(groups, key=lambda group: (group in SCRIPTS, group))  # plugins first
@@ -157,13 +156,8 @@ def _about_lookups(found: Diagnosis, style: Style) -> Iterator[_Section]:
         for each in found.programs
     ]
     yield f"{counted(len(lines), 'installed program')} known to fail because of a name", lines
-    alike: dict[tuple[str, ...], list[str]] = {}
-    for one in found.by_require_only:
-        alike.setdefault(one.failing, []).append(one.name)
-    lines = [
-        f"{style.paint(YELLOW, ', '.join(failing))} not for {_listed(names)}"
-        for failing, names in alike.items()
-    ]
+    alike = _grouped((", ".join(one.failing), one.name) for one in found.by_require_only)
+    lines = [f"{style.paint(YELLOW, which)} not for {_listed(alike[which])}" for which in alike]
     number = counted(len(found.by_require_only), "distribution")
     yield f"pkg_resources finds {number} by require() only (see --strict)", lines
     lines = [
@@ -181,19 +175,11 @@ def _about_lookups(found: Diagnosis, style: Style) -> Iterator[_Section]:
 def _about_files(report: Report, style: Style) -> Iterator[_Section]:
     """Yield what cannot be read, and what differs from RECORD."""
     for title, directories in (
-        ("dist-info directories that cannot be read", report.diagnosis.unreadable),
-        (
-            "dist-info directories without a valid METADATA (see --strict)",
-            report.diagnosis.invalid,
-        ),
+        ("that cannot be read", report.diagnosis.unreadable),
+        ("without a valid METADATA (see --strict)", report.diagnosis.invalid),
     ):
-        yield (
-            title,
-            [
-                f"{printable(report.outside(each.path))}: {printable(each.reason)}"
-                for each in directories
-            ],
-        )
+        lines = [f"{report.outside(each.path)}: {each.reason}" for each in directories]
+        yield f"dist-info directories {title}", list(map(printable, lines))
     differing = report.differences or ()
     lines = [
         f"{_named(each, style)}: {style.paint(YELLOW, what)} {printable(path)}".rstrip()
@@ -207,6 +193,14 @@ def _about_files(report: Report, style: Style) -> Iterator[_Section]:
         for path in paths
     ]
     yield f"{counted(len(differing), 'distribution')} with files that differ from RECORD", lines
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the second ones of `pairs` by the first ones."""
+    groups: dict[str, list[str]] = {}
+    for first, second in pairs:
+        groups.setdefault(first, []).append(second)
+    return groups
 
 
 def _arrow(finding: Finding) -> str:
@@ -256,33 +250,23 @@ def notes(report: Report, style: Style) -> Iterator[str]:
         yield "Requirements were not checked: there is no pkg_resources. `uv pip check` checks them"
     if report.differences == ():
         yield style.paint(DIM, "All files are as RECORD lists them")
-    for line in (*_misspelled(found), *left_out(report)):
+    misspelled = _grouped((name, each.name) for each in found.hidden for name in each.misspelled)
+    for name, by in misspelled.items():
+        why = f"METADATA spells this name with other separators than {_listed(by)}"
+        line = f"No rename helps {printable(name)}: {why}. Setuptools 75.8.2 to 81 find it"
         yield style.paint(YELLOW, line)
-
-
-def _misspelled(found: Diagnosis) -> Iterator[str]:
-    """Yield the names that no rename helps, and why."""
-    required_by: dict[str, list[str]] = {}
-    for each in found.hidden:
-        for name in each.misspelled:
-            required_by.setdefault(name, []).append(each.name)
-    for name, by in required_by.items():
-        yield (
-            f"No rename helps {printable(name)}: METADATA spells this name with other separators "
-            f"than {_listed(by)}. Setuptools 75.8.2 to 81 find it"
-        )
+    for line in left_out(report):
+        yield style.paint(YELLOW, line)
 
 
 def left_out(report: Report) -> Iterator[str]:
     """Yield how many broken directories each file or variable excludes."""
-    sources: dict[str, set[str]] = {}
-    for finding in filter(report.diagnosis.matters, report.diagnosis.excluded):
-        where = report.gate.source_of(finding.name) or ""
-        sources.setdefault(where, set()).add(finding.path)
+    broken = filter(report.diagnosis.matters, report.diagnosis.excluded)
+    sources = _grouped((report.gate.source_of(one.name) or "", one.path) for one in broken)
     for where, paths in sources.items():
-        number = counted(len(paths), "directory", "directories")
+        number = counted(len(set(paths)), "directory", "directories")
         source = f"`exclude` in `{printable(where)}`" if os.sep in where else where
-        verb = "is" if len(paths) == 1 else "are"
+        verb = "is" if len(set(paths)) == 1 else "are"
         yield f"{number} with a problem {verb} excluded by {source}"
 
 
