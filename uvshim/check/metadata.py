@@ -125,16 +125,15 @@ def read_entry_points(content: bytes) -> dict[str, dict[str, str]]:
     for line in lines(decoded(content)):
         if line.startswith("["):
             group = line[1:-1].strip()
-            is_valid = bool(line[-1] == "]" and _GROUP.match(group) and group not in groups)
+            if line[-1] != "]" or not _GROUP.match(group) or group in groups:
+                raise RequireError("ValueError")
             groups[group] = {}
         else:
             name, entry = _entry_point(line)
-            is_valid = bool(group and entry and _GROUP.match(entry["module"]))
-            if entry and is_valid:
-                is_valid = name not in groups[group]
-                groups[group][name] = entry["extras"] or ""
-        if not is_valid:
-            raise RequireError("ValueError")
+            is_valid = group and entry and _GROUP.match(entry["module"])
+            if not (entry and is_valid) or name in groups[group]:
+                raise RequireError("ValueError")
+            groups[group][name] = entry["extras"] or ""
     return groups
 
 

@@ -210,10 +210,8 @@ class WorkingSet:
         first, key = requirement.first, requirement.key
         if first in self._steps and key not in chosen:
             return self._steps[first]
-        found = chosen.get(key) or self.active.get(key)
-        if found is not None:
-            self._checked(found, requirement)
-        else:
+        found = self._checked(chosen.get(key) or self.active.get(key), requirement)
+        if found is None:
             found = self.best_match(requirement)
             if found is not None and self.active_for(key) is None:
                 chosen[key] = found
@@ -235,12 +233,11 @@ class WorkingSet:
 
     def find(self, requirement: Requirement) -> Distribution | None:
         """Return what `working_set.find` returns."""
-        found = self.active_for(requirement.key)
-        return None if found is None else self._checked(found, requirement)
+        return self._checked(self.active_for(requirement.key), requirement)
 
-    def _checked(self, found: Distribution, requirement: Requirement) -> Distribution:
+    def _checked(self, found: Distribution | None, requirement: Requirement) -> Distribution | None:
         """Return `found`. Raise `RequireError` if its version is not the required one."""
-        if not self.requirements.meets(found.version, requirement):
+        if found is not None and not self.requirements.meets(found.version, requirement):
             wanted = f"{requirement.name}{requirement.specifier}"
             reason = f"{wanted} is required, and {found.version} is installed"
             raise RequireError("VersionConflict", reason)
