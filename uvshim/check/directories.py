@@ -118,18 +118,12 @@ def _twins(tree: Tree, plans: list[Plan], faults: list[Fault]) -> set[str]:
     return twins
 
 
+_remembered = remembered(Record)
+
+
 def _record(content: bytes | None, own: str) -> Record:
     """Return the parsed `content` of the RECORD in the directory `own`. Raise `RecordError`."""
-    known = _records(content) if content else {}
-    if own not in known:
-        known[own] = Record(content, own)
-    return known[own]
-
-
-@remembered
-def _records(_content: bytes) -> dict[str, Record]:
-    """Return an empty dictionary, the same for each content as long as it is remembered."""
-    return {}
+    return _remembered(content, own) if content else Record(content, own)
 
 
 def _kinds(tree: Tree, one: Plan, *, has_twin: bool) -> Iterable[str]:

@@ -50,23 +50,27 @@ class NoVersionError(RequireError):
     """A distribution has no version, in its name or in its metadata."""
 
 
-def remembered(parse: Callable[[bytes], _T]) -> Callable[[bytes], _T]:
-    """Return `parse` with a cache, emptied when it is full: images have much in common."""
-    known: dict[bytes, _T] = {}
+def remembered(parse: Callable[..., _T]) -> Callable[..., _T]:
+    """Return `parse` with a cache, emptied when it is full: images have much in common.
+
+    The first argument is the content.
+    """
+    known: dict[object, _T] = {}
     room = _ROOM
 
     @functools.wraps(parse)
-    def parsed(content: bytes) -> _T:
+    def parsed(content: bytes, *others: object) -> _T:
         nonlocal room
-        if (result := known.get(content)) is not None:  # another thread may empty it
+        key = content, *others
+        if (result := known.get(key)) is not None:  # another thread may empty it
             return result
-        result = parse(content)
+        result = parse(content, *others)
         room -= len(content) + _LINE * content.count(b"\n")
         if room < 0:
             known.clear()
             room = _ROOM
         else:
-            known[content] = result
+            known[key] = result
         return result
 
     return parsed

@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-from uvshim.check.metadata import RequireError
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import added_directories, search_path
 from uvshim.environments.tree import identity
@@ -85,18 +84,17 @@ def spellings(
 
 def keys(
     tree: Tree, site_packages: Sequence[str], pkg_resources: PkgResources, python: str
-) -> frozenset[str]:
+) -> set[str]:
     """Return the keys of all requirements in an environment, with all extras."""
     from uvshim.check.working_set import WorkingSet
 
     return keys_in(WorkingSet.in_environment(tree, site_packages, pkg_resources, python))
 
 
-def keys_in(working_set: WorkingSet) -> frozenset[str]:
+def keys_in(working_set: WorkingSet) -> set[str]:
     """Return the keys of all requirements in `working_set`, with all extras."""
-    return frozenset(
-        key for name in working_set.active for key in _required_by(working_set, name, extras=True)
-    )
+    keys_of = functools.partial(working_set.requirements.keys_of, extras=True)
+    return set().union(*map(keys_of, working_set.active.values()))
 
 
 def unfound(working_set: WorkingSet, renames: Mapping[str, str]) -> Iterator[Spelling]:
@@ -114,21 +112,10 @@ def unfound(working_set: WorkingSet, renames: Mapping[str, str]) -> Iterator[Spe
     spelled: dict[str, dict[str, list[str]]] = {}
     for own, distribution in working_set.active.items():
         name, _ = distribution.described or (own, "")
-        for key in _required_by(working_set, own, extras=False):
+        for key in working_set.requirements.keys_of(distribution, extras=False):
             spelled.setdefault(names.normalized(key), {}).setdefault(key, []).append(name)
     for name in sorted(working_set.installed):
         ways = spelled.get(names.normalized(name), {})
         if ways and not found.issuperset({names.key_of(name), *ways}):
             for key, by in sorted(ways.items()):
                 yield Spelling(name, key, key in found, tuple(sorted(by)))
-
-
-def _required_by(working_set: WorkingSet, key: str, *, extras: bool) -> set[str]:
-    """Return the keys that the active distribution `key` requires; none if it cannot be read."""
-    distribution = working_set.active[key]
-    requirements = working_set.requirements
-    try:
-        chosen = requirements.extras_of(distribution) if extras else ()
-        return {one.key for one in requirements.of(distribution, chosen)}
-    except RequireError:
-        return set()

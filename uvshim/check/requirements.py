@@ -139,9 +139,17 @@ class Requirements:
             raise RequireError("UnknownExtra")
         return [one for extra in (None, *extras) for one in by_extra.get(extra, ())]
 
-    def extras_of(self, distribution: Distribution) -> list[str]:
-        """Return the extras that `distribution` has. Raise `RequireError`, as `of` does."""
-        return [extra for extra in self._by_extra(distribution) if extra]
+    def keys_of(self, distribution: Distribution, *, extras: bool) -> set[str]:
+        """Return the keys that `distribution` requires, also with its `extras`, if these count.
+
+        If that cannot be read, it requires nothing.
+        """
+        try:
+            by_extra = self._by_extra(distribution)
+        except RequireError:
+            return set()
+        counting = [by_extra[extra] for extra in by_extra if extra is None or (extra and extras)]
+        return {one.key for required in counting for one in required}
 
     def meets(self, version: str, requirement: Requirement) -> bool:
         """Return True if `requirement` accepts the `version`. Raise `RequireError`."""
