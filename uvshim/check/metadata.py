@@ -28,9 +28,12 @@ _FIELD = re.compile(
     r"\n(requires-dist|provides-extra):[ \t]*(.*(?:\n[ \t].*)*)", re.IGNORECASE | re.ASCII
 )
 
-# A group and an entry point in entry_points.txt, behind the `=`.
+# A group in entry_points.txt, and an entry point in which white space is squeezed: a long line of
+# it would keep the pattern of pkg_resources busy for hours. Its name may have a `=`, too.
 _GROUP = re.compile(r"\w+(\.\w+)*$")
-_ENTRY_POINT = re.compile(r"(?P<module>[\w.]+) ?(?:: ?[\w.]+)? ?(?P<extras>\[.*\])?")
+_ENTRY_POINT = re.compile(
+    r"(?P<name>.+?) ?= ?(?P<module>[\w.]+) ?(?:: ?[\w.]+)? ?(?P<extras>\[.*\])?"
+)
 
 # The exception of `require` for a name that it does not find.
 NOT_FOUND = "DistributionNotFound"
@@ -133,26 +136,14 @@ def read_entry_points(content: bytes) -> dict[str, dict[str, str]]:
                 raise RequireError("ValueError")
             groups[group] = {}
         else:
-            name, entry = _entry_point(line)
-            is_valid = group and entry and _GROUP.match(entry["module"])
-            if not (entry and is_valid) or name in groups[group]:
+            entry = _ENTRY_POINT.fullmatch(" ".join(line.split()))
+            if not (group and entry and _GROUP.match(entry["module"])):
+                raise RequireError("ValueError")
+            name = "=".join(line.split("=")[: entry["name"].count("=") + 1]).strip()
+            if name in groups[group]:
                 raise RequireError("ValueError")
             groups[group][name] = entry["extras"] or ""
     return groups
-
-
-def _entry_point(line: str) -> tuple[str, re.Match[str] | None]:
-    """Return the name and the rest of the entry point in `line`; no rest if there is none.
-
-    The name ends at the first `=` with an object behind it. White space is squeezed first: a long
-    line of it would keep the pattern of pkg_resources busy for hours.
-    """
-    before, behind = line.split("="), " ".join(line.split()).split("=")
-    for at in range(1, len(behind)):
-        name, entry = "=".join(before[:at]).strip(), "=".join(behind[at:]).strip()
-        if name and (match := _ENTRY_POINT.fullmatch(entry)):
-            return name, match
-    return "", None
 
 
 def lines(text: str) -> Iterator[str]:
