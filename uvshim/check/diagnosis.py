@@ -122,8 +122,7 @@ def diagnose(
     elif isinstance(site_packages, (str, os.PathLike)):
         site_packages = [site_packages]
     places = [os.fspath(each) for each in site_packages]
-    model = _Model(tree, places, excluded, python, platform)
-    return model.with_lookups(model.directories())
+    return _Model(tree, places, excluded, python, platform).diagnosis()
 
 
 def diagnose_environment(
@@ -145,12 +144,12 @@ def diagnose_environment(
     model.inherited = (*found.inherited, *model.added)
     if spelled is not None:
         model.spelled = functools.partial(spelled.in_tree, found.tree)
-    diagnosis = model.directories()
+    diagnosis = model.diagnosis(names_only=names_only)
     findings = (
         one._replace(owner=DPKG) if found.is_of_dpkg(one.path) else one
         for one in diagnosis.findings
     )
-    return model.with_lookups(diagnosis._replace(findings=tuple(findings)), names_only=names_only)
+    return diagnosis._replace(findings=tuple(findings))
 
 
 def site_packages_in(tree: Tree) -> list[str]:
@@ -194,8 +193,9 @@ class _Model:
     def _working_set(self) -> WorkingSet:
         from uvshim.check.working_set import WorkingSet
 
-        about = self._places, self._pkg_resources, *self._about
-        return WorkingSet.in_environment(self._tree, *about)
+        return WorkingSet.in_environment(
+            self._tree, self._places, self._pkg_resources, *self._about
+        )
 
     @functools.cached_property
     def _own_spellings(self) -> Spellings | None:
@@ -204,7 +204,7 @@ class _Model:
             return None
         return Spellings(required.keys_in(self._working_set))
 
-    def directories(self) -> Diagnosis:
+    def _of_directories(self) -> Diagnosis:
         """Return what the directories themselves show."""
         findings: list[Finding] = []
         excluded: list[Finding] = []
@@ -247,11 +247,12 @@ class _Model:
             spellings=tuple(one for one in unfound if not self._excluded(one.name)),
         )
 
-    def with_lookups(self, diagnosis: Diagnosis, *, names_only: bool = False) -> Diagnosis:
-        """Return `diagnosis` with the lookups that fail, for every distribution.
+    def diagnosis(self, *, names_only: bool = False) -> Diagnosis:
+        """Return what the directories show, and for every distribution which lookups fail.
 
-        With `names_only`, nothing is added if none can fail because of a name.
+        With `names_only`, these are not tried if none can fail because of a name.
         """
+        diagnosis = self._of_directories()
         if not self._pkg_resources.exists:
             return diagnosis
         found = self._working_set
