@@ -283,11 +283,11 @@ class _Model:
             entry_points=tuple(
                 EntryPoint(group, entry, one.name)
                 for one in unresolvable
-                for group, entry in self._entry_points(one.name)
+                for group, entry in lookups_of.entry_points(found, one.name)
             ),
             failures=tuple(one for one in refused if isinstance(one, Failure)),
             lookups=tuple(lookups),
-            programs=tuple(lookups_of.affected(found.installed, lookups, self._entry_points)),
+            programs=tuple(lookups_of.affected(found, lookups)),
         )
 
     def _refusal(self, name: str, version: str, reason: str = "") -> Unresolvable | Failure | None:
@@ -324,8 +324,3 @@ class _Model:
             plain = names.normalized(name)
             spelled.setdefault(plain, {plain}).add(names.key_of(name))
         return spelled
-
-    def _entry_points(self, name: str) -> list[tuple[str, str]]:
-        """Return group and name of each entry point of the distribution `name`, as it is listed."""
-        project = self._working_set.installed.get(name)
-        return lookups_of.entry_points(self._tree, project) if project else []

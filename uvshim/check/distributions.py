@@ -65,7 +65,7 @@ class Distribution:
         self.project_name = names.safe_name(name)
         self.key = self.project_name.lower()
         self.by_extra: ByExtra | None = None
-        self._tree = tree
+        self.tree = tree
 
     @property
     def described(self) -> tuple[str, str] | None:
@@ -89,7 +89,7 @@ class Distribution:
         error = ""
         content = None
         for file in ("/METADATA", "/PKG-INFO", ""):  # the last if it is a file itself
-            content = self._tree.read(self.metadata + file, METADATA_LIMIT)
+            content = self.tree.read(self.metadata + file, METADATA_LIMIT)
             if content is not None:
                 break
             error = "FileNotFoundError"
@@ -102,16 +102,16 @@ class Distribution:
 
     def pay(self, steps: int) -> None:
         """Pay for so many `steps`, as `tree.pay` does."""
-        pay(self._tree, steps)
+        pay(self.tree, steps)
 
     def read(self, name: str) -> str | None:
         """Return the text of the metadata file `name`; None if it is missing.
 
         Raise `RequireError` if pkg_resources could not decode it.
         """
-        content = self._tree.read(f"{self.metadata}/{name}", METADATA_LIMIT)
+        content = self.tree.read(f"{self.metadata}/{name}", METADATA_LIMIT)
         if content is None and self.kind == ".egg-info" and name == "PKG-INFO":
-            content = self._tree.read(self.metadata, METADATA_LIMIT)
+            content = self.tree.read(self.metadata, METADATA_LIMIT)
             return None if content is None else content.decode("utf-8", "replace")
         return None if content is None else decoded(content)
 
@@ -153,7 +153,7 @@ class Distribution:
 
         Raise `RequireError` if pkg_resources cannot read them.
         """
-        content = self._tree.read(f"{self.metadata}/entry_points.txt", METADATA_LIMIT) or b""
+        content = self.tree.read(f"{self.metadata}/entry_points.txt", METADATA_LIMIT) or b""
         self.pay(_PARSING * (content.count(b"\n") + content.count(b"=")))
         return read_entry_points(content)
 

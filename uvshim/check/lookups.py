@@ -13,11 +13,10 @@ from uvshim.rename.names import key_of, normalized
 from uvshim.rename.plan import RECORD_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from uvshim.check.distributions import Distribution
     from uvshim.check.working_set import WorkingSet
-    from uvshim.environments.tree import Tree
 
 REQUIRE = "require"
 BY_KEY = "by_key"
@@ -166,16 +165,10 @@ class AffectedProgram(NamedTuple):
     """The names of the distributions that it does not find."""
 
 
-def affected(
-    installed: Mapping[str, Distribution],
-    failing: Sequence[Lookups],
-    entry_points: Callable[[str], Iterable[tuple[str, str]]],
-) -> Iterator[AffectedProgram]:
-    """Yield each of `installed` that is known to use a lookup which is among the `failing` ones.
-
-    `entry_points` returns group and name of the entry points of a distribution, by its name.
-    """
-    by_name = {normalized(name): one.described for name, one in installed.items() if failing}
+def affected(working_set: WorkingSet, failing: Sequence[Lookups]) -> Iterator[AffectedProgram]:
+    """Yield each installed program that is known to use a lookup which is among the `failing`."""
+    installed = working_set.installed if failing else {}
+    by_name = {normalized(name): one.described for name, one in installed.items()}
     for program, releases, lookup, groups, consequence in _KNOWN_PROGRAMS:
         found = by_name.get(normalized(program))
         if found is None:
@@ -186,23 +179,28 @@ def affected(
             each.name
             for each in failing
             if lookup in each.failing
-            and (not groups or any(group in groups for group, _ in entry_points(each.name)))
+            and (
+                not groups
+                or any(group in groups for group, _ in entry_points(working_set, each.name))
+            )
         )
         if affects and SpecifierSet(releases).contains(found[1]):
             yield AffectedProgram(*found, lookup, consequence, affects)
 
 
-def entry_points(tree: Tree, project: Distribution) -> list[tuple[str, str]]:
-    """Return group and name of each entry point of `project`; [] if pkg_resources cannot read them.
+def entry_points(working_set: WorkingSet, name: str) -> list[tuple[str, str]]:
+    """Return group and name of each entry point of the distribution `name`, as METADATA has it.
 
-    A script counts only if its file imports pkg_resources: those of uv and pip do not.
+    There are none if pkg_resources cannot read them, or if it is not described. A script counts
+    only if its file imports pkg_resources: those of uv and pip do not.
     """
+    project = working_set.installed.get(name)
     try:
-        listed = project.entry_points
+        listed = project.entry_points if project else {}
     except RequireError:
         return []
     scripts = {one for group in SCRIPTS for one in listed.get(group, ())}
-    asking = _asking(tree, project.metadata, scripts) if scripts else set()
+    asking = _asking(project, scripts) if project and scripts else set()
     return [
         (group, one)
         for group, entries in listed.items()
@@ -211,18 +209,18 @@ def entry_points(tree: Tree, project: Distribution) -> list[tuple[str, str]]:
     ]
 
 
-def _asking(tree: Tree, directory: str, scripts: set[str]) -> set[str]:
-    """Return those `scripts` whose files, which RECORD in `directory` lists, import it."""
+def _asking(project: Distribution, scripts: set[str]) -> set[str]:
+    """Return those `scripts` whose files, which the RECORD of `project` lists, import it."""
     wanted = {name: each for each in scripts for name in (f"{each}-script.py", each)}
-    content = tree.read(f"{directory}/RECORD", RECORD_LIMIT) or b""
+    content = project.tree.read(f"{project.metadata}/RECORD", RECORD_LIMIT) or b""
     asking: set[str] = set()
     with contextlib.suppress(record.RecordError):
         for path, _, _ in record.elements(content):
             script = wanted.get(path.rpartition("/")[2])
             if script in scripts:
                 scripts.remove(script)  # the first file decides
-                file = inside(posixpath.dirname(directory), path)
-                if b"pkg_resources" in (tree.read(file, METADATA_LIMIT) or b""):
+                file = inside(posixpath.dirname(project.metadata), path)
+                if b"pkg_resources" in (project.tree.read(file, METADATA_LIMIT) or b""):
                     asking.add(script)
             if not scripts:
                 break

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING
 
 from uvshim.check.metadata import RequireError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 # and what it accepts although PEP 440 does not: a specifier such as ``>=2004d``.
 _REFUSED_BY_OLD = re.compile(r"^[^;]*(?:,[\s)]*(?:;|$)|===\s*[^\s;)]*[;)])")
 _OLD_CLAUSE = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*([^,;\s)]*)\s*")
+_COMPARISONS = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 _HEAD = re.compile(r"\s*([A-Za-z0-9._-]+\s*(?:\[[^]]*\])?)\s*\(?([^()]*)\)?\s*")
 
 # Markers that compare `extra` with a name, in either order.
@@ -156,7 +158,10 @@ class Requirements:
         question = (requirement.first, version)
         if question not in self._met:
             parsed, specifier = parsed_version(version), requirement.specifier
-            if not all(_meets_old(version, *one) for one in requirement.old):
+            if not all(
+                _COMPARISONS[operator](old_precedence(version), old_precedence(wanted))
+                for operator, wanted in requirement.old
+            ):
                 is_met = False
             elif parsed is not None:
                 is_met = specifier.contains(parsed, prereleases=True)
@@ -275,16 +280,6 @@ def _without_old_specifiers(line: str) -> tuple[str, Old]:
                 return line, ()
             old.append((found[1], found[2]))
     return f"{match[1]} {','.join(kept)} {semicolon}{marker}", tuple(old)
-
-
-def _meets_old(version: str, operator: str, wanted: str) -> bool:
-    """Return True if `version` meets a specifier outside PEP 440."""
-    left, right = old_precedence(version), old_precedence(wanted)
-    if operator in {"==", "!="}:
-        return (left == right) is (operator == "==")
-    if left == right:
-        return operator.endswith("=")
-    return (left < right) is operator.startswith("<")
 
 
 def _as_written(marker: str, extra: str) -> tuple[Marker, str]:
