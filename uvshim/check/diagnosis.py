@@ -205,7 +205,6 @@ class _Model:
         return Spellings(required.keys_in(self._working_set))
 
     def _of_directories(self) -> Diagnosis:
-        """Return what the directories themselves show."""
         findings: list[Finding] = []
         excluded: list[Finding] = []
         unreadable: list[Unreadable] = []

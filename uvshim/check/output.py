@@ -196,7 +196,6 @@ def _about_files(report: Report, style: Style) -> Iterator[_Section]:
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return the second ones of `pairs` by the first ones."""
     groups: dict[str, list[str]] = {}
     for first, second in pairs:
         groups.setdefault(first, []).append(second)

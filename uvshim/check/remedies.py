@@ -8,7 +8,6 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from uvshim.check.directories import DUPLICATE, GHOST
 from uvshim.check.metadata import METADATA_LIMIT
 from uvshim.check.versions import precedence
 from uvshim.environments import interpreter
@@ -92,8 +91,7 @@ def reinstalls(report: Report) -> list[str]:
         python = interpreter.version_of(tree, found.site_packages)
         if tuple(map(int, python.split(".")[:2])) >= oldest:
             commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
-    lost = {DUPLICATE, GHOST}
-    due = [each for each in found.wrong if (each.kind in lost) is not bool(each.obstacle)]
+    due = [each for each in found.wrong if (each.kind in FIXABLE) is bool(each.obstacle)]
     alike: dict[tuple[str, str], list[Finding | Difference]] = {}
     concerned: list[Finding | Difference] = [*due, *(report.differences or ())]
     for one in concerned:

@@ -308,7 +308,6 @@ class WorkingSet:
         }
 
     def _rank(self, one: Distribution) -> _Rank:
-        """Return the sort key of the distributions of one project."""
         version = one.version
         if not self.pkg_resources.accepts_any_version and parsed_version(version) is None:
             version = replaced_version(version)
