@@ -26,13 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from uvshim.check.lookups import AffectedProgram
-    from uvshim.check.required import Spelled, Spelling
+    from uvshim.check.required import Spelling
     from uvshim.check.working_set import WorkingSet
-    from uvshim.environments.environment import Environment
     from uvshim.environments.tree import Tree
-
-# The owner of Debian's own directories.
-DPKG = "dpkg"
 
 
 class Diagnosis(NamedTuple):
@@ -122,34 +118,7 @@ def diagnose(
     elif isinstance(site_packages, (str, os.PathLike)):
         site_packages = [site_packages]
     places = [os.fspath(each) for each in site_packages]
-    return _Model(tree, places, excluded, python, platform).diagnosis()
-
-
-def diagnose_environment(
-    found: Environment,
-    excluded: Callable[[str], bool],
-    platform: str | None,
-    spelled: Spelled | None,
-    *,
-    names_only: bool,
-) -> Diagnosis:
-    """Examine `found`, as `diagnose` does, with the directories that it inherits or .pth files add.
-
-    A problem there does not count if an earlier directory hides it. `spelled` is what decides names
-    if other environments import from its directories. With `names_only`, lookups are not tried if
-    none can fail because of a name: what they fail for otherwise is then unknown.
-    """
-    model = _Model(found.tree, found.visible, excluded, platform=platform)
-    model.added = search_path.added_directories(found)
-    model.inherited = (*found.inherited, *model.added)
-    if spelled is not None:
-        model.spelled = functools.partial(spelled.in_tree, found.tree)
-    diagnosis = model.diagnosis(names_only=names_only)
-    findings = (
-        one._replace(owner=DPKG) if found.is_of_dpkg(one.path) else one
-        for one in diagnosis.findings
-    )
-    return diagnosis._replace(findings=tuple(findings))
+    return Model(tree, places, excluded, python, platform).diagnosis()
 
 
 def site_packages_in(tree: Tree) -> list[str]:
@@ -161,7 +130,7 @@ def site_packages_in(tree: Tree) -> list[str]:
     ) or ["."]
 
 
-class _Model:
+class Model:
     """An environment and its pkg_resources, which looks at distributions once they are needed.
 
     - `added`: directories that .pth files add to the `places`;

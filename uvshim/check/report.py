@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
-from uvshim.check.diagnosis import diagnose_environment
+from uvshim.check.diagnosis import Model
+from uvshim.environments.search_path import added_directories
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from uvshim.check.required import Spelled
     from uvshim.check.verify import Difference
     from uvshim.environments.environment import Environment
+
+# The owner of Debian's own directories.
+DPKG = "dpkg"
 
 
 class Gate(NamedTuple):
@@ -88,20 +93,32 @@ def examine(
     spelled: Spelled | None = None,
     names_only: bool = False,
 ) -> Report:
-    """Return the report on `installation`; `platform` is that of its image, None on a disk.
+    """Return the report on `installation`, with the directories that it inherits or .pth files add.
 
-    `spelled` and `names_only` are those of `diagnose_environment`.
+    A problem there does not count if an earlier directory hides it. `platform` is that of its
+    image, None on a disk. `spelled` is what decides names if other environments import from its
+    directories. With `names_only`, lookups are not tried if none can fail because of a name: what
+    they fail for otherwise is then unknown.
 
     Raise OSError if its files are to be verified and one of them cannot be read.
     """
-    diagnosis = diagnose_environment(
-        installation, gate.excludes, platform, spelled, names_only=names_only
+    tree = installation.tree
+    model = Model(tree, installation.visible, gate.excludes, platform=platform)
+    model.added = added_directories(installation)
+    model.inherited = (*installation.inherited, *model.added)
+    if spelled is not None:
+        model.spelled = functools.partial(spelled.in_tree, tree)
+    diagnosis = model.diagnosis(names_only=names_only)
+    findings = (
+        one._replace(owner=DPKG) if installation.is_of_dpkg(one.path) else one
+        for one in diagnosis.findings
     )
     differences = None
     if gate.verify:
         from uvshim.check.verify import verify
 
         # What belongs to the system's packages has no RECORD: `dpkg --verify` knows it.
-        compared = verify(installation.tree, installation.own)
+        compared = verify(tree, installation.own)
         differences = tuple(one for one in compared if not gate.excludes(one.name))
+    diagnosis = diagnosis._replace(findings=tuple(findings))
     return Report(installation, diagnosis, gate, differences=differences)
