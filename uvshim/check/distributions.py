@@ -100,10 +100,6 @@ class Distribution:
             error = str(failure)
         return read_header(content.partition(b"\n\n")[0].partition(b"\r\n\r\n")[0]), error
 
-    def pay(self, steps: int) -> None:
-        """Pay for so many `steps`, as `tree.pay` does."""
-        pay(self.tree, steps)
-
     def read(self, name: str) -> str | None:
         """Return the text of the metadata file `name`; None if it is missing.
 
@@ -154,7 +150,7 @@ class Distribution:
         Raise `RequireError` if pkg_resources cannot read them.
         """
         content = self.tree.read(f"{self.metadata}/entry_points.txt", METADATA_LIMIT) or b""
-        self.pay(_PARSING * (content.count(b"\n") + content.count(b"=")))
+        pay(self.tree, _PARSING * (content.count(b"\n") + content.count(b"=")))
         return read_entry_points(content)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from uvshim.check.metadata import RequireError
 from uvshim.check.versions import old_precedence, parsed_version
+from uvshim.environments.tree import pay
 from uvshim.rename.names import key_of
 
 if TYPE_CHECKING:
@@ -184,8 +185,8 @@ class Requirements:
                 _, lines, extras = distribution.header
                 if (lines, extras) not in self._by_content:
                     new = set(lines).difference(self._by_line)
-                    distribution.pay(_PARSING * len(new) + sum(map(len, new)))
-                    distribution.pay(_TESTING * len(lines) * (1 + len(extras)))
+                    pay(distribution.tree, _PARSING * len(new) + sum(map(len, new)))
+                    pay(distribution.tree, _TESTING * len(lines) * (1 + len(extras)))
                     self._by_content[lines, extras] = self._of_lines(lines, extras)
                 distribution.by_extra = self._by_content[lines, extras]
             else:
@@ -215,7 +216,7 @@ class Requirements:
             extra, _, marker = section.partition(":")
             required = by_extra.setdefault(safe_extra(extra) or None, [])
             if line:
-                distribution.pay(_PARSING + len(line))
+                pay(distribution.tree, _PARSING + len(line))
                 requirement = self.parse(line)
                 with contextlib.suppress(InvalidMarker):  # then nothing is required
                     if marker:

@@ -19,6 +19,7 @@ from uvshim.check.metadata import NOT_FOUND, NoVersionError, RequireError
 from uvshim.check.versions import by_version, parsed_version, precedence, replaced_version
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import search_path
+from uvshim.environments.tree import pay
 from uvshim.rename.names import key_of, normalized, safe_name
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class WorkingSet:
         self._platform = f"{system}-{markers.get('platform_machine', os.uname().machine)}"
         if pkg_resources.shortens_python_version:
             markers = {**markers, "python_version": self._python[:3]}
+        self._tree = tree
         self._markers = markers
         self._canonical: dict[str, str] = {}
         self._steps: dict[Requirement, _Step] = {}
@@ -193,7 +195,7 @@ class WorkingSet:
                 if found is None:
                     missing.setdefault(requirement.key, requirement.name)
                 elif required:
-                    found.pay(len(required))
+                    pay(self._tree, len(required))
                     waiting += required
                     demanded_with.update(dict.fromkeys(conditional, requirement.extras))
         except RequireError:
