@@ -242,8 +242,7 @@ class Model:
             version = project.described[1] if project.described else ""
             refused.append(self._refusal(name, version))
             if name in concerned and not self._excluded(name):
-                requires = refused[-1] is None
-                failing = lookups_of.failing(found, name, self._spelled, requires=requires)
+                failing = lookups_of.failing(found, name, requires=refused[-1] is None)
                 lookups += [Lookups(name, version, failing)] if failing else []
         unresolvable = [one for one in refused if isinstance(one, Unresolvable)]
         return diagnosis._replace(
@@ -273,7 +272,7 @@ class Model:
             return Failure(name, version, kind, cause)
         absent, excluded, misspelled = [], [], []
         for one in missing:
-            keys = self._spelled.get(names.normalized(one))
+            keys = self._working_set.spelled.get(names.normalized(one))
             if keys is None:
                 absent.append(one)
             elif self._excluded(one):
@@ -283,12 +282,3 @@ class Model:
         return Unresolvable(
             name, version, missing, tuple(absent), tuple(excluded), tuple(misspelled)
         )
-
-    @functools.cached_property
-    def _spelled(self) -> dict[str, set[str]]:
-        """The keys that find each installed name once its directory has the right name."""
-        spelled: dict[str, set[str]] = {}
-        for name in self._working_set.installed:
-            plain = names.normalized(name)
-            spelled.setdefault(plain, {plain}).add(names.key_of(name))
-        return spelled

@@ -13,7 +13,7 @@ from uvshim.rename.names import key_of, normalized
 from uvshim.rename.plan import RECORD_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from uvshim.check.distributions import Distribution
     from uvshim.check.working_set import WorkingSet
@@ -74,13 +74,10 @@ class EntryPoint(NamedTuple):
     distribution: str
 
 
-def failing(
-    working_set: WorkingSet, name: str, installed: Container[str], *, requires: bool
-) -> tuple[str, ...]:
+def failing(working_set: WorkingSet, name: str, *, requires: bool) -> tuple[str, ...]:
     """Return the lookups that fail for the distribution `name`, as METADATA has it.
 
-    `installed` are the normalized names of all distributions; `requires` is True if `require`
-    succeeds. The names of lookups are those of pkg_resources:
+    `requires` is True if `require` succeeds. The names of lookups are those of pkg_resources:
 
     - ``by_key``: ``working_set.by_key[KEY]``;
     - ``Environment``: ``Environment()[KEY]``;
@@ -101,7 +98,7 @@ def failing(
         if requires and not extras:
             return True
         wanted = requirements.of(own, requirements.extras_in(extras)) if own else ()
-        if any(normalized(each.name) not in installed for each in wanted):
+        if any(normalized(each.name) not in working_set.spelled for each in wanted):
             return True
         return found and bool(working_set.load_entry_point(name, group, entry))
 

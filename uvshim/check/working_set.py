@@ -259,14 +259,14 @@ class WorkingSet:
 
         Each distribution is found by its own name, and by those with which others require it.
         """
-        names = set(map(normalized, self.installed))
-        everything = chain(*self._everything)
         try:
-            lines = {line for one in everything for _, line in one.requirement_lines()}
+            lines = {
+                line for one in chain(*self._everything) for _, line in one.requirement_lines()
+            }
         except RequireError:
             return False
         keys = {key_of(_NAME.match(line)[0]) for line in lines}  # type: ignore[index]
-        return all(self.active_for(key) for key in keys if normalized(key) in names) and all(
+        return all(self.active_for(key) for key in keys if normalized(key) in self.spelled) and all(
             (own := self.active_at.get(one.metadata)) and own.key == key_of(name)
             for name, one in self.installed.items()
         )
@@ -288,6 +288,14 @@ class WorkingSet:
                 if each.described and not posixpath.basename(each.metadata).startswith("~"):
                     found.setdefault(each.described[0], each)
         return found
+
+    @functools.cached_property
+    def spelled(self) -> dict[str, set[str]]:
+        """The keys that find each installed name once its directory has the right name."""
+        spelled: dict[str, set[str]] = {}
+        for name in self.installed:
+            spelled.setdefault(normalized(name), {normalized(name)}).add(key_of(name))
+        return spelled
 
     def names_in(self, directories: Collection[str]) -> set[str]:
         """Return the names of the distributions directly in `directories`, as in `installed`."""
