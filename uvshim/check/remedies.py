@@ -57,22 +57,21 @@ def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
     inherited = sorted(directories.difference(found.site_packages))
     if not inherited if inherited_only else not directories:
         return []
-    if report.image is not None or root is not None:
-        return [] if inherited_only else _fix_of_whole(report)
+    if report.image is not None:
+        return [] if inherited_only else _fix_of_image(report.image)
+    if root is not None:
+        return [] if inherited_only else [f"uvshim fix {quoted(root)}"]
     if inherited and report.diagnosis.by_spelling:
         return [f"uvshim fix {' '.join(map(quoted, [found.path, *inherited]))}"]
     own = [found.path] if directories.difference(inherited) and not inherited_only else []
     return [f"uvshim fix {quoted(path)}" for path in own + inherited]
 
 
-def _fix_of_whole(report: Report) -> list[str]:
-    """Return the command that fixes the whole root or image; [] for an image from a pipe.
+def _fix_of_image(image: str) -> list[str]:
+    """Return the command that fixes `image`; [] if it comes from a pipe.
 
     Any image can be written to an archive, which must be a new file.
     """
-    image, root = report.image, report.installation.tree.root
-    if image is None:
-        return [f"uvshim fix {quoted(root or '/')}"]
     is_piped = image.partition(":")[2].startswith(("-", "/dev/fd/"))
     return [] if is_piped else [f"uvshim fix {quoted(image)} --output docker-archive:fixed.tar"]
 

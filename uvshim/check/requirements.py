@@ -106,9 +106,6 @@ class Requirements:
     def parse(self, line: str) -> Requirement:
         """Return the requirement in `line`. Raise `RequireError` if it is not valid."""
         if line not in self._by_line:
-            self._room -= _EACH + len(line)
-            if self._room < 0:
-                shared.cache_clear()
             old: Old = ()
             code = line.partition(" #")[0]
             read = _as_packaging_reads
@@ -126,6 +123,9 @@ class Requirements:
             requirement = Requirement(parsed, old, marker)
             requirement.first = self._by_identity.setdefault(requirement.identity, requirement)
             self._by_line[line] = requirement
+            self._room -= _EACH + len(line)
+            if self._room < 0:
+                shared.cache_clear()
         return self._by_line[line]
 
     def extras_in(self, brackets: str) -> tuple[str, ...]:
