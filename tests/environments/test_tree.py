@@ -76,12 +76,23 @@ def test_a_loop_of_links_leads_nowhere(image: Path) -> None:
     assert tree.read("b", 1) is None
 
 
-def test_the_directories_in_a_directory_are_listed_without_links(image: Path) -> None:
-    (image / "usr/bin").mkdir()
+def test_a_walk_goes_where_its_caller_wants_and_through_no_link(image: Path) -> None:
+    (image / "usr/bin/deep").mkdir(parents=True)
     (image / "usr/lib64").symlink_to("lib")
-    assert sorted(DiskTree(str(image)).directories("/usr")) == ["bin", "lib"]
-    assert sorted(DiskTree().directories(f"{image}/usr")) == ["bin", "lib"]
-    assert DiskTree(str(image)).directories("/no") == ()
+    walked = {}
+    for path, names, below in DiskTree(str(image)).walk("/"):
+        walked[path] = names
+        if path == "/usr/bin":
+            below.clear()
+    assert walked == {
+        "": {"usr"},
+        "/usr": {"bin", "lib", "lib64"},
+        "/usr/bin": {"deep"},
+        "/usr/lib": {"file"},
+    }
+    walked_too = sorted(path for path, *_ in DiskTree().walk(f"{image}/usr"))
+    assert walked_too == ["", "/bin", "/bin/deep", "/lib"]
+    assert list(DiskTree(str(image)).walk("/no")) == []
 
 
 def test_a_real_path_has_no_links_in_it(image: Path) -> None:

@@ -126,10 +126,6 @@ def _differing(
 
 def _files(tree: SearchableTree, place: str, directory: str) -> Iterator[str]:
     """Yield the files below `directory` in `place`, as RECORD lists them."""
-    directories = tree.directories(f"{place}/{directory}")
-    for name in sorted(tree.names(f"{place}/{directory}")):
-        inside = f"{directory}/{name}"
-        if name in directories:
-            yield from _files(tree, place, inside)
-        else:
-            yield inside
+    for path, listed, below in tree.walk(f"{place}/{directory}"):
+        below.sort()
+        yield from (f"{directory}{path}/{name}" for name in sorted(listed - {*below}))

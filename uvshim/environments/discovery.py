@@ -18,13 +18,14 @@ from uvshim.uv import process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from uvshim.environments.tree import SearchableTree
 
 _WHAT_WORKS = "Name a virtual environment, a Python interpreter or a site-packages directory"
 
-# The kernel's file systems, and directories that are empty when an image starts.
-_NOT_SEARCHED = frozenset({"/boot", "/dev", "/proc", "/run", "/sys", "/tmp"})  # noqa: S108
+# In the root: the kernel's file systems, and directories that are empty when an image starts.
+_EMPTY = frozenset({"boot", "dev", "proc", "run", "sys", "tmp"})
 
 # Copies of distributions inside a package that uses them.
 _VENDORED = frozenset({"_vendor", "_vendored"})
@@ -33,7 +34,7 @@ _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
 _INTERPRETERS = ("python", "pypy", "graalpy")
 
 # How deep a file system is searched, in directories.
-_DEEPEST = 16
+_DEEPEST = 15
 
 # The limit of a file with a path in it, in bytes.
 _LONGEST_PATH = 4096
@@ -157,7 +158,7 @@ def in_image(
     with the path of each cache or store of images: they are not searched.
     """
     roots = {}
-    for path in _search(tree, "/", _DEEPEST, skipped):
+    for path in _search(tree, skipped):
         root = interpreter.root_of(path)
         roots[path] = root if path in usual_site_packages(root, tree.names) else path
     seen: set[str | None] = set()
@@ -183,10 +184,10 @@ def linked(environments: Iterable[Environment]) -> Iterator[str]:
         tree = found.tree
         for place in found.site_packages:
             above, on_disk = identity(tree, place), tree.on_disk(place)
-            # To follow each path from the root takes as long as to rename a directory.
-            own = {*tree.directories(place)} if on_disk else set()
             for name in filter(is_dist_info, tree.names(place)):
-                if name in own and not os.path.islink(f"{on_disk}/{name}/METADATA"):
+                # To follow each path from the root takes as long as to rename a directory.
+                parts = (f"{on_disk}/{name}", f"{on_disk}/{name}/METADATA")
+                if on_disk and not any(map(os.path.islink, parts)):
                     continue
                 target = os.path.dirname(identity(tree, f"{place}/{name}/METADATA") or "")
                 if target and os.path.dirname(target) != above:
@@ -202,35 +203,36 @@ def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Environment]:
             yield found
 
 
-def _search(
-    tree: SearchableTree, directory: str, depth: int, skipped: Callable[[str], None]
-) -> Iterator[str]:
-    """Yield the directories below `directory` in which distributions may be installed.
+def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[str]:
+    """Yield the directories in `tree` in which distributions may be installed.
 
     These are virtual environments, and directories with a usual name or a dist-info directory.
-    Symbolic links are not followed.
     """
-    listed = tree.names(directory)
-    if _is_cache(tree, directory, listed) or _is_image_store(listed):
-        skipped(directory)
-        return
-    is_library = "os.py" in listed  # PyPy's standard library has dist-info directories in it
-    if CONFIGURATION in listed or (_has_dist_infos(listed) and not is_library):
-        yield directory
-    own = tree.directories(directory) if depth > 1 else ()
-    for name in sorted({*own, *_SITE_PACKAGES.intersection(listed)} - _VENDORED):
-        path = os.path.join(directory, name)
-        if name in _SITE_PACKAGES:
+    for inside, names, below in tree.walk("/"):
+        path = inside or "/"
+        text = f"/{'/'.join(names)}/"
+        if _is_cache(tree, path, names) or _is_image_store(names, text):
+            skipped(path)
+            below.clear()
+            continue
+        has_dist_infos = ".dist-info/" in text and _has_dist_infos(names)
+        # PyPy's standard library has dist-info directories in it.
+        if CONFIGURATION in names or (has_dist_infos and "os.py" not in names):
             yield path
-        elif path not in _NOT_SEARCHED and not is_dist_info(name):
-            yield from _search(tree, path, depth - 1, skipped)
+        yield from (os.path.join(path, name) for name in _SITE_PACKAGES & names)
+        left_out = _SITE_PACKAGES | _VENDORED
+        if path == "/":
+            left_out |= _EMPTY
+        if path.count("/") >= _DEEPEST:
+            below.clear()
+        below[:] = sorted(name for name in below if not (name in left_out or is_dist_info(name)))
 
 
 def _has_dist_infos(names: Collection[str]) -> bool:
     return any(map(is_dist_info, names))
 
 
-def _is_cache(tree: SearchableTree, directory: str, listed: Collection[str]) -> bool:
+def _is_cache(tree: SearchableTree, directory: str, listed: AbstractSet[str]) -> bool:
     """Return True if `directory`, which contains the names `listed`, is an installer's cache.
 
     uv and others mark caches (Cache Directory Tagging Specification). pip, pipx (for the pip that
@@ -246,14 +248,14 @@ def _is_cache(tree: SearchableTree, directory: str, listed: Collection[str]) -> 
     )
 
 
-def _is_image_store(listed: Collection[str]) -> bool:
+def _is_image_store(listed: AbstractSet[str], text: str) -> bool:
     """Return True if a container engine has its images in a directory with the names `listed`.
 
     It keeps the digest of every file there: after a change, it can no longer push the image. The
     names are those of Podman and Buildah (containers-storage), Docker, containerd and BuildKit.
     """
     return (
-        not {"storage.lock", "buildkitd.lock"}.isdisjoint(listed)
-        or {"containers", "network", "volumes"}.issubset(listed)
-        or "/io.containerd." in "/" + "/".join(listed)
+        not listed.isdisjoint({"storage.lock", "buildkitd.lock"})
+        or listed >= {"containers", "network", "volumes"}
+        or "/io.containerd." in text
     )

@@ -14,7 +14,8 @@ from uvshim.environments import files
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
     from typing import Protocol, TypeVar
 
     Place = TypeVar("Place")
@@ -55,8 +56,12 @@ class SearchableTree(Tree, Protocol):
     def root(self) -> str | None:
         """The path of its root on this machine; None for the machine's own, and for an image."""
 
-    def directories(self, directory: str) -> tuple[str, ...]:
-        """Return the names of the directories in `directory`, without links to directories."""
+    def walk(self, top: str) -> Iterator[tuple[str, AbstractSet[str], list[str]]]:
+        """Yield each directory from `top` on: its path below that, such as ``/lib``, and names.
+
+        The names are those of all in it, and, in a list, those of the directories. The caller may
+        change the list: what is in it comes next, as with `os.walk`. Links are not followed.
+        """
 
     def real(self, path: str) -> str | None:
         """Return `path` with all links followed, as a path in the tree; None if it is missing."""
@@ -209,13 +214,13 @@ class DiskTree:
                 length += len(piece)
         return base64.urlsafe_b64encode(measured.digest()).decode().rstrip("="), length
 
-    def directories(self, directory: str) -> tuple[str, ...]:
-        """See `SearchableTree.directories`."""
-        try:
-            with os.scandir(self._existing(directory)) as entries:
-                return tuple(each.name for each in entries if each.is_dir(follow_symlinks=False))
-        except self._missing:
-            return ()
+    def walk(self, top: str) -> Iterator[tuple[str, AbstractSet[str], list[str]]]:
+        """See `SearchableTree.walk`."""
+        start = self.on_disk(top) or ""
+        for path, below, others in os.walk(start):
+            names = {*below, *others}
+            below[:] = [name for name in below if not os.path.islink(os.path.join(path, name))]
+            yield path[len(start.rstrip("/")) :].rstrip("/"), names, below
 
     def real(self, path: str) -> str | None:
         """See `SearchableTree.real`."""

@@ -16,6 +16,7 @@ from uvshim.images.union import Directory, Node, unite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from uvshim.images.blob import Blob
     from uvshim.images.image import Platform
@@ -106,10 +107,16 @@ class ImageTree:
         """Return the names in `directory`; see `Tree.names`."""
         return tuple(self.children(directory))
 
-    def directories(self, directory: str) -> tuple[str, ...]:
-        """Return the names of directories; see `SearchableTree.directories`."""
-        children = self.children(directory).items()
-        return tuple(name for name, one in children if isinstance(one, Directory))
+    def walk(self, top: str) -> Iterator[tuple[str, AbstractSet[str], list[str]]]:
+        """Yield each directory from `top` on; see `SearchableTree.walk`."""
+        waiting = [("", self.node(top))]
+        while waiting:
+            path, directory = waiting.pop()
+            if isinstance(directory, Directory):
+                children = directory.children
+                below = [name for name, one in children.items() if isinstance(one, Directory)]
+                yield path, children.keys(), below
+                waiting += [(f"{path}/{name}", children[name]) for name in reversed(below)]
 
     def children(self, directory: str) -> dict[str, Node]:
         """Return what is in `directory`, by name; empty if it is not a directory."""
