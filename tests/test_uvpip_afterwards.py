@@ -96,21 +96,6 @@ def test_importlib_metadata_finds_each_once_under_every_spelling(installed: Venv
     ]
 
 
-def test_a_subcommand_with_a_letter_missing_is_a_package_and_that_is_reported(
-    run: Run, uvpip: Path, venv: Venv, wheels: Path
-) -> None:
-    build_wheel(wheels, "instal")
-    offline = ("--no-index", "-f", wheels)
-    done = run(uvpip, "instal", *offline)
-    assert done.returncode == 0
-    assert done.stderr.startswith(
-        "hint: `instal` is treated as a package; a similar subcommand exists: `install`\n"
-    )
-    assert "instal-1.0.dist-info" in venv.dist_infos()
-    for words, more in ((("-q",), None), ((), "1")):
-        assert "hint" not in run(uvpip, "instal", *words, *offline, UVSHIM_DISABLE=more).stderr
-
-
 @pytest.fixture
 def broken(run: Run, uv: Path, venv: Venv, wheels: Path, old_setuptools: Path) -> Venv:
     """An environment made with plain uv, in which pkg_resources does not find dotted names."""

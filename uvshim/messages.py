@@ -105,11 +105,6 @@ class Messages:
         command = f"uvshim fix {quoted(environment)}"
         self.hint(f"`{command}` renames what was installed earlier, such as {printable(name)}")
 
-    def similar_subcommand(self, word: str, subcommand: str) -> None:
-        """Print that `word` is treated as a package, although it resembles a `subcommand`."""
-        taken = f"`{printable(word)}` is treated as a package"
-        self.hint(f"{taken}; a similar subcommand exists: `{subcommand}`")
-
     def hint(self, message: str) -> None:
         """Print a hint."""
         self._say(f"{self._style.label(CYAN, 'hint')} {message}")

@@ -55,8 +55,6 @@ def _run(arguments: Arguments) -> int:
         return _become_uv(binary, arguments.command)
     if arguments.misplaced:
         raise UvshimError(_right_order(arguments.misplaced, sys.argv[1:]))
-    if arguments.similar and not arguments.quiet:
-        _messages(arguments).similar_subcommand(*arguments.similar)
     if arguments.installs:
         return _install(binary, arguments)
     if arguments.version and arguments.subcommand == "install":
@@ -191,7 +189,7 @@ def _run_uv_alone() -> int:
 def _messages(arguments: Arguments) -> Messages:
     from uvshim.messages import Messages
 
-    return Messages(color=arguments.color, quiet=arguments.quiet > 0, verbose=arguments.verbose > 0)
+    return Messages(color=arguments.color, quiet=arguments.quiet, verbose=arguments.verbose)
 
 
 def load() -> None:

@@ -73,7 +73,7 @@ class Arguments:
     - `directory`, `project`: the values of `--directory` and `--project`, or None;
     - `color`: `auto`, `always` or `never` if an option says so, or None;
     - `python_version`: that of ``--python-version``, as in ``3.12.0``, or None;
-    - `quiet`, `verbose`: how often `-q` and `-v` are given;
+    - `quiet`, `verbose`: whether `-q` and `-v` are given;
     - `dry`: nothing will be installed (`--dry-run`, `--check`);
     - `help`, `version`: uv only prints its help or its version.
     """
@@ -88,7 +88,6 @@ class Arguments:
         self.command = ["pip", *([] if named else ["install"]), *arguments]
         self.choosing: list[str] = []
         self.choosing_project: list[str] = []
-        given: list[str] = []
         values: dict[str, str | None] = {}
         for option, value, words in options_in(
             [*before, *rest] if named else arguments, with_value
@@ -97,7 +96,6 @@ class Arguments:
                 self.choosing += words
             if option in _CHOOSES_PROJECT:
                 self.choosing_project += words
-            given.append(option)
             values[option] = value
             if option == "--no-color":
                 values["--color"] = "never"
@@ -106,11 +104,12 @@ class Arguments:
         self.color = values.get("--color")
         numbers = (values.get("--python-version") or "").split(".")
         self.python_version = ".".join([*numbers, "0"][:3]) if numbers[1:] else None
-        self.quiet = given.count("-q") + given.count("--quiet")
-        self.verbose = given.count("-v") + given.count("--verbose")
-        self.dry = "--dry-run" in given or "--check" in given
-        self.help = "-h" in given or "--help" in given
-        self.version = "-V" in given or "--version" in given
+        given = values.keys()
+        self.quiet = not given.isdisjoint({"-q", "--quiet"})
+        self.verbose = not given.isdisjoint({"-v", "--verbose"})
+        self.dry = not given.isdisjoint({"--dry-run", "--check"})
+        self.help = not given.isdisjoint({"-h", "--help"})
+        self.version = not given.isdisjoint({"-V", "--version"})
 
     @property
     def misplaced(self) -> str | None:
@@ -125,16 +124,6 @@ class Arguments:
         first, second = [*(value for option, value, _ in options if not option), "", ""][:2]
         is_misplaced = first in SUBCOMMANDS or (first == "pip" and second in SUBCOMMANDS)
         return first if is_misplaced else None
-
-    @property
-    def similar(self) -> tuple[str, str] | None:
-        """The first positional and the subcommand that it resembles, or None."""
-        if self._first in SUBCOMMANDS:
-            return None
-        for subcommand in sorted(SUBCOMMANDS):
-            if self._first and _one_letter_apart(self._first, subcommand):
-                return self._first, subcommand
-        return None
 
     @property
     def installs(self) -> bool:
@@ -175,14 +164,6 @@ def _split(
     return list(words[:at]), list(words[at:])
 
 
-def _one_letter_apart(one: str, other: str) -> bool:
-    """Return True if the words differ by one letter: added, changed, or swapped with the next."""
-    while one and one[:1] == other[:1]:  # what both begin with
-        one, other = one[1:], other[1:]
-    changed = one[1:] in {other, other[1:]} or one == other[1:] or one[1::-1] + one[2:] == other
-    return one != other and changed
-
-
 def options_in(
     words: Iterable[str], with_value: Collection[str]
 ) -> Iterator[tuple[str, str | None, list[str]]]:
@@ -211,17 +192,15 @@ def _read(
         else:
             yield name, value if equals else None, [word]
         return
-    for at, letter in enumerate(word[1:], start=1):
+    for end, letter in enumerate(word[1:], start=2):
         name = "-" + letter
         if name not in with_value:
             yield name, None, [name]
-            continue
-        value = word[at + 1 :]
-        if value:
+        elif value := word[end:]:
             yield name, value.removeprefix("="), [name + value]
+            return
         else:
             yield _with_next(name, following)
-        return
 
 
 def _with_next(name: str, following: Iterator[str]) -> tuple[str, str | None, list[str]]:
