@@ -67,17 +67,16 @@ def _become_uv(binary: str, words: list[str], before: str = "") -> int:
 
     Raise `UvLoopError` if that uv runs uvpip again.
     """
+    from uvshim.uv.supervisor import Supervisor
+
+    supervisor = Supervisor()
     if process.is_script(binary):
         from uvshim.uv.question import Question
-        from uvshim.uv.supervisor import Supervisor
 
-        supervisor = Supervisor()
         Question([binary], Arguments([]), supervisor).refuse_loop()
-        supervisor.end_if_interrupted()
-        supervisor.release()
     if before:
         process.write(before)
-    process.replace([binary, *words])
+    supervisor.replace([binary, *words])
 
 
 def _install(binary: str, arguments: Arguments) -> int:
@@ -107,7 +106,7 @@ def _install(binary: str, arguments: Arguments) -> int:
             answer = Question([binary], arguments, supervisor).answer()
             environment = Environment.of(answer, supervisor)
         if environment is None:
-            complete = status != 0 or _report_unknown(answer.failure, arguments)
+            complete = status != 0 or _report_unknown(arguments)
         else:
             complete, now = True, Snapshot.of(environment)
             if before.is_outdated(environment, now):
@@ -143,11 +142,10 @@ def _suggest_fix(
             return
 
 
-def _report_unknown(failure: str, arguments: Arguments) -> bool:
-    """Report that uv did not say where it installed, perhaps because of `failure`. Return False."""
+def _report_unknown(arguments: Arguments) -> bool:
+    """Report that uv did not say where it installed. Return False."""
     messages = _messages(arguments)
-    because = failure and f" ({failure})"
-    messages.warning(f"uv did not say where it installed: nothing was renamed{because}")
+    messages.warning("uv did not say where it installed: nothing was renamed")
     messages.suggest_fix("PATH_OF_THE_ENVIRONMENT")
     return False
 

@@ -44,19 +44,26 @@ class Answered(Child):
         return self._text
 
 
+def answering(**facts: object) -> Answer:
+    """Return an answer of uv with those facts."""
+    answer = Answer()
+    vars(answer).update(facts)
+    return answer
+
+
 @pytest.fixture
 def supervisor() -> Supervisor:
     return InThisProcess()
 
 
 def test_a_target_is_its_own_site_packages(tmp_path: Path, supervisor: Supervisor) -> None:
-    environment = Environment.of(Answer(directory=str(tmp_path)), supervisor)
+    environment = Environment.of(answering(directory=str(tmp_path)), supervisor)
     assert environment is not None
     assert environment.on_disk == [str(tmp_path)]
 
 
 @pytest.mark.parametrize(
-    "target", [Answer(), Answer(directory="/no/such/place"), Answer(root="/no/such/place")]
+    "target", [Answer(), answering(directory="/no/such/place"), answering(root="/no/such/place")]
 )
 def test_what_is_not_there_is_no_environment(target: Answer, supervisor: Supervisor) -> None:
     assert Environment.of(target, supervisor) is None
@@ -65,7 +72,7 @@ def test_what_is_not_there_is_no_environment(target: Answer, supervisor: Supervi
 def test_a_virtual_environment_has_its_directories_in_the_usual_places(
     venv: Venv, supervisor: Supervisor
 ) -> None:
-    environment = Environment.of(Answer(root=str(venv.path), lock="x"), supervisor)
+    environment = Environment.of(answering(root=str(venv.path), lock="x"), supervisor)
     assert environment is not None
     assert (environment.path, environment.lock) == (str(venv.path), "x")
     assert environment.on_disk == [str(venv.site_packages)]
@@ -84,7 +91,7 @@ def test_directories_that_are_one_count_once_and_such_that_are_two_twice(
         place.mkdir(parents=True)
     (tmp_path / "lib" / "python3").symlink_to("python3.9")
     (tmp_path / "lib" / "other" / "site-packages").mkdir(parents=True)
-    environment = Environment.of(Answer(root=str(tmp_path), is_prefix=True), supervisor)
+    environment = Environment.of(answering(root=str(tmp_path), is_prefix=True), supervisor)
     assert environment is not None
     real = {str(place.resolve()) for place in places}
     found = environment.on_disk
@@ -94,7 +101,7 @@ def test_directories_that_are_one_count_once_and_such_that_are_two_twice(
     }
 
 
-def answering(path: Path, *words: str | Path) -> Path:
+def printing(path: Path, *words: str | Path) -> Path:
     """Write a program that prints directories like an interpreter."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\necho warning\nprintf '\\0%s' {shlex.join(map(str, words))} ''\n")
@@ -110,18 +117,18 @@ def test_any_other_python_is_asked_for_its_directories(
     for name in ("right", "wrong", "older", "lib/python3.9/site-packages"):
         (root / name).mkdir(parents=True)
     usual, nowhere = root / "bin", "/nowhere"
-    answering(usual / "python3", root, "3.9.18", "python3.9t", root / "wrong", nowhere)
-    answering(usual / "python3.8", root, "3.8.1", "python3.8", root / "older", nowhere)
-    right = answering(usual / "pypy3.9", root, "3.9.18", "pypy3.9", root / "right", nowhere)
+    printing(usual / "python3", root, "3.9.18", "python3.9t", root / "wrong", nowhere)
+    printing(usual / "python3.8", root, "3.8.1", "python3.8", root / "older", nowhere)
+    right = printing(usual / "pypy3.9", root, "3.9.18", "pypy3.9", root / "right", nowhere)
     program = tmp_path / "python3.9"
-    elsewhere = answering(program, tmp_path, "3.9.18", "python3.9t", root / "wrong", nowhere)
+    elsewhere = printing(program, tmp_path, "3.9.18", "python3.9t", root / "wrong", nowhere)
     for named, expected in (
         (right, "right"),
         (None, "wrong"),
         (usual / "python3.8", "wrong"),  # not the version that uv said
         (elsewhere, "wrong"),  # not the root that uv said
     ):
-        answer = Answer(
+        answer = answering(
             root=str(root), python="3.9.18", interpreter=None if named is None else str(named)
         )
         environment = Environment.of(answer, supervisor)
@@ -138,8 +145,8 @@ def test_the_usual_directories_of_a_python_that_is_asked_count_too(
     other = tmp_path / "local" / "lib" / "python3.10" / "dist-packages"
     for each in (said, remembered, other):
         each.mkdir(parents=True)
-    answering(tmp_path / "bin" / "python3", tmp_path, "3.9.18", "python3.9", said, said)
-    environment = Environment.of(Answer(root=str(tmp_path), python="3.9.18"), supervisor)
+    printing(tmp_path / "bin" / "python3", tmp_path, "3.9.18", "python3.9", said, said)
+    environment = Environment.of(answering(root=str(tmp_path), python="3.9.18"), supervisor)
     assert environment is not None
     assert environment.site_packages == (str(said), str(remembered))
 
@@ -153,6 +160,6 @@ def test_a_python_that_does_not_answer_is_taken_for_a_usual_one(
     interpreter.chmod(0o755)
     usual = tmp_path / "lib" / "python3.9" / "site-packages"
     usual.mkdir(parents=True)
-    environment = Environment.of(Answer(root=str(tmp_path), python="3.9.18"), supervisor)
+    environment = Environment.of(answering(root=str(tmp_path), python="3.9.18"), supervisor)
     assert environment is not None
     assert environment.on_disk == [str(usual)]

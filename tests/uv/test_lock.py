@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,16 +52,14 @@ def test_a_lock_that_is_free_is_not_waited_for(path: Path) -> None:
 
 
 class Time:
-    """A clock that runs only during `sleep`, and another uv that ends at `end`."""
+    """A time that passes only during `time.sleep`, and another uv that ends at `end`."""
 
-    def __init__(self, path: Path, end: float) -> None:
+    def __init__(self, path: Path, end: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(time, "sleep", self.sleep)
         self.now = 0.0
         self._end = end
         self._other: int | None = os.open(path, os.O_RDWR)
         fcntl.flock(self._other, fcntl.LOCK_EX)
-
-    def clock(self) -> float:
-        return self.now
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -70,33 +69,34 @@ class Time:
 
 
 @pytest.mark.parametrize("end", [0.5, 0.9, 1.1, 300])
-def test_the_wait_for_a_lock_is_reported_once_after_a_second(path: Path, end: float) -> None:
-    time = Time(path, end)
+def test_the_wait_for_a_lock_is_reported_once_after_a_second(
+    path: Path, end: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = Time(path, end, monkeypatch)
     said: list[tuple[str, bool]] = []
 
     def waiting(lock: str) -> None:
-        said.append((lock, 1 < time.now < 1.1))
+        said.append((lock, 1 < passed.now < 1.1))
 
-    with uv_lock(str(path), waiting=waiting, clock=time.clock, sleep=time.sleep):
+    with uv_lock(str(path), waiting=waiting):
         assert not is_free(path)
-        assert end <= time.now < end + 0.1
+        assert end <= passed.now < end + 0.1
     assert said == ([(str(path), True)] if end > 1 else [])
     assert is_free(path)
 
 
-def test_a_wait_that_is_interrupted_ends_and_holds_nothing(path: Path) -> None:
-    time = Time(path, 300)
+def test_a_wait_that_is_interrupted_ends_and_holds_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = Time(path, 300, monkeypatch)
 
     def interrupted() -> bool:
-        return time.now > 5
+        return passed.now > 5
 
-    with (
-        pytest.raises(LockInterruptedError),
-        uv_lock(str(path), interrupted, clock=time.clock, sleep=time.sleep),
-    ):
+    with pytest.raises(LockInterruptedError), uv_lock(str(path), interrupted):
         pytest.fail("the lock was not free")
-    assert 5 < time.now < 5.1
-    time.sleep(300)  # the other one ends
+    assert 5 < passed.now < 5.1
+    passed.sleep(300)  # the other one ends
     assert is_free(path)
 
 

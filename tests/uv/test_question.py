@@ -166,7 +166,4 @@ def test_where_there_is_no_place_for_the_question_uv_installs_and_that_is_report
     done = run(sys.executable, "-c", NO_PLACE, memory, *offline)
     assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
     assert done.returncode == 3
-    assert (
-        "warning: uv did not say where it installed: nothing was renamed (its answer cannot be stored"
-        in (done.stderr)
-    )
+    assert "warning: uv did not say where it installed: nothing was renamed\n" in done.stderr

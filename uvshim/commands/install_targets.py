@@ -95,7 +95,7 @@ def _answered(uv: list[str], ask: Callable[[list[str]], Answer], supervisor: Sup
     """Return the place that `uv` answers. One that cannot be asked stops no command."""
     try:
         answer = ask(uv or [process.find_uv()])
-    except (UvshimError, OSError):
+    except UvshimError:
         answer = Answer()
     found = Environment.of(answer, supervisor)
     return Targets([found] if found else [], answer.known, answer.project)

@@ -215,7 +215,7 @@ def output(command: list[str], supervisor: Supervisor) -> str:
     try:
         program = process.on_path(command[0]) or command[0]
         child = supervisor.start([program, *command[1:]], keep_output=True)
-    except (CannotRunError, OSError):
+    except CannotRunError:
         return ""
     failed = supervisor.wait_for_answer(child) != 0
     return "" if failed else child.output().removesuffix("\n")

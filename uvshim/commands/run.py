@@ -36,14 +36,13 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         raise UvshimError("There is no command to run. Example: uvshim run -- uv sync")
     command = [_program(words[0]), *words[1:]]
     if config.disabled():
-        process.replace(command)
+        Supervisor().replace(command)
     place = _place(options.env)
     supervisor = Supervisor()
     found = _targets(place, command, supervisor)
     supervisor.end_if_interrupted()
     if found is None:
-        supervisor.release()
-        process.replace(command)
+        supervisor.replace(command)
     exclude = config.excluded(found.project or process.working_directory())
     # By all their paths: a prefix may have several Pythons.
     seen = {_key(each): (each, Snapshot.of(each)) for each in found.environments}

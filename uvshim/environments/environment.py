@@ -255,7 +255,7 @@ def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | Non
             continue
         try:
             child = supervisor.start([interpreter, "-I", "-c", _WHERE], keep_output=True)
-        except (CannotRunError, OSError):  # it cannot run here, or there is no space for its answer
+        except CannotRunError:
             continue
         if supervisor.wait_for_answer(child) != 0:
             continue

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_PAUSE = 0.02
+_A_SECOND = 51  # pauses
+
+
 class LockInterruptedError(Exception):
     """A signal ended the wait for the lock."""
 
@@ -22,7 +26,7 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
     held: uv continues without a lock, too.
 
     While another process holds it, `interrupted` is called repeatedly. After a second, `waiting` is
-    called once with `path`. `clock` returns seconds, and `sleep` takes seconds.
+    called once with `path`.
 
     Entering raises `LockInterruptedError` if `interrupted` returns True before the lock is ours.
     """
@@ -32,16 +36,11 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
         path: str | None,
         interrupted: Callable[[], bool] = lambda: False,
         waiting: Callable[[str], None] = lambda _path: None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Store the arguments; nothing is opened yet."""
         self._path = path
         self._interrupted = interrupted
         self._waiting = waiting
-        self._clock = clock
-        self._sleep = sleep
         self._file: int | None = None
 
     def __enter__(self) -> None:
@@ -50,15 +49,15 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
             self._file = os.open(self._path, os.O_RDWR) if self._path is not None else None
         except OSError:
             self._file = None
-        begin, reported = self._clock(), False
+        waits = 0
         while self._file is not None and not _is_taken(self._file):
             if self._interrupted():
                 self.__exit__()
                 raise LockInterruptedError
-            if self._path and not reported and self._clock() - begin > 1:
+            if self._path and waits == _A_SECOND:
                 self._waiting(self._path)
-                reported = True
-            self._sleep(0.02)
+            time.sleep(_PAUSE)
+            waits += 1
 
     def __exit__(self, *_error: object) -> None:
         """Release the lock."""

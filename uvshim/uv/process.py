@@ -1,4 +1,4 @@
-"""Start other programs, beside this process or in its place. The supervisor waits for them."""
+"""Find and start other programs. The supervisor waits for them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from uvshim.errors import CannotRunError, UvLoopError, UvNotFoundError
 TYPE_CHECKING = False  # type checkers know this name; importing `typing` costs 8 ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import ModuleType
-    from typing import IO, Any, NoReturn
-
-# Python ignores these signals. The programs that it starts should find them unchanged.
-IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
+    from typing import IO, Any
 
 # The path of the uv that answers where it installs, set for that uv. If it runs uvpip, and that
 # uvpip would run the same uv again, this would never end.
@@ -106,26 +102,23 @@ def find_uv() -> str:
     Raise `UvNotFoundError` if there is none, `CannotRunError` if UVSHIM_UV names another file, and
     `UvLoopError` if that uv runs uvpip, and so this program.
     """
-    found = _find_uv()
+    chosen, started_by = os.environ.get("UVSHIM_UV"), os.environ.get("UV")
+    if chosen:
+        found = on_path(chosen)
+    else:
+        found = (started_by and on_path(started_by)) or on_path("uv") or _installed()
+    if not found and chosen:
+        message = f"`{chosen}`, which UVSHIM_UV names, is not a program that can be run"
+        raise CannotRunError(message) if os.path.exists(chosen) else UvNotFoundError(message)
+    if not found:
+        raise UvNotFoundError(
+            "There is no `uv` on PATH. Install it (`pip install uv`), "
+            "or name it in the environment variable UVSHIM_UV"
+        )
     asked = os.environ.get(ASKED)
     if asked and os.path.realpath(asked) == os.path.realpath(found):
         raise UvLoopError(found)
     return found
-
-
-def _find_uv() -> str:
-    if chosen := os.environ.get("UVSHIM_UV"):
-        if found := on_path(chosen):
-            return found
-        message = f"`{chosen}`, which UVSHIM_UV names, is not a program that can be run"
-        raise CannotRunError(message) if os.path.exists(chosen) else UvNotFoundError(message)
-    started_by = os.environ.get("UV")
-    if found := (started_by and on_path(started_by)) or on_path("uv") or _installed():
-        return found
-    raise UvNotFoundError(
-        "There is no `uv` on PATH. Install it (`pip install uv`), "
-        "or name it in the environment variable UVSHIM_UV"
-    )
 
 
 def is_script(program: str) -> bool:
@@ -153,7 +146,9 @@ def _installed() -> str | None:
     if beside := on_path(os.path.join(os.path.dirname(sys.executable), "uv")):
         return beside
     try:
-        return str(_uv().find_uv_bin())
+        import uv
+
+        return str(uv.find_uv_bin())
     except (ImportError, FileNotFoundError):
         return None
 
@@ -187,38 +182,24 @@ def start(
     It gets our standard streams and open files. With `keep_output` it writes to a file, which
     `Child.output` reads. `signals` are arguments for `os.posix_spawn`.
 
-    Raise `CannotRunError` if the program cannot be started, OSError if no temporary file can be
-    made for its output.
+    Raise `CannotRunError` if the program cannot be started.
     """
     environment = os.environ if environment is None else environment
     output = _nameless_file() if keep_output else None
+    streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
+    if keep_output:
+        streams = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)]
+        kept = 0 if output is None else output
+        streams += [(os.POSIX_SPAWN_DUP2, kept, number) for number in (1, 2)]
     try:
-        streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
-        if output is not None:
-            streams = [
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, output, 1),
-                (os.POSIX_SPAWN_DUP2, output, 2),
-            ]
         pid = os.posix_spawn(command[0], command, environment, file_actions=streams, **signals)
     except OSError as error:
-        raise _cannot_run(command[0], error) from error
+        raise cannot_run(command[0], error) from error
     return Child(pid, output)
 
 
-def replace(command: list[str]) -> NoReturn:
-    """Become `command` (its first word is the path of the program), or raise `CannotRunError`."""
-    signal = _signal()
-    for name in IGNORED_BY_PYTHON:
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
-    try:
-        os.execv(command[0], command)  # noqa: S606
-    except OSError as error:
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # this process continues, and reports it
-        raise _cannot_run(command[0], error) from error
-
-
-def _cannot_run(program: str, error: OSError) -> CannotRunError:
+def cannot_run(program: str, error: OSError) -> CannotRunError:
+    """Return what to raise if `program` could not be started because of `error`."""
     return CannotRunError(f"`{program}` cannot be run: {error.strerror}")
 
 
@@ -230,31 +211,14 @@ def working_directory() -> str:
         return ""
 
 
-def _nameless_file() -> int:
-    """Return the descriptor of a new nameless file, which vanishes after a kill."""
+def _nameless_file() -> int | None:
+    """Return the descriptor of a new file that vanishes after a kill; None if that fails."""
     try:
         return os.memfd_create("uvshim")
     except (AttributeError, OSError):  # macOS; a kernel or a container's filter that forbids it
-        with _tempfile().TemporaryFile() as file:
+        import tempfile
+    try:
+        with tempfile.TemporaryFile() as file:
             return os.dup(file.fileno())
-
-
-# Only some runs need these modules.
-
-
-def _signal() -> ModuleType:
-    import signal
-
-    return signal
-
-
-def _tempfile() -> ModuleType:
-    import tempfile
-
-    return tempfile
-
-
-def _uv() -> ModuleType:
-    import uv
-
-    return uv
+    except OSError:
+        return None

@@ -25,44 +25,32 @@ _NOT_FOR_A_QUESTION = frozenset(
     """.split()
 )
 
+# What makes a question of an install.
+_DRY = ["--dry-run", "-vv", "--offline", "--color", "never"]
+
 # uv's error if extras are configured, which a requirements file does not have.
 _WANTS_A_PROJECT = "Requesting extras requires a "
 
 
 class Answer:
-    """Where uv will install. Without `directory` and `root`, uv did not answer.
+    """Where uv will install. Without `directory` and `root`, uv did not answer."""
 
-    - `directory`: that of `--target`, which contains distributions directly;
-    - `root`: otherwise the root of a virtual environment, of a prefix or of a Python installation;
-    - `is_prefix`: True if `--prefix` names that root;
-    - `python`: the version of the Python that uv installs for, such as ``3.12.1``, or None;
-    - `interpreter`: the path of that Python, or None;
-    - `lock`: the path of the file that uv locks during an install, or None;
-    - `project`: the directory in which uv begins to look for configuration files;
-    - `failure`: why uv could not run, as a clause, or "".
-    """
+    directory: str | None = None
+    """The directory of `--target`, which contains distributions directly."""
+    root: str | None = None
+    """Otherwise the root of a virtual environment, of a prefix or of a Python installation."""
+    is_prefix = False
+    """True if `--prefix` names that root."""
+    python: str | None = None
+    """The version of the Python that uv installs for, such as ``3.12.1``."""
+    interpreter: str | None = None
+    """The path of that Python."""
+    lock: str | None = None
+    """The path of the file that uv locks during an install."""
 
-    def __init__(  # noqa: PLR0913
-        self,
-        directory: str | None = None,
-        root: str | None = None,
-        python: str | None = None,
-        lock: str | None = None,
-        project: str = "",
-        *,
-        interpreter: str | None = None,
-        is_prefix: bool = False,
-        failure: str = "",
-    ) -> None:
-        """Hold the facts. Defaults mean unknown."""
-        self.directory = directory
-        self.root = root
-        self.python = python
-        self.interpreter = interpreter
-        self.lock = lock
+    def __init__(self, project: str = "") -> None:
+        """`project` is the directory in which uv begins to look for configuration files."""
         self.project = project
-        self.is_prefix = is_prefix
-        self.failure = failure
 
     @property
     def known(self) -> bool:
@@ -83,37 +71,28 @@ class Question:
         self._uv = uv
         self._arguments = arguments
         self._supervisor = supervisor
-        self._child: Child | None = None
-        self._failure = ""
-        try:
-            self._child = self._ask(os.devnull)
-        except OSError as error:
-            self._failure = _no_place(error)
+        self._child = self._ask(os.devnull)
 
     def answer(self) -> Answer:
-        """Wait for the answer. It is unknown if uv fails or cannot run.
+        """Wait for the answer. It is unknown if uv fails.
 
         Raise `UvshimError` if this uv is older than what is understood, and `UvLoopError`.
         """
-        if self._child is None:
-            return Answer(project=project_directory(self._arguments, ()), failure=self._failure)
         log = self._listen(self._child)
         answer = self._read(log)
         if not answer.known and _WANTS_A_PROJECT in log:
             try:
                 answer = self._read(self._ask_with_project())
-            except OSError as error:
-                answer.failure = _no_place(error)
+            except OSError:  # there is no place for it
+                return answer
         return answer
 
     def refuse_loop(self) -> None:
         """Wait for the answer. Raise `UvLoopError` if this uv runs uvpip again."""
-        if self._child is not None:
-            self._listen(self._child)
+        self._listen(self._child)
 
     def _ask(self, requirements: str) -> Child:
-        question = ["pip", "install", "-r", requirements, "--dry-run", "-vv", "--offline"]
-        words = [*self._uv, *question, "--color", "never", *self._arguments.choosing]
+        words = [*self._uv, "pip", "install", "-r", requirements, *_DRY, *self._arguments.choosing]
         return self._supervisor.start(words, _variables(self._uv[0]), keep_output=True)
 
     def _listen(self, child: Child) -> str:
@@ -153,18 +132,17 @@ class Question:
         named = directory or prefix or _with_line_breaks(root, log)
         searched = _said(log, "Found `")[-1].partition("` at `")[2].partition("` (")[0]
         interpreter = searched or _said(log, "Checking for Python interpreter at path ")[-1]
-        # Locks are released in reverse order: the first is the target's, if uv had it.
-        taken = named and named in _said(log, "lock for ")
-        lock = _said(log, "Released lock at ")[0] if taken else ""
-        return Answer(
-            directory=os.path.join(base, directory) if directory else None,
-            root=os.path.join(base, named) if named and not directory else None,
-            python=python or None,
-            interpreter=os.path.join(base, interpreter) if interpreter else None,
-            lock=os.path.join(base, lock) if lock else None,
-            project=project_directory(self._arguments, version),
-            is_prefix=bool(prefix) and not directory,
-        )
+        answer = Answer(project_directory(self._arguments, version))
+        if directory:
+            answer.directory = _below(base, directory)
+        else:
+            answer.root, answer.is_prefix = _below(base, named), bool(prefix)
+        answer.python = python or None
+        answer.interpreter = _below(base, interpreter)
+        if named and named in _said(log, "lock for "):
+            # Locks are released in reverse order: the first is the target's, if uv had it.
+            answer.lock = _below(base, _said(log, "Released lock at ")[0])
+        return answer
 
 
 def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> Answer:
@@ -172,27 +150,19 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
 
     uv logs the environment first. Later the dry run may fail: uv may not use a
     network, and may not build anything. Releases without `uv sync --dry-run` do not answer.
-
-    Raise OSError if there is no space for the answer.
     """
     arguments = Arguments(choosing, WITH_VALUE | {"--script"})
-    question = ["sync", "--dry-run", "-vv", "--offline", "--no-build", "--color", "never"]
-    words = [*uv, *question, *choosing]
+    words = [*uv, "sync", *_DRY, "--no-build", *choosing]
     child = supervisor.start(words, _variables(uv[0]), keep_output=True)
     supervisor.wait_for_answer(child)
     log = child.output()
-    named = _with_line_breaks(_said(log, "Checking for Python environment at")[-1], log)
     version = _version(_said(log, "DEBUG uv "))
-    project = project_directory(arguments, version)
-    if not named:
-        return Answer(project=project)
-    base = working_directory(arguments, version)
-    lock = log.partition(f"lock for `{named}` at `")[2].partition("`\n")[0]
-    return Answer(
-        root=os.path.join(base, named),
-        lock=os.path.join(base, lock) if lock else None,
-        project=project,
-    )
+    answer = Answer(project_directory(arguments, version))
+    if named := _with_line_breaks(_said(log, "Checking for Python environment at")[-1], log):
+        base = working_directory(arguments, version)
+        answer.root = _below(base, named)
+        answer.lock = _below(base, log.partition(f"lock for `{named}` at `")[2].partition("`\n")[0])
+    return answer
 
 
 def working_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
@@ -215,10 +185,9 @@ def _variables(uv: str) -> dict[str, str]:
     return kept | {process.ASKED: uv}
 
 
-def _no_place(error: OSError) -> str:
-    """Return why uv could not run, as a clause."""
-    where = f" (`{error.filename}`)" if error.filename else ""
-    return f"its answer cannot be stored: {error.strerror}{where}"
+def _below(base: str, path: str) -> str | None:
+    """Return the absolute path of `path` in the directory `base`, or None if it is ""."""
+    return os.path.join(base, path) if path else None
 
 
 def check_version(version: tuple[int, ...], uv: str) -> None:

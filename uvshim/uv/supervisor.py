@@ -11,6 +11,7 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Mapping
+    from typing import NoReturn
 
     from uvshim.uv.process import Child
 else:
@@ -29,6 +30,9 @@ _NOT_ENDING = frozenset(
     SIGBUS SIGEMT SIGFPE SIGILL SIGSEGV SIGTRAP
     """.split()
 )
+
+# Python ignores these signals. The programs that it starts should find them unchanged.
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 # The signals that a key on the terminal sends to the whole foreground process group.
 _KEYS = frozenset({signal.SIGINT, signal.SIGQUIT})
@@ -53,8 +57,9 @@ class Supervisor:
             for number in signal.valid_signals()
             if signal.getsignal(number) != signal.SIG_IGN
         } - {int(number) for name in _NOT_ENDING if (number := getattr(signal, name, None))}
-        # If a parent has ignored SIGCHLD, the exit code of a child would be lost.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # If SIGCHLD is ignored, the exit code of a child is lost; without a handler, macOS
+        # does not keep the signal until it is waited for.
+        self._usual_handler = signal.signal(signal.SIGCHLD, lambda *_: None)
         self._usual_mask = set(
             signal.pthread_sigmask(signal.SIG_BLOCK, self._held | {signal.SIGCHLD})
         )
@@ -74,7 +79,7 @@ class Supervisor:
             environment,
             keep_output=keep_output,
             setsigmask=self._usual_mask,
-            setsigdef=[getattr(signal, name) for name in process.IGNORED_BY_PYTHON],
+            setsigdef=_IGNORED_BY_PYTHON,
         )
         self._early = self._waiting()
         return child
@@ -86,26 +91,32 @@ class Supervisor:
         will be needed later. A failure is ignored: the child must be waited for.
         """
         self._passed_on = []
-        if not hasattr(signal, "sigwaitinfo"):
-            return self._wait_with_handlers(child)
         while True:
             ended, status = os.waitpid(child.pid, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
-            signals = self._held | {signal.SIGCHLD}
-            received = (
-                signal.sigtimedwait(signals, 0.1) if while_waiting else signal.sigwaitinfo(signals)
-            )
+            received = self._receive(0.1 if while_waiting else None)
             if received is None and while_waiting:
                 try:  # noqa: SIM105
                     while_waiting()
                 except Exception:  # noqa: BLE001, S110
                     pass  # it fails again when it is needed
                 while_waiting = None
-            elif received and received.si_signo != signal.SIGCHLD:
-                self._passed_on.append(received.si_signo)
-                if not self._has_reached_the_child(received):
-                    os.kill(child.pid, received.si_signo)
+            elif received and received[0] != signal.SIGCHLD:
+                self._passed_on.append(received[0])
+                if not self._has_reached_the_child(*received):
+                    os.kill(child.pid, received[0])
+
+    def _receive(self, seconds: float | None) -> tuple[int, int | None] | None:
+        """Wait for a signal. Return its number and its code, or None if the `seconds` pass.
+
+        macOS neither tells the code nor when to stop waiting.
+        """
+        signals = self._held | {signal.SIGCHLD}
+        if not hasattr(signal, "sigwaitinfo"):
+            return signal.sigwait(signals), None
+        told = signal.sigtimedwait(signals, seconds) if seconds else signal.sigwaitinfo(signals)
+        return told and (told.si_signo, told.si_code)
 
     def wait_for_answer(self, child: Child) -> int:
         """Wait for `child` as `wait` does. A signal that comes first also stays pending for us.
@@ -117,36 +128,15 @@ class Supervisor:
             os.kill(os.getpid(), number)
         return status
 
-    def _has_reached_the_child(self, received: signal.struct_siginfo) -> bool:
+    def _has_reached_the_child(self, number: int, code: int | None) -> bool:
         """Return True if the terminal sent this signal, so that the child has it, too."""
-        if received.si_code <= 0 or received.si_signo in self._early:
+        if code is None:
+            return number in _KEYS and _in_the_foreground()
+        if code <= 0 or number in self._early:
             return False
-        if received.si_signo == signal.SIGHUP:  # the session's leader gets it first, alone
+        if number == signal.SIGHUP:  # the session's leader gets it first, alone
             return os.getsid(0) != os.getpid()
-        return received.si_signo in _KEYS
-
-    def _wait_with_handlers(self, child: Child) -> int:
-        """Wait for `child` where there is no `sigwaitinfo`, and return its exit code."""
-        late = []
-
-        def pass_on(number: int, _frame: object) -> None:
-            self._passed_on.append(number)
-            if number not in _KEYS or not _in_the_foreground():
-                try:
-                    os.kill(child.pid, number)
-                except ProcessLookupError:  # it has just ended: this signal is for us
-                    late.append(number)
-
-        before = {number: signal.signal(number, pass_on) for number in self._held}
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._held)
-        try:
-            return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
-        finally:
-            signal.pthread_sigmask(signal.SIG_BLOCK, self._held)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            for number in late:
-                os.kill(os.getpid(), number)
+        return number in _KEYS
 
     def _waiting(self) -> set[int]:
         """Return the blocked signals that are pending."""
@@ -163,6 +153,22 @@ class Supervisor:
         """
         if waiting := self._waiting():
             raise SystemExit(self.finish(-min(waiting)))
+
+    def replace(self, command: list[str]) -> NoReturn:
+        """Become `command` (its first word is the path of the program), or end by a pending signal.
+
+        Raise `CannotRunError`.
+        """
+        self.end_if_interrupted()
+        self.release()
+        signal.signal(signal.SIGCHLD, self._usual_handler)
+        for number in _IGNORED_BY_PYTHON:
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            os.execv(command[0], command)  # noqa: S606
+        except OSError as error:
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # this process continues, and reports it
+            raise process.cannot_run(command[0], error) from error
 
     def release(self) -> None:
         """Unblock the signals, so that pending ones take effect."""
