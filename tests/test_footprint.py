@@ -43,7 +43,6 @@ RENAMING = {
     "errno",
     "fcntl",
     "uvshim.after_install",
-    "uvshim.environments.files",
     "uvshim.environments.tree",
     "uvshim.messages",
     "uvshim.rename",

@@ -10,13 +10,11 @@ import errno
 import os
 import stat
 
-from uvshim.environments import files
-
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from collections.abc import Set as AbstractSet
-    from typing import Protocol, TypeVar
+    from typing import IO, Protocol, TypeVar
 
     Place = TypeVar("Place")
 else:
@@ -27,6 +25,40 @@ _MOST_LINKS = 40
 
 # How much of a file is hashed at once, in bytes.
 _PIECE = 1024 * 1024
+
+# A link may lead to a pipe: opening it must not wait for a writer.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK
+
+
+def read_regular(path: str, limit: int | None = None) -> bytes | None:
+    """Return the first `limit` bytes of the regular file `path`, or its whole content.
+
+    Return None if there is no such file. Raise OSError if it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        wanted = status.st_size if limit is None else min(limit, status.st_size)
+        content = os.read(descriptor, wanted)  # nearly always complete
+        while len(content) < wanted and (piece := os.read(descriptor, wanted - len(content))):
+            content += piece
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def open_regular(path: str) -> IO[bytes]:
+    """Open the regular file `path`. Raise OSError if it cannot be read or is of another kind."""
+    descriptor = os.open(path, _FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
+    return open(descriptor, "rb")
 
 
 class Tree(Protocol):
@@ -182,14 +214,14 @@ class DiskTree:
     def read(self, path: str, limit: int) -> bytes | None:
         """See `Tree.read`."""
         try:
-            return files.read(self._existing(path), limit)
+            return read_regular(self._existing(path), limit)
         except self._missing:
             return None
 
     def denies(self, path: str) -> bool:
         """Return True if nobody may read the file `path`, or look whether there is one."""
         try:
-            files.read(self._existing(path), 0)
+            read_regular(self._existing(path), 0)
         except (OSError, ValueError) as error:
             return isinstance(error, PermissionError)
         return False
@@ -208,7 +240,7 @@ class DiskTree:
         if not self.is_file(path):
             return None
         length = 0
-        with files.open_regular(self._existing(path)) as file:
+        with open_regular(self._existing(path)) as file:
             while piece := file.read(_PIECE):
                 measured.update(piece)
                 length += len(piece)

@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 from typing import IO, TYPE_CHECKING, cast
 
-from uvshim.environments import files
+from uvshim.environments.tree import open_regular, read_regular
 from uvshim.errors import ImageError
 from uvshim.images import budget as prices
 from uvshim.images import compression
@@ -109,7 +109,7 @@ def is_stream(path: str) -> bool:
 def looks_like_one(path: str) -> bool:
     """Return True if the file at `path` begins like a tar or a compressed file."""
     try:
-        head = files.read(path, tarfile.BLOCKSIZE) or b""
+        head = read_regular(path, tarfile.BLOCKSIZE) or b""
     except PermissionError:
         # Another user's archive: opening it reports the error.
         return os.path.isfile(path) and not os.access(path, os.X_OK)
@@ -128,7 +128,7 @@ def opened(path: str, stack: ExitStack, budget: Budget) -> Archive:
         if path == STANDARD_INPUT:
             file = cast("IO[bytes]", sys.stdin.buffer)
         else:
-            opened = open(path, "rb") if is_once else files.open_regular(path)  # noqa: SIM115
+            opened = open(path, "rb") if is_once else open_regular(path)  # noqa: SIM115
             file = stack.enter_context(opened)
     except OSError as error:
         raise ImageError(f"`{path}` cannot be read: {error.strerror}") from None

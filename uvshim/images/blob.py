@@ -8,7 +8,7 @@ import io
 import os
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
-from uvshim.environments import files
+from uvshim.environments.tree import open_regular
 from uvshim.errors import ImageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Folder:
         """Open a file; see `Place.open`."""
         path = os.path.join(self.path, name)
         try:
-            return files.open_regular(path)
+            return open_regular(path)
         except OSError as error:
             raise ImageError(f"`{path}` cannot be read: {error.strerror}") from None
 

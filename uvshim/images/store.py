@@ -22,7 +22,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from uvshim.environments import files
+from uvshim.environments.tree import open_regular
 from uvshim.errors import ImageError
 from uvshim.images import union
 from uvshim.images.budget import Budget
@@ -179,7 +179,7 @@ class Cache:
         """Return the saved changes of the layer `identity`, or None."""
         path = self._path(identity)
         try:
-            with files.open_regular(path) as raw, gzip.open(raw) as file:
+            with open_regular(path) as raw, gzip.open(raw) as file:
                 with contextlib.suppress(OSError):  # the file may belong to another user
                     os.utime(path)  # it is in use
                 flat, cost = json.loads(file.readline())

@@ -6,13 +6,13 @@ import errno
 import os
 import stat
 
-from uvshim.environments import files
+from uvshim.environments.tree import read_regular
 from uvshim.rename.record import UNFINISHED, Record, appended, complete
 
 
 def read(directory: str) -> Record:
     """Return the RECORD in the dist-info `directory` (a path). Raise `RecordError` or OSError."""
-    return Record(files.read(f"{directory}/RECORD"), os.path.basename(directory))
+    return Record(read_regular(f"{directory}/RECORD"), os.path.basename(directory))
 
 
 def is_shared(directory: str) -> bool:
