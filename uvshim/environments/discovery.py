@@ -75,15 +75,14 @@ def _at(path: str, skipped: Callable[[str], None]) -> Iterable[Environment]:
         own = of_program(path) if name.startswith(_INTERPRETERS) else None
         return [own] if own else []
     if tree.is_file(os.path.join(path, CONFIGURATION)):
-        virtual = _virtual(tree, path)
-        return [virtual] if virtual.site_packages else []
+        return _below(tree, path)
     if _is_image(path):
         return in_image(DiskTree(path), skipped)
     if name in _SITE_PACKAGES or any(
         each.endswith((".dist-info", ".egg-info")) for each in tree.names(path)
     ):
         return [_bare(tree, path)]
-    return _pythons(tree, path)
+    return _below(tree, path)
 
 
 def _redirected(path: str) -> str | None:
@@ -97,7 +96,7 @@ def _redirected(path: str) -> str | None:
 
 
 def of_site_packages(path: str) -> Environment:
-    """Return what `_bare` does. Raise `EnvironmentUnknownError` if `path` is no such directory."""
+    """Return the environment of the directory `path`. Raise `EnvironmentUnknownError`."""
     if not os.path.isdir(path):
         raise EnvironmentUnknownError(f"`{path}` is not a directory")
     tree = DiskTree()
@@ -115,24 +114,30 @@ def of_program(path: str) -> Environment | None:
     for program in (os.path.abspath(path), os.path.realpath(path)):
         root = os.path.dirname(os.path.dirname(program))
         if tree.is_file(os.path.join(root, CONFIGURATION)):
-            return _virtual(tree, root)
-    present = map(interpreter.library, search_path.in_usual_places(tree, root))
-    return _prefix(tree, root, interpreter.chosen(present, os.path.basename(program)))
+            break
+    return next(iter(_below(tree, root, os.path.basename(program))), None)
 
 
-def _virtual(tree: SearchableTree, root: str) -> Environment:
-    """Return the virtual environment at `root`, a path in `tree`."""
+def _below(tree: SearchableTree, root: str, program: str = "") -> list[Environment]:
+    """Return the virtual environment at `root`, or each Python that is installed there.
+
+    The oldest Python comes first. If an interpreter `program` is given, return only its own.
+    """
     lock = os.path.join(root, ".lock")
-    return Environment(root, lock, search_path.in_virtual_environment(tree, root), tree=tree)
-
-
-def _prefix(tree: SearchableTree, root: str, library: str | None) -> Environment | None:
-    """Return the Python with that `library` below `root`, or None."""
-    own = search_path.in_prefix(tree, root, library)
-    lock = os.path.join(root, ".lock")
+    if tree.is_file(os.path.join(root, CONFIGURATION)):
+        own = search_path.in_virtual_environment(tree, root)
+        return [Environment(root, lock, own, tree=tree)] if own else []
+    present = [interpreter.library(each) for each in search_path.in_usual_places(tree, root)]
+    libraries: list[str | None] = [*interpreter.oldest_first(present)] or [None]
+    if program:
+        libraries = [interpreter.chosen(present, program)]
     # For such a Python uv locks another file, which only uv knows.
     is_locked = tree.is_file(lock) and not search_path.has_interpreter(tree, root)
-    return Environment(root, lock if is_locked else None, own, tree=tree) if own else None
+    return [
+        Environment(root, lock if is_locked else None, own, tree=tree)
+        for own in (search_path.in_prefix(tree, root, each) for each in libraries)
+        if own
+    ]
 
 
 def _bare(tree: SearchableTree, path: str) -> Environment:
@@ -163,8 +168,7 @@ def in_image(
         roots[path] = root if path in usual_site_packages(root, tree.names) else path
     seen: set[str | None] = set()
     for root in sorted(set(roots.values())):
-        is_virtual = tree.is_file(os.path.join(root, CONFIGURATION))
-        for found in [_virtual(tree, root)] if is_virtual else _pythons(tree, root):
+        for found in _below(tree, root):
             keys = [tree.real(path) for path in found.site_packages]
             if not seen.issuperset(keys):
                 seen.update(keys)
@@ -192,15 +196,6 @@ def linked(environments: Iterable[Environment]) -> Iterator[str]:
                 target = os.path.dirname(identity(tree, f"{place}/{name}/METADATA") or "")
                 if target and os.path.dirname(target) != above:
                     yield target
-
-
-def _pythons(tree: SearchableTree, prefix: str) -> Iterator[Environment]:
-    """Yield every Python that is installed below `prefix`, oldest first."""
-    present = map(interpreter.library, usual_site_packages(prefix, tree.names))
-    libraries: list[str | None] = [*interpreter.oldest_first(present)]
-    for library in libraries or [None]:
-        if found := _prefix(tree, prefix, library):
-            yield found
 
 
 def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[str]:
