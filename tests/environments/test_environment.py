@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from uvshim.environments.environment import Environment
-from uvshim.uv.process import Child
 from uvshim.uv.question import Answer
 from uvshim.uv.supervisor import Supervisor
 
@@ -25,23 +24,12 @@ class InThisProcess(Supervisor):
     def __init__(self) -> None:
         pass
 
-    def start(self, command: list[str], *_: object, **__: object) -> Child:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return Answered(done)
-
-    def wait_for_answer(self, child: Child, *_: object) -> int:
-        return child.pid
-
-
-class Answered(Child):
-    """A program that has ended, with its exit code in place of its process number."""
-
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        super().__init__(done.returncode, None)
-        self._text = done.stdout
-
-    def output(self) -> str:
-        return self._text
+    def ask(self, command: list[str]) -> str:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError:
+            return ""
+        return "" if done.returncode else done.stdout
 
 
 def answering(**facts: object) -> Answer:

@@ -122,7 +122,7 @@ def test_kept_output_is_that_of_both_streams(monkeypatch: pytest.MonkeyPatch, ke
     if kept != "in memory":
         monkeypatch.delattr(os, "memfd_create")
     script = "cat; printf 'out '; printf '\\377 err' >&2; exit 7"
-    child = process.start(["/bin/sh", "-c", script], keep_output=True)
+    child = process.Child(["/bin/sh", "-c", script], keep_output=True)
     assert end(child) == 7
     assert child.output() == os.fsdecode(b"out \xff err")
 
@@ -132,14 +132,14 @@ def test_a_program_has_the_variables_that_it_is_given_and_else_ours(
 ) -> None:
     monkeypatch.setenv("OURS", "1")
     for given, expected in ((None, "1-"), ({"THEIRS": "2"}, "-2")):
-        child = process.start(
+        child = process.Child(
             ["/bin/sh", "-c", 'printf %s "$OURS-$THEIRS"'], given, keep_output=True
         )
         assert (end(child), child.output()) == (0, expected)
 
 
 def test_of_a_program_whose_output_is_not_kept_nothing_is_reported() -> None:
-    child = process.start(["/bin/true"])
+    child = process.Child(["/bin/true"])
     assert (end(child), child.output()) == (0, "")
 
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_run_is_named(tmp_path: Path) -> None:
     (tmp_path / "text").chmod(0o755)
     for name in ("text", "missing"):
         with pytest.raises(CannotRunError, match=str(tmp_path / name)):
-            process.start([str(tmp_path / name)])
+            process.Child([str(tmp_path / name)])
 
 
 def test_where_the_working_directory_is_gone_there_is_none(

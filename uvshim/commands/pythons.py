@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
-from uvshim.errors import CannotRunError, UvNotFoundError, UvshimError
+from uvshim.errors import UvNotFoundError, UvshimError
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments, options_in
 from uvshim.uv.question import Question
@@ -212,10 +212,5 @@ def lock_of(python: str, supervisor: Supervisor) -> str | None:
 
 def output(command: list[str], supervisor: Supervisor) -> str:
     """Return what `command` writes, without the line break at its end, or "" if it fails."""
-    try:
-        program = process.on_path(command[0]) or command[0]
-        child = supervisor.start([program, *command[1:]], keep_output=True)
-    except CannotRunError:
-        return ""
-    failed = supervisor.wait_for_answer(child) != 0
-    return "" if failed else child.output().removesuffix("\n")
+    program = process.on_path(command[0]) or command[0]
+    return supervisor.ask([program, *command[1:]]).removesuffix("\n")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from uvshim.errors import CannotRunError
-
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -251,16 +249,10 @@ def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | Non
     series = ".".join((answer.python or "").split(".")[:2])
     usual = [f"{root}/bin/{name}" for name in ("python3", "python", f"python{series}")]
     for interpreter in filter(None, [answer.interpreter, *usual]):
-        if not os.access(interpreter, os.X_OK):
-            continue
-        try:
-            child = supervisor.start([interpreter, "-I", "-c", _WHERE], keep_output=True)
-        except CannotRunError:
-            continue
-        if supervisor.wait_for_answer(child) != 0:
-            continue
-        _, prefix, version, library, *directories = [*child.output().split("\0"), "", "", ""][:6]
-        if answer.python in {None, version} and os.path.realpath(prefix) == os.path.realpath(root):
+        said = supervisor.ask([interpreter, "-I", "-c", _WHERE])
+        _, prefix, version, library, *directories = [*said.split("\0"), "", "", ""][:6]
+        is_right = prefix and os.path.realpath(prefix) == os.path.realpath(root)
+        if is_right and answer.python in {None, version}:
             own = (
                 each
                 for each in usual_site_packages(root)

@@ -137,10 +137,6 @@ def denies(tree: Tree, path: str) -> bool:
 class LinksError(OSError):
     """Too many symbolic links lead to a file."""
 
-    def __init__(self, path: str) -> None:
-        """Name the `path` in the message."""
-        super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), path)
-
 
 def follow(
     path: str,
@@ -170,7 +166,7 @@ def follow(
         if target is not None:
             links += 1
             if links > _MOST_LINKS:
-                raise LinksError(path)
+                raise LinksError(errno.ELOOP, os.strerror(errno.ELOOP), path)
             if target.startswith("/"):
                 del places[1:]
                 names.clear()

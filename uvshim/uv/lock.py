@@ -28,13 +28,13 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
     While another process holds it, `interrupted` is called repeatedly. After a second, `waiting` is
     called once with `path`.
 
-    Entering raises `LockInterruptedError` if `interrupted` returns True before the lock is ours.
+    Entering raises `LockInterruptedError` if `interrupted` returns something true before that.
     """
 
     def __init__(
         self,
         path: str | None,
-        interrupted: Callable[[], bool] = lambda: False,
+        interrupted: Callable[[], object] = lambda: None,
         waiting: Callable[[str], None] = lambda _path: None,
     ) -> None:
         """Store the arguments; nothing is opened yet."""

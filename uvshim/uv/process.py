@@ -154,12 +154,36 @@ def _installed() -> str | None:
 
 
 class Child:
-    """A program that was started: its process number and the file with its output."""
+    """A program that was started beside this process."""
 
-    def __init__(self, pid: int, output: int | None) -> None:
-        """`pid` is the process number, `output` a file descriptor or None."""
-        self.pid = pid
-        self._output = output
+    def __init__(
+        self,
+        command: list[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        keep_output: bool = False,
+        **signals: Any,
+    ) -> None:
+        """Start `command` (its first word is the path of the program) and return at once.
+
+        It gets our standard streams and open files. With `keep_output` it writes to a file, which
+        `output` reads. `signals` are arguments for `os.posix_spawn`.
+
+        Raise `CannotRunError` if the program cannot be started.
+        """
+        environment = os.environ if environment is None else environment
+        self._output = _nameless_file() if keep_output else None
+        streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
+        if keep_output:
+            streams = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)]
+            kept = 0 if self._output is None else self._output
+            streams += [(os.POSIX_SPAWN_DUP2, kept, number) for number in (1, 2)]
+        try:
+            self.pid = os.posix_spawn(
+                command[0], command, environment, file_actions=streams, **signals
+            )
+        except OSError as error:
+            raise cannot_run(command[0], error) from error
 
     def output(self) -> str:
         """Return what the ended program wrote to both streams. Call this once."""
@@ -168,34 +192,6 @@ class Child:
         os.lseek(self._output, 0, os.SEEK_SET)
         with open(self._output, "rb") as kept:
             return os.fsdecode(kept.read())
-
-
-def start(
-    command: list[str],
-    environment: Mapping[str, str] | None = None,
-    *,
-    keep_output: bool = False,
-    **signals: Any,
-) -> Child:
-    """Start `command` (its first word is the path of the program) and return at once.
-
-    It gets our standard streams and open files. With `keep_output` it writes to a file, which
-    `Child.output` reads. `signals` are arguments for `os.posix_spawn`.
-
-    Raise `CannotRunError` if the program cannot be started.
-    """
-    environment = os.environ if environment is None else environment
-    output = _nameless_file() if keep_output else None
-    streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
-    if keep_output:
-        streams = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)]
-        kept = 0 if output is None else output
-        streams += [(os.POSIX_SPAWN_DUP2, kept, number) for number in (1, 2)]
-    try:
-        pid = os.posix_spawn(command[0], command, environment, file_actions=streams, **signals)
-    except OSError as error:
-        raise cannot_run(command[0], error) from error
-    return Child(pid, output)
 
 
 def cannot_run(program: str, error: OSError) -> CannotRunError:

@@ -201,26 +201,18 @@ def _said(log: str, phrase: str) -> list[str]:
     """Return how each `phrase` ends in uv's `log`, in order; one "" if it does not occur.
 
     The phrases are those of uv since 0.4 (there after more words). A part of a path does not count.
+    Newer releases write a path in backticks. Then it may contain newlines.
     """
     found = []
     at = log.find(phrase)
     while at >= 0:
         before = log[log.rfind("\n", 0, at) + 1 : at]
         if "/" not in before and "`" not in before:
-            found.append(_ending(log[at + len(phrase) :]))
+            rest = log[at + len(phrase) :].removeprefix(":").removeprefix(" ")
+            end = "`\n" if rest.startswith("`") else "\n"
+            found.append(rest.removeprefix("`").partition(end)[0])
         at = log.find(phrase, at + 1)
     return found or [""]
-
-
-def _ending(rest: str) -> str:
-    """Return the answer that the `rest` of the log begins with.
-
-    Newer releases write a path in backticks. Then it may contain newlines.
-    """
-    rest = rest.removeprefix(":").removeprefix(" ")
-    if rest.startswith("`"):
-        return rest[1:].partition("`\n")[0]
-    return rest.partition("\n")[0]
 
 
 def _with_line_breaks(path: str, log: str) -> str:

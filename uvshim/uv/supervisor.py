@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
-from uvshim.uv import process
+from uvshim.errors import CannotRunError
+from uvshim.uv.process import Child, cannot_run
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable, Mapping
     from typing import NoReturn
-
-    from uvshim.uv.process import Child
 else:
     try:
         # The module signal adds enumerations to this one, whose import takes 4 ms.
@@ -73,15 +72,15 @@ class Supervisor:
         *,
         keep_output: bool = False,
     ) -> Child:
-        """Start `command` as `process.start` does, with our original signal mask."""
-        child = process.start(
+        """Start `command` as `Child` does, with our original signal mask."""
+        child = Child(
             command,
             environment,
             keep_output=keep_output,
             setsigmask=self._usual_mask,
             setsigdef=_IGNORED_BY_PYTHON,
         )
-        self._early = self._waiting()
+        self._early = self.interrupted()
         return child
 
     def wait(self, child: Child, while_waiting: Callable[[], object] | None = None) -> int:
@@ -128,6 +127,14 @@ class Supervisor:
             os.kill(os.getpid(), number)
         return status
 
+    def ask(self, command: list[str]) -> str:
+        """Return what `command` writes to both streams; "" if it cannot be run, or fails."""
+        try:
+            child = self.start(command, keep_output=True)
+        except CannotRunError:
+            return ""
+        return child.output() if self.wait_for_answer(child) == 0 else ""
+
     def _has_reached_the_child(self, number: int, code: int | None) -> bool:
         """Return True if the terminal sent this signal, so that the child has it, too."""
         if code is None:
@@ -138,21 +145,17 @@ class Supervisor:
             return os.getsid(0) != os.getpid()
         return number in _KEYS
 
-    def _waiting(self) -> set[int]:
-        """Return the blocked signals that are pending."""
+    def interrupted(self) -> set[int]:
+        """Return the pending signals that would end this process."""
         return self._held.intersection(signal.sigpending())
-
-    def interrupted(self) -> bool:
-        """Return True if a signal that would end this process is pending."""
-        return bool(self._waiting())
 
     def end_if_interrupted(self) -> None:
         """End this process by the pending signal, if there is one.
 
         Call this before anything is started.
         """
-        if waiting := self._waiting():
-            raise SystemExit(self.finish(-min(waiting)))
+        if pending := self.interrupted():
+            raise SystemExit(self.finish(-min(pending)))
 
     def replace(self, command: list[str]) -> NoReturn:
         """Become `command` (its first word is the path of the program), or end by a pending signal.
@@ -168,7 +171,7 @@ class Supervisor:
             os.execv(command[0], command)  # noqa: S606
         except OSError as error:
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # this process continues, and reports it
-            raise process.cannot_run(command[0], error) from error
+            raise cannot_run(command[0], error) from error
 
     def release(self) -> None:
         """Unblock the signals, so that pending ones take effect."""
