@@ -9,7 +9,7 @@ from uvshim.environments.environment import is_dist_info
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from uvshim.environments.environment import Environment
 
@@ -32,19 +32,14 @@ class Snapshot:
     - `is_blind`: nothing could be listed, so everything that changes later counts as new.
     """
 
-    def __init__(
-        self,
-        states: Mapping[str, State],
-        setuptools: Sequence[str] = (),
-        places: Mapping[str, int] | None = None,
-        *,
-        is_blind: bool = False,
-    ) -> None:
-        """Hold the facts; `take` and `of` list directories."""
-        self.states = states
-        self.setuptools = setuptools
-        self.places = places or {}
-        self.is_blind = is_blind
+    def __init__(self, site_packages: Iterable[Path] | None) -> None:
+        """List those directories. None makes the snapshot blind."""
+        self.states: dict[str, State] = {}
+        self.setuptools: list[str] = []
+        self.places: dict[str, int] = {}
+        self.is_blind = site_packages is None
+        for each in site_packages or ():
+            self._list(os.path.realpath(each))
         self._moment = _steady_clock()
 
     @classmethod
@@ -55,35 +50,31 @@ class Snapshot:
         """
         if isinstance(site_packages, (str, os.PathLike)):
             site_packages = (site_packages,)
-        states: dict[str, State] = {}
-        setuptools = []
-        places = {}
-        for each in site_packages:
-            directory = os.path.realpath(each)
-            places[directory] = 0
-            try:
-                places[directory] = os.stat(directory).st_mtime_ns
-                entries = os.scandir(directory)
-            except OSError:
-                continue
-            with entries:
-                for entry in entries:
-                    if may_be_dotted(entry.name):
-                        try:
-                            status = entry.stat(follow_symlinks=False)
-                        except OSError:  # removed since it was listed
-                            continue
-                        states[entry.path] = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
-                    elif entry.name.startswith("setuptools-"):
-                        setuptools.append(entry.path)
-        return cls(states, setuptools, places)
+        return cls(site_packages)
 
     @classmethod
     def of(cls, environment: Environment | None) -> Snapshot:
         """List the directories of `environment`. If it is None, the snapshot is blind."""
-        if environment is None:
-            return cls({}, is_blind=True)
-        return cls.take(environment.on_disk)
+        return cls(None if environment is None else environment.on_disk)
+
+    def _list(self, directory: str) -> None:
+        self.places[directory] = 0
+        try:
+            self.places[directory] = os.stat(directory).st_mtime_ns
+            entries = os.scandir(directory)
+        except OSError:
+            return
+        with entries:
+            for entry in entries:
+                if may_be_dotted(entry.name):
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError:  # removed since it was listed
+                        continue
+                    state = status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+                    self.states[entry.path] = state
+                elif entry.name.startswith("setuptools-"):
+                    self.setuptools.append(entry.path)
 
     def is_outdated(self, environment: Environment, now: Snapshot | None = None) -> bool:
         """Return True if a rename may be due in `environment`; `now` is a snapshot of it.
@@ -108,19 +99,16 @@ class Snapshot:
         began: dict[str, int] = {}
         new = []
         for path, state in self.states.items():
-            *_, changed = state
-            if not before.is_blind:
-                if state != before.states.get(path):
-                    new.append(path)
-                    continue
-                if not _is_coarse(changed):
-                    continue
-            directory = os.path.dirname(path)
-            if directory not in began:
-                now = _time_of_disk(directory, lock)  # first: a time that is too early does no harm
-                began[directory] = now - (_steady_clock() - before._moment)
-            if changed >= began[directory]:
+            changed = state[-1]
+            if not before.is_blind and state != before.states.get(path):
                 new.append(path)
+            elif before.is_blind or _is_coarse(changed):
+                directory = os.path.dirname(path)
+                if directory not in began:
+                    now = _time_of_disk(directory, lock)  # first: too early a time does no harm
+                    began[directory] = now - (_steady_clock() - before._moment)
+                if changed >= began[directory]:
+                    new.append(path)
         return sorted(new)
 
 
