@@ -79,13 +79,7 @@ class Question:
         Raise `UvshimError` if this uv is older than what is understood, and `UvLoopError`.
         """
         log = self._listen(self._child)
-        answer = self._read(log)
-        if not answer.known and _WANTS_A_PROJECT in log:
-            try:
-                answer = self._read(self._ask_with_project())
-            except OSError:  # there is no place for it
-                return answer
-        return answer
+        return self._read(self._ask_with_project() if _WANTS_A_PROJECT in log else log)
 
     def refuse_loop(self) -> None:
         """Wait for the answer. Raise `UvLoopError` if this uv runs uvpip again."""
@@ -103,14 +97,17 @@ class Question:
         return log
 
     def _ask_with_project(self) -> str:
-        """Ask again with an empty project, which uv needs if extras are configured."""
+        """Ask again with an empty project; return "" if there is no place for it."""
         import tempfile  # the only module that few questions need
 
-        with tempfile.TemporaryDirectory(prefix="uvshim-") as directory:
-            project = os.path.join(directory, "pyproject.toml")
-            with open(project, "w", encoding="utf-8") as file:
-                file.write('[project]\nname = "nothing"\nversion = "0"\n')
-            return self._listen(self._ask(project))
+        try:
+            with tempfile.TemporaryDirectory(prefix="uvshim-") as directory:
+                project = os.path.join(directory, "pyproject.toml")
+                with open(project, "w", encoding="utf-8") as file:
+                    file.write('[project]\nname = "nothing"\nversion = "0"\n')
+                return self._listen(self._ask(project))
+        except OSError:
+            return ""
 
     def _read(self, log: str) -> Answer:
         """Return the answer in uv's `log`."""
@@ -119,7 +116,7 @@ class Question:
             child = self._supervisor.start([*self._uv, "--version"], keep_output=True)
             version = _version([self._listen(child).removeprefix("uv ").strip()])
         check_version(version, self._uv[0])
-        base = working_directory(self._arguments, version)
+        base, project = _directories(self._arguments, version)
         python, _, environment = _said(log, "Using Python ")[0].partition(" environment at")
         directory = _said(log, "Using `--target` directory at ")[0]
         prefix = _said(log, "Using `--prefix` directory at ")[0]
@@ -132,7 +129,7 @@ class Question:
         named = directory or prefix or _with_line_breaks(root, log)
         searched = _said(log, "Found `")[-1].partition("` at `")[2].partition("` (")[0]
         interpreter = searched or _said(log, "Checking for Python interpreter at path ")[-1]
-        answer = Answer(project_directory(self._arguments, version))
+        answer = Answer(project)
         if directory:
             answer.directory = _below(base, directory)
         else:
@@ -156,27 +153,24 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
     child = supervisor.start(words, _variables(uv[0]), keep_output=True)
     supervisor.wait_for_answer(child)
     log = child.output()
-    version = _version(_said(log, "DEBUG uv "))
-    answer = Answer(project_directory(arguments, version))
+    base, project = _directories(arguments, _version(_said(log, "DEBUG uv ")))
+    answer = Answer(project)
     if named := _with_line_breaks(_said(log, "Checking for Python environment at")[-1], log):
-        base = working_directory(arguments, version)
         answer.root = _below(base, named)
         answer.lock = _below(base, log.partition(f"lock for `{named}` at `")[2].partition("`\n")[0])
     return answer
 
 
-def working_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
-    """Return the directory that a uv of this `version` changes to: paths are relative to it."""
-    directory = arguments.directory
-    if directory is None and version >= (0, 9, 1):
-        directory = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
-    return os.path.join(process.working_directory(), directory or "")
+def _directories(arguments: Arguments, version: tuple[int, ...]) -> tuple[str, str]:
+    """Return the directory that a uv of this `version` changes to, and where its project is.
 
-
-def project_directory(arguments: Arguments, version: tuple[int, ...]) -> str:
-    """Return the directory in which uv begins to look for configuration files."""
-    named = arguments.project or os.environ.get("UV_PROJECT")
-    return os.path.join(working_directory(arguments, version), named or "")
+    Paths are relative to the first. In the second, uv begins to look for configuration files.
+    """
+    base = arguments.directory
+    if base is None and version >= (0, 9, 1):
+        base = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
+    base = os.path.join(process.working_directory(), base or "")
+    return base, os.path.join(base, arguments.project or os.environ.get("UV_PROJECT") or "")
 
 
 def _variables(uv: str) -> dict[str, str]:
