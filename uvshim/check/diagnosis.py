@@ -124,10 +124,11 @@ def diagnose(
 def site_packages_in(tree: Tree) -> list[str]:
     """Return the site-packages directories in the usual places of `tree`, or its root itself."""
     usual = environment.usual_site_packages("", tree.names)
-    # One path may be a link to another: those with equal contents count once.
-    return environment.existing(
-        usual, tree.is_directory, lambda path: frozenset(tree.names(path))
-    ) or ["."]
+    found: dict[frozenset[str], str] = {}
+    for path in filter(tree.is_directory, usual):
+        # One path may be a link to another: those with equal contents count once.
+        found.setdefault(frozenset(tree.names(path)), path)
+    return list(found.values()) or ["."]
 
 
 class Model:

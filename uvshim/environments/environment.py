@@ -107,7 +107,7 @@ class Environment:
             usual = usual_site_packages(self.path)
             if self.python:
                 usual = (path for path in usual if _may_be_of(self.python, path))
-            return tuple(existing(usual, os.path.isdir, os.path.realpath))
+            return tuple(existing(usual))
         return self._site_packages
 
     @property
@@ -127,7 +127,7 @@ class Environment:
             return own
         if self._tree is not None:
             own = [path for each in own if (path := self._tree.on_disk(each))]
-        return existing(own, os.path.isdir, os.path.realpath)
+        return existing(own)
 
     @property
     def dist_infos(self) -> list[str]:
@@ -216,15 +216,13 @@ def _may_be_of(python: str, site_packages: str) -> bool:
     return "." not in library or library.rstrip("t").endswith(python.rpartition(".")[0])
 
 
-def existing(
-    directories: Iterable[str],
-    is_directory: Callable[[str], bool],
-    identity: Callable[[str], object],
-) -> list[str]:
-    """Return those of `directories` that exist, each once: two paths of one have one `identity`."""
-    found: dict[object, str] = {}
+def existing(directories: Iterable[str], tree: SearchableTree | None = None) -> list[str]:
+    """Return those of `directories` that exist in `tree` or on this machine, each once."""
+    is_directory = tree.is_directory if tree else os.path.isdir
+    real: Callable[[str], str | None] = tree.real if tree else os.path.realpath
+    found: dict[str | None, str] = {}
     for path in filter(is_directory, directories):
-        found.setdefault(identity(path), path)
+        found.setdefault(real(path), path)
     return list(found.values())
 
 
@@ -258,5 +256,5 @@ def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | Non
                 for each in usual_site_packages(root)
                 if os.path.basename(os.path.dirname(each)) == library
             )
-            return existing([*directories, *own], lambda _: True, os.path.realpath)
+            return list(dict.fromkeys([*directories, *own]))
     return None

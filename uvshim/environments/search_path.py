@@ -43,18 +43,17 @@ def site_directories(environment: Environment) -> tuple[str, ...]:
     if own and (is_bare or not has_interpreter(tree, root)):
         root = interpreter.root_of(own[0])
     name = interpreter.library(*own)
+    directories = list(own)
     if tree.is_file(os.path.join(root, CONFIGURATION)):
         mine = own if is_bare else in_virtual_environment(tree, root)
         directories = [*mine, *_below(tree, root, interpreter.library(*mine))]
-    elif has_interpreter(tree, root) and {*map(tree.real, own)}.intersection(
-        map(tree.real, in_usual_places(tree, root))
-    ):
-        is_alone = any(tree.is_file(os.path.join(os.path.dirname(each), _ALONE)) for each in own)
-        users = [] if is_alone else _of_user(tree, name)
-        directories = [*users, *own, *in_prefix(tree, root, name)]
-    else:
-        directories = list(own)
-    return tuple(existing(directories, tree.is_directory, lambda each: tree.real(each) or each))
+    elif has_interpreter(tree, root):
+        usual = map(tree.real, in_usual_places(tree, root))
+        if not set(usual).isdisjoint(map(tree.real, own)):
+            is_alone = any(tree.is_file(f"{os.path.dirname(each)}/{_ALONE}") for each in own)
+            users = [] if is_alone else _of_user(tree, name)
+            directories = [*users, *own, *in_prefix(tree, root, name)]
+    return tuple(existing(directories, tree))
 
 
 def added_directories(environment: Environment) -> list[str]:
@@ -82,8 +81,7 @@ def in_prefix(tree: SearchableTree, root: str, name: str | None) -> list[str]:
 def in_usual_places(tree: SearchableTree, root: str) -> list[str]:
     """Return the site-packages directories below `root`, each once, local ones first."""
     usual = usual_site_packages(root, tree.names)
-    found = existing(usual, tree.is_directory, lambda path: tree.real(path) or path)
-    return sorted(found, key=lambda path: "/local/" not in path)
+    return sorted(existing(usual, tree), key=lambda path: "/local/" not in path)
 
 
 def in_virtual_environment(tree: SearchableTree, root: str) -> list[str]:
