@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uv
 
-from uvshim.errors import CannotRunError, UvNotFoundError, UvshimError
+from uvshim.errors import UvNotFoundError, UvshimError
 from uvshim.uv import process
 
 if TYPE_CHECKING:
@@ -112,49 +111,10 @@ def test_a_uv_that_is_no_program_is_reported(
         assert done.stderr.startswith(f"error: `{program}` cannot be run: ")
 
 
-def end(child: process.Child) -> int:
-    """Wait for a child and return its exit code."""
-    return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
-
-
-@pytest.mark.parametrize("kept", ["in memory", "in a file, as on macOS"])
-def test_kept_output_is_that_of_both_streams(monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
-    if kept != "in memory":
-        monkeypatch.delattr(os, "memfd_create")
-    script = "cat; printf 'out '; printf '\\377 err' >&2; exit 7"
-    child = process.Child(["/bin/sh", "-c", script], keep_output=True)
-    assert end(child) == 7
-    assert child.output() == os.fsdecode(b"out \xff err")
-
-
-def test_a_program_has_the_variables_that_it_is_given_and_else_ours(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OURS", "1")
-    for given, expected in ((None, "1-"), ({"THEIRS": "2"}, "-2")):
-        child = process.Child(
-            ["/bin/sh", "-c", 'printf %s "$OURS-$THEIRS"'], given, keep_output=True
-        )
-        assert (end(child), child.output()) == (0, expected)
-
-
-def test_of_a_program_whose_output_is_not_kept_nothing_is_reported() -> None:
-    child = process.Child(["/bin/true"])
-    assert (end(child), child.output()) == (0, "")
-
-
 def test_a_locale_that_python_set_for_itself_is_not_handed_on(run: Run, uvshim: Path) -> None:
     for more in ([], ["LC_CTYPE=C.UTF-8"], ["LC_ALL=C.UTF-8", "LC_CTYPE=C.UTF-8"]):
         done = run("env", "-i", *more, uvshim, "run", "--", "/usr/bin/env")
         assert done.stdout.split() == sorted(more), done.stderr
-
-
-def test_what_cannot_be_run_is_named(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("no program")
-    (tmp_path / "text").chmod(0o755)
-    for name in ("text", "missing"):
-        with pytest.raises(CannotRunError, match=str(tmp_path / name)):
-            process.Child([str(tmp_path / name)])
 
 
 def test_where_the_working_directory_is_gone_there_is_none(

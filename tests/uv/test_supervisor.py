@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from uvshim.errors import CannotRunError
+from uvshim.uv.supervisor import Supervisor
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Run
@@ -365,3 +369,53 @@ def test_a_signal_that_comes_as_uv_has_just_ended_is_for_us_where_nobody_tells_w
 ):
     done = subprocess.run([sys.executable, "-c", LATE], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, "waited for it 0\n", "")
+
+
+# --- programs and their output ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    """A supervisor in this process."""
+    supervisor = Supervisor()
+    yield supervisor
+    supervisor.release()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a file, as on macOS"])
+def test_kept_output_is_that_of_both_streams(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    if kept != "in memory":
+        monkeypatch.delattr(os, "memfd_create")
+    script = "cat; printf 'out '; printf '\\377 err' >&2; exit 7"
+    child = supervisor.start(["/bin/sh", "-c", script], keep_output=True)
+    assert supervisor.wait(child) == 7
+    assert child.output() == os.fsdecode(b"out \xff err")
+
+
+def test_a_program_has_the_variables_that_it_is_given_and_else_ours(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OURS", "1")
+    for given, expected in ((None, "1-"), ({"THEIRS": "2"}, "-2")):
+        child = supervisor.start(
+            ["/bin/sh", "-c", 'printf %s "$OURS-$THEIRS"'], given, keep_output=True
+        )
+        assert (supervisor.wait(child), child.output()) == (0, expected)
+
+
+def test_of_a_program_whose_output_is_not_kept_nothing_is_reported(
+    supervisor: Supervisor,
+) -> None:
+    child = supervisor.start(["/bin/true"])
+    assert (supervisor.wait(child), child.output()) == (0, "")
+
+
+def test_what_cannot_be_run_is_named(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program")
+    (tmp_path / "text").chmod(0o755)
+    for name in ("text", "missing"):
+        with pytest.raises(CannotRunError, match=str(tmp_path / name)):
+            supervisor.start([str(tmp_path / name)])

@@ -69,7 +69,6 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
 
 
 def _at(path: str, skipped: Callable[[str], None]) -> Iterable[Environment]:
-    """Return the environments at `path`, which may be an interpreter or a directory."""
     name, tree = os.path.basename(path), DiskTree()
     if os.path.isfile(path):
         own = of_program(path) if name.startswith(_INTERPRETERS) else None

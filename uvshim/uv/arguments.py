@@ -204,6 +204,5 @@ def _read(
 
 
 def _with_next(name: str, following: Iterator[str]) -> tuple[str, str | None, list[str]]:
-    """Return the option `name` with the next word as its value, if there is one."""
     value = next(following, None)
     return name, value, [name] if value is None else [name, value]

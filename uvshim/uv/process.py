@@ -1,4 +1,4 @@
-"""Find and start other programs. The supervisor waits for them."""
+"""Streams and environment variables of this process, and the programs that it finds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from uvshim.errors import CannotRunError, UvLoopError, UvNotFoundError
 
 TYPE_CHECKING = False  # type checkers know this name; importing `typing` costs 8 ms
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import IO, Any
+    from typing import IO
 
 # The path of the uv that answers where it installs, set for that uv. If it runs uvpip, and that
 # uvpip would run the same uv again, this would never end.
@@ -153,68 +152,9 @@ def _installed() -> str | None:
         return None
 
 
-class Child:
-    """A program that was started beside this process."""
-
-    def __init__(
-        self,
-        command: list[str],
-        environment: Mapping[str, str] | None = None,
-        *,
-        keep_output: bool = False,
-        **signals: Any,
-    ) -> None:
-        """Start `command` (its first word is the path of the program) and return at once.
-
-        It gets our standard streams and open files. With `keep_output` it writes to a file, which
-        `output` reads. `signals` are arguments for `os.posix_spawn`.
-
-        Raise `CannotRunError` if the program cannot be started.
-        """
-        environment = os.environ if environment is None else environment
-        self._output = _nameless_file() if keep_output else None
-        streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
-        if keep_output:
-            streams = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)]
-            kept = 0 if self._output is None else self._output
-            streams += [(os.POSIX_SPAWN_DUP2, kept, number) for number in (1, 2)]
-        try:
-            self.pid = os.posix_spawn(
-                command[0], command, environment, file_actions=streams, **signals
-            )
-        except OSError as error:
-            raise cannot_run(command[0], error) from error
-
-    def output(self) -> str:
-        """Return what the ended program wrote to both streams. Call this once."""
-        if self._output is None:
-            return ""
-        os.lseek(self._output, 0, os.SEEK_SET)
-        with open(self._output, "rb") as kept:
-            return os.fsdecode(kept.read())
-
-
-def cannot_run(program: str, error: OSError) -> CannotRunError:
-    """Return what to raise if `program` could not be started because of `error`."""
-    return CannotRunError(f"`{program}` cannot be run: {error.strerror}")
-
-
 def working_directory() -> str:
     """Return the working directory, or "" if it no longer exists."""
     try:
         return os.getcwd()
     except FileNotFoundError:
         return ""
-
-
-def _nameless_file() -> int | None:
-    """Return the descriptor of a new file that vanishes after a kill; None if that fails."""
-    try:
-        return os.memfd_create("uvshim")
-    except (AttributeError, OSError):  # macOS; a kernel or a container's filter that forbids it
-        import tempfile
-    try:
-        with tempfile.TemporaryFile() as file:
-            return os.dup(file.fileno())
-    except OSError:
-        return None

@@ -10,8 +10,7 @@ from uvshim.uv.arguments import WITH_VALUE, Arguments
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from uvshim.uv.process import Child
-    from uvshim.uv.supervisor import Supervisor
+    from uvshim.uv.supervisor import Child, Supervisor
 
 # The oldest supported minor release.
 OLDEST = (0, 4)
@@ -110,7 +109,6 @@ class Question:
             return ""
 
     def _read(self, log: str) -> Answer:
-        """Return the answer in uv's `log`."""
         version = _version(_said(log, "DEBUG uv "))
         if not version:  # very old releases do not log it
             child = self._supervisor.start([*self._uv, "--version"], keep_output=True)
@@ -174,7 +172,6 @@ def _directories(arguments: Arguments, version: tuple[int, ...]) -> tuple[str, s
 
 
 def _variables(uv: str) -> dict[str, str]:
-    """Return the environment variables for a question to `uv`."""
     kept = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_A_QUESTION}
     return kept | {process.ASKED: uv}
 

@@ -1,4 +1,4 @@
-"""Wait for a child process, and pass signals on to it."""
+"""Start a child process, wait for it, and pass signals on to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import sys
 
 from uvshim.errors import CannotRunError
-from uvshim.uv.process import Child, cannot_run
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
@@ -35,6 +34,23 @@ _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 # The signals that a key on the terminal sends to the whole foreground process group.
 _KEYS = frozenset({signal.SIGINT, signal.SIGQUIT})
+
+
+class Child:
+    """A program that was started: its process number, and what it wrote."""
+
+    def __init__(self, pid: int, output: int | None) -> None:
+        """`output` is the descriptor of the file that it writes to, or None."""
+        self.pid = pid
+        self._output = output
+
+    def output(self) -> str:
+        """Return what the ended program wrote to both streams. Call this once."""
+        if self._output is None:
+            return ""
+        os.lseek(self._output, 0, os.SEEK_SET)
+        with open(self._output, "rb") as kept:
+            return os.fsdecode(kept.read())
 
 
 class Supervisor:
@@ -72,16 +88,30 @@ class Supervisor:
         *,
         keep_output: bool = False,
     ) -> Child:
-        """Start `command` as `Child` does, with our original signal mask."""
-        child = Child(
-            command,
-            environment,
-            keep_output=keep_output,
-            setsigmask=self._usual_mask,
-            setsigdef=_IGNORED_BY_PYTHON,
-        )
+        """Start `command` (its first word is the path of the program) and return at once.
+
+        It gets our standard streams, open files and original signal mask. With `keep_output` it
+        writes to a file, which `Child.output` reads. Raise `CannotRunError`.
+        """
+        output = _nameless_file() if keep_output else None
+        streams: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = []
+        if keep_output:
+            streams = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)]
+            kept = 0 if output is None else output
+            streams += [(os.POSIX_SPAWN_DUP2, kept, number) for number in (1, 2)]
+        try:
+            pid = os.posix_spawn(
+                command[0],
+                command,
+                os.environ if environment is None else environment,
+                file_actions=streams,
+                setsigmask=self._usual_mask,
+                setsigdef=_IGNORED_BY_PYTHON,
+            )
+        except OSError as error:
+            raise _cannot_run(command[0], error) from error
         self._early = self.interrupted()
-        return child
+        return Child(pid, output)
 
     def wait(self, child: Child, while_waiting: Callable[[], object] | None = None) -> int:
         """Wait for `child` and return its exit code, negative if a signal ended it.
@@ -171,7 +201,7 @@ class Supervisor:
             os.execv(command[0], command)  # noqa: S606
         except OSError as error:
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # this process continues, and reports it
-            raise cannot_run(command[0], error) from error
+            raise _cannot_run(command[0], error) from error
 
     def release(self) -> None:
         """Unblock the signals, so that pending ones take effect."""
@@ -194,6 +224,23 @@ class Supervisor:
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
         return 128 - status
+
+
+def _cannot_run(program: str, error: OSError) -> CannotRunError:
+    return CannotRunError(f"`{program}` cannot be run: {error.strerror}")
+
+
+def _nameless_file() -> int | None:
+    """Return the descriptor of a new file that vanishes after a kill; None if that fails."""
+    try:
+        return os.memfd_create("uvshim")
+    except (AttributeError, OSError):  # macOS; a kernel or a container's filter that forbids it
+        import tempfile
+    try:
+        with tempfile.TemporaryFile() as file:
+            return os.dup(file.fileno())
+    except OSError:
+        return None
 
 
 def _in_the_foreground() -> bool:
