@@ -130,8 +130,12 @@ def denies(tree: Tree, path: str) -> bool:
 
     Only a disk denies anything.
     """
-    asked: Callable[[str], bool] | None = getattr(tree, "denies", None)
-    return asked is not None and asked(path)
+    on_disk: Callable[[str], str | None] | None = getattr(tree, "on_disk", None)
+    try:
+        read_regular((on_disk and on_disk(path)) or "", 0)
+    except (OSError, ValueError) as error:
+        return isinstance(error, PermissionError)
+    return False
 
 
 class LinksError(OSError):
@@ -213,14 +217,6 @@ class DiskTree:
             return read_regular(self._existing(path), limit)
         except self._missing:
             return None
-
-    def denies(self, path: str) -> bool:
-        """Return True if nobody may read the file `path`, or look whether there is one."""
-        try:
-            read_regular(self._existing(path), 0)
-        except (OSError, ValueError) as error:
-            return isinstance(error, PermissionError)
-        return False
 
     def digest(self, path: str, algorithm: str) -> tuple[str, int] | None:
         """See `SearchableTree.digest`. Raise OSError if the file cannot be read."""

@@ -78,18 +78,14 @@ def _leave_throwaway_environment() -> None:
     """
     if not os.environ.get("UV") or sys.prefix in {sys.base_prefix, os.environ.get("VIRTUAL_ENV")}:
         return
-    first, _, rest = os.environ.get("PATH", "").partition(os.pathsep)
-    if first == os.path.join(sys.prefix, "bin") and _is_made_by_uvx(sys.prefix):
-        os.environ["PATH"] = rest
-
-
-def _is_made_by_uvx(prefix: str) -> bool:
-    """Return True if the environment `prefix` is in uv's cache, or is that of an installed tool."""
-    bucket = os.path.dirname(os.path.realpath(prefix))
+    bucket = os.path.dirname(os.path.realpath(sys.prefix))
     is_cached = os.path.basename(bucket).startswith(_CACHED_ENVIRONMENTS) and os.path.isfile(
         os.path.join(os.path.dirname(bucket), "CACHEDIR.TAG")
     )
-    return is_cached or os.path.isfile(os.path.join(prefix, "uv-receipt.toml"))
+    is_tool = os.path.isfile(os.path.join(sys.prefix, "uv-receipt.toml"))
+    first, _, rest = os.environ.get("PATH", "").partition(os.pathsep)
+    if first == os.path.join(sys.prefix, "bin") and (is_cached or is_tool):
+        os.environ["PATH"] = rest
 
 
 def find_uv() -> str:
