@@ -87,16 +87,12 @@ def in_usual_places(tree: SearchableTree, root: str) -> list[str]:
 def in_virtual_environment(tree: SearchableTree, root: str) -> list[str]:
     """Return the site-packages directories of the virtual environment at `root` itself.
 
-    Of several Pythons, pyvenv.cfg names the one that counts; the others are older.
-    The link to the interpreter shows which build it is.
+    Of several Pythons, the link to the interpreter, or else pyvenv.cfg, shows which one counts; the
+    others are older.
     """
     found = in_usual_places(tree, root)
-    present = set(map(interpreter.library, found))
-    name = _library_in(settings_of(tree, root))
     program = os.path.basename(tree.real(os.path.join(root, "bin", "python")) or "")
-    linked = interpreter.library(program)
-    if linked in present and interpreter.series(name or program) == interpreter.series(program):
-        name = linked
+    name = interpreter.library(program) or _library_in(settings_of(tree, root))
     return [path for path in found if interpreter.library(path) in {None, name}] or found
 
 
