@@ -10,14 +10,19 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim.environments import interpreter, search_path
-from uvshim.environments.environment import Environment, is_dist_info, usual_site_packages
+from uvshim.environments.environment import (
+    Environment,
+    dist_infos,
+    is_dist_info,
+    usual_site_packages,
+)
 from uvshim.environments.search_path import CONFIGURATION
 from uvshim.environments.tree import DiskTree, identity
 from uvshim.errors import EnvironmentUnknownError
 from uvshim.uv import process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from uvshim.environments.tree import SearchableTree
@@ -31,13 +36,9 @@ _EMPTY = frozenset({"boot", "dev", "proc", "run", "sys", "tmp"})
 _VENDORED = frozenset({"_vendor", "_vendored"})
 
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
-_INTERPRETERS = ("python", "pypy", "graalpy")
 
 # How deep a file system is searched, in directories.
 _DEEPEST = 15
-
-# The limit of a file with a path in it, in bytes.
-_LONGEST_PATH = 4096
 
 
 def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list[Environment]:
@@ -71,7 +72,7 @@ def find(word: str, skipped: Callable[[str], None] = lambda _path: None) -> list
 def _at(path: str, skipped: Callable[[str], None]) -> Iterable[Environment]:
     name, tree = os.path.basename(path), DiskTree()
     if os.path.isfile(path):
-        own = of_program(path) if name.startswith(_INTERPRETERS) else None
+        own = of_program(path) if name.startswith(("python", "pypy", "graalpy")) else None
         return [own] if own else []
     if tree.is_file(os.path.join(path, CONFIGURATION)):
         return _below(tree, path)
@@ -88,8 +89,8 @@ def _redirected(path: str) -> str | None:
     """Return the environment that the file `path`, called ``.venv``, names."""
     if os.path.basename(path) != ".venv":
         return None
-    content = (DiskTree().read(path, _LONGEST_PATH) or b"").decode("utf-8", "surrogateescape")
-    target = content.partition("\n")[0].strip()
+    content = DiskTree().read(path, 4096) or b""  # a path is not longer
+    target = os.fsdecode(content.partition(b"\n")[0]).strip()
     path = os.path.join(os.path.dirname(path), target)
     return path if target and os.path.isdir(path) else None
 
@@ -100,7 +101,7 @@ def of_site_packages(path: str) -> Environment:
         raise EnvironmentUnknownError(f"`{path}` is not a directory")
     tree = DiskTree()
     inside = search_path.in_usual_places(tree, path)
-    if inside and not _has_dist_infos(tree.names(path)):
+    if inside and not dist_infos(tree.names(path)):
         raise EnvironmentUnknownError(
             f"`{path}` is not a site-packages directory, but contains one. Name `{inside[0]}`"
         )
@@ -173,7 +174,7 @@ def in_image(
                 seen.update(keys)
                 yield found.with_lock(None)
     for path in sorted(path for path, root in roots.items() if path == root):
-        if _has_dist_infos(tree.names(path)) and tree.real(path) not in seen:
+        if dist_infos(tree.names(path)) and tree.real(path) not in seen:
             yield _bare(tree, path).with_lock(None)
 
 
@@ -187,7 +188,7 @@ def linked(environments: Iterable[Environment]) -> Iterator[str]:
         tree = found.tree
         for place in found.site_packages:
             above, on_disk = identity(tree, place), tree.on_disk(place)
-            for name in filter(is_dist_info, tree.names(place)):
+            for name in dist_infos(tree.names(place)):
                 # To follow each path from the root takes as long as to rename a directory.
                 parts = (f"{on_disk}/{name}", f"{on_disk}/{name}/METADATA")
                 if on_disk and not any(map(os.path.islink, parts)):
@@ -209,7 +210,7 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
             skipped(path)
             below.clear()
             continue
-        has_dist_infos = ".dist-info/" in text and _has_dist_infos(names)
+        has_dist_infos = ".dist-info/" in text and dist_infos(names)
         # PyPy's standard library has dist-info directories in it.
         if CONFIGURATION in names or (has_dist_infos and "os.py" not in names):
             yield path
@@ -220,10 +221,6 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
         if path.count("/") >= _DEEPEST:
             below.clear()
         below[:] = sorted(name for name in below if not (name in left_out or is_dist_info(name)))
-
-
-def _has_dist_infos(names: Collection[str]) -> bool:
-    return any(map(is_dist_info, names))
 
 
 def _is_cache(tree: SearchableTree, directory: str, listed: AbstractSet[str]) -> bool:

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim.environments import interpreter
-from uvshim.environments.environment import existing, is_dist_info, usual_site_packages
+from uvshim.environments.environment import dist_infos, existing, usual_site_packages
 from uvshim.environments.tree import DiskTree
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ _ALONE = "no-global-site-packages.txt"
 
 # What is read at most of a pyvenv.cfg or a .pth file, in bytes.
 _FILE_LIMIT = 1024 * 1024
-
-# A byte order mark.
-_MARK = b"\xef\xbb\xbf"
 
 
 def site_directories(environment: Environment) -> tuple[str, ...]:
@@ -62,9 +59,7 @@ def added_directories(environment: Environment) -> list[str]:
     known = {*map(tree.real, visible), *map(tree.real, _libraries_of_pypy(tree, visible))}
     added = {tree.real(each): each for each in search_path(tree, visible)}
     return [
-        path
-        for real, path in added.items()
-        if real not in known and any(map(is_dist_info, tree.names(path)))
+        path for real, path in added.items() if real not in known and dist_infos(tree.names(path))
     ]
 
 
@@ -184,8 +179,8 @@ def _named_in_pth(tree: Tree, directory: str) -> Iterator[str]:
     for name in sorted(tree.names(directory)):
         if not name.endswith(".pth") or name.startswith("."):
             continue
-        content = (tree.read(f"{directory}/{name}", _FILE_LIMIT) or b"").removeprefix(_MARK)
-        for line in content.decode("utf-8", "surrogateescape").splitlines():
+        content = tree.read(f"{directory}/{name}", _FILE_LIMIT) or b""
+        for line in content.decode("utf-8-sig", "surrogateescape").splitlines():
             if not line.strip() or line.startswith(("#", "import ", "import\t")):
                 continue
             entry = os.path.normpath(os.path.join(directory, line.rstrip()))
