@@ -206,7 +206,7 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
     for inside, names, below in tree.walk("/"):
         path = inside or "/"
         text = f"/{'/'.join(names)}/"
-        if _is_cache(tree, path, names) or _is_image_store(names, text):
+        if _is_left_out(tree, path, names, text):
             skipped(path)
             below.clear()
             continue
@@ -223,30 +223,24 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
         below[:] = sorted(name for name in below if not (name in left_out or is_dist_info(name)))
 
 
-def _is_cache(tree: SearchableTree, directory: str, listed: AbstractSet[str]) -> bool:
-    """Return True if `directory`, which contains the names `listed`, is an installer's cache.
+def _is_left_out(tree: SearchableTree, path: str, listed: AbstractSet[str], text: str) -> bool:
+    """Return True if the directory `path` is an installer's cache, or has an engine's images.
 
     uv and others mark caches (Cache Directory Tagging Specification). pip, pipx (for the pip that
     its environments share) and conda do not. uv also marks each virtual environment.
+
+    A container engine keeps the digest of every file: after a change, it can no longer push the
+    image. The names are those of Podman and Buildah (containers-storage), Docker, containerd and
+    BuildKit.
     """
     if CONFIGURATION in listed:
-        return directory.endswith("/pipx/shared")
-    tag = tree.read(f"{directory}/CACHEDIR.TAG", 64) if "CACHEDIR.TAG" in listed else None
+        return path.endswith("/pipx/shared")
+    tag = tree.read(f"{path}/CACHEDIR.TAG", 64) if "CACHEDIR.TAG" in listed else None
     return (
         (tag or b"").startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
-        or directory.endswith(("/.cache/uv", "/.cache/pip", "/pipx/shared"))
-        or (directory.endswith("/pkgs") and "urls.txt" in listed)
-    )
-
-
-def _is_image_store(listed: AbstractSet[str], text: str) -> bool:
-    """Return True if a container engine has its images in a directory with the names `listed`.
-
-    It keeps the digest of every file there: after a change, it can no longer push the image. The
-    names are those of Podman and Buildah (containers-storage), Docker, containerd and BuildKit.
-    """
-    return (
-        not listed.isdisjoint({"storage.lock", "buildkitd.lock"})
+        or path.endswith(("/.cache/uv", "/.cache/pip", "/pipx/shared"))
+        or (path.endswith("/pkgs") and "urls.txt" in listed)
+        or not listed.isdisjoint({"storage.lock", "buildkitd.lock"})
         or listed >= {"containers", "network", "volumes"}
         or "/io.containerd." in text
     )

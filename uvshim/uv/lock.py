@@ -28,7 +28,7 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
     While another process holds it, `interrupted` is called repeatedly. After a second, `waiting` is
     called once with `path`.
 
-    Entering raises `LockInterruptedError` if `interrupted` returns something true before that.
+    Entering raises `LockInterruptedError` if `interrupted` returns something true while it waits.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
         waiting: Callable[[str], None] = lambda _path: None,
     ) -> None:
         """Store the arguments; nothing is opened yet."""
-        self._path = path
+        self._path = path or ""
         self._interrupted = interrupted
         self._waiting = waiting
         self._file: int | None = None
@@ -46,15 +46,15 @@ class uv_lock:  # noqa: N801  # used like a function, without the 3 ms that cont
     def __enter__(self) -> None:
         """Wait for the lock."""
         try:
-            self._file = os.open(self._path, os.O_RDWR) if self._path is not None else None
+            self._file = os.open(self._path, os.O_RDWR)
         except OSError:
-            self._file = None
+            return
         waits = 0
-        while self._file is not None and not _is_taken(self._file):
+        while not _is_taken(self._file):
             if self._interrupted():
                 self.__exit__()
                 raise LockInterruptedError
-            if self._path and waits == _A_SECOND:
+            if waits == _A_SECOND:
                 self._waiting(self._path)
             time.sleep(_PAUSE)
             waits += 1

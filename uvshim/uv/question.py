@@ -111,8 +111,7 @@ class Question:
     def _read(self, log: str) -> Answer:
         version = _version(_said(log, "DEBUG uv "))
         if not version:  # very old releases do not log it
-            child = self._supervisor.start([*self._uv, "--version"], keep_output=True)
-            version = _version([self._listen(child).removeprefix("uv ").strip()])
+            version = _version([self._supervisor.ask([*self._uv, "--version"]).strip()])
         check_version(version, self._uv[0])
         base, project = _directories(self._arguments, version)
         python, _, environment = _said(log, "Using Python ")[0].partition(" environment at")
