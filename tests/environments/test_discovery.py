@@ -124,11 +124,11 @@ def test_directories_of_dpkg_are_seen_last_and_fixed_only_if_named(
     (found,) = discovery.find(f"{usr}/bin/python3.11")
     assert found.site_packages == (f"{usr}/{local}", f"{usr}/{dpkg}")
     assert found.on_disk == [f"{usr}/{local}"]
-    assert found.is_of_dpkg(f"{usr}/{dpkg}/six-1.0.dist-info")
-    assert not found.is_of_dpkg(f"{usr}/{local}/six-1.0.dist-info")
+    assert found.is_of_dpkg(f"{usr}/{dpkg}")
+    assert not found.is_of_dpkg(f"{usr}/{local}")
     (named,) = discovery.find(f"{usr}/{dpkg}")
     assert named.on_disk == [f"{usr}/{dpkg}"]
-    assert not named.is_of_dpkg(f"{usr}/{dpkg}/six-1.0.dist-info")
+    assert not named.is_of_dpkg(f"{usr}/{dpkg}")
 
 
 def test_a_directory_that_two_names_lead_to_counts_once(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def examine(
         model.spelled = functools.partial(spelled.in_tree, tree)
     diagnosis = model.diagnosis(names_only=names_only)
     findings = (
-        one._replace(owner=DPKG) if installation.is_of_dpkg(one.path) else one
+        one._replace(owner=DPKG) if installation.is_of_dpkg(os.path.dirname(one.path)) else one
         for one in diagnosis.findings
     )
     differences = None

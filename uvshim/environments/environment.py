@@ -117,7 +117,7 @@ class Environment:
         Debian's dist-packages outside of /usr/local belongs to dpkg. It counts only if a person
         names that directory.
         """
-        return [path for path in self.site_packages if not self.is_of_dpkg(f"{path}/x")]
+        return [path for path in self.site_packages if not self.is_of_dpkg(path)]
 
     @property
     def on_disk(self) -> list[str]:
@@ -166,9 +166,8 @@ class Environment:
         path, lock, site_packages, visible = self.facts
         return Environment(path, lock, site_packages, visible=visible, tree=tree)
 
-    def is_of_dpkg(self, path: str) -> bool:
-        """Return True if the dist-info directory `path` is in a directory that belongs to dpkg."""
-        directory = os.path.dirname(path)
+    def is_of_dpkg(self, directory: str) -> bool:
+        """Return True if the site-packages `directory` belongs to dpkg."""
         return directory != self.path and directory.endswith(_OF_DPKG)
 
 
