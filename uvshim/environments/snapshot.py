@@ -55,7 +55,7 @@ class Snapshot:
     @classmethod
     def of(cls, environment: Environment | None) -> Snapshot:
         """List the directories of `environment`. If it is None, the snapshot is blind."""
-        return cls(None if environment is None else environment.on_disk)
+        return cls(None) if environment is None else cls.take(environment.on_disk)
 
     def _list(self, directory: str) -> None:
         self.places[directory] = 0
