@@ -156,6 +156,9 @@ NAMED = [
     ("app:1.0", "does not exist. An image in a registry is `docker://app:1.0`"),
     ("registry/app:1.0", "An image in a registry is `docker://registry/app:1.0`"),
     ("./app:1.0", "does not exist"),
+    ("other:1.0", "does not exist. An image in `other` is `oci:other:1.0`"),
+    ("file.txt:app:1", "An image in `file.txt` is `docker-archive:file.txt:app:1`"),
+    ("saved", "is not an environment. As an image it is `dir:saved`"),
     ("sh", "does not exist here. On PATH it is `"),
     ("file.txt", "is a file, but neither a Python interpreter nor an image archive"),
     ("x-1.0-py3-none-any.whl", "is a wheel. Install it, then name the environment"),
@@ -172,9 +175,11 @@ def test_what_is_not_an_environment_is_refused_in_one_line_that_says_what_would_
     word: str, message: str, run: Run, uvshim: Path, make_venv: MakeVenv, tmp_path: Path
 ) -> None:
     make_venv("with-venv/.venv")
-    for directory in ("empty", "project", "other"):
+    for directory in ("empty", "project", "other", "saved"):
         (tmp_path / directory).mkdir()
     for file in ("file.txt", "x-1.0-py3-none-any.whl", "project/pyproject.toml", "other/x"):
+        (tmp_path / file).write_text("")
+    for file in ("saved/manifest.json", "saved/version"):
         (tmp_path / file).write_text("")
     for command in ("check", "fix"):
         done = run(uvshim, command, word)

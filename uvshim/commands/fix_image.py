@@ -170,7 +170,8 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
     for image, digest in zip(done.images, done.digests, strict=True):
         called = done.name if len(done.images) == 1 else image.entry.reference
         if not image.changed:
-            copied = f": wrote it unchanged to{place} ({digest})" if place and not dry_run else ""
+            how = "unchanged " if digest == names.before(image) else ""
+            copied = f": wrote it {how}to{place} ({digest})" if place and not dry_run else ""
             complete = all(each.complete for each in _environments(image))
             what = "Nothing to fix" if complete else "Nothing was renamed"
             messages.note(f"{what} in `{printable(called)}`{copied}")

@@ -123,6 +123,12 @@ def _absence(word: str) -> str:
         os.lstat(word)  # PermissionError: a directory above may not be searched
     if found := process.on_path(word):
         return f"does not exist here. On PATH it is `{printable(found)}`"
+    place, colon, _ = word.partition(":")
+    if colon and os.path.exists(place):
+        transport = "oci" if os.path.isdir(place) else "docker-archive"
+        return (
+            f"does not exist. An image in `{printable(place)}` is `{transport}:{printable(word)}`"
+        )
     is_path = word.startswith((".", "/", "~")) or word.endswith((".tar", ".gz"))
     if not is_path and ("/" in word or ":" in word):
         return f"does not exist. An image in a registry is `docker://{printable(word)}`"
@@ -142,4 +148,6 @@ def _directory(word: str) -> str:
     listed = os.listdir(word)
     if "pyproject.toml" in listed:
         return f"is a project without an environment. `uv sync` creates `{printable(inside)}`"
+    if {"manifest.json", "version"}.issubset(listed):  # skopeo, transport "dir"
+        return f"is not an environment. As an image it is `dir:{printable(word)}`"
     return "" if listed else "is an empty directory"
