@@ -496,6 +496,20 @@ def test_all_platforms_are_written(tmp_path: Path, *, nested: bool) -> None:
     assert len(listed["Layers"]) in {2, 3}
 
 
+def test_each_name_of_an_image_is_kept(tmp_path: Path) -> None:
+    """By what reads manifest.json, and by what reads index.json."""
+    saved = docker_archive(tmp_path / "saved.tar", [WRONG], ["a:1", "b:2", "c:1"])
+    wanted = ["a:1-fixed", "b:2-fixed", "c:1-fixed"]
+    fix(str(saved), f"oci-archive:{tmp_path}/x.tar")
+    (listed,) = json.loads((unpacked_archive(tmp_path / "x.tar") / "manifest.json").read_text())
+    assert listed["RepoTags"] == wanted
+    assert called(tmp_path / "x.tar") == wanted
+    for _ in range(2):
+        fix(str(saved), f"oci:{tmp_path}/new")
+        assert called(tmp_path / "new") == wanted
+        assert list(index(tmp_path / "new")) == ["1-fixed", "2-fixed", "c-1-fixed"]
+
+
 @pytest.fixture
 def two(tmp_path: Path) -> Making:
     """Two images with one tag, as `ctr image export` writes them."""
