@@ -110,6 +110,22 @@ def test_an_opaque_directory_hides_all_that_is_below(tmp_path: Path, *, last: bo
     assert listed(found, "a/d") == ["n"]
 
 
+@pytest.mark.parametrize("hidden", [".wh..wh..opq", ".wh.lib"])
+@pytest.mark.parametrize("first", [False, True])
+def test_what_a_directory_in_place_of_a_link_hides_is_not_behind_the_link(
+    tmp_path: Path, hidden: str, *, first: bool
+) -> None:
+    """Overlay file systems mark such a directory as opaque."""
+    marker, new = [(f"app/venv/{hidden}", "")], [("app/venv/", ""), ("app/venv/bin/x", "")]
+    found = tree_of(
+        tmp_path,
+        tar({"opt/venv/lib/x": "", "app/venv": Link("/opt/venv")}),
+        tar(marker + new if first else new + marker),
+    )
+    assert listed(found, "opt/venv") == ["lib"]
+    assert listed(found, "app/venv") == ["bin"]
+
+
 def test_files_of_aufs_itself_are_ignored(tmp_path: Path) -> None:
     assert listed(tree_of(tmp_path, tar({"a": "", ".wh..wh.plnk": "", ".wh..wh.aufs": ""}))) == [
         "a"

@@ -19,7 +19,7 @@ from uvshim.rename.names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from uvshim.images.layer.changes import Changes, Entry
+    from uvshim.images.layer.changes import Changes, Entry, Group
 
 
 Node: TypeAlias = "Entry | Directory"
@@ -63,6 +63,8 @@ class _Application:
         self._name = tar.called(changed.identity)
         self.root = self._copied(below)
         self._own = {id(self.root)}
+        if changed.hidden:
+            self._replace_links(changed.groups)
         for path, hidden in changed.hidden:
             self._hide(path, hidden)
         for path, entries in changed.groups:
@@ -75,6 +77,19 @@ class _Application:
                     directory.children[name] = entry
                 else:
                     self._add(directory, name, entry)
+
+    def _replace_links(self, groups: Iterable[Group]) -> None:
+        """Put directories in the place of lower layers' links, where this layer has a directory.
+
+        What it hides in them is not what the links lead to.
+        """
+        for path, entries in groups:
+            self._budget.look_up(len(entries), self._name)
+            folders = [each for each in entries if each[0] and each[1].kind == FOLDER]
+            if folders and (above := self._directory(path, create=False)):
+                for name, entry in folders:
+                    if not isinstance(above.children.get(name, above), Directory):
+                        self._add(above, name, entry)
 
     def _hide(self, path: str, name: str | None) -> None:
         if directory := self._directory(path, create=False):
