@@ -76,6 +76,23 @@ def test_a_dry_run_of_fix_agrees_where_an_uninstall_has_left_files(
     assert (left / "foreign").exists()
 
 
+def test_a_copy_under_the_dotted_name_is_all_that_remains(
+    run: Run, uv: Path, uvshim: Path, broken: Venv
+) -> None:
+    """Somebody has made it by hand, so that pkg_resources finds the name."""
+    info = broken.site_packages / "zope_deferred-1.2.dist-info"
+    copied = info.with_name("zope.deferred-1.2.dist-info")
+    shutil.copytree(info, copied)
+    for options in (["--dry-run"], []):
+        done = run(uvshim, "fix", *options, broken.path)
+        assert (done.returncode, "left alone" in done.stderr) == (0, False), done.stderr
+    assert not info.exists()
+    assert record_faults(copied) == []
+    assert run(uvshim, "check", broken.path).returncode == 0
+    assert run(uv, "pip", "uninstall", "zope.deferred").returncode == 0
+    assert not copied.exists()
+
+
 def test_a_dry_run_of_fix_says_what_it_would_do_and_does_nothing(
     run: Run, uvshim: Path, broken: Venv
 ) -> None:

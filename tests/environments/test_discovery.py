@@ -329,6 +329,24 @@ def test_every_environment_of_an_image_is_found(tmp_path: Path) -> None:
     assert app.on_disk == [f"{root}/opt/app/{SITE}"]
 
 
+@pytest.mark.parametrize("prefix", ["usr", "usr/local"])
+def test_a_user_s_directories_in_an_image_belong_to_its_python(tmp_path: Path, prefix: str) -> None:
+    """`pip install --user` in one stage of a Dockerfile, and a copy of it in the next."""
+    root = made(tmp_path / "root", ["etc", f"{prefix}/{SITE}", f"root/.local/{SITE}"])
+    for place in (f"{prefix}/{SITE}", f"root/.local/{SITE}"):
+        (root / place / "six-1.0.dist-info").mkdir()
+    own = f"/root/.local/{SITE}"
+
+    def inherited() -> list[tuple[str, ...]]:
+        found = discovery.in_image(DiskTree(str(root)))
+        return [each.inherited for each in found if own in each.site_packages]
+
+    assert inherited() == [()]
+    made(root, [f"{prefix}/bin"])
+    (root / prefix / "bin" / SITE.split("/")[1]).touch()
+    assert inherited() == [(f"/{prefix}/{SITE}",)]
+
+
 def test_each_python_of_a_prefix_in_an_image_is_one_of_its_own(tmp_path: Path) -> None:
     sites = [f"/usr/local/lib/python3.{minor}/site-packages" for minor in (9, 10)]
     root = made(tmp_path / "root", ["etc", "usr", *(site[1:] for site in sites)])

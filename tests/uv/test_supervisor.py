@@ -419,3 +419,35 @@ def test_what_cannot_be_run_is_named(supervisor: Supervisor, tmp_path: Path) -> 
     for name in ("text", "missing"):
         with pytest.raises(CannotRunError, match=str(tmp_path / name)):
             supervisor.start([str(tmp_path / name)])
+
+
+# `os.kill` of another user's process, as that of sudo, is a fake: it needs a program with setuid.
+REFUSED = """
+import os, signal
+from uvshim.uv.supervisor import Supervisor
+
+kill = os.kill
+receiver, sender = os.pipe()
+os.dup2(receiver, 0)
+
+def refuse(process, number):
+    if process == os.getpid():
+        return kill(process, number)
+    os.write(sender, b"go on\\n")
+    raise PermissionError
+
+os.kill = refuse
+supervisor = Supervisor()
+child = supervisor.start(["/bin/sh", "-c", "read line && echo $line"])
+kill(os.getpid(), signal.SIGTERM)
+status = supervisor.wait(child)
+print(status, flush=True)
+supervisor.finish(status)
+"""
+
+
+def test_a_signal_that_the_child_may_not_get_ends_us_when_the_child_has_ended() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED], capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGTERM, b"go on\n0\n", b"")

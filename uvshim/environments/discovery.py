@@ -172,10 +172,24 @@ def in_image(
             keys = [tree.real(path) for path in found.site_packages]
             if not seen.issuperset(keys):
                 seen.update(keys)
-                yield found.with_lock(None)
+                yield _of_user(found) if root.endswith("/.local") else found.with_lock(None)
     for path in sorted(path for path, root in roots.items() if path == root):
         if dist_infos(tree.names(path)) and tree.real(path) not in seen:
             yield _bare(tree, path).with_lock(None)
+
+
+def _of_user(found: Environment) -> Environment:
+    """Return a user's directories in an image with those of the Python that it belongs to.
+
+    That is one of the same release in a usual place: `.local` has none of its own (PEP 370).
+    """
+    tree, own = found.tree, found.site_packages
+    library = interpreter.library(own[0])
+    for prefix in ("/usr/local", "/usr"):
+        if library and tree.is_file(f"{prefix}/bin/{library}"):
+            visible = [*own, *search_path.in_prefix(tree, prefix, library)]
+            return Environment(found.path, None, own, visible=visible, tree=tree)
+    return found.with_lock(None)
 
 
 def linked(environments: Iterable[Environment]) -> Iterator[str]:

@@ -120,9 +120,12 @@ class Supervisor:
         will be needed later. A failure is ignored: the child must be waited for.
         """
         self._passed_on = []
+        refused: list[int] = []
         while True:
             ended, status = os.waitpid(child.pid, os.WNOHANG)
             if ended:
+                for number in refused:
+                    os.kill(os.getpid(), number)
                 return os.waitstatus_to_exitcode(status)
             received = self._receive(0.1 if while_waiting else None)
             if received is None and while_waiting:
@@ -134,7 +137,10 @@ class Supervisor:
             elif received and received[0] != signal.SIGCHLD:
                 self._passed_on.append(received[0])
                 if not self._has_reached_the_child(*received):
-                    os.kill(child.pid, received[0])
+                    try:
+                        os.kill(child.pid, received[0])
+                    except PermissionError:  # it is another user's, such as sudo: we end afterwards
+                        refused.append(received[0])
 
     def _receive(self, seconds: float | None) -> tuple[int, int | None] | None:
         """Wait for a signal. Return its number and its code, or None if the `seconds` pass.

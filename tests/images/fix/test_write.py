@@ -303,6 +303,16 @@ def test_a_name_that_nobody_accepts_is_refused(text: str) -> None:
             "docker://r.example/b:1-fixed",
         ),
         ("docker-archive:x", f"containers-storage:{'0' * 64}", "docker-archive:x"),
+        (
+            "containers-storage:[vfs@/a+/b]localhost/one",
+            "containers-storage:[vfs@/a+/b]localhost/one:1",
+            "containers-storage:[vfs@/a+/b]localhost/one:1-fixed",
+        ),
+        (
+            "containers-storage:[vfs@/a+/b]one:2",
+            "containers-storage:[vfs@/a+/b]one:1",
+            "containers-storage:[vfs@/a+/b]one:2",
+        ),
         ("docker-archive:x", f"containers-storage:@{'0' * 64}", "docker-archive:x"),
         ("docker-archive:x", f"docker-daemon:{digest(b'')}", "docker-archive:x"),
         ("docker://r.example/b:2", "docker://r.example/one:1", "docker://r.example/b:2"),
@@ -318,9 +328,18 @@ def test_an_output_without_a_tag_gets_that_of_the_input_and_a_suffix(
     assert names.completed(names.parse(target), [fixed_as(source, tmp_path)]) == wanted
 
 
-def fixed_as(source: str, tmp_path: Path) -> fixing.FixedImage:
-    """Return a fixed image that `source` names."""
-    named = reference.parse(f"oci:{layout(tmp_path / 'x', [WRONG])}")
+def test_an_image_that_has_the_suffix_and_is_unchanged_keeps_its_tag(tmp_path: Path) -> None:
+    target = names.parse("docker://r.example/b")
+    source = "docker://r.example/b:1-fixed"
+    unchanged = fixed_as(source, tmp_path / "1", tar({"etc/motd": ""}))
+    assert names.completed(target, [unchanged]) == "docker://r.example/b:1-fixed"
+    changed = fixed_as(source, tmp_path / "2")
+    assert names.completed(target, [changed]) == "docker://r.example/b:1-fixed-fixed"
+
+
+def fixed_as(source: str, tmp_path: Path, content: bytes = WRONG) -> fixing.FixedImage:
+    """Return a fixed image that `source` names, with the layer `content`."""
+    named = reference.parse(f"oci:{layout(tmp_path / 'x', [content])}")
     assert named is not None
     with sources.opened(named) as (entry,):
         tag = source.split(":", 2)[2] if source.startswith("oci:") else None

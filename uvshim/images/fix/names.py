@@ -106,7 +106,8 @@ def completed(target: Reference, images: Sequence[FixedImage]) -> str:
     `target` nor the image has a tag: a registry's is replaced whatever it was made from.
     """
     direct = target.transport in reference.DIRECT
-    has_tag = target.tag or (not direct and ("@" in target.path or _tag_of(target.path)))
+    name = _without_place(target.path)
+    has_tag = target.tag or (not direct and ("@" in name or _tag_of(name)))
     if has_tag or len(images) != 1 or target.transport == DIR:
         return target.text
     entry = images[0].entry
@@ -126,16 +127,15 @@ def completed(target: Reference, images: Sequence[FixedImage]) -> str:
 def named(target: Reference, fixed: FixedImage) -> Named:
     """Return `fixed` with its names in `target`: by default, the old ones with a suffix.
 
-    What has been written as a fixed image keeps its names.
+    What is unchanged and has it keeps its names: a second run adds none.
     """
     entry = fixed.entry
     before = _names_of(entry)
     repositories = sorted({name.rpartition(":")[0] for name in before})
     tag: str | None = target.tag
-    suffix = "" if _fixed_from(entry) else _SUFFIX
     if tag is None:
-        tag = (_tag_before(entry) or "latest") + suffix
-        names = [name + suffix for name in before]
+        tag = _suffixed(_tag_before(entry) or "latest", fixed)
+        names = [_suffixed(name, fixed) for name in before]
     elif target.transport == DOCKER_ARCHIVE:
         names = [image.familiar(tag)]
         tag = _tag_of(names[0])
@@ -165,11 +165,16 @@ def _names_of(entry: Entry) -> list[str]:
     return [image.familiar(name) for name in known]
 
 
+def _suffixed(name: str, fixed: FixedImage) -> str:
+    return name if name.endswith(_SUFFIX) and not fixed.changed else name + _SUFFIX
+
+
 def _tag_before(entry: Entry) -> str | None:
     """Return the tag of the image `entry`; None if it is known by its digest or not at all."""
     transport, _, path = entry.reference.partition(":")
-    if transport in _NAMED_BY_DOCKER and "@" in path:
-        return _tag_of(_without_place(path))
+    name = _without_place(path)
+    if transport in _NAMED_BY_DOCKER and "@" in name:
+        return _tag_of(name)
     known = _names_of(entry)
     return entry.tag or (_tag_of(known[0]) if known else None)
 
