@@ -332,13 +332,13 @@ def test_a_process_that_dies_early_takes_no_answer_with_it(
     monkeypatch.setattr(survey, "answer", die_once)
     names = ["poison", *(f"image{n}" for n in range(2_000)), "poison"]
     pools: list[int] = []
-    pool = survey._pool
+    pool = survey._answering
 
-    def noted(processes: int) -> Any:
+    def noted(waiting: Any, processes: int, options: Options) -> Any:
         pools.append(processes)
-        return pool(processes)
+        return pool(waiting, processes, options)
 
-    monkeypatch.setattr(survey, "_pool", noted)
+    monkeypatch.setattr(survey, "_answering", noted)
     answers = list(survey.in_processes(names, 2, Options(cache=str(tmp_path))))
     assert sorted(one.reference for one in answers) == sorted(names)
     assert sum(one.error is not None for one in answers) == 2

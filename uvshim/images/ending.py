@@ -29,11 +29,11 @@ _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
 
 
-class _Ended(SystemExit):
-    """A signal has arrived. It leaves every `with`, and ends an idle process of a pool silently."""
+class _Ended(BaseException):
+    """A signal has arrived. It leaves every `with`."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(128 + number)
+        super().__init__(number)
         self.number = number
 
 
@@ -79,6 +79,13 @@ def undisturbed() -> Iterator[Callable[[], None]]:
         yield release
     finally:
         release()
+
+
+def lead_group() -> None:
+    """Let this new process lead a process group, and let signals end it at once."""
+    os.setpgrp()
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
 
 
 def _end(number: int, _frame: object) -> NoReturn:
@@ -146,11 +153,12 @@ def _locked(path: str, waiting: Callable[[str], object]) -> int | None:
     return None
 
 
-def remove_left(parent: str, prefix: str) -> None:
+def remove_left(parent: str | None = None, prefix: str = _PREFIX) -> None:
     """Remove the directories with `prefix` in `parent` that killed runs have left. Raise OSError.
 
-    Those are the marked ones that nobody has locked.
+    Those are the marked ones that nobody has locked. The defaults are those of `directory`.
     """
+    parent = parent or tempfile.gettempdir()
     for name in os.listdir(parent):
         if name.startswith(prefix):
             with contextlib.suppress(OSError):  # it is no directory, or in use

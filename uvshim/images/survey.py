@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -19,6 +20,7 @@ from uvshim.images.tree import NOWHERE
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Executor, Future
+    from multiprocessing.process import BaseProcess
 
     from uvshim.environments.environment import Environment
     from uvshim.images.image import Entry, Image, Platform
@@ -205,11 +207,10 @@ def in_processes(
         if waiting and options.cache is None:  # the processes share the cache
             options = options._replace(cache=stack.enter_context(ending.directory()))
         while waiting:
-            with _pool(min(jobs, len(waiting))) as executor:
-                futures = {_submitted(executor, _cleanly, one, options): one for one in waiting}
+            with _answering(waiting, min(jobs, len(waiting)), options) as futures:
                 for future in futures if jobs == 1 else as_completed(futures):
                     error = future.exception()
-                    if isinstance(error, (BrokenProcessPool, SystemExit)):
+                    if isinstance(error, BrokenProcessPool):
                         break
                     waiting.remove(futures[future])
                     yield future.result()
@@ -233,25 +234,33 @@ def _submitted(
 
 
 @contextlib.contextmanager
-def _pool(processes: int) -> Iterator[Executor]:
-    """Yield an executor with that many `processes`, which are ended if anything fails."""
+def _answering(
+    waiting: list[Reference], processes: int, options: Options
+) -> Iterator[dict[Future[Surveyed], Reference]]:
+    """Yield the future answers about those `waiting`, from that many processes, which end at last.
+
+    Each leads a process group: Ctrl-C reaches only this process, which ends them with all that they
+    have started. They cannot prevent it, as they could if they handled signals.
+    """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(max_workers=processes) as executor:
-        try:
-            yield executor
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-
-
-def _cleanly(named: Reference, options: Options) -> Surveyed:
-    """Return the answer; in this worker process, remove temporary files before a signal ends it."""
-    with ending.cleanly():
-        return answer(named, options)
+    workers: list[BaseProcess] = []
+    executor = ProcessPoolExecutor(processes, initializer=ending.lead_group)
+    try:
+        with ending.undisturbed():
+            futures = {_submitted(executor, answer, one, options): one for one in waiting}
+            workers = [*multiprocessing.active_children()]
+        yield futures
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for each in workers:
+            if each.pid:
+                with contextlib.suppress(ProcessLookupError):  # it does not lead a group yet
+                    os.killpg(each.pid, signal.SIGKILL)
+            each.kill()
+            each.join()
+        ending.remove_left()
 
 
 def _failed(named: Reference, error: BaseException) -> Surveyed:
