@@ -189,6 +189,12 @@ def test_what_is_not_an_environment_is_refused_in_one_line_that_says_what_would_
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_an_empty_word_is_probably_an_unset_variable(run: Run, uvshim: Path) -> None:
+    done = run(uvshim, "check", "")
+    wanted = "error: an empty word is no environment: is a variable unset?\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
+
+
 def test_what_does_not_exist_is_not_called_something_else(run: Run, uvshim: Path) -> None:
     done = run(uvshim, "fix", "nosuch.tar", "--output", "oci:x:y")
     assert (done.returncode, done.stderr) == (2, "error: `nosuch.tar` does not exist\n")

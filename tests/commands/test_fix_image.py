@@ -241,6 +241,17 @@ def test_no_command_is_named_for_an_image_from_a_pipe(
     assert "hint" not in done.stdout
 
 
+def test_no_command_is_named_that_cannot_work(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    """For a file system without an image, and for a path with a colon."""
+    docker_archive(tmp_path / "app:1.tar", [STALE], ["app:1"])
+    stale = under(SITE, installed("oslo.cache-1.0", "oslo.cache", record="oslo_cache-1.0"))
+    (tmp_path / "root.tar").write_bytes(tar({"usr/": "", "etc/": "", **stale}))
+    for name in ("app:1.tar", "root.tar"):
+        done = run(uvshim, "check", "--no-cache", name)
+        assert done.returncode == 1, done.stderr
+        assert "uvshim fix" not in done.stdout
+
+
 def test_a_layout_without_a_tag_takes_several(run: Run, uvshim: Path, tmp_path: Path) -> None:
     making = Making(tmp_path / "from")
     for tag, content in (("1", WRONG), ("2", RIGHT)):

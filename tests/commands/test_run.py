@@ -50,6 +50,8 @@ def test_run_renames_in_the_environment_of_a_pip_whatever_uv_would_use(
 ) -> None:
     other = make_venv("other")
     install_pip(other.python)
+    late = "import atexit, sys; atexit.register(sys.stderr.write, 'the last word\\n')\n"
+    (other.site_packages / "sitecustomize.py").write_text(late)  # as tracers and profilers do
     wanted = ("--no-index", "--find-links", wheels, "zope.deferred")
     done = run(uvshim, "run", "--", other.path / "bin/pip", "install", "-q", *wanted)
     assert done.returncode == 0, done.stderr
@@ -93,6 +95,18 @@ def test_run_ends_as_the_command_does(run: Run, uvshim: Path, venv: Venv) -> Non
         assert run(uvshim, "run", "--", "sh", "-c", f"kill -{number} $$").returncode == -number
     assert run(uvshim, "run", "--", "no-such-command").returncode == 127
     assert run(uvshim, "run").returncode == 2
+    assert run(uvshim, "run", "--env", "", "--", "sh", "-c", "exit 7").returncode == 2
+
+
+@pytest.mark.parametrize("disable", [None, "1"])
+def test_run_runs_a_script_that_names_no_interpreter_as_shells_do(
+    run: Run, uvshim: Path, tmp_path: Path, disable: str | None
+) -> None:
+    script = tmp_path / "script"
+    script.write_text('echo "$1"\nexit 7\n')
+    script.chmod(0o755)
+    done = run(uvshim, "run", "--", script, "a b", UVSHIM_DISABLE=disable)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "a b\n", "")
 
 
 def test_run_reads_the_options_of_a_uv_pip_as_uv_does(

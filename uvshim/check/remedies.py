@@ -58,7 +58,7 @@ def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
     if not inherited if inherited_only else not directories:
         return []
     if report.image is not None:
-        return [] if inherited_only else _fix_of_image(report.image)
+        return [] if inherited_only else _fix_of_image(report.image, report.digest)
     if root is not None:
         return [] if inherited_only else [f"uvshim fix {quoted(root)}"]
     if inherited and report.diagnosis.by_spelling:
@@ -67,13 +67,18 @@ def fixes(report: Report, *, inherited_only: bool = False) -> list[str]:
     return [f"uvshim fix {quoted(path)}" for path in own + inherited]
 
 
-def _fix_of_image(image: str) -> list[str]:
-    """Return the command that fixes `image`; [] if it comes from a pipe.
+def _fix_of_image(image: str, digest: str | None) -> list[str]:
+    """Return the command that fixes `image`, if it has a name that `uvshim fix` understands.
 
-    Any image can be written to an archive, which must be a new file.
+    One from a pipe has none, nor has one in a file with a colon in its path; a file system without
+    an image has no `digest`. Any image can be written to an archive, which must be a new file.
     """
-    is_piped = image.partition(":")[2].startswith(("-", "/dev/fd/"))
-    return [] if is_piped else [f"uvshim fix {quoted(image)} --output docker-archive:fixed.tar"]
+    transport, _, name = image.partition(":")
+    path = name.partition(":")[0]
+    is_file = transport in {"oci", "oci-archive", "docker-archive"}
+    if not digest or (is_file and (path.startswith("/dev/fd/") or not os.path.exists(path))):
+        return []
+    return [f"uvshim fix {quoted(image)} --output docker-archive:fixed.tar"]
 
 
 def reinstalls(report: Report) -> list[str]:

@@ -30,7 +30,7 @@ import site, sysconfig
 user = site.ENABLE_USER_SITE and site.getusersitepackages() or ""
 names = "purelib", "platlib", "stdlib"
 purelib, platlib, stdlib = map(sysconfig.get_path, names)
-print(sys.prefix, purelib, platlib, user, stdlib + "/EXTERNALLY-MANAGED", sep="\\n")
+print("", sys.prefix, purelib, platlib, user, stdlib + "/EXTERNALLY-MANAGED", "", sep="\\0")
 """
 
 # Run by the interpreter of a pip: lets pip parse its own command line, configuration and variables,
@@ -72,7 +72,7 @@ try:
         }
 except SystemExit:  # its help, or an error
     pass
-print("\\n" + json.dumps(reply))
+print("", json.dumps(reply), "", sep="\\0")  # what else is written may come before and after
 """
 
 
@@ -138,8 +138,8 @@ def of_pip(
 def _reply_of_pip(python: list[str], words: list[str], supervisor: Supervisor) -> Any:
     """Return what `_ASK_PIP` prints, or None if that fails."""
     try:
-        return json.loads(output([*python, "-c", _ASK_PIP, *words], supervisor).rpartition("\n")[2])
-    except ValueError:
+        return json.loads(output([*python, "-c", _ASK_PIP, *words], supervisor).split("\0")[1])
+    except (ValueError, IndexError):
         return None
 
 
@@ -175,9 +175,9 @@ def first_words(script: str) -> list[str]:
 
 def of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
     """Return where `interpreter` installs: its own site-packages, and its user's if they exist."""
-    said = output([interpreter, "-c", _WHERE], supervisor).split("\n")
+    said = output([interpreter, "-c", _WHERE], supervisor).split("\0")
     try:
-        prefix, purelib, platlib, user, managed = said[-5:]
+        _, prefix, purelib, platlib, user, managed, _ = said
     except ValueError:  # it cannot be run, or prints something else
         found = discovery.of_program(interpreter)
         return [with_lock(found, supervisor)] if found else []

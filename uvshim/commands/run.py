@@ -92,9 +92,11 @@ def _place(named: list[str]) -> str | None:
     if len(named) > 1:
         raise UvshimError("`--env` can be given once. Run `uvshim fix ENV…` for the others")
     (word,) = named
+    if not word:
+        raise UvshimError("`--env` names no environment: is a variable unset?")
     if not os.path.lexists(word) and pythons.is_python(word):
         word = process.on_path(word) or word
-    return word and os.path.join(process.working_directory(), word)
+    return os.path.join(process.working_directory(), word)
 
 
 def _targets(place: str | None, command: list[str], supervisor: Supervisor) -> Targets | None:

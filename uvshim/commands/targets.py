@@ -72,8 +72,8 @@ def environments(words: list[str], messages: Messages) -> list[Environment]:
         for each in found:
             each.dist_infos  # noqa: B018  # what cannot be listed is not an ok environment
     except OSError as error:
-        where = printable(str(error.filename))
-        raise EnvironmentUnknownError(f"`{where}`: {error.strerror}") from None
+        where = f"`{printable(error.filename)}`" if error.filename else "the working directory"
+        raise EnvironmentUnknownError(f"{where}: {error.strerror}") from None
     return list(dict.fromkeys(found))
 
 
@@ -104,6 +104,8 @@ def refusal(word: str) -> str:
 
     It is "" if `discovery` knows better.
     """
+    if not word:
+        return ""
     if not os.path.lexists(word):
         return _absence(word)
     if os.path.isdir(word):

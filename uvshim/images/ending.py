@@ -114,7 +114,8 @@ def directory(parent: str | None = None, prefix: str = _PREFIX) -> Iterator[str]
             os.mkdir(used)
             yield used
         finally:
-            _remove(path)
+            with undisturbed():
+                _remove(path)
 
 
 @contextlib.contextmanager
