@@ -107,6 +107,20 @@ def test_what_was_copied_is_removed(
         assert time.monotonic() < end
 
 
+def test_no_process_outlives_a_killed_survey(run: Run) -> None:
+    run.start(*CHECK, "docker://no.example/b")
+    skopeos = [run.copying(), run.copying()]
+    workers = [int(Path(f"/proc/{each}/stat").read_text().split()[3]) for each in skopeos]
+    assert run.process.pid not in workers
+    run.process.kill()
+    end = time.monotonic() + 30
+    while any(map(is_running, workers)):
+        assert time.monotonic() < end
+    for each in skopeos:
+        os.kill(each, signal.SIGKILL)  # a real one ends with its work
+    run.process.communicate()
+
+
 def is_running(process: int) -> bool:
     """Return True if a process is there and has not ended. A container's first one may reap none."""
     try:

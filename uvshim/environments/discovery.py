@@ -181,7 +181,7 @@ def in_image(
 def _of_user(found: Environment) -> Environment:
     """Return a user's directories in an image with those of the Python that it belongs to.
 
-    That is one of the same release in a usual place: `.local` has none of its own (PEP 370).
+    That is one of the same release in a usual place: `.local` has only packages (PEP 370).
     """
     tree, own = found.tree, found.site_packages
     library = interpreter.library(own[0])

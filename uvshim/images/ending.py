@@ -24,6 +24,9 @@ _PREFIX = "uvshim.run-"
 _MARK = "temporary-directory-of-uvshim"
 _USED = "content"
 
+# PR_SET_PDEATHSIG of prctl(2).
+_ON_PARENTS_DEATH = 1
+
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 _AT_ONCE = fcntl.LOCK_EX | fcntl.LOCK_NB
@@ -82,10 +85,14 @@ def undisturbed() -> Iterator[Callable[[], None]]:
 
 
 def lead_group() -> None:
-    """Let this new process lead a process group, and let signals end it at once."""
+    """Let this new process lead a process group, and let signals or its parent's end end it."""
     os.setpgrp()
     for each in _SIGNALS:
         signal.signal(each, signal.SIG_DFL)
+    with contextlib.suppress(ImportError, OSError, AttributeError):  # only Linux has this call
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_ON_PARENTS_DEATH, int(signal.SIGKILL))
 
 
 def _end(number: int, _frame: object) -> NoReturn:

@@ -186,7 +186,7 @@ class Cache:
                 hidden = [(directory, name) for directory, name in flat]
                 groups = [_restored(json.loads(line), identity) for line in file]
                 return Changes(identity, groups, hidden, cost)
-        except (OSError, EOFError, zlib.error, ValueError, TypeError):
+        except (OSError, EOFError, zlib.error, ValueError, TypeError, AttributeError):
             return None
 
     def save(self, found: Changes) -> None:
