@@ -76,21 +76,25 @@ def test_a_dry_run_of_fix_agrees_where_an_uninstall_has_left_files(
     assert (left / "foreign").exists()
 
 
-def test_a_copy_under_the_dotted_name_is_all_that_remains(
-    run: Run, uv: Path, uvshim: Path, broken: Venv
+@pytest.mark.parametrize("how", ["copy", "link", "conda's"])
+def test_a_copy_or_link_that_somebody_has_made_is_left_and_so_is_what_it_leads_to(
+    run: Run, uvshim: Path, broken: Venv, how: str
 ) -> None:
-    """Somebody has made it by hand, so that pkg_resources finds the name."""
+    """By hand, so that pkg_resources finds the name."""
     info = broken.site_packages / "zope_deferred-1.2.dist-info"
-    copied = info.with_name("zope.deferred-1.2.dist-info")
-    shutil.copytree(info, copied)
-    for options in (["--dry-run"], []):
-        done = run(uvshim, "fix", *options, broken.path)
-        assert (done.returncode, "left alone" in done.stderr) == (0, False), done.stderr
-    assert not info.exists()
-    assert record_faults(copied) == []
-    assert run(uvshim, "check", broken.path).returncode == 0
-    assert run(uv, "pip", "uninstall", "zope.deferred").returncode == 0
-    assert not copied.exists()
+    other = info.with_name("zope.deferred-1.2.dist-info")
+    if how == "link":
+        info.rename(other)
+        info.symlink_to(other)
+    else:
+        if how == "conda's":
+            (info / "INSTALLER").unlink()
+            (info / "INSTALLER").write_text("conda")
+        shutil.copytree(info, other)
+    before = tree(other), tree(info)
+    done = run(uvshim, "fix", broken.path)
+    assert done.returncode == (0 if how == "conda's" else 3), done.stderr
+    assert (tree(other), tree(info)) == before
 
 
 def test_a_dry_run_of_fix_says_what_it_would_do_and_does_nothing(

@@ -98,17 +98,6 @@ def test_run_ends_as_the_command_does(run: Run, uvshim: Path, venv: Venv) -> Non
     assert run(uvshim, "run", "--env", "", "--", "sh", "-c", "exit 7").returncode == 2
 
 
-@pytest.mark.parametrize("disable", [None, "1"])
-def test_run_runs_a_script_that_names_no_interpreter_as_shells_do(
-    run: Run, uvshim: Path, tmp_path: Path, disable: str | None
-) -> None:
-    script = tmp_path / "script"
-    script.write_text('echo "$1"\nexit 7\n')
-    script.chmod(0o755)
-    done = run(uvshim, "run", "--", script, "a b", UVSHIM_DISABLE=disable)
-    assert (done.returncode, done.stdout, done.stderr) == (7, "a b\n", "")
-
-
 def test_run_reads_the_options_of_a_uv_pip_as_uv_does(
     run: Run, uv: Path, uvshim: Path, venv: Venv, make_venv: MakeVenv, wheels: Path, tmp_path: Path
 ) -> None:
@@ -429,6 +418,18 @@ def test_run_says_so_if_a_program_among_the_words_may_install_elsewhere(
         assert "Name the environment with --env" in done.stderr
         shutil.rmtree(tmp_path / "sub" / "t", ignore_errors=True)
         shutil.rmtree(tmp_path / "t", ignore_errors=True)
+
+
+def test_run_says_so_if_a_command_installs_below_another_directory(
+    run: Run, uvshim: Path, uv: Path, wheels: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    wanted = ("-q", "--no-index", "-f", wheels, "--target", "T", "zope.deferred")
+    inner = (uv, "pip", "install", *wanted)
+    done = run(uvshim, "run", "--", uv, "run", "--no-project", "--directory", "sub", *inner)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "sub/T/zope_deferred-1.2.dist-info").exists()
+    assert "Name the environment with --env" in done.stderr
 
 
 def test_what_a_user_installs_is_judged_by_the_setuptools_of_the_python(

@@ -76,7 +76,8 @@ def _fix_of_image(image: str, digest: str | None) -> list[str]:
     transport, _, name = image.partition(":")
     path = name.partition(":")[0]
     is_file = transport in {"oci", "oci-archive", "docker-archive"}
-    if not digest or (is_file and (path.startswith("/dev/fd/") or not os.path.exists(path))):
+    is_there = os.path.isfile(path) or os.path.isdir(path)  # a named pipe cannot be read again
+    if not digest or (is_file and (path.startswith("/dev/") or not is_there)):
         return []
     return [f"uvshim fix {quoted(image)} --output docker-archive:fixed.tar"]
 

@@ -164,10 +164,18 @@ def _of_uv_run(
         more = _of_project(uv, [*choosing, "--script", name], supervisor)
     elif program := _program(name, found):
         more = of([program, *words], supervisor)
+        if more and _changes_directory(choosing):  # a relative path is meant from there
+            installs = any(each == "uv" or pythons.is_pip(each) for each in command)
+            more = more._replace(is_known=more.is_known and not installs)
     if more:
         found += more.environments
         is_known &= more.is_known
     return Targets(found, is_known, project)
+
+
+def _changes_directory(choosing: list[str]) -> bool:
+    is_named = any(each.partition("=")[0] == "--directory" for each in choosing)
+    return is_named or bool(os.environ.get("UV_WORKING_DIR"))
 
 
 def _program(name: str, environments: list[Environment]) -> str | None:

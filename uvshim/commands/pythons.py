@@ -94,7 +94,7 @@ def is_python(program: str) -> bool:
 
 def is_pip(program: str) -> bool:
     """Return True if `program`, a name or a path, is called like a pip."""
-    return os.path.basename(program).rstrip("0123456789.") == "pip"
+    return os.path.basename(program).rstrip("0123456789.").rstrip("-") == "pip"
 
 
 def split(words: list[str]) -> tuple[list[str], str, list[str]]:

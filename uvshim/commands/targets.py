@@ -132,7 +132,7 @@ def _absence(word: str) -> str:
             f"does not exist. An image in `{printable(place)}` is `{transport}:{printable(word)}`"
         )
     is_path = word.startswith((".", "/", "~")) or word.endswith((".tar", ".gz"))
-    if not is_path and ("/" in word or ":" in word):
+    if not is_path and "://" not in word and ("/" in word or ":" in word):
         return f"does not exist. An image in a registry is `docker://{printable(word)}`"
     return "does not exist"
 

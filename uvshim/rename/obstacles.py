@@ -127,16 +127,6 @@ def _absorb(plan: Plan, path: str, listed: set[str], *, dry_run: bool = False) -
     remove(path)
 
 
-def remove_remnant(plan: Plan, record: Record) -> None:
-    """Remove the directory from which that of the `plan` was moved, or copied by hand.
-
-    The RECORD of a copy does not list itself: so it is completed before. Raise OSError.
-    """
-    if not record.is_unfinished:
-        record_file.append(plan.path, record.added(plan.aliases, plan.directory))
-    remove(plan.remnant)
-
-
 def remove(path: str) -> None:
     """Remove the dist-info directory `path`. Raise OSError."""
     for name in sorted(os.listdir(path), key=lambda name: _LAST.get(name, 0)):

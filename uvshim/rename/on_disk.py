@@ -167,9 +167,7 @@ def _look(
         if wanted.remnant:
             from uvshim.rename import obstacles
 
-            # A killed run has left it, or somebody has copied it to the dotted name.
-            if obstacles.is_contained(wanted.remnant, wanted.path):
-                wanted.wrong = wanted.wrong or (plan.STALE_RECORD,)
+            if obstacles.is_contained(wanted.remnant, wanted.path):  # a killed run has left it
                 wanted.aliases |= {os.path.basename(wanted.remnant)}
                 plans.pop(wanted.remnant, None)
                 faults.pop(wanted.remnant, None)
@@ -211,12 +209,12 @@ def _carry_out(wanted: Plan, disk: _Disk, *, is_new: bool, dry_run: bool) -> Non
     assert record is not None  # noqa: S101  # otherwise it is an obstacle
     # `lexists` takes three times as long as `access`.
     is_there = os.access(wanted.destination, os.F_OK, follow_symlinks=False)
-    if dry_run or is_there or wanted.remnant or record.is_unfinished:
+    if dry_run or is_there or record.is_unfinished:
         from uvshim.rename import obstacles
 
         obstacles.make_way(wanted, record, is_new=is_new, dry_run=dry_run)
         if not dry_run and wanted.remnant:
-            obstacles.remove_remnant(wanted, record)
+            obstacles.remove(wanted.remnant)
     if dry_run:
         return
     if record_file.is_shared(wanted.path):

@@ -179,8 +179,9 @@ def _read_record(plan: Plan, tree: Tree, parsed: Callable[[bytes | None, str], R
     }
     existing = others.intersection(tree.names(place)) if others else others
     others -= existing
-    moved = sorted(each for each in existing - plan.aliases if each.endswith(names.SUFFIX))
-    plan.remnant = posixpath.join(place, moved[0]) if moved else ""
+    if record.is_unfinished:
+        moved = sorted(each for each in existing - plan.aliases if each.endswith(names.SUFFIX))
+        plan.remnant = posixpath.join(place, moved[0]) if moved else ""
     if others or record.is_unfinished:
         plan.wrong += (STALE_RECORD,)
         plan.aliases |= others

@@ -32,9 +32,6 @@ _NOT_ENDING = frozenset(
 # Python ignores these signals. The programs that it starts should find them unchanged.
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
-# What runs a script without a first line that names its interpreter.
-_SHELL = "/bin/sh"
-
 # The signals that a key on the terminal sends to the whole foreground process group.
 _KEYS = frozenset({signal.SIGINT, signal.SIGQUIT})
 
@@ -112,8 +109,6 @@ class Supervisor:
                 setsigdef=_IGNORED_BY_PYTHON,
             )
         except OSError as error:
-            if _needs_a_shell(command[0], error):
-                return self.start([_SHELL, *command], environment, keep_output=keep_output)
             raise _cannot_run(command[0], error) from error
         self._early = self.interrupted()
         return Child(pid, output)
@@ -211,8 +206,6 @@ class Supervisor:
         try:
             os.execv(command[0], command)  # noqa: S606
         except OSError as error:
-            if _needs_a_shell(command[0], error):
-                self.replace([_SHELL, *command])
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # this process continues, and reports it
             raise _cannot_run(command[0], error) from error
 
@@ -237,13 +230,6 @@ class Supervisor:
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
         return 128 - status
-
-
-def _needs_a_shell(program: str, error: OSError) -> bool:
-    """Return True if a shell runs the file `program`, as for execvp(3) of POSIX."""
-    import errno
-
-    return error.errno == errno.ENOEXEC and program != _SHELL
 
 
 def _cannot_run(program: str, error: OSError) -> CannotRunError:

@@ -83,3 +83,32 @@ def test_a_platform_has_the_same_names_everywhere(tmp_path: Path, platform: str)
     manifest = json.loads((copied / "manifest.json").read_text())
     config = copied / manifest["config"]["digest"].partition(":")[2]
     assert json.loads(config.read_text())["architecture"] == "arm64"
+
+
+def test_all_variants_of_a_platform_are_examined(run: Run, uvshim: Path, tmp_path: Path) -> None:
+    """Of a registry, for which skopeo reads a layout here."""
+    making = Making(tmp_path / "layout")
+    parts = [
+        {
+            **making.manifest([tar({f"usr/{variant}": ""})], architecture="arm"),
+            "platform": {"os": "linux", "architecture": "arm", "variant": variant},
+        }
+        for variant in ("v6", "v7")
+    ]
+    kind = "application/vnd.oci.image.index.v1+json"
+    making.add(making.described(kind, {"schemaVersion": 2, "manifests": parts}), "all")
+    program = tmp_path / "bin" / "skopeo"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\nfor each; do\n"
+        f'  [ "$each" = docker://no.example/app:1 ] && each=oci:{making.path}:all\n'
+        f'  set -- "$@" "$each"; shift\ndone\nexec {shutil.which("skopeo")} "$@"\n'
+    )
+    program.chmod(0o755)
+    done = run(
+        *(uvshim, "check", "--no-cache", "--format", "json", "--platform", "linux/arm"),
+        "docker://no.example/app:1",
+        PATH=f"{program.parent}:/usr/bin:/bin",
+    )
+    found = [each["platform"] for each in json.loads(done.stdout)["images"]]
+    assert found == ["linux/arm/v6", "linux/arm/v7"], done.stderr

@@ -54,7 +54,7 @@ def read(
 
     def fetch(path: str) -> None:
         try:
-            copy(source, f"dir:{path}", failing, platform)
+            copy(source, f"dir:{path}", failing, platform if _is_one(platform) else None)
         except ImageError as error:
             if not is_daemon:
                 raise
@@ -64,6 +64,12 @@ def read(
     if reference.transport == _REGISTRY and platform is None:
         place.inspect(source, failing)
     return layout.read(place, reference.text, None, budget)
+
+
+def _is_one(platform: str | None) -> bool:
+    """Return True if an image has one such `platform`: of several, skopeo would choose one."""
+    parts = platform_parts(platform or "")
+    return len(parts) > 2 or (len(parts) == 2 and parts[1] != "arm")  # noqa: PLR2004
 
 
 class _Remote(layout.SkopeoFolder):
