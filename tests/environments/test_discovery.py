@@ -329,10 +329,10 @@ def test_every_environment_of_an_image_is_found(tmp_path: Path) -> None:
     assert app.on_disk == [f"{root}/opt/app/{SITE}"]
 
 
-@pytest.mark.parametrize("prefix", ["usr", "usr/local"])
+@pytest.mark.parametrize("prefix", ["usr", "usr/local", "opt/conda"])
 def test_a_user_s_directories_in_an_image_belong_to_its_python(tmp_path: Path, prefix: str) -> None:
     """`pip install --user` in one stage of a Dockerfile, and a copy of it in the next."""
-    root = made(tmp_path / "root", ["etc", f"{prefix}/{SITE}", f"root/.local/{SITE}"])
+    root = made(tmp_path / "root", ["etc", "usr", f"{prefix}/{SITE}", f"root/.local/{SITE}"])
     for place in (f"{prefix}/{SITE}", f"root/.local/{SITE}"):
         (root / place / "six-1.0.dist-info").mkdir()
     own = f"/root/.local/{SITE}"

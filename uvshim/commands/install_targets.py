@@ -161,7 +161,8 @@ def _of_uv_run(
     name, *words = command
     more: Targets | None = None
     if not {"-s", "--script"}.isdisjoint(given) or name.endswith((".py", ".pyw")):
-        more = _of_project(uv, [*choosing, "--script", name], supervisor)
+        if _has_an_environment(name):
+            more = _of_project(uv, [*choosing, "--script", name], supervisor)
     elif program := _program(name, found):
         more = of([program, *words], supervisor)
         if more and _changes_directory(choosing):  # a relative path is meant from there
@@ -171,6 +172,15 @@ def _of_uv_run(
         found += more.environments
         is_known &= more.is_known
     return Targets(found, is_known, project)
+
+
+def _has_an_environment(script: str) -> bool:
+    """Return False if the file `script` has no inline metadata (PEP 723): then it uses another."""
+    try:
+        with open(script, "rb") as file:
+            return b"# /// script" in file.read()
+    except OSError:
+        return True
 
 
 def _changes_directory(choosing: list[str]) -> bool:

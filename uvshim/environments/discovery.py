@@ -167,26 +167,30 @@ def in_image(
         root = interpreter.root_of(path)
         roots[path] = root if path in usual_site_packages(root, tree.names) else path
     seen: set[str | None] = set()
-    for root in sorted(set(roots.values())):
+    prefixes = sorted(set(roots.values()))
+    for root in prefixes:
         for found in _below(tree, root):
             keys = [tree.real(path) for path in found.site_packages]
             if not seen.issuperset(keys):
                 seen.update(keys)
-                yield _of_user(found) if root.endswith("/.local") else found.with_lock(None)
+                is_users = root.endswith("/.local")
+                yield _of_user(found, prefixes) if is_users else found.with_lock(None)
     for path in sorted(path for path, root in roots.items() if path == root):
         if dist_infos(tree.names(path)) and tree.real(path) not in seen:
             yield _bare(tree, path).with_lock(None)
 
 
-def _of_user(found: Environment) -> Environment:
+def _of_user(found: Environment, prefixes: list[str]) -> Environment:
     """Return a user's directories in an image with those of the Python that it belongs to.
 
-    That is one of the same release in a usual place: `.local` has only packages (PEP 370).
+    That is one of the same release, in a usual place or in one of `prefixes`: `.local` has only
+    packages (PEP 370).
     """
     tree, own = found.tree, found.site_packages
     library = interpreter.library(own[0])
-    for prefix in ("/usr/local", "/usr"):
-        if library and tree.is_file(f"{prefix}/bin/{library}"):
+    for prefix in ("/usr/local", "/usr", *prefixes):
+        is_virtual = tree.is_file(os.path.join(prefix, CONFIGURATION))
+        if library and not is_virtual and tree.is_file(f"{prefix}/bin/{library}"):
             visible = [*own, *search_path.in_prefix(tree, prefix, library)]
             return Environment(found.path, None, own, visible=visible, tree=tree)
     return found.with_lock(None)
