@@ -342,9 +342,15 @@ def test_a_user_s_directories_in_an_image_belong_to_its_python(tmp_path: Path, p
         return [each.inherited for each in found if own in each.site_packages]
 
     assert inherited() == [()]
-    made(root, [f"{prefix}/bin"])
-    (root / prefix / "bin" / SITE.split("/")[1]).touch()
+    made(root, [f"{prefix}/bin", "usr/local/bin"])
+    program = SITE.split("/")[1]
+    (root / prefix / "bin" / program).touch()
     assert inherited() == [(f"/{prefix}/{SITE}",)]
+    if prefix != "usr/local":
+        (root / "usr/local/bin" / program).symlink_to(f"/{prefix}/bin/{program}")
+        assert inherited() == [(f"/{prefix}/{SITE}",)]
+    virtual(root / "root/.local")
+    assert inherited() == [()]
 
 
 def test_each_python_of_a_prefix_in_an_image_is_one_of_its_own(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.images.making import (
     tar,
 )
 from tests.images.opening import opened
+from uvshim.errors import ImageError
 from uvshim.images import archive, budget, image, survey
 from uvshim.images.blob import Folder
 from uvshim.images.budget import Budget
@@ -293,3 +294,13 @@ def test_a_limit_for_archives_is_no_limit_for_layers(
     monkeypatch.setattr(budget, "EXPANDED", 1 << 20)
     monkeypatch.setenv(archive.LIMIT, "10M")
     assert error(packed) == ""
+
+
+def test_the_look_ups_of_all_images_are_bounded_in_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "STEPS", 10)
+    whole = Budget()
+    for _ in range(2):
+        Budget(whole).look_up(10, "it")
+    with pytest.raises(ImageError, match="it and others have more than 20 parts"):
+        Budget(whole).look_up(1, "it")
+    whole.look_up(10, "the index")

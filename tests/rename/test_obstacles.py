@@ -155,6 +155,18 @@ def test_a_copy_left_by_a_killed_run_is_rebuilt_or_removed(
     assert record_faults(tmp_path / NEW) == []
 
 
+def test_nothing_is_deleted_through_a_link_that_has_the_old_name(old: Path, tmp_path: Path) -> None:
+    """Somebody has made it after a kill, for a tool that wants that name."""
+    listed = record_file.read(str(old))
+    record_file.append(str(old), listed.added({OLD}, NEW))
+    old.rename(tmp_path / NEW)
+    old.symlink_to(NEW)
+    before = sorted(os.listdir(tmp_path / NEW))
+    renamed(tmp_path / NEW)
+    assert sorted(os.listdir(tmp_path / NEW)) == before
+    assert old.is_symlink()
+
+
 def test_an_error_in_the_middle_is_reported_as_what_it_is(
     old: Path, tmp_path: Path, lower: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

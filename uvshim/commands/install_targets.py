@@ -161,13 +161,12 @@ def _of_uv_run(
     name, *words = command
     more: Targets | None = None
     if not {"-s", "--script"}.isdisjoint(given) or name.endswith((".py", ".pyw")):
-        if _has_an_environment(name):
+        if _changes_directory(choosing) or _has_an_environment(name):
             more = _of_project(uv, [*choosing, "--script", name], supervisor)
     elif program := _program(name, found):
         more = of([program, *words], supervisor)
-        if more and _changes_directory(choosing):  # a relative path is meant from there
-            installs = any(each == "uv" or pythons.is_pip(each) for each in command)
-            more = more._replace(is_known=more.is_known and not installs)
+    if _changes_directory(choosing):  # a relative path is meant from there
+        is_known &= not any(each == "uv" or pythons.is_pip(each) for each in command)
     if more:
         found += more.environments
         is_known &= more.is_known

@@ -173,7 +173,7 @@ def in_image(
             keys = [tree.real(path) for path in found.site_packages]
             if not seen.issuperset(keys):
                 seen.update(keys)
-                is_users = root.endswith("/.local")
+                is_users = root.endswith("/.local") and not tree.is_file(f"{root}/{CONFIGURATION}")
                 yield _of_user(found, prefixes) if is_users else found.with_lock(None)
     for path in sorted(path for path, root in roots.items() if path == root):
         if dist_infos(tree.names(path)) and tree.real(path) not in seen:
@@ -189,10 +189,11 @@ def _of_user(found: Environment, prefixes: list[str]) -> Environment:
     tree, own = found.tree, found.site_packages
     library = interpreter.library(own[0])
     for prefix in ("/usr/local", "/usr", *prefixes):
+        program = tree.real(f"{prefix}/bin/{library}")  # perhaps a link elsewhere
+        root = os.path.dirname(os.path.dirname(program or ""))
         is_virtual = tree.is_file(os.path.join(prefix, CONFIGURATION))
-        if library and not is_virtual and tree.is_file(f"{prefix}/bin/{library}"):
-            visible = [*own, *search_path.in_prefix(tree, prefix, library)]
-            return Environment(found.path, None, own, visible=visible, tree=tree)
+        if root and not is_virtual and (its := search_path.in_prefix(tree, root, library)):
+            return Environment(found.path, None, own, visible=[*own, *its], tree=tree)
     return found.with_lock(None)
 
 

@@ -40,6 +40,9 @@ FACTOR = 100
 # What all images of one reference may take, one after the other: as much as so many of the largest.
 _WHOLE = 100
 
+# What all of them may look up: as much as so many of the largest.
+_LOOKED_UP = 2
+
 # What one entry of a layer, a group of entries in one directory, a directory in the tree, a name in
 # a copied directory, and a value in JSON take.
 ENTRY, GROUP, DIRECTORY, NAME, VALUE = 280, 250, 500, 100, 64
@@ -59,6 +62,8 @@ class Budget:
         """How many bytes are paid for."""
         self.worked = 0
         """How many bytes all its images took, one after the other."""
+        self.looked_up = 0
+        """How many parts of paths, links and requirements all its images have looked up."""
         self.built = 0
         """How many bytes the files in the new layers of its images have."""
         self._steps = self._images = self._expanded = self._read = 0
@@ -84,8 +89,13 @@ class Budget:
 
     def look_up(self, parts: int, where: str) -> None:
         """Pay for the look-up of a path with so many `parts`. Raise `ImageError`."""
+        what = "parts in its paths, links and requirements"
         self._steps += parts
-        _check(self._steps, STEPS, f"{where} has", "parts in its paths, links and requirements")
+        _check(self._steps, STEPS, f"{where} has", what)
+        if self._whole is not None:
+            self._whole.looked_up += parts
+            limit = _LOOKED_UP * STEPS
+            _check(self._whole.looked_up, limit, f"{where} and others have", what, _NAME_ONE)
 
     def parts(self, path: str, where: str) -> list[str]:
         """Return the parts of `path`, the last one first, and pay for their look-up."""

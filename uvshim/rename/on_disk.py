@@ -164,10 +164,11 @@ def _look(
     for wanted in list(plans.values()):
         if wanted.wrong:
             faults.pop(wanted.destination, None)  # it makes way
-        if wanted.remnant:
+        if wanted.remnant:  # perhaps a killed run has left it
             from uvshim.rename import obstacles
 
-            if obstacles.is_contained(wanted.remnant, wanted.path):  # a killed run has left it
+            is_own = not os.path.islink(wanted.remnant)  # nothing is deleted through a link
+            if is_own and obstacles.is_contained(wanted.remnant, wanted.path):
                 wanted.aliases |= {os.path.basename(wanted.remnant)}
                 plans.pop(wanted.remnant, None)
                 faults.pop(wanted.remnant, None)
