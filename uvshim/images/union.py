@@ -63,10 +63,10 @@ class _Application:
         self._name = tar.called(changed.identity)
         self.root = self._copied(below)
         self._own = {id(self.root)}
-        if changed.hidden:
-            self._replace_links(changed.groups)
+        replaced = self._replaced(changed.groups) if changed.hidden else set()
         for path, hidden in changed.hidden:
-            self._hide(path, hidden)
+            if not (replaced and self._is_below(path, replaced)):
+                self._hide(path, hidden)
         for path, entries in changed.groups:
             budget.look_up(len(entries), self._name)  # a layer may be listed often
             if not entries:
@@ -78,18 +78,26 @@ class _Application:
                 else:
                     self._add(directory, name, entry)
 
-    def _replace_links(self, groups: Iterable[Group]) -> None:
-        """Put directories in the place of lower layers' links, where this layer has a directory.
+    def _replaced(self, groups: Iterable[Group]) -> set[str]:
+        """Return the paths of lower links in whose place the layer has a directory.
 
-        What it hides in them is not what the links lead to.
+        What it hides in such a directory is not what the link leads to.
         """
+        found: set[str] = set()
         for path, entries in groups:
             self._budget.look_up(len(entries), self._name)
-            folders = [each for each in entries if each[0] and each[1].kind == FOLDER]
+            folders = [name for name, entry in entries if name and entry.kind == FOLDER]
             if folders and (above := self._directory(path, create=False)):
-                for name, entry in folders:
+                for name in folders:
                     if not isinstance(above.children.get(name, above), Directory):
-                        self._add(above, name, entry)
+                        found.add(posixpath.join(path, name))
+        return found
+
+    def _is_below(self, path: str, others: set[str]) -> bool:
+        self._budget.look_up((path.count("/") + 1) ** 2, self._name)
+        while path and path not in others:
+            path = path.rpartition("/")[0]
+        return bool(path)
 
     def _hide(self, path: str, name: str | None) -> None:
         if directory := self._directory(path, create=False):
