@@ -126,6 +126,18 @@ def test_what_a_directory_in_place_of_a_link_hides_is_not_behind_the_link(
     assert listed(found, "app/venv") == ["bin"]
 
 
+def test_a_loop_of_links_in_whose_place_a_layer_has_a_directory_does_no_harm(
+    tmp_path: Path,
+) -> None:
+    found = tree_of(
+        tmp_path,
+        tar({"a": Link("/a"), "old": ""}),
+        tar([(".wh.old", ""), ("a/", ""), ("a/b/", ""), ("a/b/c", "")]),
+    )
+    assert listed(found) == ["a"]
+    assert listed(found, "a/b") == ["c"]
+
+
 def test_files_of_aufs_itself_are_ignored(tmp_path: Path) -> None:
     assert listed(tree_of(tmp_path, tar({"a": "", ".wh..wh.plnk": "", ".wh..wh.aufs": ""}))) == [
         "a"

@@ -86,6 +86,8 @@ class _Application:
         found: set[str] = set()
         for path, entries in groups:
             self._budget.look_up(len(entries), self._name)
+            if found and self._is_below(path, found):
+                continue
             folders = [name for name, entry in entries if name and entry.kind == FOLDER]
             if folders and (above := self._directory(path, create=False)):
                 for name in folders:
