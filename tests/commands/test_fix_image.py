@@ -252,6 +252,24 @@ def test_no_command_is_named_that_cannot_work(run: Run, uvshim: Path, tmp_path: 
         assert "uvshim fix" not in done.stdout
 
 
+def test_the_tag_that_is_reported_is_the_one_that_was_written(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    """The usual one belongs to another image there."""
+    for name in ("app", "db"):
+        docker_archive(tmp_path / f"{name}.tar", [WRONG], [f"{name}:1.0"])
+    words = ("--format", "json", "--output", f"oci:{tmp_path}/both")
+    outputs = [
+        json.loads(run(uvshim, "fix", tmp_path / f"{name}.tar", *words).stdout)["images"][0][
+            "output"
+        ]
+        for name in ("app", "db")
+    ]
+    tags = ["1.0-fixed", "db-1.0-fixed"]
+    assert outputs == [f"oci:{tmp_path}/both:{tag}" for tag in tags]
+    assert list(index(tmp_path / "both")) == tags
+
+
 def test_a_layout_without_a_tag_takes_several(run: Run, uvshim: Path, tmp_path: Path) -> None:
     making = Making(tmp_path / "from")
     for tag, content in (("1", WRONG), ("2", RIGHT)):

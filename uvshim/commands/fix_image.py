@@ -149,8 +149,10 @@ def _fixed(
             output = names.completed(target, images)
             if not options.dry_run:
                 said = "Waiting for another uvshim: `{}`"
-                other = write.write(target, images, lambda path: messages.note(said.format(path)))
-                digests = [other] if other is not None else digests
+                done = write.write(target, images, lambda path: messages.note(said.format(path)))
+                digests = [done.digest] if done.digest else digests
+                if done.tag and output != target.text:  # the usual tag, which nobody has named
+                    output = f"{target.transport}:{target.path}:{done.tag}"
     return _Done(name, output, images, digests, absent)
 
 

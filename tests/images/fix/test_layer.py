@@ -48,7 +48,7 @@ def fixed(
     with sources.opened(named) as (source,):
         result = image.FixedImage(source, gate, for_layout=True)
         if result.changed:
-            assert write.write(names.parse(f"oci:{path}:new"), [result]) is None
+            assert write.write(names.parse(f"oci:{path}:new"), [result]).digest is None
     return path, result
 
 

@@ -47,7 +47,7 @@ WRONG = tar(under(SITE, installed("oslo_cache-1.0", "oslo.cache")))
 OTHER = tar(under(SITE, installed("zope_deferred-1.0", "zope.deferred")))
 
 
-def fix(source: str, target: str, waiting: Any = str, platform: str | None = None) -> str | None:
+def fix(source: str, target: str, waiting: Any = str, platform: str | None = None) -> write.Written:
     """Fix the images called `source` as `target`; return what `write.write` does."""
     named, goal = reference.parse(source), names.parse(target)
     assert named is not None

@@ -197,7 +197,7 @@ def index(before: Sequence[Descriptor], images: Sequence[Named]) -> list[Json]:
     has no repository: if it belongs to another one, and nobody named it, ours becomes a part of it.
     """
     listed = list(before)
-    for named in (each for one in images for each in _by_name(one)):
+    for named in (each for one in images for each in by_name(one)):
         new = _described(named)
         if not named.chosen and named.names and any(_is_of_other(one, new) for one in listed):
             new = _described(named._replace(tag=re.sub(r"[/:]", "-", named.names[0])))
@@ -209,13 +209,12 @@ def index(before: Sequence[Descriptor], images: Sequence[Named]) -> list[Json]:
     return [one.raw for one in listed]
 
 
-def _by_name(named: Named) -> list[Named]:
+def by_name(named: Named) -> list[Named]:
     """Return `named` for each of its names: containerd reads no other list of them.
 
     A tag that a person has chosen belongs to one.
     """
-    _, *others = named.names or [""]
-    if named.chosen or not others:
+    if named.chosen or not named.names[1:]:
         return [named]
     return [named._replace(tag=_tag_of(each), names=[each]) for each in named.names]
 

@@ -10,14 +10,14 @@ import contextlib
 import os
 import stat
 import tarfile
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
 from uvshim.errors import ImageError
 from uvshim.images import ending
 from uvshim.images.blob import Blob, Folder, in_memory
 from uvshim.images.budget import Budget
 from uvshim.images.fix import names
-from uvshim.images.image import Json, dumped
+from uvshim.images.image import Json, descriptor, dumped
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, Reference
 from uvshim.images.sources import docker, layout, skopeo
 
@@ -59,10 +59,19 @@ def require_new(target: Reference) -> None:
         )
 
 
+class Written(NamedTuple):
+    """What became of an image in the place to which it was written."""
+
+    digest: str | None = None
+    """Its digest, if that has changed."""
+    tag: str | None = None
+    """Its tag in a layout: another image may have had the usual one."""
+
+
 def write(
     target: Reference, images: Sequence[FixedImage], waiting: Callable[[str], object] = str
-) -> str | None:
-    """Write `images` to `target`; return the digest if it changes there.
+) -> Written:
+    """Write `images` to `target`; return what became of the first one.
 
     `waiting` is called with the path of a layout that another run has locked. Raise `ImageError`;
     then nothing has changed.
@@ -71,18 +80,19 @@ def write(
     path = os.path.realpath(target.path)
     try:
         if target.transport == OCI:
-            _to_layout(path, named, waiting)
-        elif target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
+            return Written(tag=_to_layout(path, named, waiting))
+        if target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
             _to_archive(path, named)
         elif target.transport == DIR:
             with _new(path) as made:
                 _to_folder(made, images[0], images[0].digest)
         else:
-            return _through_skopeo(target, names.completed(target, images), images[0])
+            name = names.completed(target, images)
+            return Written(digest=_through_skopeo(target, name, images[0]))
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else target.path
         raise ImageError(f"`{place}` cannot be written: {error.strerror or error}") from None
-    return None
+    return Written()
 
 
 def _place_of(path: str) -> tuple[str, str]:
@@ -126,12 +136,13 @@ def _copy(blob: Blob, path: str) -> None:
 # --- a layout -------------------------------------------------------------------------------------
 
 
-def _to_layout(path: str, images: Sequence[Named], waiting: Callable[[str], object]) -> None:
+def _to_layout(path: str, images: Sequence[Named], waiting: Callable[[str], object]) -> str | None:
+    """Add `images` to the layout at `path`, and return the first one's tag."""
     created: list[str] = []
     with ending.locked(lambda: _make_directory(path, created), waiting):
         try:
             with ending.directory(path, _PREFIX) as place:
-                _add_images(path, place, images, created)
+                return _add_images(path, place, images, created)
         except BaseException:
             for each in reversed(created):
                 with contextlib.suppress(OSError):
@@ -139,8 +150,8 @@ def _to_layout(path: str, images: Sequence[Named], waiting: Callable[[str], obje
             raise
 
 
-def _add_images(path: str, place: str, images: Sequence[Named], created: list[str]) -> None:
-    """Add `images` to the layout at `path`; what is new is written in `place`, and `created`."""
+def _add_images(path: str, place: str, images: Sequence[Named], created: list[str]) -> str | None:
+    """Do what `_to_layout` does; what is new is written in `place`, and `created`."""
     for name, content in ((_LAYOUT_FILE, _LAYOUT), (layout.INDEX, _NO_IMAGES)):
         final = os.path.join(path, name)
         if not os.path.lexists(final):
@@ -148,6 +159,7 @@ def _add_images(path: str, place: str, images: Sequence[Named], created: list[st
             _replace(final, place, content)
     raw, listed = layout.index_of(Folder(path), Budget())
     now = names.index(listed, images)
+    ours = now[-sum(len(names.by_name(one)) for one in images)]
     made = os.path.join(place, "blob")
     for one in images:
         for digest, blob in one.image.blobs.items():
@@ -161,6 +173,7 @@ def _add_images(path: str, place: str, images: Sequence[Named], created: list[st
             _copy(blob, made)
             os.replace(made, final)
     _replace(os.path.join(path, layout.INDEX), place, {**raw, "manifests": now})
+    return descriptor(ours, "the new index").tag
 
 
 def _make_directory(path: str, created: list[str]) -> str:
