@@ -420,15 +420,19 @@ def test_run_says_so_if_a_program_among_the_words_may_install_elsewhere(
         shutil.rmtree(tmp_path / "t", ignore_errors=True)
 
 
+@pytest.mark.parametrize("variable", [None, "sub"])
 def test_run_says_so_if_a_command_installs_below_another_directory(
-    run: Run, uvshim: Path, uv: Path, wheels: Path, tmp_path: Path
+    run: Run, uvshim: Path, uv: Path, wheels: Path, tmp_path: Path, variable: str | None
 ) -> None:
-    (tmp_path / "sub").mkdir()
+    """An option of uv names it, or a variable, which the inner uv gets as well."""
+    (tmp_path / "sub" / "sub").mkdir(parents=True)
     wanted = ("-q", "--no-index", "-f", wheels, "--target", "T", "zope.deferred")
     inner = (uv, "pip", "install", *wanted)
-    done = run(uvshim, "run", "--", uv, "run", "--no-project", "--directory", "sub", *inner)
+    options = ("--no-project", *([] if variable else ["--directory", "sub"]))
+    command = (uvshim, "run", "--", uv, "run", *options, *inner)
+    done = run(*command, UV_WORKING_DIR=variable)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "sub/T/zope_deferred-1.2.dist-info").exists()
+    assert [*tmp_path.glob("sub/**/T/zope_deferred-1.2.dist-info")]
     assert "Name the environment with --env" in done.stderr
 
 

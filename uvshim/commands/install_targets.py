@@ -6,6 +6,7 @@ import glob
 import itertools
 import os
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from uvshim.commands import pythons
@@ -158,14 +159,16 @@ def _of_uv_run(
     is_known = command[:1] != ["-"] and _IN_CACHE.isdisjoint(given)
     if not command:
         return Targets(found, is_known, project)
+    # Relative paths are meant from there. Which uv it is does not matter: a note is the worst.
+    is_elsewhere = question.chosen_directory(Arguments(choosing), (sys.maxsize,)) is not None
     name, *words = command
     more: Targets | None = None
     if not {"-s", "--script"}.isdisjoint(given) or name.endswith((".py", ".pyw")):
-        if _changes_directory(choosing) or _has_an_environment(name):
+        if is_elsewhere or _has_an_environment(name):
             more = _of_project(uv, [*choosing, "--script", name], supervisor)
     elif program := _program(name, found):
         more = of([program, *words], supervisor)
-    if _changes_directory(choosing):  # a relative path is meant from there
+    if is_elsewhere:
         is_known &= not any(each == "uv" or pythons.is_pip(each) for each in command)
     if more:
         found += more.environments
@@ -180,11 +183,6 @@ def _has_an_environment(script: str) -> bool:
             return b"# /// script" in file.read()
     except OSError:
         return True
-
-
-def _changes_directory(choosing: list[str]) -> bool:
-    is_named = any(each.partition("=")[0] == "--directory" for each in choosing)
-    return is_named or bool(os.environ.get("UV_WORKING_DIR"))
 
 
 def _program(name: str, environments: list[Environment]) -> str | None:

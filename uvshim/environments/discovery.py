@@ -174,13 +174,13 @@ def in_image(
             if not seen.issuperset(keys):
                 seen.update(keys)
                 is_users = root.endswith("/.local") and not tree.is_file(f"{root}/{CONFIGURATION}")
-                yield _of_user(found, prefixes) if is_users else found.with_lock(None)
+                yield _with_its_python(found, prefixes) if is_users else found.with_lock(None)
     for path in sorted(path for path, root in roots.items() if path == root):
         if dist_infos(tree.names(path)) and tree.real(path) not in seen:
             yield _bare(tree, path).with_lock(None)
 
 
-def _of_user(found: Environment, prefixes: list[str]) -> Environment:
+def _with_its_python(found: Environment, prefixes: list[str]) -> Environment:
     """Return a user's directories in an image with those of the Python that it belongs to.
 
     That is one of the same release, in a usual place or in one of `prefixes`: `.local` has only

@@ -163,11 +163,16 @@ def _directories(arguments: Arguments, version: tuple[int, ...]) -> tuple[str, s
 
     Paths are relative to the first. In the second, uv begins to look for configuration files.
     """
-    base = arguments.directory
-    if base is None and version >= (0, 9, 1):
-        base = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
-    base = os.path.join(process.working_directory(), base or "")
+    base = os.path.join(process.working_directory(), chosen_directory(arguments, version) or "")
     return base, os.path.join(base, arguments.project or os.environ.get("UV_PROJECT") or "")
+
+
+def chosen_directory(arguments: Arguments, version: tuple[int, ...]) -> str | None:
+    """Return the directory to which a uv of this `version` is told to change, or None."""
+    found = arguments.directory
+    if found is None and version >= (0, 9, 1):
+        found = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")
+    return found
 
 
 def _variables(uv: str) -> dict[str, str]:
