@@ -429,7 +429,7 @@ def test_run_says_so_if_a_command_installs_below_another_directory(
     wanted = ("-q", "--no-index", "-f", wheels, "--target", "T", "zope.deferred")
     inner = (uv, "pip", "install", *wanted)
     options = [] if variable else ["--directory", "sub"]
-    outer = (uv, "run", "--no-project", *options)
+    outer: list[str | Path] = [uv, "run", "--no-project", *options]
     done = run(uvshim, "run", "--", *outer, *inner, UV_WORKING_DIR=variable)
     assert done.returncode == 0, done.stderr
     assert [*tmp_path.glob("sub/**/T/zope_deferred-1.2.dist-info")]
