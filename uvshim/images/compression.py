@@ -31,6 +31,9 @@ _isal = _first("isal.igzip")
 _zstd = _first("compression.zstd", "backports.zstd")
 _lzma, _bz2 = _first("lzma"), _first("bz2")
 
+# The faster of both.
+open_gzip = (_isal or gzip).open
+
 # The ends of media types of layers, by compression; a plain tar has none.
 GZIP = "+gzip"
 ZSTD = "+zstd"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
-import gzip
 import hashlib
 import json
 import os
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from uvshim.environments.tree import open_regular
 from uvshim.errors import ImageError
-from uvshim.images import union
+from uvshim.images import compression, union
 from uvshim.images.budget import Budget
 from uvshim.images.image import Image, dumped
 from uvshim.images.layer import changes
@@ -53,6 +52,9 @@ _MONTH = 30 * 24 * 60 * 60
 _DAY = 24 * 60 * 60
 
 _LOCKS = 64
+
+# The exceptions for an entry that something else than uvshim has written.
+_DAMAGED: tuple[type[Exception], ...] = (*compression.ERRORS, TypeError, AttributeError)
 
 # How many layers are decompressed side by side at most: each may take 128 MiB (RFC 8878).
 _SIDE_BY_SIDE = 2
@@ -179,14 +181,14 @@ class Cache:
         """Return the saved changes of the layer `identity`, or None."""
         path = self._path(identity)
         try:
-            with open_regular(path) as raw, gzip.open(raw) as file:
+            with open_regular(path) as raw, compression.open_gzip(raw) as file:
                 with contextlib.suppress(OSError):  # the file may belong to another user
                     os.utime(path)  # it is in use
                 flat, cost = json.loads(file.readline())
                 hidden = [(directory, name) for directory, name in flat]
                 groups = [_restored(json.loads(line), identity) for line in file]
                 return Changes(identity, groups, hidden, cost)
-        except (OSError, EOFError, zlib.error, ValueError, TypeError, AttributeError):
+        except _DAMAGED:
             return None
 
     def save(self, found: Changes) -> None:
@@ -195,7 +197,7 @@ class Cache:
         try:
             self._make()
             descriptor, temporary = tempfile.mkstemp(dir=self._layers, prefix=".new-")
-            with open(descriptor, "wb") as raw, gzip.open(raw, "wb", 1) as file:
+            with open(descriptor, "wb") as raw, compression.open_gzip(raw, "wb", 1) as file:
                 # One group after the other, because all together may be large.
                 for each in ((found.hidden, found.cost), *map(_flat, found.groups)):
                     file.write(dumped(each) + b"\n")

@@ -86,10 +86,12 @@ def _number(field: bytes) -> int:
     """Return the number in a `field` of a header: octal, or as GNU tar writes large ones."""
     if field.startswith(b"\x80"):
         return int.from_bytes(field[1:], "big")
-    digits = field.partition(b"\0")[0].strip()
-    if digits and not digits.isdigit():
-        raise ValueError(_DAMAGED)
-    return int(digits or b"0", 8)
+    digits = field.rstrip(b"\0 ")  # nearly always
+    if not digits.isdigit():
+        digits = field.partition(b"\0")[0].strip() or b"0"
+        if not digits.isdigit():
+            raise ValueError(_DAMAGED)
+    return int(digits, 8)
 
 
 def _decimal(text: str) -> int:

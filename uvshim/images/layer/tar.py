@@ -201,7 +201,11 @@ class _Stream:
     def seek(self, position: int) -> int:
         """Skip to `position`, or to the end if that comes first; return where that is."""
         left = position - self.at
-        if self._length is not None and left > len(self._piece) - self._used:
+        if left <= len(self._piece) - self._used:  # nearly always
+            self._used += left
+            self.at = position
+            return position
+        if self._length is not None:
             self.at = self._file.seek(min(position, self._length))
             self._piece, self._used = b"", 0
             return self.at
