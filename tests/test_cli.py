@@ -83,12 +83,31 @@ def test_common_options_may_come_before_the_command(
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        lambda one, two: [one, "--strict", two],
+        lambda one, two: ["--strict", one, "--format", "text", two],
+        lambda one, two: [one, "-v", "--", two],
+        lambda one, two: [one, two, "--verify"],
+    ],
+)
+def test_names_and_options_may_come_in_any_order(
+    words: Callable[[str, str], list[str]], run: Run, uvshim: Path, venv: Venv, broken: Venv
+) -> None:
+    done = run(uvshim, "check", *words(str(venv.path), str(broken.path)))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"{venv.path}: " in done.stdout
+    assert f"{broken.path}: " in done.stdout
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["chek"], "`chek` is not a command: did you mean `check`?"),
         (["--color", "never", "fx", "x"], "`fx` is not a command: did you mean `fix`?"),
         (["nonsense"], "invalid choice: 'nonsense'"),
         (["--color", "x", "check"], "argument --color: invalid choice: 'x'"),
+        (["check", "a", "--strict", "b", "--foo"], "unrecognized arguments: b --foo"),
         (["check", "--json"], "unrecognized arguments: --json (did you mean `--format json`?)"),
     ],
     ids=str,

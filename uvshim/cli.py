@@ -89,12 +89,23 @@ def _parsed(words: list[str]) -> argparse.Namespace:
     except argparse.ArgumentError as error:
         similar = _similar_command(words) if error.argument_name == "COMMAND" else ""
         top.error(similar or str(error))
-    if unknown:
-        formats = {"--json": "--format json", "--html": "--format html"}
-        meant = [formats[word] for word in unknown if word in formats]
-        hint = f" (did you mean `{meant[0]}`?)" if meant else ""
-        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    if "environments" in options and not any(map(_is_option, unknown)):
+        # argparse takes only names that stand together.
+        options.environments += [word for word in unknown if word != "--"]
+    elif unknown:
+        options.parser.error(_unrecognized(unknown))
     return options
+
+
+def _unrecognized(words: list[str]) -> str:
+    formats = {"--json": "--format json", "--html": "--format html"}
+    meant = [formats[word] for word in words if word in formats]
+    hint = f" (did you mean `{meant[0]}`?)" if meant else ""
+    return f"unrecognized arguments: {' '.join(words)}{hint}"
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word not in {"-", "--"}
 
 
 def _similar_command(words: list[str]) -> str:
