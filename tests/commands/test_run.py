@@ -363,6 +363,10 @@ def test_run_says_so_if_uv_runs_a_script(
         """sh -c '"{python}" -m pip install $0 $*' {words}""",
         """sh -c 'P={python}; $P -m pip install $0 $*' {words}""",
         """sh -c 'exec $PYTHON -m pip install $*' PYTHON={python} {words}""",
+        """sh -ceu '{python} -m pip install {words}'""",
+        """sh -c -e -- '{python} -m pip install {words}'""",
+        """sh -c '$1 install {words}' PIP '{python} -m pip'""",
+        """sh -c '$PIP install {words}' PIP="{python} -m pip" PYTHON={python}""",
     ],
 )
 def test_run_looks_into_a_python_that_is_a_part_of_a_word(
@@ -373,7 +377,7 @@ def test_run_looks_into_a_python_that_is_a_part_of_a_word(
     python = with_pip / "bin" / "python3"
     words = f"-q --no-index -f {wheels} zope.deferred"
     command = shlex.split(form.format(python=python, words=words))
-    done = run(uvshim, "run", "--", *command, PYTHON=str(python))
+    done = run(uvshim, "run", "--", *command, PYTHON=str(python), PIP=f"{python} -m pip")
     assert done.returncode == 0, done.stderr
     (found,) = library.rglob("*deferred-*.dist-info")
     assert found.name == "zope.deferred-1.2.dist-info"
@@ -395,6 +399,7 @@ def test_run_takes_one_environment(run: Run, uvshim: Path, tmp_path: Path) -> No
         "env PIP_TARGET=t pip3 install",
         "nice -n 1 pip3 install -t t",
         "env VIRTUAL_ENV=other uv pip install",
+        "env -C sub ../at/pip3 install -t t",
     ],
 )
 def test_run_says_so_if_a_program_among_the_words_may_install_elsewhere(
@@ -408,6 +413,7 @@ def test_run_says_so_if_a_program_among_the_words_may_install_elsewhere(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sub").mkdir()
+    (tmp_path / "at").symlink_to(with_pip / "bin")  # from here, `../at` is nothing
     make_venv("other").path.rename(tmp_path / "other")
     path = os.pathsep.join([str(with_pip / "bin"), str(uv.parent), os.environ["PATH"]])
     command = [*words.split(), "-q", "--no-index", "-f", str(wheels), "zope.deferred"]
@@ -519,6 +525,28 @@ def test_run_finds_what_uv_runs(
     assert (tmp_path / "t" / "zope.deferred-1.2.dist-info").is_dir()
 
 
+@pytest.mark.parametrize("command", ["pip3", "python3 -m pip", "-m pip"])
+@pytest.mark.parametrize("options", [(), ("--no-project",)], ids=["", "--no-project"])
+def test_run_finds_what_uv_runs_with_the_python_that_is_chosen(
+    options: tuple[str, ...],
+    command: str,
+    run: Run,
+    uvshim: Path,
+    uv: Path,
+    make_venv: MakeVenv,
+    install_pip: Callable[[Path], None],
+    wheels: Path,
+    offline: dict[str, Any],
+) -> None:
+    venv = make_venv("made")
+    install_pip(venv.python)
+    words = ["run", *options, "-q", "-p", str(venv.path), *command.split(), "install", "-q"]
+    source = ["--no-index", "-f", str(wheels), "zope.deferred"]
+    done = run(uvshim, "run", "--", uv, *words, *source, **offline)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
+
+
 @pytest.mark.parametrize("named", [".vnev", "empty", "notes.txt"])
 def test_run_fails_if_the_environment_that_is_named_is_none(
     named: str, run: Run, uv: Path, uvshim: Path, venv: Venv, wheels: Path, tmp_path: Path
@@ -624,6 +652,8 @@ def test_run_renames_in_the_tools_that_uv_installs(
     places: dict[str, Any] = {
         "UV_TOOL_DIR": str(tmp_path / "tools"),
         "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
+        "FORCE_COLOR": "1",  # `uv tool dir` prints its answer in colour
+        "CLICOLOR_FORCE": "1",
         **offline,
     }
     command = ("tool", "install", "-q", "-p", sys.executable, "--with", "zope.deferred", "tool")
@@ -668,6 +698,7 @@ def project(tmp_path: Path) -> Path:
     (directory / "pyproject.toml").write_text(PROJECT)
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "s.py").write_text(SCRIPT)
+    (tmp_path / "here" / "S.PY").write_text(SCRIPT)
     return directory
 
 
@@ -689,6 +720,7 @@ SYNCS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "a script": (["sync", "--script", "s.py"], {}),
     "run": (["run", "-q", "--project", "../p", "--with", "plain_name", "python", "-V"], {}),
     "run a script": (["run", "s.py"], {}),
+    "run a script from Windows": (["run", "S.PY"], {}),
     "run a script, so called": (["run", "--script", "--isolated", "s.py"], {}),
 }
 
@@ -794,6 +826,7 @@ HARMLESS = [
     "python3 -V",
     "python3 -m no_such_module",
     "python3 -c pass",
+    f"{Path(sys.executable).parent}/uvshim run -- uv pip list",
 ]
 
 

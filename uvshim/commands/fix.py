@@ -130,7 +130,7 @@ def _locks(found: Environment, supervisor: Supervisor) -> Iterator[str | None]:
             continue
         version = interpreter.series(*found.site_packages)
         for name in tree.names(os.path.join(root, "bin")):
-            if pythons.is_python(name) and interpreter.series(name) in {None, version}:
+            if interpreter.is_python(name) and interpreter.series(name) in {None, version}:
                 yield pythons.lock_of(os.path.join(root, "bin", name), supervisor)
 
 
@@ -140,6 +140,8 @@ def _fix_images(
     """Fix images. Raise `UvshimError` if `words` also name environments, or nothing does."""
     from uvshim.commands import fix_image
 
+    if words and not words[0]:
+        raise UvshimError("an empty word is no image: is a variable unset?")
     if words and not os.path.lexists(words[0]):
         raise UvshimError(f"`{printable(words[0])}` {targets.refusal(words[0])}")
     if words or not names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from uvshim.commands import pythons
 from uvshim.commands.pythons import Targets
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
+from uvshim.environments.interpreter import is_python
 from uvshim.errors import UvshimError
 from uvshim.uv import process, question
 from uvshim.uv.arguments import (
@@ -41,7 +41,7 @@ def of(command: list[str], supervisor: Supervisor) -> Targets | None:
     may use the environment that it runs in, that of the project, or the one of `uv pip`.
     """
     program, *words = command
-    flags, module, rest = pythons.split(words) if pythons.is_python(program) else ([], "", [])
+    flags, module, rest = pythons.split(words) if is_python(program) else ([], "", [])
     if module == "uv":
         return _of_uv([program, *flags, "-m", "uv"], rest, supervisor)
     if module.partition(".")[0] == "pip":
@@ -63,7 +63,7 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     program shows its environment. A program among the words may install elsewhere. A program that
     is no Python's may run the pip of the Python that is first on PATH.
     """
-    own = program if pythons.is_python(program) else pythons.interpreter_of(program)
+    own = program if is_python(program) else pythons.interpreter_of(program)
     interpreter = own or process.on_path("python3") or process.on_path("python")
     found = pythons.of_interpreter(interpreter, supervisor) if interpreter else []
     found += _of_project([], [], supervisor).environments
@@ -72,23 +72,22 @@ def _of_other(program: str, words: list[str], supervisor: Supervisor) -> Targets
     for each in installers:
         if os.path.dirname(each) and os.path.isfile(each) and (at := discovery.of_program(each)):
             found.append(pythons.with_lock(at, supervisor))
-    uv = [each for each in pythons.first_words(program) if each == "uv"]  # `uv run --script`
-    known = not any(os.path.exists(each) or process.on_path(each) for each in installers + uv)
-    return Targets(found, known)
+    runs_uv = "uv" in pythons.first_words(program)  # `uv run --script`
+    is_ours = os.path.basename(program) in {"uvpip", "uvshim"}  # which print a note themselves
+    return Targets(found, is_known=is_ours or not (installers or runs_uv))
 
 
 def _installers_in(words: list[str]) -> list[str]:
     """Return what is called like a uv, a pip or a Python in `words`, also in parts of them.
 
-    Parts are values, as in ``PYTHON=…``, and the words of a script, as in ``sh -c …``.
+    Parts are values, as in ``PYTHON=…``, and the words of a script or a command in one word.
     """
     values = [each.partition("=")[2] for each in words]
-    scripts = [after for before, after in itertools.pairwise(words) if re.match(r"-\w*c$", before)]
-    parts = [part for each in scripts for part in re.split(r"[\s;&|()='\"]+", each)]
+    parts = [part for each in words for part in re.split(r"[\s;&|()='\"]+", each)]
     return [
         each
         for each in dict.fromkeys([*words, *values, *parts])
-        if each == "uv" or pythons.is_pip(each) or pythons.is_python(each)
+        if each == "uv" or pythons.is_pip(each) or is_python(each)
     ]
 
 
@@ -154,7 +153,9 @@ def _of_uv_run(
     """
     choosing = [each for each in choosing if each != "--script"]  # here it is a flag
     found, _, project = _of_project(uv, choosing, supervisor)
-    found += _of_pip_install(uv, Arguments([]), supervisor).environments  # it may run any command
+    # Without a project, uv uses the Python that is chosen. The command may install elsewhere.
+    for each in dict.fromkeys([tuple(choosing), ()]):
+        found += _of_pip_install(uv, Arguments(each), supervisor).environments
     # The environments of `--with`, and of a script that is piped, are in uv's cache.
     is_known = command[:1] != ["-"] and _IN_CACHE.isdisjoint(given)
     if not command:
@@ -163,7 +164,7 @@ def _of_uv_run(
     is_elsewhere = question.chosen_directory(Arguments(choosing), (sys.maxsize,)) is not None
     name, *words = command
     more: Targets | None = None
-    if not {"-s", "--script"}.isdisjoint(given) or name.endswith((".py", ".pyw")):
+    if not {"-s", "--script"}.isdisjoint(given) or name.lower().endswith((".py", ".pyw")):
         if is_elsewhere or _has_an_environment(name):
             more = _of_project(uv, [*choosing, "--script", name], supervisor)
     elif program := _program(name, found):
@@ -186,8 +187,8 @@ def _has_an_environment(script: str) -> bool:
 
 
 def _program(name: str, environments: list[Environment]) -> str | None:
-    """Return the path of the program `name` in the first of `environments`, or else on PATH."""
-    inside = [os.path.join(each.path, "bin", name) for each in environments[:1]]
+    """Return the path of the program `name` in one of `environments`, or else on PATH."""
+    inside = [os.path.join(each.path, "bin", name) for each in environments]
     return next((found for each in (*inside, name) if (found := process.on_path(each))), None)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from uvshim.environments import discovery
 from uvshim.environments.environment import Environment
+from uvshim.environments.interpreter import is_python
 from uvshim.errors import UvNotFoundError, UvshimError
 from uvshim.uv import process
 from uvshim.uv.arguments import Arguments, options_in
@@ -85,11 +86,6 @@ class Targets(NamedTuple):
     """Whether these are all the places: the command was understood."""
     project: str = ""
     """The directory in which uv looks for configuration files; "" is the working directory."""
-
-
-def is_python(program: str) -> bool:
-    """Return True if `program`, a name or a path, is called like a Python."""
-    return os.path.basename(program).rstrip("0123456789.td") in {"python", "pypy", "graalpy"}
 
 
 def is_pip(program: str) -> bool:

@@ -9,6 +9,7 @@ from uvshim import after_install, config, imports
 from uvshim.commands import install_targets, pythons
 from uvshim.commands.pythons import Targets
 from uvshim.environments import discovery
+from uvshim.environments.interpreter import is_python
 from uvshim.environments.snapshot import Snapshot
 from uvshim.errors import (
     NOT_RENAMED,
@@ -94,7 +95,7 @@ def _place(named: list[str]) -> str | None:
     (word,) = named
     if not word:
         raise UvshimError("`--env` names no environment: is a variable unset?")
-    if not os.path.lexists(word) and pythons.is_python(word):
+    if not os.path.lexists(word) and is_python(word):
         word = process.on_path(word) or word
     return os.path.join(process.working_directory(), word)
 

@@ -54,6 +54,11 @@ _SYSTEMS = {
 }
 
 
+def is_python(program: str) -> bool:
+    """Return True if `program`, a name or a path, is called like a Python."""
+    return os.path.basename(program).rstrip("0123456789.td") in {"python", "pypy", "graalpy"}
+
+
 def library(*texts: str) -> str | None:
     """Return the library, such as ``python3.13t``, at the end of the first path that has one.
 

@@ -164,9 +164,12 @@ class Supervisor:
         return status
 
     def ask(self, command: list[str]) -> str:
-        """Return what `command` writes to both streams; "" if it cannot be run, or fails."""
+        """Return what `command` writes to both streams; "" if it cannot be run, or fails.
+
+        It is told to use no colours, whatever the variables of this process say.
+        """
         try:
-            child = self.start(command, keep_output=True)
+            child = self.start(command, {**os.environ, "NO_COLOR": "1"}, keep_output=True)
         except CannotRunError:
             return ""
         return child.output() if self.wait_for_answer(child) == 0 else ""
