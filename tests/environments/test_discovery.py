@@ -329,13 +329,17 @@ def test_every_environment_of_an_image_is_found(tmp_path: Path) -> None:
     assert app.on_disk == [f"{root}/opt/app/{SITE}"]
 
 
+@pytest.mark.parametrize("user", ["root/.local", "opt/base"], ids=["usual", "PYTHONUSERBASE"])
 @pytest.mark.parametrize("prefix", ["usr", "usr/local", "opt/conda"])
-def test_a_user_s_directories_in_an_image_belong_to_its_python(tmp_path: Path, prefix: str) -> None:
+def test_a_user_s_directories_in_an_image_belong_to_its_python(
+    tmp_path: Path, prefix: str, user: str
+) -> None:
     """`pip install --user` in one stage of a Dockerfile, and a copy of it in the next."""
-    root = made(tmp_path / "root", ["etc", "usr", f"{prefix}/{SITE}", f"root/.local/{SITE}"])
-    for place in (f"{prefix}/{SITE}", f"root/.local/{SITE}"):
+    root = made(tmp_path / "root", ["etc", "usr", f"{prefix}/{SITE}", f"{user}/{SITE}"])
+    for place in (f"{prefix}/{SITE}", f"{user}/{SITE}"):
         (root / place / "six-1.0.dist-info").mkdir()
-    own = f"/root/.local/{SITE}"
+    made(root, [], [f"{user}/bin/python-argcomplete-check"])  # a script, not a Python
+    own = f"/{user}/{SITE}"
 
     def inherited() -> list[tuple[str, ...]]:
         found = discovery.in_image(DiskTree(str(root)))
@@ -349,7 +353,7 @@ def test_a_user_s_directories_in_an_image_belong_to_its_python(tmp_path: Path, p
     if prefix != "usr/local":
         (root / "usr/local/bin" / program).symlink_to(f"/{prefix}/bin/{program}")
         assert inherited() == [(f"/{prefix}/{SITE}",)]
-    virtual(root / "root/.local")
+    virtual(root / user)
     assert inherited() == [()]
 
 
@@ -486,7 +490,7 @@ def test_distributions_beside_a_standard_library_belong_to_it(tmp_path: Path) ->
     ("store", "marks"),
     [
         ("containers/storage", ["overlay-layers", "storage.lock"]),
-        ("docker", ["containers", "image", "network", "volumes"]),
+        ("docker", ["containers", "image", "network", "plugins", "swarm", "volumes"]),
         ("containerd", ["io.containerd.content.v1.content"]),
         ("buildkit", ["buildkitd.lock"]),
     ],
@@ -506,17 +510,24 @@ def test_the_images_of_a_container_engine_are_not_searched(
 
 def test_caches_in_an_image_are_nobodys_environment(tmp_path: Path) -> None:
     root = made(tmp_path / "root", ["etc", "usr/" + SITE])
-    caches = ["/opt/conda/pkgs", "/root/.cache/pip", "/root/.local/pipx/shared", "/root/.uv"]
-    virtual(root / "root/.local/pipx/shared")
+    caches = ["/opt/conda/pkgs", "/root/.uv"]
     for cache in caches:
         virtual(root / f".{cache}" / "inside")
-        made(root / f".{cache}", [f"as-it-is/{SITE}", SITE])
+        made(root / f".{cache}", [f"archive-v0/x/{SITE}", SITE])
     made(root, ["pkgs/" + SITE], ["opt/conda/pkgs/urls.txt", "root/.uv/CACHEDIR.TAG"])
-    assert "/root/.uv" in {each.path for each in discovery.find(str(root))}  # no cache yet
-    tag = "Signature: 8a477f597d28d172789f06886806bc55\n"
-    (root / "root/.uv/CACHEDIR.TAG").write_text(tag)
-    (virtual(root / "opt/app") / "CACHEDIR.TAG").write_text(tag)  # as uv does
+    (root / "root/.uv/archive-v0").rename(root / "root/.uv/other")
+    assert "/root/.uv" in {each.path for each in discovery.find(str(root))}  # not uv's
+    (root / "root/.uv/other").rename(root / "root/.uv/archive-v0")
+    for each in ("opt/app", "src/.tox/py"):  # uv marks an environment, and tox all of its own
+        virtual(root / each)
+    made(root, [], ["opt/app/CACHEDIR.TAG", "src/.tox/CACHEDIR.TAG"])
     skipped: list[str] = []
     found = discovery.find(str(root), skipped.append)
-    assert [each.path for each in found] == ["/opt/app", "/pkgs", "/usr"]
+    assert [each.path for each in found] == ["/opt/app", "/pkgs", "/src/.tox/py", "/usr"]
     assert skipped == caches
+
+
+def test_an_application_with_directories_called_as_an_engines_is_searched(tmp_path: Path) -> None:
+    made(tmp_path, ["etc", "usr", "app/containers", "app/network", "app/volumes"])
+    virtual(tmp_path / "app/.venv")
+    assert [each.path for each in discovery.find(str(tmp_path))] == ["/app/.venv"]

@@ -173,18 +173,20 @@ def in_image(
             keys = [tree.real(path) for path in found.site_packages]
             if not seen.issuperset(keys):
                 seen.update(keys)
-                is_users = root.endswith("/.local") and not tree.is_file(f"{root}/{CONFIGURATION}")
-                yield _with_its_python(found, prefixes) if is_users else found.with_lock(None)
+                has_own = tree.is_file(f"{root}/{CONFIGURATION}") or search_path.has_interpreter(
+                    tree, root
+                )
+                yield found.with_lock(None) if has_own else _with_its_python(found, prefixes)
     for path in sorted(path for path, root in roots.items() if path == root):
         if dist_infos(tree.names(path)) and tree.real(path) not in seen:
             yield _bare(tree, path).with_lock(None)
 
 
 def _with_its_python(found: Environment, prefixes: list[str]) -> Environment:
-    """Return a user's directories in an image with those of the Python that it belongs to.
+    """Return a prefix without a Python, with the directories of the Python that imports from it.
 
-    That is one of the same release, in a usual place or in one of `prefixes`: `.local` has only
-    packages (PEP 370).
+    That is one of the same release, in a usual place or in one of `prefixes`. Such a prefix is a
+    user's (PEP 370, as `.local` or PYTHONUSERBASE), or on PYTHONPATH.
     """
     tree, own = found.tree, found.site_packages
     library = interpreter.library(own[0])
@@ -225,7 +227,7 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
     for inside, names, below in tree.walk("/"):
         path = inside or "/"
         text = f"/{'/'.join(names)}/"
-        if _is_left_out(tree, path, names, text):
+        if _is_left_out(path, names, text):
             skipped(path)
             below.clear()
             continue
@@ -242,24 +244,20 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
         below[:] = sorted(name for name in below if not (name in left_out or is_dist_info(name)))
 
 
-def _is_left_out(tree: SearchableTree, path: str, listed: AbstractSet[str], text: str) -> bool:
+def _is_left_out(path: str, listed: AbstractSet[str], text: str) -> bool:
     """Return True if the directory `path` is an installer's cache, or has an engine's images.
 
-    uv and others mark caches (Cache Directory Tagging Specification). pip, pipx (for the pip that
-    its environments share) and conda do not. uv also marks each virtual environment.
+    `text` has the names that are `listed` in it. uv's cache is marked (Cache Directory Tagging
+    Specification), as other directories are: virtual environments, and those of tox and nox.
 
     A container engine keeps the digest of every file: after a change, it can no longer push the
     image. The names are those of Podman and Buildah (containers-storage), Docker, containerd and
     BuildKit.
     """
-    if CONFIGURATION in listed:
-        return path.endswith("/pipx/shared")
-    tag = tree.read(f"{path}/CACHEDIR.TAG", 64) if "CACHEDIR.TAG" in listed else None
     return (
-        (tag or b"").startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
-        or path.endswith(("/.cache/uv", "/.cache/pip", "/pipx/shared"))
+        ("CACHEDIR.TAG" in listed and any(f"/{each}" in text for each in process.CACHED))
         or (path.endswith("/pkgs") and "urls.txt" in listed)
         or not listed.isdisjoint({"storage.lock", "buildkitd.lock"})
-        or listed >= {"containers", "network", "volumes"}
+        or listed >= {"containers", "network", "plugins", "swarm", "volumes"}
         or "/io.containerd." in text
     )

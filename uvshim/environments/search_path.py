@@ -137,7 +137,7 @@ def _of_user(tree: SearchableTree, name: str | None) -> list[str]:
 
 def has_interpreter(tree: SearchableTree, root: str) -> bool:
     """Return True if a Python is installed below `root` itself."""
-    return any(name.startswith(("python", "pypy")) for name in tree.names(f"{root}/bin"))
+    return any(map(interpreter.is_python, tree.names(f"{root}/bin")))
 
 
 def settings_of(tree: Tree, root: str) -> dict[str, str]:
