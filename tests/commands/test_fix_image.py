@@ -166,7 +166,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "an invalid tag": (["oci:{}:latest", "--output", "oci:new:-"], "`-` is not a valid"),
     "several to one place": (
         ["oci:{}:latest", "oci:{}", "--output", "oci:new:1"],
-        "Several images would be written to the same place",
+        "would be written to the same place: `oci:new:1`. `--output` can be a pattern",
     ),
     "no such tag": (["oci:{}:no", "--output", "oci:new:1"], "there is no image `no` in it"),
     "an environment": ([".", "--output", "oci:new:1"], "`.` is not one"),
@@ -221,12 +221,25 @@ def hints(run: Run, uvshim: Path, image: Path | str) -> list[str]:
     return [line.partition("hint: ")[2] for line in said.splitlines() if "hint: " in line]
 
 
+@pytest.mark.parametrize(
+    ("files", "place"),
+    [
+        ({}, "--prefix /opt/app --python 3.12"),
+        ({"opt/app/pyvenv.cfg": "home = /usr/bin\n"}, "--python /opt/app"),
+        ({"opt/app/bin/python3.12": ""}, "--python /opt/app/bin/python3.12"),
+        (
+            {"opt/app/bin/python3.12": "", "opt/app/lib/python3.12/EXTERNALLY-MANAGED": ""},
+            "--python /opt/app/bin/python3.12 --break-system-packages",
+        ),
+    ],
+    ids=["prefix", "venv", "Python", "managed"],
+)
 def test_what_no_rename_helps_is_a_line_for_the_dockerfile(
-    run: Run, uvshim: Path, tmp_path: Path
+    files: dict[str, str], place: str, run: Run, uvshim: Path, tmp_path: Path
 ) -> None:
     """A command would change this machine."""
-    image = f"oci:{layout(tmp_path / 'layout', [GHOST])}:latest"
-    line = "RUN uvpip install --python /opt/app --no-deps --reinstall zope.deferred==1.0"
+    image = f"oci:{layout(tmp_path / 'layout', [GHOST, tar(files)])}:latest"
+    line = f"RUN uvpip install {place} --no-deps --reinstall zope.deferred==1.0"
     assert hints(run, uvshim, image) == [line]
     done = run(uvshim, "fix", image, "--dry-run")
     assert f"hint: {line}\n" in done.stderr
@@ -278,6 +291,13 @@ def test_a_layout_without_a_tag_takes_several(run: Run, uvshim: Path, tmp_path: 
     done = run(uvshim, "fix", *words, "--output", f"oci:{tmp_path}/new")
     assert done.returncode == 0, done.stderr
     assert list(index(tmp_path / "new")) == ["1-fixed", "2-fixed"]
+    done = run(uvshim, "fix", making.path, "--output", f"oci:{tmp_path}/whole", "--format", "json")
+    (found,) = json.loads(done.stdout)["images"]
+    written = [f"oci:{tmp_path}/whole:{tag}-fixed" for tag in "12"]
+    assert [each["output"] for each in found["results"]] == written
+    assert found["output"] == f"oci:{tmp_path}/whole"
+    said = run(uvshim, "fix", making.path, "--output", f"oci:{tmp_path}/again").stderr
+    assert f"Wrote `oci:{tmp_path}/again:1-fixed` (" in said
     other = f"oci:{layout(tmp_path / 'other', [GHOST])}:latest"
     twice = [f"oci:{layout(tmp_path / 'third', [WRONG])}:latest", other]
     done = run(uvshim, "fix", *twice, "--output", f"oci:{tmp_path}/new")

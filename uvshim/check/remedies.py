@@ -89,6 +89,8 @@ def reinstalls(report: Report) -> list[str]:
     Only an installer can do this: files are missing, one of two distributions must go with
     its files, or a newer pkg_resources is needed. For an image, they are lines of a Dockerfile.
     """
+    if report.installs is not None:
+        return [*report.installs]
     found, tree = report.diagnosis, report.installation.tree
     commands = []
     if found.spellings or any(each.misspelled for each in found.hidden):
@@ -155,7 +157,7 @@ def _install_into(report: Report, directory: str) -> str:
         where = f"--target {quoted(target)}" + (f" --python-version {series}" if series else "")
     elif library is None and not directory.endswith("/lib/python3/dist-packages"):
         where = f"--target {quoted(directory)}"
-    elif report.image is not None or tree.is_file(f"{root}/{CONFIGURATION}"):
+    elif tree.is_file(f"{root}/{CONFIGURATION}"):
         where = f"--python {quoted(root)}"
     elif has_interpreter(tree, root):
         program = f"{root}/bin/{library}"

@@ -58,6 +58,8 @@ class Report(NamedTuple):
     """Those of the image; the platform is as in ``linux/amd64``."""
     differences: tuple[Difference, ...] | None = None
     """The distributions whose files differ from RECORD; None if they were not compared."""
+    installs: tuple[str, ...] | None = None
+    """What `remedies.reinstalls` returned before the tree was given up; else None."""
 
     @property
     def broken(self) -> bool:

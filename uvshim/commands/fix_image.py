@@ -19,6 +19,7 @@ from uvshim.uv import process
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from uvshim.images.fix.image import FixedImage, FixedPlatform
     from uvshim.messages import Messages
@@ -43,6 +44,8 @@ class _Done(NamedTuple):
     images: list[FixedImage]
     digests: list[str]
     """The digests of the written images."""
+    outputs: Sequence[str | None]
+    """Where each of them was or would be written; None without `output`."""
     absent: list[str]
     """The images that were not fixed because their files are missing."""
     error: str | None = None
@@ -77,7 +80,7 @@ def main(names: list[str], options: argparse.Namespace, messages: Messages) -> i
                 done.append(_fixed(name, output, gate, options, messages))
             # Whatever is in one image, it must not stop the others.
             except Exception as error:  # noqa: BLE001
-                done.append(_Done(name, output, [], [], [], _reason(name, error)))
+                done.append(_Done(name, output, [], [], [], [], _reason(name, error)))
         if done[-1].error is not None:
             messages.error(done[-1].error)
         elif options.format == "text":
@@ -98,13 +101,17 @@ def _outputs(images: list[str], options: argparse.Namespace) -> list[str | None]
             "An image is not changed in place: name a place for the fixed one with --output. "
             "Example: --output docker://registry/app:1-fixed"
         )
-    outputs: list[str | None] = [_output(options.output, name) for name in images]
-    if len(set(outputs)) < len(outputs) and not re.fullmatch(r"oci:[^:]+", options.output):
-        raise UvshimError(
-            "Several images would be written to the same place. `--output` can be a pattern, "
-            "as in: --output '{repository}:{tag}-fixed'"
-        )
-    return outputs
+    outputs: dict[str, str] = {}
+    for name in images:
+        output = _output(options.output, name)
+        other = outputs.setdefault(output, name)
+        if other != name and not re.fullmatch(r"oci:[^:]+", options.output):
+            both = f"`{printable(other)}` and `{printable(name)}`"
+            raise UvshimError(
+                f"{both} would be written to the same place: `{printable(output)}`. `--output` can "
+                "be a pattern, as in: --output '{repository}:{tag}-fixed'"
+            )
+    return [_output(options.output, name) for name in images]
 
 
 def _output(pattern: str, name: str) -> str:
@@ -145,15 +152,17 @@ def _fixed(
         for_layout = target is not None and target.transport in names.LAYOUTS
         images = [fixing.FixedImage(entry, gate, for_layout=for_layout) for entry in chosen]
         digests = [image.digest for image in images]
-        if target is not None:
-            output = names.completed(target, images)
-            if not options.dry_run:
-                said = "Waiting for another uvshim: `{}`"
-                done = write.write(target, images, lambda path: messages.note(said.format(path)))
-                digests = [done.digest] if done.digest else digests
-                if done.tag and output != target.text:  # the usual tag, which nobody has named
-                    output = f"{target.transport}:{target.path}:{done.tag}"
-    return _Done(name, output, images, digests, absent)
+        outputs: list[str | None] = [
+            names.completed(target, image) if target else None for image in images
+        ]
+        if target and not options.dry_run:
+            said = "Waiting for another uvshim: `{}`"
+            done = write.write(target, images, lambda path: messages.note(said.format(path)))
+            digests = [done.digest] if done.digest else digests
+            if done.tags and target.tag is None:  # another image had the usual tag
+                outputs = [f"{target.transport}:{target.path}:{tag}" for tag in done.tags]
+        output = outputs[0] if len(outputs) == 1 else output
+    return _Done(name, output, images, digests, outputs, absent)
 
 
 # --- the report -----------------------------------------------------------------------------------
@@ -168,8 +177,8 @@ def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
         fix_report.say(each, messages, dry_run=dry_run, among_others=len(reported) > 1)
     for one in done.absent:
         messages.warning(f"{printable(one)} was skipped: its files are missing")
-    place = f" `{printable(done.output)}`" if done.output else ""
-    for image, digest in zip(done.images, done.digests, strict=True):
+    for image, digest, output in zip(done.images, done.digests, done.outputs, strict=True):
+        place = f" `{printable(output)}`" if output else ""
         called = done.name if len(done.images) == 1 else image.entry.reference
         if not image.changed:
             how = "unchanged " if digest == names.before(image) else ""
@@ -210,13 +219,14 @@ def _as_json(done: _Done, *, dry_run: bool) -> dict[str, Any]:
         "results": [
             {
                 "tag": image.entry.tag,
+                "output": output,
                 "digest_before": names.before(image),
                 "digest": digest if image.changed or written else None,
                 "written": written,
                 "attestations_dropped": image.dropped,
                 "platforms": [_platform_as_json(each) for each in image.platforms],
             }
-            for image, digest in zip(done.images, done.digests, strict=True)
+            for image, digest, output in zip(done.images, done.digests, done.outputs, strict=True)
         ],
     }
 

@@ -37,6 +37,8 @@ def apart(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     environments = [word for word in options.environments if word not in images]
     if options.images and not listed:
         raise UvshimError(f"`{options.images[0]}` names no images")
+    if options.platform is not None and not (images or listed):
+        raise UvshimError("`--platform` is for images, and none is named")
     return environments, list(dict.fromkeys(images + listed))
 
 

@@ -15,7 +15,7 @@ from uvshim.messages import counted
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from uvshim.images.blob import Blob
     from uvshim.images.budget import Budget
@@ -88,6 +88,14 @@ class Platform(NamedTuple):
 def platform_parts(text: str) -> list[str]:
     """Return the parts of the platform `text`, with Go's names for the kernel's."""
     return [ARCHITECTURES.get(part, part) for part in text.split("/")]
+
+
+def none_for(wanted: str | None, present: Iterable[Platform | None]) -> ImageError:
+    """Return the error for an image that has only the platforms `present`, and not `wanted`."""
+    limit = f" for {wanted}" if wanted else ""
+    there = ", ".join(sorted({str(each) for each in present if each}))
+    others = f", only for {there}" if limit and there else ""
+    return ImageError(f"it has no container image{limit}{others}")
 
 
 class Descriptor(NamedTuple):

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from uvshim import config
-from uvshim.check import report, required
+from uvshim.check import remedies, report, required
 from uvshim.check.report import Gate, Report
 from uvshim.environments import discovery
 from uvshim.errors import ImageError
@@ -319,14 +319,18 @@ def reports(found: list[Environment], gate: Gate, image: Image) -> list[Report]:
     """
     platform = _shown(image.platform)
     spelled = required.Spelled(found)
-    return [
+    made = [
         report.examine(each, gate, platform, spelled=spelled)._replace(
-            installation=each.in_tree(NOWHERE),
-            image=image.reference,
-            digest=image.digest,
-            platform=platform,
+            image=image.reference, digest=image.digest, platform=platform
         )
         for each in found
+    ]
+    return [
+        each._replace(
+            installs=tuple(remedies.reinstalls(each)),
+            installation=each.installation.in_tree(NOWHERE),
+        )
+        for each in made
     ]
 
 

@@ -118,6 +118,7 @@ def test_the_same_image_gives_the_same_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digests = []
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "")  # an unset ARG of a Dockerfile
     for name in ("one", "two"):
         making = Making(tmp_path / name)
         making.add(image(making, WRONG), "old")

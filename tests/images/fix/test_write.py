@@ -325,16 +325,16 @@ def test_an_output_without_a_tag_gets_that_of_the_input_and_a_suffix(
     tmp_path: Path, target: str, source: str, wanted: str
 ) -> None:
     """A registry's `latest` is not replaced."""
-    assert names.completed(names.parse(target), [fixed_as(source, tmp_path)]) == wanted
+    assert names.completed(names.parse(target), fixed_as(source, tmp_path)) == wanted
 
 
 def test_an_image_that_has_the_suffix_and_is_unchanged_keeps_its_tag(tmp_path: Path) -> None:
     target = names.parse("docker://r.example/b")
     source = "docker://r.example/b:1-fixed"
     unchanged = fixed_as(source, tmp_path / "1", tar({"etc/motd": ""}))
-    assert names.completed(target, [unchanged]) == "docker://r.example/b:1-fixed"
+    assert names.completed(target, unchanged) == "docker://r.example/b:1-fixed"
     changed = fixed_as(source, tmp_path / "2")
-    assert names.completed(target, [changed]) == "docker://r.example/b:1-fixed-fixed"
+    assert names.completed(target, changed) == "docker://r.example/b:1-fixed-fixed"
 
 
 def fixed_as(source: str, tmp_path: Path, content: bytes = WRONG) -> fixing.FixedImage:
@@ -363,7 +363,7 @@ def test_an_image_without_a_tag_needs_one_where_it_would_replace_another(
     """A tag of an engine or a registry does not say what it was made from."""
     target = names.parse("docker://r.example/b")
     with pytest.raises(ImageError, match=r"has no tag.*as in: docker://r.example/b:1.0-fixed"):
-        names.completed(target, [fixed_as(source, tmp_path)])
+        names.completed(target, fixed_as(source, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["App:1", "a b", "app@sha256:" + "0" * 64])

@@ -85,15 +85,29 @@ def test_a_platform_has_the_same_names_everywhere(tmp_path: Path, platform: str)
     assert json.loads(config.read_text())["architecture"] == "arm64"
 
 
-def test_all_variants_of_a_platform_are_examined(run: Run, uvshim: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("platform", "variants", "found"),
+    [
+        ("linux/arm", ["v6", "v7"], ["linux/arm/v6", "linux/arm/v7"]),
+        ("linux/amd64", ["", "v2"], ["linux/amd64", "linux/amd64/v2"]),
+        ("linux/amd64/v2", ["", "v2"], ["linux/amd64/v2"]),
+        ("linux/amd64", ["v2"], ["linux/amd64/v2"]),
+        ("linux/arm64", ["v8", "v9"], ["linux/arm64/v8", "linux/arm64/v9"]),
+    ],
+    ids=str,
+)
+def test_all_variants_of_a_platform_are_examined(
+    platform: str, variants: list[str], found: list[str], run: Run, uvshim: Path, tmp_path: Path
+) -> None:
     """Of a registry, for which skopeo reads a layout here."""
+    architecture = platform.split("/")[1]
     making = Making(tmp_path / "layout")
     parts = [
         {
-            **making.manifest([tar({f"usr/{variant}": ""})], architecture="arm"),
-            "platform": {"os": "linux", "architecture": "arm", "variant": variant},
+            **making.manifest([tar({f"usr/{variant}": ""})], architecture=architecture),
+            "platform": {"os": "linux", "architecture": architecture, "variant": variant},
         }
-        for variant in ("v6", "v7")
+        for variant in variants
     ]
     kind = "application/vnd.oci.image.index.v1+json"
     making.add(making.described(kind, {"schemaVersion": 2, "manifests": parts}), "all")
@@ -106,9 +120,8 @@ def test_all_variants_of_a_platform_are_examined(run: Run, uvshim: Path, tmp_pat
     )
     program.chmod(0o755)
     done = run(
-        *(uvshim, "check", "--no-cache", "--format", "json", "--platform", "linux/arm"),
+        *(uvshim, "check", "--no-cache", "--format", "json", "--platform", platform),
         "docker://no.example/app:1",
         PATH=f"{program.parent}:/usr/bin:/bin",
     )
-    found = [each["platform"] for each in json.loads(done.stdout)["images"]]
-    assert found == ["linux/arm/v6", "linux/arm/v7"], done.stderr
+    assert [one["platform"] for one in json.loads(done.stdout)["images"]] == found, done.stderr

@@ -208,8 +208,7 @@ def _moment(config: Json) -> tuple[str, int]:
     It is `SOURCE_DATE_EPOCH`, or the date in `config`, so that the same image always
     gives the same digest.
     """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is not None:
+    if epoch := os.environ.get("SOURCE_DATE_EPOCH"):
         try:
             when = datetime.fromtimestamp(int(epoch), timezone.utc)
         except (ValueError, OverflowError, OSError):

@@ -99,8 +99,8 @@ def holds_several(target: Reference) -> bool:
     return target.transport in LAYOUTS and target.tag is None
 
 
-def completed(target: Reference, images: Sequence[FixedImage]) -> str:
-    """Return the name `target`, with the default tag if it has none and gets one image.
+def completed(target: Reference, fixed: FixedImage) -> str:
+    """Return the name `target` of the image `fixed`, with the default tag if it has none.
 
     A registry's `latest` is replaced only if a person names it. Raise `ImageError` if neither
     `target` nor the image has a tag: a registry's is replaced whatever it was made from.
@@ -108,15 +108,15 @@ def completed(target: Reference, images: Sequence[FixedImage]) -> str:
     direct = target.transport in reference.DIRECT
     name = _without_place(target.path)
     has_tag = target.tag or (not direct and ("@" in name or _tag_of(name)))
-    if has_tag or len(images) != 1 or target.transport == DIR:
+    if has_tag or target.transport == DIR:
         return target.text
-    entry = images[0].entry
+    entry = fixed.entry
     if target.transport in _NAMED_BY_DOCKER and _tag_before(entry) is None:
         example = f"{target.text}:1.0{_SUFFIX}"
         raise ImageError(
             f"`{entry.reference}` has no tag. Name one in `--output`, as in: {example}"
         )
-    _, tag, names, _ = named(target, images[0])
+    _, tag, names, _ = named(target, fixed)
     if target.transport == DOCKER_ARCHIVE:
         tag = names[0] if len(names) == 1 else None
     elif tag and target.transport in _NAMED_BY_DOCKER:

@@ -60,18 +60,18 @@ def require_new(target: Reference) -> None:
 
 
 class Written(NamedTuple):
-    """What became of an image in the place to which it was written."""
+    """What became of images in the place to which they were written."""
 
     digest: str | None = None
-    """Its digest, if that has changed."""
-    tag: str | None = None
-    """Its tag in a layout: another image may have had the usual one."""
+    """The digest of the only one, if that has changed."""
+    tags: tuple[str | None, ...] = ()
+    """Their tags in a layout: other images may have had the usual ones."""
 
 
 def write(
     target: Reference, images: Sequence[FixedImage], waiting: Callable[[str], object] = str
 ) -> Written:
-    """Write `images` to `target`; return what became of the first one.
+    """Write `images` to `target`; return what became of them.
 
     `waiting` is called with the path of a layout that another run has locked. Raise `ImageError`;
     then nothing has changed.
@@ -80,14 +80,14 @@ def write(
     path = os.path.realpath(target.path)
     try:
         if target.transport == OCI:
-            return Written(tag=_to_layout(path, named, waiting))
+            return Written(tags=_to_layout(path, named, waiting))
         if target.transport in {OCI_ARCHIVE, DOCKER_ARCHIVE}:
             _to_archive(path, named)
         elif target.transport == DIR:
             with _new(path) as made:
                 _to_folder(made, images[0], images[0].digest)
         else:
-            name = names.completed(target, images)
+            name = names.completed(target, images[0])
             return Written(digest=_through_skopeo(target, name, images[0]))
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else target.path
@@ -136,8 +136,10 @@ def _copy(blob: Blob, path: str) -> None:
 # --- a layout -------------------------------------------------------------------------------------
 
 
-def _to_layout(path: str, images: Sequence[Named], waiting: Callable[[str], object]) -> str | None:
-    """Add `images` to the layout at `path`, and return the first one's tag."""
+def _to_layout(
+    path: str, images: Sequence[Named], waiting: Callable[[str], object]
+) -> tuple[str | None, ...]:
+    """Add `images` to the layout at `path`, and return the first tag of each."""
     created: list[str] = []
     with ending.locked(lambda: _make_directory(path, created), waiting):
         try:
@@ -150,7 +152,9 @@ def _to_layout(path: str, images: Sequence[Named], waiting: Callable[[str], obje
             raise
 
 
-def _add_images(path: str, place: str, images: Sequence[Named], created: list[str]) -> str | None:
+def _add_images(
+    path: str, place: str, images: Sequence[Named], created: list[str]
+) -> tuple[str | None, ...]:
     """Do what `_to_layout` does; what is new is written in `place`, and `created`."""
     for name, content in ((_LAYOUT_FILE, _LAYOUT), (layout.INDEX, _NO_IMAGES)):
         final = os.path.join(path, name)
@@ -159,7 +163,8 @@ def _add_images(path: str, place: str, images: Sequence[Named], created: list[st
             _replace(final, place, content)
     raw, listed = layout.index_of(Folder(path), Budget())
     now = names.index(listed, images)
-    ours = now[-sum(len(names.by_name(one)) for one in images)]
+    counts = [len(names.by_name(one)) for one in images]
+    firsts = [now[-sum(counts[number:])] for number in range(len(counts))]
     made = os.path.join(place, "blob")
     for one in images:
         for digest, blob in one.image.blobs.items():
@@ -173,7 +178,7 @@ def _add_images(path: str, place: str, images: Sequence[Named], created: list[st
             _copy(blob, made)
             os.replace(made, final)
     _replace(os.path.join(path, layout.INDEX), place, {**raw, "manifests": now})
-    return descriptor(ours, "the new index").tag
+    return tuple(descriptor(each, "the new index").tag for each in firsts)
 
 
 def _make_directory(path: str, created: list[str]) -> str:

@@ -102,6 +102,7 @@ _METADATA_FILES = {
     "PKG-INFO": _METADATA,
     "RECORD": _LONG,
     "depends.txt": _METADATA,
+    "direct_url.json": _METADATA,
     "ORIGINAL.uvshim": 256,
     "entry_points.txt": _METADATA,
     "requires.txt": _METADATA,

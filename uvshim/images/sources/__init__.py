@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from uvshim.errors import ImageError
-from uvshim.images import archive
+from uvshim.images import archive, image
 from uvshim.images.blob import Blob, Folder
 from uvshim.images.budget import Budget
 from uvshim.images.image import Entry, Image
@@ -29,15 +29,12 @@ def opened(reference: Reference, platform: str | None = None) -> Iterator[list[E
         present = {one.platform for entry in found for one in entry.images}
         if platform is not None:
             found = [one for entry in found if (one := entry.limited_to(platform))]
-        images = [image for entry in found for image in entry.images]
+        images = [one for entry in found for one in entry.images]
         absent = [one for entry in found for one in entry.lacking]
         if not images and absent:
             raise ImageError(f"the files of {named(absent[0])} are not in it")
         if not images:
-            there = ", ".join(sorted(map(str, filter(None, present))))
-            limit = f" for {platform}" if platform else ""
-            others = f", only for {there}" if limit and there else ""
-            raise ImageError(f"it has no container image{limit}{others}")
+            raise image.none_for(platform, present)
         yield found
 
 

@@ -14,8 +14,8 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from uvshim.errors import ImageError
-from uvshim.images import ending
-from uvshim.images.image import platform_parts
+from uvshim.images import ending, image
+from uvshim.images.budget import Budget
 from uvshim.images.sources import layout
 from uvshim.messages import counted
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
-    from uvshim.images.budget import Budget
-    from uvshim.images.image import Entry
+    from uvshim.images.image import Descriptor, Entry, Json
     from uvshim.images.reference import Reference
 
 _INSTALL = "Install your system's package `skopeo`, as in: apt-get install skopeo"
@@ -54,7 +53,10 @@ def read(
 
     def fetch(path: str) -> None:
         try:
-            copy(source, f"dir:{path}", failing, platform if _is_one(platform) else None)
+            if platform and not is_daemon:
+                place.listed = _chosen(source, platform, failing)
+            one = place.listed and str(place.listed.platform)
+            copy(source, f"dir:{path}", failing, one)
         except ImageError as error:
             if not is_daemon:
                 raise
@@ -66,10 +68,20 @@ def read(
     return layout.read(place, reference.text, None, budget)
 
 
-def _is_one(platform: str | None) -> bool:
-    """Return True if an image has one such `platform`: of several, skopeo would choose one."""
-    parts = platform_parts(platform or "")
-    return len(parts) > 2 or (len(parts) == 2 and parts[1] != "arm")  # noqa: PLR2004
+def _chosen(source: str, platform: str, failing: str) -> Descriptor | None:
+    """Return what the index of the image `source` lists for `platform`; None to copy all of it.
+
+    It may list several variants, of which skopeo would choose one. Raise `ImageError`.
+    """
+    status, manifest, _ = _ran(["skopeo", "inspect", "--raw", source], failing)
+    if status != 0 or b'"manifests"' not in manifest:
+        return None
+    raw = image.loaded_object(manifest, "its index", Budget())
+    listed = image.descriptors(raw, "manifests", "its index")
+    fitting = [one for one in listed if not one.platform or one.platform.matches(platform)]
+    if not fitting:
+        raise image.none_for(platform, (one.platform for one in listed))
+    return fitting[0] if len(fitting) == 1 and fitting[0].platform else None
 
 
 class _Remote(layout.SkopeoFolder):
@@ -84,6 +96,8 @@ class _Remote(layout.SkopeoFolder):
         self._folder = folder
         self._lock = threading.Lock()
         self._fetch: Callable[[str], None] | None = fetch
+        self.listed: Descriptor | None = None
+        """What the index lists for the only platform that was copied, if one was."""
 
     def inspect(self, source: str, failing: str) -> None:
         """Save manifest and config of the image `source` (skopeo's name), if that works."""
@@ -109,6 +123,10 @@ class _Remote(layout.SkopeoFolder):
     def has(self, name: str) -> bool:
         return self._fetch is not None or super().has(name)
 
+    def _described(self) -> Json:
+        found = super()._described()
+        return {**found, "platform": self.listed.raw["platform"]} if self.listed else found
+
 
 def copy(
     source: str, target: str, failing: str, platform: str | None = None, *options: str
@@ -121,7 +139,7 @@ def copy(
         command = ["copy", "--quiet", "--all"]
     else:
         names = ("os", "arch", "variant")
-        chosen = zip(names, platform_parts(platform), strict=False)
+        chosen = zip(names, image.platform_parts(platform), strict=False)
         command = [*(f"--override-{name}={value}" for name, value in chosen), "copy", "--quiet"]
     status, _, error = _ran(["skopeo", *command, *options, source, target], failing)
     if status != 0:
