@@ -139,6 +139,9 @@ def test_everything_that_is_offered_is_there_and_nothing_else() -> None:
     assert all(getattr(uvshim, name) is not None for name in dir(uvshim))
     typed = re.findall(r"import \w+ as (\w+)", Path(uvshim.__file__).read_text())
     assert sorted(typed) == sorted({*dir(uvshim)} - {"__version__"})
+    names: dict[str, object] = {}
+    exec("from uvshim import *", names)
+    assert {*typed} <= names.keys()
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = uvshim.nothing
 

@@ -108,6 +108,7 @@ def test_names_and_options_may_come_in_any_order(
         (["nonsense"], "invalid choice: 'nonsense'"),
         (["--color", "x", "check"], "argument --color: invalid choice: 'x'"),
         (["check", "a", "--strict", "b", "--foo"], "unrecognized arguments: b --foo"),
+        (["check", "--platform", ""], "argument --platform: it is empty: is a variable unset?"),
         (["check", "--json"], "unrecognized arguments: --json (did you mean `--format json`?)"),
     ],
     ids=str,
@@ -212,6 +213,22 @@ def test_an_empty_word_is_probably_an_unset_variable(run: Run, uvshim: Path) -> 
     done = run(uvshim, "check", "")
     wanted = "error: an empty word is no environment: is a variable unset?\n"
     assert (done.returncode, done.stderr) == (2, wanted)
+
+
+def test_an_empty_word_is_no_image_either_and_a_platform_is_for_images(
+    run: Run, uvshim: Path, broken: Venv
+) -> None:
+    for words, error in (
+        (("fix", "", "--output", "oci:x"), "an empty word is no image: is a variable unset?"),
+        (("fix", "--platform", "linux/arm64"), "`--platform` is for images, and none is named"),
+        (
+            ("check", broken.path, "--platform", "linux/arm64"),
+            "`--platform` is for images, and none is named",
+        ),
+    ):
+        done = run(uvshim, *words, VIRTUAL_ENV=str(broken.path))
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {error}\n")
+    assert run(uvshim, "check", broken.path).returncode == 1
 
 
 def test_what_does_not_exist_is_not_called_something_else(run: Run, uvshim: Path) -> None:

@@ -26,12 +26,13 @@ def main() -> int:
         build = [sys.executable, os.path.join(ROOT, "tools", "zipapp.py"), "--output", directory]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         program = os.path.join(directory, "uvshim.pyz")
-        check = [program, "check", "--format", "json", *words]
+        check = [program, "check", *words, "--format", "json"]
         done = subprocess.run(check, check=False, stdout=subprocess.PIPE, text=True)
-    if not done.stdout:  # the reason is on standard error
-        print("::error title=uvshim check::Nothing was checked: see the log of this step")
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:  # the reason is on standard error, or its help was asked for
+        print(f"{done.stdout}::error title=uvshim check::Nothing was checked: see the log")
         return done.returncode
-    answer = json.loads(done.stdout)
     for message in _annotations(answer):
         print(f"::error title=uvshim check::{_escaped(message)}")
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -60,7 +61,9 @@ def _row(environment: dict[str, Any]) -> str:
 
 
 def _missing(environment: dict[str, Any]) -> list[str]:
-    return [each["name"] for each in environment["unresolvable"]]
+    """Return the names that pkg_resources does not find, each once."""
+    names = (name for each in environment["unresolvable"] for name in each["missing"])
+    return list(dict.fromkeys(names))
 
 
 def _place(environment: dict[str, Any]) -> str:

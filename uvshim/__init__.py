@@ -48,10 +48,12 @@ _DEFINED = {
 }
 _MODULES = {name: module for module, names in _DEFINED.items() for name in names.split()}
 
+__all__ = [*_MODULES]  # noqa: PLE0604
+
 
 def __dir__() -> list[str]:
     """Return the public names."""
-    return ["__version__", *_MODULES]
+    return ["__version__", *__all__]
 
 
 def __getattr__(name: str) -> object:

@@ -178,12 +178,16 @@ def _add_check(commands: Commands) -> None:
     )
     images.add_argument(
         "--cache-dir",
+        type=_given,
         metavar="DIR",
         help="where the contents of layers are cached (default: ~/.cache/uvshim/images)",
     )
     images.add_argument("--no-cache", action="store_true", help="neither read nor write the cache")
     images.add_argument(
-        "--scheduler", metavar="ADDRESS", help="let the workers of a Dask scheduler check them"
+        "--scheduler",
+        type=_given,
+        metavar="ADDRESS",
+        help="let the workers of a Dask scheduler check them",
     )
 
 
@@ -220,7 +224,10 @@ def _add_examined(
         help=f"{verb} the images named in FILE, one a line; - is standard input",
     )
     images.add_argument(
-        "--platform", metavar="OS/ARCH", help=f"{verb} only this platform, such as linux/arm64"
+        "--platform",
+        type=_given,
+        metavar="OS/ARCH",
+        help=f"{verb} only this platform, such as linux/arm64",
     )
     return images
 
@@ -242,6 +249,12 @@ def _add_run(commands: Commands) -> None:
         help="the environment that the command installs into",
     )
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND…")
+
+
+def _given(word: str) -> str:
+    if not word:
+        raise argparse.ArgumentTypeError("it is empty: is a variable unset?")
+    return word
 
 
 def _positive(word: str) -> int:

@@ -60,20 +60,25 @@ def action(run: Run, tmp_path: Path) -> Any:
 
 
 def test_the_action_fails_with_an_annotation_and_a_summary(
-    action: Any, run: Run, uvshim: Path, broken: Venv, make_venv: Any
+    action: Any, run: Run, uv: Path, uvshim: Path, broken: Venv, make_venv: Any
 ) -> None:
     other = make_venv("other environment")
     done, summary = action(f"{broken.path}\n{other.path}\n")
     assert done.returncode == 1
-    names = "simple, XStatic-JQuery.TableSorter, zope.deferred"
+    names = "zope.deferred, XStatic-JQuery.TableSorter"
     message = f"{broken.path} is broken: pkg_resources does not find {names}"
     assert f"::error title=uvshim check::{message}\n" in done.stdout
     assert f"| `{other.path}` | ok |  |\n" in summary
-    assert f"| `{broken.path}` | broken | `simple`," in summary
+    assert f"| `{broken.path}` | broken | `zope.deferred`," in summary
     assert run(uvshim, "fix", broken.path).returncode == 0
     done, summary = action(str(broken.path), "--verify")
     assert (done.returncode, done.stdout.count("::error")) == (0, 0), done.stdout
     assert "| ok |" in summary
+    done, _ = action(str(broken.path), "--format\ntext")  # the action needs JSON
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run(uv, "pip", "uninstall", "-q", "-p", broken.path, "simple").returncode == 0
+    done, summary = action(str(broken.path), "--strict")
+    print(done.stdout, summary)
 
 
 def test_the_action_says_where_nothing_could_be_checked(action: Any) -> None:
