@@ -539,6 +539,13 @@ def test_from_75_8_2_on_four_lookups_do_not_find_a_normalized_name() -> None:
     assert examine(installed("oslo.cache-3.10.2", "oslo.cache"), FIXED).lookups == ()
 
 
+def test_a_name_is_reported_whatever_else_its_distribution_lacks() -> None:
+    diagnosis = examine(installed("oslo_cache-3.10.2", "oslo.cache", ["pbr"]), FIXED)
+    assert diagnosis.by_require_only == [Lookups("oslo.cache", "3.10.2", KEY_LOOKUPS)]
+    assert [each.name for each in diagnosis.refused] == ["oslo.cache"]
+    assert examine(installed("six-1.0", "six", ["pbr"]), FIXED).by_require_only == []
+
+
 def test_before_75_8_2_every_lookup_misses_it_but_its_entry_points_are_seen() -> None:
     entry_points = "[plugins]\nx = m\n"
     files = installed("oslo_cache-3.10.2", "oslo.cache", entry_points=entry_points)

@@ -73,8 +73,14 @@ class Diagnosis(NamedTuple):
 
     @property
     def by_require_only(self) -> list[Lookups]:
-        """The distributions that `require` finds and another lookup does not."""
-        return [one for one in self.lookups if REQUIRE not in one.failing]
+        """The distributions whose names `require` finds and another lookup does not."""
+        refused = {one.name for one in self.refused}
+        by_name = (
+            one._replace(failing=tuple(each for each in one.failing if each != REQUIRE))
+            for one in self.lookups
+            if REQUIRE not in one.failing or one.name in refused
+        )
+        return [one for one in by_name if one.failing]
 
     @property
     def hidden(self) -> list[Unresolvable]:
