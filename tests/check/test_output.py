@@ -246,6 +246,7 @@ def test_a_directory_of_which_nothing_can_be_said_is_named_with_the_reason() -> 
         "/opt/app: broken (265 distributions, setuptools 75.8.0)",
         "  dist-info directories that cannot be read",
         f"    {SITE}/a-1.dist-info: it has no METADATA",
+        "  hint: uvpip install --prefix /opt/app --python 3.11 --no-deps --reinstall a==1",
     ]
 
 

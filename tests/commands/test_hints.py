@@ -49,6 +49,17 @@ def a_misnamed_ghost(site: Path) -> None:
     (site / NAME).rename(site / "zope.deferred-info.dist-info")
 
 
+def an_empty_directory(site: Path) -> None:
+    """As uv leaves one on a full disk."""
+    for each in (site / NAME).iterdir():
+        shutil.rmtree(each) if each.is_dir() else each.unlink()
+
+
+def the_rest_of_an_uninstall(site: Path) -> None:
+    for name in ("INSTALLER", "METADATA", "RECORD"):
+        (site / NAME / name).unlink()
+
+
 def a_name(site: Path) -> None:
     assert (site / NAME).is_dir()
 
@@ -65,7 +76,13 @@ def install(run: Run, uv: Path, wheels: Path, old_setuptools: Path) -> Callable[
     return command
 
 
-@pytest.mark.parametrize("spoil", [a_name, a_duplicate, a_ghost, a_misnamed_twin, a_misnamed_ghost])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(a_name, a_duplicate, a_ghost, a_misnamed_twin, a_misnamed_ghost),
+        *(an_empty_directory, the_rest_of_an_uninstall),
+    ],
+)
 @pytest.mark.parametrize("place", ["venv", "prefix", "target", "inherited", "added", "root"])
 def test_every_hint_helps(
     run: Run,

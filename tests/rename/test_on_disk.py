@@ -229,6 +229,23 @@ def test_two_files_of_one_name_in_two_installations_are_kept_apart(tmp_path: Pat
     assert tree(tmp_path) == before
 
 
+def test_what_an_interrupted_uninstall_has_left_is_replaced_as_uv_would_have(
+    tmp_path: Path,
+) -> None:
+    """It was under the new name; plain uv installs into the directory of the old one."""
+    old = distribution(tmp_path, "a.b-1.0", "a.b")
+    new = distribution(tmp_path, "a_b-1.0", "a.b")
+    for name in ("INSTALLER", "METADATA", "RECORD"):
+        (old / name).unlink(missing_ok=True)
+    assert os.listdir(old)
+    (old / "more").write_text("somebody's")
+    outcome = renamed(new)
+    assert (outcome.left_alone, [each.name for each in outcome.renamed]) == ([], ["a.b"])
+    assert not new.exists()
+    assert (old / "more").read_text() == "somebody's"
+    assert record_faults(old) == ["more is not listed"]
+
+
 @pytest.mark.parametrize("kind", ["a dangling link", "a file"])
 def test_what_is_no_directory_stops_nothing(tmp_path: Path, kind: str) -> None:
     one, two = distribution(tmp_path, "a_b-1.0", "a.b"), distribution(tmp_path, "c_d-1.0", "c.d")

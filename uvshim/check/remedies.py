@@ -13,8 +13,8 @@ from uvshim.check.versions import precedence
 from uvshim.environments import interpreter
 from uvshim.environments.search_path import CONFIGURATION, has_interpreter
 from uvshim.messages import quoted
-from uvshim.rename.names import normalized
-from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
+from uvshim.rename.names import is_well_formed, normalized, split
+from uvshim.rename.plan import MISNAMED, NO_METADATA, NORMALIZED_NAME, STALE_RECORD
 from uvshim.rename.setuptools import EVERY_SPELLING, NORMALIZED_TOO
 
 if TYPE_CHECKING:
@@ -110,6 +110,10 @@ def reinstalls(report: Report) -> list[str]:
     for (place, _), given in alike.items():
         latest = max(given, key=functools.partial(_installed_at, tree))
         wanted.setdefault(place, []).extend(map(quoted, _requirement(tree, latest)))
+    for fault in found.unreadable:
+        place, own = os.path.split(fault.path)
+        if fault.reason == NO_METADATA and is_well_formed(own):
+            wanted.setdefault(place, []).append(quoted("==".join(split(own))))
     # uv may have linked a file that was changed: then its cache has the change, too.
     changed = {os.path.dirname(one.path) for one in report.differences or ()}
     return commands + [
@@ -135,14 +139,16 @@ def _requirement(tree: SearchableTree, one: Finding | Difference) -> list[str]:
 
     direct_url.json says the latter (PyPA, "Recording the direct URL origin").
     """
-    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError):
+    # RecursionError: JSON is nested too deep.
+    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
         origin = json.loads(tree.read(f"{one.path}/direct_url.json", METADATA_LIMIT) or b"")
         vcs = origin.get("vcs_info")
         before, after = (f"{vcs['vcs']}+", f"@{vcs['commit_id']}") if vcs else ("", "")
         folder = origin.get("subdirectory")
         after += f"#subdirectory={folder}" if folder else ""
         is_editable = origin.get("dir_info", {}).get("editable", False)
-        return [*["-e"] * is_editable, f"{one.name} @ {before}{origin['url']}{after}"]
+        url = "".join(origin["url"])  # TypeError: it is no text
+        return [*["-e"] * is_editable, f"{one.name} @ {before}{url}{after}"]
     return [f"{one.name}=={one.version}"]
 
 

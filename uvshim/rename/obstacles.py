@@ -78,8 +78,8 @@ def make_way(plan: Plan, record: Record, *, is_new: bool, dry_run: bool) -> None
     if not _is_directory(there):
         raise is_in_the_way
     described = _LAST.keys() & set(os.listdir(there))
-    listed: set[str] = set()
-    if described:  # else an uninstall has left it
+    listed = record.files(plan.own)  # an uninstall was interrupted: uv would have replaced these
+    if described:
         is_whole = len(described) == len(_LAST)
         # A killed run was removing it, unless it lists the later one: then that run has built it.
         is_begun = begun and not _listed(there, plan.own)

@@ -26,6 +26,9 @@ MISNAMED = "misnamed"
 NORMALIZED_NAME = "normalized-name"
 STALE_RECORD = "stale-record"
 
+# Why a directory has no plan.
+NO_METADATA = "it has no METADATA"
+
 # Why a directory keeps its name if `discovery.linked` has it, and if it has a twin.
 LINKED = "a link elsewhere leads to it"
 TWIN = "another installation of it was not removed"
@@ -149,8 +152,7 @@ def _absence(tree: Tree, path: str) -> str:
         return "it is not a directory"
     if denies(tree, f"{path}/METADATA"):
         return "permission denied (METADATA)"
-    is_left = tree.names(path) and not tree.is_file(f"{path}/RECORD")
-    return f"it has no METADATA{' and no RECORD: no installer removes it' if is_left else ''}"
+    return NO_METADATA
 
 
 def _read_record(plan: Plan, tree: Tree, parsed: Callable[[bytes | None, str], Record]) -> None:
