@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -281,6 +282,41 @@ def test_the_tag_that_is_reported_is_the_one_that_was_written(
     tags = ["1.0-fixed", "db-1.0-fixed"]
     assert outputs == [f"oci:{tmp_path}/both:{tag}" for tag in tags]
     assert list(index(tmp_path / "both")) == tags
+
+
+def test_each_image_is_reported_with_its_own_name_also_beside_one_that_is_fixed(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    """A layout has both after `uvshim fix`."""
+    source = layout(tmp_path / "both", [WRONG])
+    assert run(uvshim, "fix", f"oci:{source}", "--output", f"oci:{source}").returncode == 0
+    other = layout(tmp_path / "other", [RIGHT])
+    assert run(uvshim, "fix", f"oci:{other}", "--output", f"oci:{tmp_path}/new:x").returncode == 0
+    for target in (source, tmp_path / "new", tmp_path / "newest"):
+        done = run(uvshim, "fix", f"oci:{source}", "--output", f"oci:{target}", "--format", "json")
+        assert done.returncode == 0, done.stderr
+        (found,) = json.loads(done.stdout)["images"]
+        names = [(each["tag"], each["output"]) for each in found["results"]]
+        fixed = f"oci:{target}:latest-fixed"
+        assert names == [("latest", fixed), ("latest-fixed", fixed)]
+    archive = tmp_path / "saved.tar"
+    assert run(uvshim, "fix", f"oci:{source}", "--output", f"oci-archive:{archive}").returncode == 0
+    with tarfile.open(archive) as saved:
+        listed = saved.extractfile("manifest.json")
+        assert listed is not None
+        assert len(json.load(listed)) == 1
+
+
+def test_what_another_package_manager_owns_is_named_if_nothing_else_is_done(
+    run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    owner = {"zope_x-1.0.dist-info/INSTALLER": "conda\n"}
+    others = installed("setuptools-75.8.0", "setuptools")
+    files = under(SITE, installed("zope_x-1.0", "zope.x"), owner, others)
+    image = f"oci:{layout(tmp_path / 'owned', [tar(files)])}:latest"
+    done = run(uvshim, "fix", image, "--dry-run")
+    assert done.returncode == 0
+    assert "Left 1 directory unchanged that conda owns: zope_x-1.0.dist-info" in done.stderr
 
 
 def test_a_layout_without_a_tag_takes_several(run: Run, uvshim: Path, tmp_path: Path) -> None:

@@ -170,7 +170,11 @@ def _fixed(
 
 def _say(done: _Done, messages: Messages, *, dry_run: bool) -> None:
     """Report what was done in one image, what is left, and where it was written."""
-    reported = [each for each in done.environments if each.outcome.renamed or not each.complete]
+    reported = [
+        each
+        for each in done.environments
+        if each.outcome.renamed or each.owned or not each.complete
+    ]
     if len({each.report.platform for each in reported}) > 1:
         reported = [_with_platform(each) for each in reported]
     for each in reported:

@@ -190,14 +190,18 @@ def _tag_of(name: str) -> str | None:
     return tag if tag != name and _TAG.fullmatch(tag) else None
 
 
-def index(before: Sequence[Descriptor], images: Sequence[Named]) -> list[Json]:
-    """Return what an index lists that listed `before`, with `images`. Raise `ImageError`.
+def index(
+    before: Sequence[Descriptor], images: Sequence[Named]
+) -> tuple[list[Json], list[str | None]]:
+    """Return what an index lists that listed `before`, with `images`; and the first tag of each.
 
     An image replaces the one of the same name: tag and, where it is known, repository. There, a tag
     has no repository: if it belongs to another one, and nobody named it, ours becomes a part of it.
+    Raise `ImageError`.
     """
     listed = list(before)
-    for named in (each for one in images for each in by_name(one)):
+    tags: dict[int, str | None] = {}
+    for number, named in ((at, each) for at, one in enumerate(images) for each in by_name(one)):
         new = _described(named)
         if not named.chosen and named.names and any(_is_of_other(one, new) for one in listed):
             new = _described(named._replace(tag=re.sub(r"[/:]", "-", named.names[0])))
@@ -206,7 +210,8 @@ def index(before: Sequence[Descriptor], images: Sequence[Named]) -> list[Json]:
                 _check_replaced(one, new, named)
                 listed.remove(one)
         listed.append(new)
-    return [one.raw for one in listed]
+        tags.setdefault(number, new.tag)
+    return [one.raw for one in listed], list(tags.values())
 
 
 def by_name(named: Named) -> list[Named]:

@@ -17,7 +17,7 @@ from uvshim.images import ending
 from uvshim.images.blob import Blob, Folder, in_memory
 from uvshim.images.budget import Budget
 from uvshim.images.fix import names
-from uvshim.images.image import Json, descriptor, dumped
+from uvshim.images.image import Json, dumped
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, Reference
 from uvshim.images.sources import docker, layout, skopeo
 
@@ -64,7 +64,7 @@ class Written(NamedTuple):
 
     digest: str | None = None
     """The digest of the only one, if that has changed."""
-    tags: tuple[str | None, ...] = ()
+    tags: Sequence[str | None] = ()
     """Their tags in a layout: other images may have had the usual ones."""
 
 
@@ -138,7 +138,7 @@ def _copy(blob: Blob, path: str) -> None:
 
 def _to_layout(
     path: str, images: Sequence[Named], waiting: Callable[[str], object]
-) -> tuple[str | None, ...]:
+) -> list[str | None]:
     """Add `images` to the layout at `path`, and return the first tag of each."""
     created: list[str] = []
     with ending.locked(lambda: _make_directory(path, created), waiting):
@@ -154,7 +154,7 @@ def _to_layout(
 
 def _add_images(
     path: str, place: str, images: Sequence[Named], created: list[str]
-) -> tuple[str | None, ...]:
+) -> list[str | None]:
     """Do what `_to_layout` does; what is new is written in `place`, and `created`."""
     for name, content in ((_LAYOUT_FILE, _LAYOUT), (layout.INDEX, _NO_IMAGES)):
         final = os.path.join(path, name)
@@ -162,9 +162,7 @@ def _add_images(
             created.append(final)
             _replace(final, place, content)
     raw, listed = layout.index_of(Folder(path), Budget())
-    now = names.index(listed, images)
-    counts = [len(names.by_name(one)) for one in images]
-    firsts = [now[-sum(counts[number:])] for number in range(len(counts))]
+    now, tags = names.index(listed, images)
     made = os.path.join(place, "blob")
     for one in images:
         for digest, blob in one.image.blobs.items():
@@ -178,7 +176,7 @@ def _add_images(
             _copy(blob, made)
             os.replace(made, final)
     _replace(os.path.join(path, layout.INDEX), place, {**raw, "manifests": now})
-    return tuple(descriptor(each, "the new index").tag for each in firsts)
+    return tags
 
 
 def _make_directory(path: str, created: list[str]) -> str:
@@ -224,10 +222,14 @@ def _to_archive(path: str, images: Sequence[Named]) -> None:
 
     `docker load` and readers of ``oci-archive:`` find the same images in it.
     """
+    listed: list[Json] = []
+    for each in map(_listed, images):
+        if each not in listed:  # a fixed image beside the one it was made from
+            listed.append(each)
     documents = {
         _LAYOUT_FILE: _LAYOUT,
-        layout.INDEX: {**_NO_IMAGES, "manifests": names.index((), images)},
-        docker.LISTING: [_listed(each) for each in images],
+        layout.INDEX: {**_NO_IMAGES, "manifests": names.index((), images)[0]},
+        docker.LISTING: listed,
     }
     blobs = {digest: blob for one in images for digest, blob in one.image.blobs.items()}
     with (

@@ -183,6 +183,12 @@ def _nameless(descriptor: Descriptor) -> Json:
     return {**others, "annotations": kept} if kept else others
 
 
+def may_be_image(descriptor: Descriptor) -> bool:
+    """Return False if an index lists `descriptor` as an attestation."""
+    key, value = _NOT_AN_IMAGE
+    return descriptor.annotations.get(key) != value
+
+
 class _Reading:
     """The entries of one layout; each manifest and index is read once, however often it is listed.
 
@@ -196,7 +202,7 @@ class _Reading:
 
     def entry(self, descriptor: Descriptor, depth: int = _DEEPEST_INDEX) -> Entry:
         own = _blob(self._place, descriptor)
-        is_image = descriptor.annotations.get(_NOT_AN_IMAGE[0]) != _NOT_AN_IMAGE[1]
+        is_image = may_be_image(descriptor)
         is_index = descriptor.media_type in INDEX_TYPES
         if not is_index and descriptor.media_type not in MANIFEST_TYPES:
             return Entry(descriptor, {}, blobs=(own,) if own.exists else ())

@@ -77,7 +77,8 @@ def _chosen(source: str, platform: str, failing: str) -> Descriptor | None:
     if status != 0 or b'"manifests"' not in manifest:
         return None
     raw = image.loaded_object(manifest, "its index", Budget())
-    listed = image.descriptors(raw, "manifests", "its index")
+    found = image.descriptors(raw, "manifests", "its index")
+    listed = [one for one in found if layout.may_be_image(one)]
     fitting = [one for one in listed if not one.platform or one.platform.matches(platform)]
     if not fitting:
         raise image.none_for(platform, (one.platform for one in listed))
