@@ -186,7 +186,7 @@ NAMED = [
     ("project", "is a project without an environment. `uv sync` creates `"),
     ("with-venv", "is not an environment, but contains one. Name `with-venv/.venv`"),
     ("with-venv/.venv/lib", "is only a part of an environment. Name `"),
-    ("other", "is not an environment. Name a virtual environment, a Python interpreter or a "),
+    ("other", "is not an environment. Name a virtual environment, a Python interpreter, "),
 ]
 
 

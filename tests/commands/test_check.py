@@ -292,3 +292,20 @@ def test_excluded_names_are_counted_with_their_source(
         ("XStatic-JQuery.TableSorter", "UVSHIM_EXCLUDE"),
         ("zope.deferred", "UVSHIM_EXCLUDE"),
     ]
+
+
+@pytest.mark.parametrize("place", ["target", "prefix", "prefix with a Python", "venv"])
+def test_what_is_harmless_here_may_not_be_to_another_python(
+    place: str, run: Run, uvshim: Path, tmp_path: Path
+) -> None:
+    site = tmp_path if place == "target" else tmp_path / "lib/python3.11/site-packages"
+    corpus.write(corpus.installed("zope_x-1.0", "zope.x"), site)
+    if place == "venv":
+        (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    elif place == "prefix with a Python":
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin/python3.11").touch()
+    done = run(uvshim, "check", tmp_path)
+    assert "1 normalized name is harmless here: there is no pkg_resources" in done.stdout
+    known = place in {"venv", "prefix with a Python"}
+    assert ("A Python that imports from here may have one" in done.stdout) != known

@@ -329,16 +329,14 @@ def test_every_environment_of_an_image_is_found(tmp_path: Path) -> None:
     assert app.on_disk == [f"{root}/opt/app/{SITE}"]
 
 
-@pytest.mark.parametrize("user", ["root/.local", "opt/base"], ids=["usual", "PYTHONUSERBASE"])
 @pytest.mark.parametrize("prefix", ["usr", "usr/local", "opt/conda"])
-def test_a_user_s_directories_in_an_image_belong_to_its_python(
-    tmp_path: Path, prefix: str, user: str
-) -> None:
+def test_a_user_s_directories_in_an_image_belong_to_its_python(tmp_path: Path, prefix: str) -> None:
     """`pip install --user` in one stage of a Dockerfile, and a copy of it in the next."""
+    user = "root/.local"
     root = made(tmp_path / "root", ["etc", "usr", f"{prefix}/{SITE}", f"{user}/{SITE}"])
     for place in (f"{prefix}/{SITE}", f"{user}/{SITE}"):
         (root / place / "six-1.0.dist-info").mkdir()
-    made(root, [], [f"{user}/bin/python-argcomplete-check"])  # a script, not a Python
+    made(root, [], [f"{user}/bin/python3.12"])  # which `uv python install` makes
     own = f"/{user}/{SITE}"
 
     def inherited() -> list[tuple[str, ...]]:
@@ -510,21 +508,22 @@ def test_the_images_of_a_container_engine_are_not_searched(
 
 def test_caches_in_an_image_are_nobodys_environment(tmp_path: Path) -> None:
     root = made(tmp_path / "root", ["etc", "usr/" + SITE])
-    caches = ["/opt/conda/pkgs", "/root/.uv"]
+    caches = ["/opt/conda/pkgs", "/root/.rattler", "/root/.uv"]
     for cache in caches:
-        virtual(root / f".{cache}" / "inside")
-        made(root / f".{cache}", [f"archive-v0/x/{SITE}", SITE])
-    made(root, ["pkgs/" + SITE], ["opt/conda/pkgs/urls.txt", "root/.uv/CACHEDIR.TAG"])
-    (root / "root/.uv/archive-v0").rename(root / "root/.uv/other")
-    assert "/root/.uv" in {each.path for each in discovery.find(str(root))}  # not uv's
-    (root / "root/.uv/other").rename(root / "root/.uv/archive-v0")
-    for each in ("opt/app", "src/.tox/py"):  # uv marks an environment, and tox all of its own
+        virtual(root / f".{cache}" / "environments-v2/inside")
+        made(root / f".{cache}", [f"pkgs/x/{SITE}", SITE, "six-1.0.dist-info"])
+    made(root, ["pkgs/" + SITE], ["opt/conda/pkgs/urls.txt"])
+    assert "/root/.uv" in {each.path for each in discovery.find(str(root))}  # no cache yet
+    made(root, [], ["root/.uv/CACHEDIR.TAG", "root/.rattler/CACHEDIR.TAG"])
+    # uv marks an environment, pixi one of conda, and tox the directory of all environments.
+    for each in ("opt/app", "src/.tox/py"):
         virtual(root / each)
-    made(root, [], ["opt/app/CACHEDIR.TAG", "src/.tox/CACHEDIR.TAG"])
+    made(root, ["pixi/conda-meta", f"pixi/{SITE}"], ["pixi/CACHEDIR.TAG", "opt/app/CACHEDIR.TAG"])
+    made(root, [], ["src/.tox/CACHEDIR.TAG"])
     skipped: list[str] = []
-    found = discovery.find(str(root), skipped.append)
-    assert [each.path for each in found] == ["/opt/app", "/pkgs", "/src/.tox/py", "/usr"]
-    assert skipped == caches
+    found = [each.path for each in discovery.find(str(root), skipped.append)]
+    assert found == ["/opt/app", "/pixi", "/pkgs", "/src/.tox/py", "/usr"]
+    assert sorted(skipped) == caches
 
 
 def test_an_application_with_directories_called_as_an_engines_is_searched(tmp_path: Path) -> None:

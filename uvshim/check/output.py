@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from uvshim.check.lookups import SCRIPTS, Unresolvable
 from uvshim.check.remedies import FIXABLE, remedies
-from uvshim.environments import interpreter
 from uvshim.messages import BOLD, CYAN, DIM, GREEN, RED, YELLOW, Style, counted, printable
 
 if TYPE_CHECKING:
@@ -241,9 +240,8 @@ def notes(report: Report, style: Style) -> Iterator[str]:
     if harmless and not (found.lookups or found.programs):
         names, verb = counted(harmless, "normalized name"), "is" if harmless == 1 else "are"
         why = "harmless here" + ("" if found.checks_requirements else ": there is no pkg_resources")
-        if found.setuptools is None and interpreter.library(report.installation.path) is None:
-            only = report.installation.path in found.site_packages
-            why += ". A Python that imports from here may have one" if only else ""
+        if found.setuptools is None and report.is_alone:
+            why += ". A Python that imports from here may have one"
         yield style.paint(DIM, f"{names} {verb} {why}")
     if report.gate.strict and not found.checks_requirements:
         yield "Requirements were not checked: there is no pkg_resources. `uv pip check` checks them"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim import config
 from uvshim.check.diagnosis import Model
-from uvshim.environments.search_path import added_directories
+from uvshim.environments import interpreter
+from uvshim.environments.search_path import CONFIGURATION, added_directories, has_interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,9 @@ class Report(NamedTuple):
     """The distributions whose files differ from RECORD; None if they were not compared."""
     installs: tuple[str, ...] | None = None
     """What `remedies.reinstalls` returned before the tree was given up; else None."""
+
+    is_alone: bool = False
+    """Whether no Python is known that imports from it: whichever does may have a setuptools."""
 
     @property
     def broken(self) -> bool:
@@ -123,4 +127,14 @@ def examine(
         compared = verify(tree, installation.own)
         differences = tuple(one for one in compared if not gate.excludes(one.name))
     diagnosis = diagnosis._replace(findings=tuple(findings))
-    return Report(installation, diagnosis, gate, differences=differences)
+    is_alone = _is_alone(installation)
+    return Report(installation, diagnosis, gate, differences=differences, is_alone=is_alone)
+
+
+def _is_alone(installation: Environment) -> bool:
+    """Return True for a directory of `--target`, and for a prefix without a Python."""
+    path, own, tree = installation.path, installation.site_packages, installation.tree
+    if path in own:
+        return interpreter.library(path) is None
+    has_python = tree.is_file(f"{path}/{CONFIGURATION}") or has_interpreter(tree, path)
+    return not (has_python or installation.inherited)

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
     from uvshim.environments.tree import SearchableTree
 
-_WHAT_WORKS = "Name a virtual environment, a Python interpreter or a site-packages directory"
+_WHAT_WORKS = (
+    "Name a virtual environment, a Python interpreter, a site-packages directory, or the root of a "
+    "file system, with `usr` and `etc`"
+)
 
 # In the root: the kernel's file systems, and directories that are empty when an image starts.
 _EMPTY = frozenset({"boot", "dev", "proc", "run", "sys", "tmp"})
@@ -36,6 +39,9 @@ _EMPTY = frozenset({"boot", "dev", "proc", "run", "sys", "tmp"})
 _VENDORED = frozenset({"_vendor", "_vendored"})
 
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
+
+# What a virtual environment and one of conda have.
+_ENVIRONMENT = frozenset({CONFIGURATION, "conda-meta"})
 
 # How deep a file system is searched, in directories.
 _DEEPEST = 15
@@ -173,20 +179,18 @@ def in_image(
             keys = [tree.real(path) for path in found.site_packages]
             if not seen.issuperset(keys):
                 seen.update(keys)
-                has_own = tree.is_file(f"{root}/{CONFIGURATION}") or search_path.has_interpreter(
-                    tree, root
-                )
-                yield found.with_lock(None) if has_own else _with_its_python(found, prefixes)
+                is_users = root.endswith("/.local") and not tree.is_file(f"{root}/{CONFIGURATION}")
+                yield _with_its_python(found, prefixes) if is_users else found.with_lock(None)
     for path in sorted(path for path, root in roots.items() if path == root):
         if dist_infos(tree.names(path)) and tree.real(path) not in seen:
             yield _bare(tree, path).with_lock(None)
 
 
 def _with_its_python(found: Environment, prefixes: list[str]) -> Environment:
-    """Return a prefix without a Python, with the directories of the Python that imports from it.
+    """Return a user's directories in an image with those of the Python that it belongs to.
 
-    That is one of the same release, in a usual place or in one of `prefixes`. Such a prefix is a
-    user's (PEP 370, as `.local` or PYTHONUSERBASE), or on PYTHONPATH.
+    That is one of the same release, in a usual place or in one of `prefixes`: `.local` has only
+    packages (PEP 370).
     """
     tree, own = found.tree, found.site_packages
     library = interpreter.library(own[0])
@@ -227,9 +231,16 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
     for inside, names, below in tree.walk("/"):
         path = inside or "/"
         text = f"/{'/'.join(names)}/"
-        if _is_left_out(path, names, text):
-            skipped(path)
-            below.clear()
+        is_cache = "CACHEDIR.TAG" in names and _ENVIRONMENT.isdisjoint(names)
+        if is_cache or _is_left_out(path, names, text):
+            # tox and nox mark the directory of their environments as uv and others mark caches.
+            below[:] = [
+                name
+                for name in below
+                if is_cache and not _ENVIRONMENT.isdisjoint(tree.names(f"{path}/{name}"))
+            ]
+            if not below:
+                skipped(path)
             continue
         has_dist_infos = ".dist-info/" in text and dist_infos(names)
         # PyPy's standard library has dist-info directories in it.
@@ -245,18 +256,16 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
 
 
 def _is_left_out(path: str, listed: AbstractSet[str], text: str) -> bool:
-    """Return True if the directory `path` is an installer's cache, or has an engine's images.
+    """Return True if the directory `path` is conda's cache, or has an engine's images.
 
-    `text` has the names that are `listed` in it. uv's cache is marked (Cache Directory Tagging
-    Specification), as other directories are: virtual environments, and those of tox and nox.
+    `text` has the names that are `listed` in it.
 
     A container engine keeps the digest of every file: after a change, it can no longer push the
     image. The names are those of Podman and Buildah (containers-storage), Docker, containerd and
     BuildKit.
     """
     return (
-        ("CACHEDIR.TAG" in listed and any(f"/{each}" in text for each in process.CACHED))
-        or (path.endswith("/pkgs") and "urls.txt" in listed)
+        (path.endswith("/pkgs") and "urls.txt" in listed)
         or not listed.isdisjoint({"storage.lock", "buildkitd.lock"})
         or listed >= {"containers", "network", "plugins", "swarm", "volumes"}
         or "/io.containerd." in text

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 # uvpip would run the same uv again, this would never end.
 ASKED = "UVSHIM_ASKED"
 
-# The directories of uv's cache that hold environments and distributions; a number follows.
-CACHED = ("archive-v", "builds-v", "environments-v")
+# The directories of uv's cache that hold environments (each name ends in a format number).
+_CACHED_ENVIRONMENTS = ("archive-v", "builds-v", "environments-v")
 
 
 def open_standard_streams() -> None:
@@ -79,7 +79,7 @@ def _leave_throwaway_environment() -> None:
     if not os.environ.get("UV") or sys.prefix in {sys.base_prefix, os.environ.get("VIRTUAL_ENV")}:
         return
     bucket = os.path.dirname(os.path.realpath(sys.prefix))
-    is_cached = os.path.basename(bucket).startswith(CACHED) and os.path.isfile(
+    is_cached = os.path.basename(bucket).startswith(_CACHED_ENVIRONMENTS) and os.path.isfile(
         os.path.join(os.path.dirname(bucket), "CACHEDIR.TAG")
     )
     is_tool = os.path.isfile(os.path.join(sys.prefix, "uv-receipt.toml"))
