@@ -164,8 +164,8 @@ def _add_check(commands: Commands) -> None:
         "--strict",
         action="store_true",
         help="also exit with 1 if require() fails for another reason than a name (a requirement is "
-        "missing, or has a conflicting version), if only require() finds a name, or if an "
-        "environment is empty",
+        "missing, or has a conflicting version), if only require() finds a name, if METADATA is "
+        "invalid, or if a named environment is empty",
     )
     check.add_argument(
         "--verify",
@@ -238,8 +238,8 @@ def _add_run(commands: Commands) -> None:
         "run",
         "run a command, and rename what it installs",
         "Example: uvshim run -- uv sync. Without --env, uvshim asks uv or pip where the command "
-        "installs. For any other command it examines the project's environment, and the one that "
-        "`uv pip` would use.",
+        "installs. For any other command it examines the environment of its interpreter, of the "
+        "Python on PATH, of a pip or Python in its arguments, of the project, and of `uv pip`.",
     )
     run.add_argument(
         "--env",

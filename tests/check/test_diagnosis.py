@@ -546,6 +546,21 @@ def test_a_name_is_reported_whatever_else_its_distribution_lacks() -> None:
     assert examine(installed("six-1.0", "six", ["pbr"]), FIXED).by_require_only == []
 
 
+@pytest.mark.parametrize(
+    ("python", "release", "failing"),
+    [("3.12.1", "66.0.0", ["setuptools"]), ("3.12.1", "66.1.0", []), ("3.11.9", "44.1.1", [])],
+)
+def test_python_3_12_cannot_import_an_old_pkg_resources(
+    python: str, release: str, failing: list[str]
+) -> None:
+    path = f"s/setuptools-{release}.dist-info/METADATA"
+    tree = MemoryTree({path: metadata("setuptools", release)})
+    found = diagnose(tree, "s", python=python)
+    assert [each.name for each in found.failures] == failing
+    assert [each.name for each in found.refused] == failing
+    assert not found.broken
+
+
 def test_before_75_8_2_every_lookup_misses_it_but_its_entry_points_are_seen() -> None:
     entry_points = "[plugins]\nx = m\n"
     files = installed("oslo_cache-3.10.2", "oslo.cache", entry_points=entry_points)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 # Releases that changed something.
 _FINDS_EVERY_SPELLING = (62,)
 _IN_ALPHABETICAL_ORDER = (66,)
+_NEEDS_NO_IMPIMPORTER = (66, 1)
 _REPLACES_INVALID_VERSIONS = (67, 5, 1)
 _PUBLIC_VENDORED = (71,)
 _FINDS_NORMALIZED = (75, 8, 2)
@@ -47,6 +48,9 @@ _REMOVED = (82,)
 
 # The last Python older than 62. Python 3.12 cannot even import an older pkg_resources.
 LAST_PYTHON = (3, 10)
+
+# The first Python that pkg_resources before 66.1 fails on: it has no `pkgutil.ImpImporter`.
+WITHOUT_IMPIMPORTER = (3, 12)
 
 # What to install so that requirement lookups find every spelling of a dotted directory, or names in
 # normalized directories too, and the first Python for which there is such a release.
@@ -98,6 +102,8 @@ class PkgResources:
         self.sorts_invalid_versions = known < (59, 1, 1)
         # A single invalid version breaks each look beyond the active distributions.
         self.needs_valid_versions = _IN_ALPHABETICAL_ORDER <= known < _REPLACES_INVALID_VERSIONS
+        # It cannot be imported by `WITHOUT_IMPIMPORTER` and later.
+        self.needs_old_python = self.exists and known < _NEEDS_NO_IMPIMPORTER
         # Its markers read Python 3.10 as Python 3.1.
         self.shortens_python_version = known < (49,)
 

@@ -67,7 +67,7 @@ complete -c uvshim -n '_shtab_uvshim_using check' -s h -l help -d 'show this hel
 complete -c uvshim -n '_shtab_uvshim_using check' -s q -l quiet -d 'print less'
 complete -c uvshim -n '_shtab_uvshim_using check' -s v -l verbose -d 'print everything'
 complete -c uvshim -n '_shtab_uvshim_using check' -l color -xka "auto always never" -d 'when to use colours'
-complete -c uvshim -n '_shtab_uvshim_using check' -l strict -d 'also exit with 1 if require() fails for another reason than a name (a requirement is missing, or has a conflicting version), if only require() finds a name, or if an environment is empty'
+complete -c uvshim -n '_shtab_uvshim_using check' -l strict -d 'also exit with 1 if require() fails for another reason than a name (a requirement is missing, or has a conflicting version), if only require() finds a name, if METADATA is invalid, or if a named environment is empty'
 complete -c uvshim -n '_shtab_uvshim_using check' -l verify -d 'compare the size and hash of every file with RECORD'
 complete -c uvshim -n '_shtab_uvshim_using check' -l format -xka "text json html" -d 'default: text'
 complete -c uvshim -n '_shtab_uvshim_using check' -l images -xka "(__fish_complete_path (commandline -ct))" -d 'check the images named in FILE, one a line; - is standard input'
