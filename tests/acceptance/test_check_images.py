@@ -172,6 +172,9 @@ def test_the_nightly_recipe_fails_if_an_image_is_broken_and_knows_it_the_next_ni
     steps = recipe["jobs"]["survey"]["steps"]
     command = next(step["run"] for step in steps if "run" in step)
     kept = next(step["with"]["path"] for step in steps if "path" in step.get("with", {}))
+    assert [step.get("if") for step in steps if "cache/save" in step.get("uses", "")] == [
+        "always()"
+    ]
     output(sys.executable, zipapp.__file__, "--output", in_registry)
     for _ in range(2):
         done = run("bash", "-e", "-c", command, cwd=in_registry, XDG_CACHE_HOME=None)
