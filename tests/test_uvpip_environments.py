@@ -65,6 +65,9 @@ def test_the_path_of_an_environment_may_hold_anything(
         done = run(uvpip, *offline, "zope.deferred", *options, cwd=here)
         assert done.returncode == 0, done.stderr
         assert "zope.deferred-1.2.dist-info" in dist_infos(site_packages)
+    elsewhere = ("-p", here / ".venv", "--reinstall")  # uv writes the whole path
+    assert run(uvpip, *offline, "zope.deferred", *elsewhere, cwd=tmp_path).returncode == 0
+    assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
 
 
 @pytest.mark.parametrize("how", ["option", "variable", "configuration"])

@@ -777,6 +777,25 @@ def test_run_installs_a_project_into_a_python_that_is_not_a_virtual_environment(
     assert "zope.deferred-1.2.dist-info" in Venv(installation).dist_infos()
 
 
+def test_run_finds_the_python_to_which_the_environment_of_a_project_leads(
+    run: Run,
+    uv: Path,
+    uvshim: Path,
+    make_venv: MakeVenv,
+    project: Path,
+    installation: Path,
+    offline: dict[str, Any],
+) -> None:
+    """Without pyvenv.cfg, a directory is no environment: uv uses the Python behind its link."""
+    (python,) = installation.glob("bin/python3.*[0-9]")
+    venv = make_venv("named", python=python)
+    (venv.path / "pyvenv.cfg").unlink()
+    more: dict[str, Any] = {"UV_PROJECT_ENVIRONMENT": str(venv.path), **offline}
+    done = run(uvshim, "run", "--", uv, "sync", cwd=project, stdin="", **more)
+    assert done.returncode == 0, done.stderr
+    assert "zope.deferred-1.2.dist-info" in Venv(installation).dist_infos()
+
+
 def test_run_says_so_if_uv_does_not_say_where_it_installs(
     run: Run, uv: Path, uvshim: Path, project: Path, offline: dict[str, Any], tmp_path: Path
 ) -> None:

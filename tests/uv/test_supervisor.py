@@ -59,12 +59,10 @@ sys.exit(5)
 """
 
 
-# What does not end a program by default, cannot be handled, comes from a fault of the program itself,
-# or is ignored by Python.
+# What does not end a program by default, cannot be handled, or is ignored by Python.
 OTHERS = """
     SIGCHLD SIGCONT SIGTSTP SIGTTIN SIGTTOU SIGURG SIGWINCH
     SIGKILL SIGSTOP
-    SIGBUS SIGFPE SIGILL SIGSEGV SIGTRAP
     SIGPIPE SIGXFSZ
 """.split()
 ENDING = sorted(map(int, signal.valid_signals() - {getattr(signal, name) for name in OTHERS}))

@@ -98,7 +98,7 @@ def _answered(uv: list[str], ask: Callable[[list[str]], Answer], supervisor: Sup
     except UvshimError:
         answer = Answer()
     found = Environment.of(answer, supervisor)
-    return Targets([found] if found else [], answer.known, answer.project)
+    return Targets([found] if found else [], found is not None, answer.project)
 
 
 def _of_pip_install(uv: list[str], arguments: Arguments, supervisor: Supervisor) -> Targets:

@@ -114,12 +114,13 @@ class Question:
             version = _version([self._supervisor.ask([*self._uv, "--version"]).strip()])
         check_version(version, self._uv[0])
         base, project = _directories(self._arguments, version)
-        python, _, environment = _said(log, "Using Python ")[0].partition(" environment at")
+        used = (each for each in _said(log, "Using Python ") if " environment at" in each)
+        python, _, environment = next(used, "").partition(" environment at")
         directory = _said(log, "Using `--target` directory at ")[0]
         prefix = _said(log, "Using `--prefix` directory at ")[0]
         if directory or prefix:  # no environment: uv names the interpreter
-            used = (each.split(" ") for each in _said(log, "Using ") if " interpreter at" in each)
-            python = next((words[1] for words in used), "")
+            ran = (each.split(" ") for each in _said(log, "Using ") if " interpreter at" in each)
+            python = next((words[1] for words in ran), "")
         if directory and self._arguments.python_version:  # uv logs no other version than its own
             python = self._arguments.python_version
         root = environment.removeprefix(":").removeprefix(" ")
@@ -152,7 +153,11 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
     log = child.output()
     base, project = _directories(arguments, _version(_said(log, "DEBUG uv ")))
     answer = Answer(project)
-    if named := _with_line_breaks(_said(log, "Checking for Python environment at")[-1], log):
+    # If a directory without pyvenv.cfg is named, uv uses the Python that it leads to.
+    used = _said(log, "Would use project environment at")[-1]
+    if named := _with_line_breaks(
+        used or _said(log, "Checking for Python environment at")[-1], log
+    ):
         answer.root = _below(base, named)
         answer.lock = _below(base, log.partition(f"lock for `{named}` at `")[2].partition("`\n")[0])
     return answer
@@ -212,7 +217,8 @@ def _said(log: str, phrase: str) -> list[str]:
 
 def _with_line_breaks(path: str, log: str) -> str:
     """Return the whole of a `path` that is not in backticks: its lock's name in `log` shows it."""
-    return next((each for each in _said(log, "lock for ") if each.startswith(f"{path}\n")), path)
+    locks = (each.partition("` at `")[0] for each in _said(log, "lock for "))
+    return next((each for each in locks if each.startswith(f"{path}\n")), path)
 
 
 def _version(said: list[str]) -> tuple[int, ...]:

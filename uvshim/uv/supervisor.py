@@ -19,14 +19,10 @@ else:
     except ImportError:
         import signal
 
-# The signals that do not end a program by default, that cannot be blocked, or
-# that the kernel sends because of a fault in the program itself. Supervisor blocks all others.
+# The signals that do not end a program by default, or that cannot be blocked. Supervisor blocks all
+# others. The kernel ends a program for a fault of its own, whatever that blocks.
 _NOT_ENDING = frozenset(
-    """
-    SIGCHLD SIGCONT SIGINFO SIGTSTP SIGTTIN SIGTTOU SIGURG SIGWINCH
-    SIGKILL SIGSTOP
-    SIGBUS SIGEMT SIGFPE SIGILL SIGSEGV SIGTRAP
-    """.split()
+    "SIGCHLD SIGCONT SIGINFO SIGTSTP SIGTTIN SIGTTOU SIGURG SIGWINCH SIGKILL SIGSTOP".split()
 )
 
 # Python ignores these signals. The programs that it starts should find them unchanged.
