@@ -240,6 +240,16 @@ def test_excluded_names_are_counted_for_each_source() -> None:
     ]
 
 
+def test_the_rest_of_another_version_goes_with_a_reinstall_of_that_version() -> None:
+    """uv then also uninstalls the other one."""
+    one = report(
+        finding("duplicate", "d.e", "d_e-2.0.dist-info", "d.e-2.0.dist-info"),
+        unreadable=(Unreadable(f"{SITE}/d.e-1.0.dist-info", "it has no METADATA"),),
+    )
+    (hint,) = [line for line in text(one).splitlines() if "hint" in line]
+    assert hint.endswith("--no-deps --reinstall d.e==1.0")
+
+
 def test_a_directory_of_which_nothing_can_be_said_is_named_with_the_reason() -> None:
     one = report(unreadable=(Unreadable(f"{SITE}/a-1.dist-info", "it has no METADATA"),))
     assert text(one).splitlines() == [

@@ -19,7 +19,8 @@ if sys.version_info < (3, 10) or not os.path.exists(os.path.join(library, "shuti
     else:
         example = "check ENV"
     sys.stderr.write("error: uvshim needs Python 3.10 or later, and %s\n" % old)
-    sys.stderr.write("hint: the file finds a newer one: sh '%s' %s\n" % (sys.argv[0], example))
+    file = "'%s'" % sys.argv[0] if " " in sys.argv[0] else sys.argv[0]
+    sys.stderr.write("hint: the file finds a newer one: sh %s %s\n" % (file, example))
     sys.exit(2)
 
 

@@ -58,6 +58,11 @@ class Unreadable(NamedTuple):
     path: str
     reason: str
 
+    @property
+    def is_rest(self) -> bool:
+        """Whether an interrupted install or uninstall has left it: METADATA is missing."""
+        return self.reason == plan.NO_METADATA
+
 
 class Fault(NamedTuple):
     """Why a directory has no plan, a clause, and whether its name is right all the same."""

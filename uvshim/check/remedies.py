@@ -14,7 +14,7 @@ from uvshim.environments import interpreter
 from uvshim.environments.search_path import CONFIGURATION, has_interpreter
 from uvshim.messages import quoted
 from uvshim.rename.names import is_well_formed, normalized, split
-from uvshim.rename.plan import MISNAMED, NO_METADATA, NORMALIZED_NAME, STALE_RECORD
+from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
 from uvshim.rename.setuptools import EVERY_SPELLING, NORMALIZED_TOO
 
 if TYPE_CHECKING:
@@ -106,14 +106,18 @@ def reinstalls(report: Report) -> list[str]:
     for each in due:
         if each.owner:  # another package manager does it
             alike.pop(_project(each), None)
+    # What is left of an interrupted install or uninstall goes with its own version only.
+    rests = {
+        (place, normalized(split(own)[0])): ["==".join(split(own))]
+        for place, own in (os.path.split(one.path) for one in found.unreadable if one.is_rest)
+        if is_well_formed(own)
+    }
     wanted: dict[str, list[str]] = {}
-    for (place, _), given in alike.items():
-        latest = max(given, key=functools.partial(_installed_at, tree))
-        wanted.setdefault(place, []).extend(map(quoted, _requirement(tree, latest)))
-    for fault in found.unreadable:
-        place, own = os.path.split(fault.path)
-        if fault.reason == NO_METADATA and is_well_formed(own):
-            wanted.setdefault(place, []).append(quoted("==".join(split(own))))
+    for key in {**alike, **rests}:
+        words = rests.get(key)
+        if words is None:
+            words = _requirement(tree, max(alike[key], key=functools.partial(_installed_at, tree)))
+        wanted.setdefault(key[0], []).extend(map(quoted, words))
     # uv may have linked a file that was changed: then its cache has the change, too.
     changed = {os.path.dirname(one.path) for one in report.differences or ()}
     return commands + [
