@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from uvshim.check.metadata import METADATA_LIMIT
 from uvshim.check.versions import precedence
 from uvshim.environments import interpreter
+from uvshim.environments.environment import dist_infos
 from uvshim.environments.search_path import CONFIGURATION, has_interpreter
 from uvshim.messages import quoted
 from uvshim.rename.names import is_well_formed, normalized, split
@@ -106,18 +107,16 @@ def reinstalls(report: Report) -> list[str]:
     for each in due:
         if each.owner:  # another package manager does it
             alike.pop(_project(each), None)
-    # What is left of an interrupted install or uninstall goes with its own version only.
-    rests = {
-        (place, normalized(split(own)[0])): ["==".join(split(own))]
-        for place, own in (os.path.split(one.path) for one in found.unreadable if one.is_rest)
-        if is_well_formed(own)
-    }
     wanted: dict[str, list[str]] = {}
-    for key in {**alike, **rests}:
-        words = rests.get(key)
-        if words is None:
-            words = _requirement(tree, max(alike[key], key=functools.partial(_installed_at, tree)))
-        wanted.setdefault(key[0], []).extend(map(quoted, words))
+    for place, project, version in _rests(report):
+        here = [normalized(split(each)[0]) for each in dist_infos(tree.names(place))]
+        if here.count(normalized(project)) > 1:  # no command keeps the other version
+            alike.pop((place, normalized(project)), None)
+        else:
+            wanted.setdefault(place, []).append(quoted(f"{project}=={version}"))
+    for (place, _), given in alike.items():
+        latest = max(given, key=functools.partial(_installed_at, tree))
+        wanted.setdefault(place, []).extend(map(quoted, _requirement(tree, latest)))
     # uv may have linked a file that was changed: then its cache has the change, too.
     changed = {os.path.dirname(one.path) for one in report.differences or ()}
     return commands + [
@@ -125,6 +124,15 @@ def reinstalls(report: Report) -> list[str]:
         f"{'--no-cache ' if place in changed else ''}{' '.join(names)}"
         for place, names in wanted.items()
     ]
+
+
+def _rests(report: Report) -> Iterator[tuple[str, str, str]]:
+    """Yield place, project and version of what an interrupted install or uninstall has left."""
+    for one in report.diagnosis.unreadable:
+        place, own = os.path.split(one.path)
+        if one.is_rest and is_well_formed(own):
+            project, version = split(own)
+            yield place, project, version
 
 
 def _project(one: Finding | Difference) -> tuple[str, str]:
