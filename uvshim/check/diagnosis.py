@@ -251,8 +251,9 @@ class Model:
             if name in concerned and not self._excluded(name):
                 failing = lookups_of.failing(found, name, requires=refused[-1] is None)
                 lookups += [Lookups(name, version, failing)] if failing else []
-        if self._pkg_resources.needs_old_python and self._has_new_python():
-            why = "Python 3.12 and later cannot import its pkg_resources"
+        python = self._about[0] or interpreter.version_of(self._tree, self._places, "0")
+        if not self._pkg_resources.is_imported_by(python):
+            why = f"Python {python} cannot import its pkg_resources"
             refused.append(Failure("setuptools", self._setuptools or "", "AttributeError", why))
         unresolvable = [one for one in refused if isinstance(one, Unresolvable)]
         return diagnosis._replace(
@@ -266,10 +267,6 @@ class Model:
             lookups=tuple(lookups),
             programs=tuple(lookups_of.affected(found, lookups)),
         )
-
-    def _has_new_python(self) -> bool:
-        python = self._about[0] or interpreter.version_of(self._tree, self._places, "0")
-        return tuple(map(int, python.split(".")[:2])) >= setuptools.WITHOUT_IMPIMPORTER
 
     def _refusal(self, name: str, version: str, reason: str = "") -> Unresolvable | Failure | None:
         """Return what `require` of a distribution fails for; `reason`: why it cannot be read."""

@@ -190,7 +190,7 @@ class Entry(NamedTuple):
             yield from child.lacking
 
     def limited_to(self, platform: str) -> Entry | None:
-        """Return the entry with images for `platform` only, or None if there are none."""
+        """Return the entry with images for `platform` only; None without such an image."""
         if self.image is not None or self.absent:
             listed = self.descriptor and self.descriptor.platform
             own = self.image.platform if self.image else listed

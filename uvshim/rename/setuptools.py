@@ -49,8 +49,8 @@ _REMOVED = (82,)
 # The last Python older than 62. Python 3.12 cannot even import an older pkg_resources.
 LAST_PYTHON = (3, 10)
 
-# The first Python that pkg_resources before 66.1 fails on: it has no `pkgutil.ImpImporter`.
-WITHOUT_IMPIMPORTER = (3, 12)
+# The first Python without `pkgutil.ImpImporter`.
+_WITHOUT_IMPIMPORTER = (3, 12)
 
 # What to install so that requirement lookups find every spelling of a dotted directory, or names in
 # normalized directories too, and the first Python for which there is such a release.
@@ -102,10 +102,13 @@ class PkgResources:
         self.sorts_invalid_versions = known < (59, 1, 1)
         # A single invalid version breaks each look beyond the active distributions.
         self.needs_valid_versions = _IN_ALPHABETICAL_ORDER <= known < _REPLACES_INVALID_VERSIONS
-        # It cannot be imported by `WITHOUT_IMPIMPORTER` and later.
-        self.needs_old_python = self.exists and known < _NEEDS_NO_IMPIMPORTER
         # Its markers read Python 3.10 as Python 3.1.
         self.shortens_python_version = known < (49,)
+
+    def is_imported_by(self, python: str) -> bool:
+        """Return False if a Python of the version `python`, as in ``3.12.1``, cannot import it."""
+        is_old = self.release is not None and self.release < _NEEDS_NO_IMPIMPORTER
+        return not (is_old and _numbers(python) >= _WITHOUT_IMPIMPORTER)
 
     @classmethod
     def of_version(cls, version: str) -> PkgResources:

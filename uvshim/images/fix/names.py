@@ -200,21 +200,24 @@ def index(
     Raise `ImageError`.
     """
     listed = list(before)
-    tags: dict[int, str | None] = {}
-    for number, named in ((at, each) for at, one in enumerate(images) for each in by_name(one)):
-        new = _described(named)
-        if not named.chosen and named.names and any(_is_of_other(one, new) for one in listed):
-            new = _described(named._replace(tag=re.sub(r"[/:]", "-", named.names[0])))
-        for one in [*listed]:
-            if one.tag == new.tag or (new.full_name and one.full_name == new.full_name):
-                _check_replaced(one, new, named)
-                listed.remove(one)
-        listed.append(new)
-        tags.setdefault(number, new.tag)
-    return [one.raw for one in listed], list(tags.values())
+    tags = [[_add(listed, each) for each in _by_name(one)][0] for one in images]
+    return [one.raw for one in listed], tags
 
 
-def by_name(named: Named) -> list[Named]:
+def _add(listed: list[Descriptor], named: Named) -> str | None:
+    """Add the image that is `named` so to those `listed`, and return its tag."""
+    new = _described(named)
+    if not named.chosen and named.names and any(_is_of_other(one, new) for one in listed):
+        new = _described(named._replace(tag=re.sub(r"[/:]", "-", named.names[0])))
+    for one in [*listed]:
+        if one.tag == new.tag or (new.full_name and one.full_name == new.full_name):
+            _check_replaced(one, new, named)
+            listed.remove(one)
+    listed.append(new)
+    return new.tag
+
+
+def _by_name(named: Named) -> list[Named]:
     """Return `named` for each of its names: containerd reads no other list of them.
 
     A tag that a person has chosen belongs to one.

@@ -15,7 +15,6 @@ from typing import IO, TYPE_CHECKING
 
 from uvshim.errors import ImageError
 from uvshim.images import ending, image
-from uvshim.images.budget import Budget
 from uvshim.images.sources import layout
 from uvshim.messages import counted
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import ExitStack
 
+    from uvshim.images.budget import Budget
     from uvshim.images.image import Descriptor, Entry, Json
     from uvshim.images.reference import Reference
 
@@ -54,7 +54,7 @@ def read(
     def fetch(path: str) -> None:
         try:
             if platform and not is_daemon:
-                place.listed = _chosen(source, platform, failing)
+                place.listed = _chosen(source, platform, failing, budget)
             one = place.listed and str(place.listed.platform)
             copy(source, f"dir:{path}", failing, one)
         except ImageError as error:
@@ -68,15 +68,16 @@ def read(
     return layout.read(place, reference.text, None, budget)
 
 
-def _chosen(source: str, platform: str, failing: str) -> Descriptor | None:
-    """Return what the index of the image `source` lists for `platform`; None to copy all of it.
+def _chosen(source: str, platform: str, failing: str, budget: Budget) -> Descriptor | None:
+    """Return what the index of the image `source` lists for `platform`, if that is one image.
 
-    It may list several variants, of which skopeo would choose one. Raise `ImageError`.
+    Otherwise everything is copied: of several variants, skopeo would choose one. Raise
+    `ImageError`.
     """
     status, manifest, _ = _ran(["skopeo", "inspect", "--raw", source], failing)
     if status != 0 or b'"manifests"' not in manifest:
         return None
-    raw = image.loaded_object(manifest, "its index", Budget())
+    raw = image.loaded_object(manifest, "its index", budget)
     found = image.descriptors(raw, "manifests", "its index")
     listed = [one for one in found if layout.may_be_image(one)]
     fitting = [one for one in listed if not one.platform or one.platform.matches(platform)]
