@@ -159,8 +159,7 @@ def _requirement(tree: SearchableTree, one: Finding | Difference) -> list[str]:
         folder = origin.get("subdirectory")
         after += f"#subdirectory={folder}" if folder else ""
         is_editable = origin.get("dir_info", {}).get("editable", False)
-        url = "".join(origin["url"])  # TypeError: it is no text
-        return [*["-e"] * is_editable, f"{one.name} @ {before}{url}{after}"]
+        return [*["-e"] * is_editable, f"{one.name} @ {before}" + origin["url"] + after]
     return [f"{one.name}=={one.version}"]
 
 

@@ -61,7 +61,6 @@ class Report(NamedTuple):
     """The distributions whose files differ from RECORD; None if they were not compared."""
     installs: tuple[str, ...] | None = None
     """What `remedies.reinstalls` returned before the tree was given up; else None."""
-
     is_alone: bool = False
     """Whether no Python is known that imports from it: whichever does may have a setuptools."""
 

@@ -101,17 +101,19 @@ def _outputs(images: list[str], options: argparse.Namespace) -> list[str | None]
             "An image is not changed in place: name a place for the fixed one with --output. "
             "Example: --output docker://registry/app:1-fixed"
         )
-    outputs: dict[str, str] = {}
+    outputs: list[str | None] = []
+    taken: dict[str, str] = {}
     for name in images:
         output = _output(options.output, name)
-        other = outputs.setdefault(output, name)
+        outputs.append(output)
+        other = taken.setdefault(output, name)
         if other != name and not re.fullmatch(r"oci:[^:]+", options.output):
             both = f"`{printable(other)}` and `{printable(name)}`"
             raise UvshimError(
                 f"{both} would be written to the same place: `{printable(output)}`. `--output` can "
                 "be a pattern, as in: --output '{repository}:{tag}-fixed'"
             )
-    return [_output(options.output, name) for name in images]
+    return outputs
 
 
 def _output(pattern: str, name: str) -> str:

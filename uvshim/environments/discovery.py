@@ -234,10 +234,11 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
         is_cache = "CACHEDIR.TAG" in names and _ENVIRONMENT.isdisjoint(names)
         if is_cache or _is_left_out(path, names, text):
             # tox and nox mark the directory of their environments as uv and others mark caches.
+            searched = sorted(below) if is_cache else ()
             below[:] = [
                 name
-                for name in below
-                if is_cache and not _ENVIRONMENT.isdisjoint(tree.names(f"{path}/{name}"))
+                for name in searched
+                if not _ENVIRONMENT.isdisjoint(tree.names(f"{path}/{name}"))
             ]
             if not below:
                 skipped(path)

@@ -173,7 +173,10 @@ def _directories(arguments: Arguments, version: tuple[int, ...]) -> tuple[str, s
 
 
 def chosen_directory(arguments: Arguments, version: tuple[int, ...]) -> str | None:
-    """Return the directory to which a uv of this `version` is told to change, or None."""
+    """Return the directory that an option or a variable of a uv of this `version` names, or None.
+
+    uv changes to it first.
+    """
     found = arguments.directory
     if found is None and version >= (0, 9, 1):
         found = os.environ.get("UV_WORKING_DIR") or os.environ.get("UV_WORKING_DIRECTORY")

@@ -162,7 +162,7 @@ class Supervisor:
     def ask(self, command: list[str]) -> str:
         """Return what `command` writes to both streams; "" if it cannot be run, or fails.
 
-        It is told to use no colours, whatever the variables of this process say.
+        `NO_COLOR` is set for it: what it writes is read by a program.
         """
         try:
             child = self.start(command, {**os.environ, "NO_COLOR": "1"}, keep_output=True)
