@@ -200,8 +200,8 @@ def index(
     Raise `ImageError`.
     """
     listed = list(before)
-    tags = [[_add(listed, each) for each in _by_name(one)][0] for one in images]
-    return [one.raw for one in listed], tags
+    tags = [[_add(listed, each) for each in _by_name(one)] for one in images]
+    return [one.raw for one in listed], [first for first, *_ in tags]
 
 
 def _add(listed: list[Descriptor], named: Named) -> str | None:
