@@ -76,9 +76,11 @@ def test_the_action_fails_with_an_annotation_and_a_summary(
     assert "| ok |" in summary
     done, _ = action(str(broken.path), "--format\ntext")  # the action needs JSON
     assert (done.returncode, done.stderr) == (0, "")
-    assert run(uv, "pip", "uninstall", "-q", "-p", broken.path, "simple").returncode == 0
+    # What is missing is named, and not the distribution that needs it.
+    assert run(uv, "pip", "uninstall", "-q", "-p", broken.path, "zope.deferred").returncode == 0
     done, summary = action(str(broken.path), "--strict")
-    print(done.stdout, summary)
+    assert f"{broken.path} is broken: pkg_resources does not find zope.deferred\n" in done.stdout
+    assert f"| `{broken.path}` | broken | `zope.deferred` |\n" in summary
 
 
 def test_the_action_says_where_nothing_could_be_checked(action: Any) -> None:

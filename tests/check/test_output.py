@@ -307,7 +307,10 @@ def test_no_command_touches_what_another_package_manager_owns() -> None:
         ('{"url": "file:///p", "dir_info": {"editable": true}}', "-e 'g @ file:///p'"),
         ("[]", "g==1.0"),
         ("{", "g==1.0"),
+        ("[" * 100_000, "g==1.0"),
+        ('{"url": ["a"]}', "g==1.0"),
     ],
+    ids=range(7),
 )
 def test_what_came_from_elsewhere_is_installed_from_there(
     tmp_path: Path, origin: str, expected: str
