@@ -300,6 +300,51 @@ def test_an_executor_that_breaks_is_reported(tmp_path: Path) -> None:
     assert answer.error == f"`{tmp_path}/x`: the worker failed: no worker is left"
 
 
+class Losing(Executor):
+    """An executor that loses the first answer about each image, and says so in one of two ways.
+
+    It stands in for a Dask client that gathers an answer just when the worker that has it dies:
+    that cannot be brought about at will.
+    """
+
+    def __init__(self, *, cancels: bool) -> None:
+        self.cancels = cancels
+        self.asked: list[Any] = []
+
+    def submit(self, *arguments: Any, **_: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        function, named, options = arguments
+        if named in self.asked:
+            future.set_result(function(named, options))
+        elif self.cancels:
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        else:
+            future.set_exception(ValueError("too many values to unpack (expected 3)"))
+        self.asked.append(named)
+        return future
+
+
+@pytest.mark.parametrize("cancels", [False, True])
+def test_what_an_executor_loses_once_is_asked_again(tmp_path: Path, *, cancels: bool) -> None:
+    images = [layout(tmp_path / name, [BASE]) for name in "xyz"]
+    executor = Losing(cancels=cancels)
+    answers = list(uvshim.survey(images, executor, cache=None))
+    assert [one.error for one in answers] == [None] * 3
+    assert len(executor.asked) == 6
+
+
+def test_what_an_executor_cancels_twice_is_an_answer(tmp_path: Path) -> None:
+    class Cancelling(Losing):
+        def submit(self, *arguments: Any, **_: Any) -> Future[Any]:
+            self.asked = []
+            return super().submit(*arguments)
+
+    executor = Cancelling(cancels=True)
+    (answer,) = uvshim.survey([layout(tmp_path / "x", [BASE])], executor, cache=None)
+    assert answer.error == f"`{tmp_path}/x`: the worker failed: CancelledError"
+
+
 def die_once(named: Any, options: Options) -> uvshim.Surveyed:
     """Die instead of the first answer, and of every answer about `poison`."""
     text = named.text

@@ -142,7 +142,7 @@ def _fixed(
         raise ImageError(f"`{name}` does not exist, or is not the name of an image")
     target = None if output is None else names.parse(output)
     if target is not None:
-        write.require_new(target)
+        write.prepare(target)
     with sources.opened(source, options.platform) as entries:
         absent = [sources.named(one) for entry in entries for one in entry.lacking]
         chosen = [entry for entry in entries if next(entry.images, None)]

@@ -95,10 +95,10 @@ def survey(
 
     `images` are references as skopeo writes them, or paths of layouts and archives. With an
     `executor`, such as a `ProcessPoolExecutor` or that of a Dask client, it examines them in any
-    order; without one they are examined here, one after the other. Project names that match one of
-    the patterns `exclude` do not count. Contents of layers are cached in the directory `cache`, by
-    default the user's own; None caches nothing. `platform`, such as ``linux/arm64``, limits images
-    for several platforms to one.
+    order, and is asked once more for an answer that it has lost; without one they are examined
+    here, one after the other. Project names that match one of the patterns `exclude` do not count.
+    Contents of layers are cached in the directory `cache`, by default the user's own; None caches
+    nothing. `platform`, such as ``linux/arm64``, limits images for several platforms to one.
 
     Nothing is raised for an image that cannot be examined: the answer's `error` says why. Raise
     TypeError if `images` is one name; `ConfigurationError` if a pattern matches no project name.
@@ -128,13 +128,30 @@ def _from(
     from concurrent.futures import as_completed
 
     streams = [one for one in named if archive.is_stream(one.path)]
-    others = [one for one in named if one not in streams]
-    futures = {_submitted(executor, answer, one.absolute(), options): one for one in others}
-    for one in streams:  # no other process can read it
-        yield answer(one, options)
-    for future in as_completed(futures):
-        error = future.exception()
-        yield future.result() if error is None else _failed(futures[future], error)
+    waiting = [one.absolute() for one in named if one not in streams]
+    for is_last in (False, True):  # what an executor has lost once, it can often do
+        futures = {_submitted(executor, answer, one, options): one for one in waiting}
+        while streams:  # no other process can read it
+            yield answer(streams.pop(0), options)
+        waiting = []
+        for future in as_completed(futures):
+            error = _error_of(future)
+            if error is None:
+                yield future.result()
+            elif is_last:
+                yield _failed(futures[future], error)
+            else:
+                waiting.append(futures[future])
+
+
+def _error_of(future: Future[Surveyed]) -> BaseException | None:
+    """Return why the executor has no answer, or None if it has one: `answer` raises nothing."""
+    from concurrent.futures import CancelledError
+
+    try:
+        return future.exception()
+    except CancelledError as error:
+        return error
 
 
 def on_cluster(

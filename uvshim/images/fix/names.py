@@ -9,7 +9,6 @@ from uvshim.errors import ImageError
 from uvshim.images import archive, image, reference
 from uvshim.images.image import FULL_NAME, TAG, Descriptor, Entry, Json
 from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, Reference
-from uvshim.images.sources import skopeo
 from uvshim.rename.names import shown
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Named(NamedTuple):
 
 
 def parse(text: str) -> Reference:
-    """Return the reference for --output. Raise `ImageError` if it cannot be written."""
+    """Return the reference for --output. Raise `ImageError` if nothing can have that name."""
     transport, colon, rest = text.partition(":")
     if not colon or transport not in (*reference.DIRECT, *reference.THROUGH_SKOPEO):
         raise ImageError(
@@ -66,8 +65,6 @@ def parse(text: str) -> Reference:
         )
     path, _, tag = rest.partition(":") if transport in LAYOUTS else (rest, "", "")
     target = reference.Reference(text, transport, path, tag or None)
-    if transport not in reference.DIRECT:
-        skopeo.require(f"`{text}` is written with skopeo")
     if transport in {*LAYOUTS, DIR} and (not path or path.endswith(("@sha256", "@sha512"))):
         raise ImageError(f"`{text}` does not name a place and a tag, as in: oci:DIRECTORY:TAG")
     if transport in reference.DIRECT and path == archive.STANDARD_INPUT:

@@ -18,7 +18,7 @@ from uvshim.images.blob import Blob, Folder, in_memory
 from uvshim.images.budget import Budget
 from uvshim.images.fix import names
 from uvshim.images.image import Json, dumped
-from uvshim.images.reference import DIR, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, Reference
+from uvshim.images.reference import DIR, DIRECT, DOCKER_ARCHIVE, OCI, OCI_ARCHIVE, Reference
 from uvshim.images.sources import docker, layout, skopeo
 
 if TYPE_CHECKING:
@@ -45,11 +45,13 @@ _HAS_INDEXES = "docker"
 _PIECE = 1024 * 1024
 
 
-def require_new(target: Reference) -> None:
-    """Raise `ImageError` if `target` is an archive or a directory of skopeo, and exists.
+def prepare(target: Reference) -> None:
+    """Raise `ImageError` if `target` cannot be written: an archive exists, or skopeo is missing.
 
-    What a killed run has left beside it is removed.
+    What a killed run has left beside an archive is removed.
     """
+    if target.transport not in DIRECT:
+        skopeo.require(f"`{target.text}` is written with skopeo")
     if target.transport in _WRITTEN_ONCE and os.path.lexists(target.path):
         kind = "directory" if target.transport == DIR else "file"
         with contextlib.suppress(OSError):
