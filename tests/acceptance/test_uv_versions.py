@@ -31,7 +31,7 @@ SUPPORTED = [
     "0.12.24",
     "0.13.9",
 ]
-TOO_OLD = ["0.1.45", "0.2.37", "0.3.5"]
+TOO_OLD = ["0.1.45", "0.2.37", "0.3.5", "0.4.18"]
 
 # The offline tests that are run with each of them: where it installs, what, what is found then.
 CORE = [
@@ -69,5 +69,5 @@ def test_an_older_uv_is_refused_before_anything_is_installed(
     binary = install_uv(version)
     done = run(uvpip, "--no-index", "-f", wheels, "zope.deferred", UVSHIM_UV=str(binary))
     assert done.returncode == 2
-    assert done.stderr == f"error: uvshim needs uv 0.4 or later; `{binary}` is {version}\n"
+    assert done.stderr == f"error: uvshim needs uv 0.4.19 or later; `{binary}` is {version}\n"
     assert tree(venv.path).keys() - before.keys() <= {".lock"}

@@ -166,6 +166,7 @@ def test_one_whose_code_was_compiled_or_packed_is_no_ghost() -> None:
 @pytest.mark.parametrize(
     "row",
     [
+        "oslo",
         "../../../bin/oslo-cache",
         "_oslo.pth",
         '"with,comma.py"',

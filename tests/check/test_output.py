@@ -6,10 +6,12 @@ import html
 import io
 import json
 import os
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.corpus import under, write
 from uvshim.check.diagnosis import Diagnosis
 from uvshim.check.directories import Finding, Unreadable
 from uvshim.check.lookups import AffectedProgram, EntryPoint, Failure, Lookups, Unresolvable
@@ -29,6 +31,13 @@ ROOT = "/opt/app"
 SITE = f"{ROOT}/lib/python3.11/site-packages"
 BASE = "/usr/lib/python3.11/site-packages"
 PLAIN = Style("never", io.StringIO())
+
+
+class WithPython(DiskTree):
+    """This machine with the directory of a Python's library in ROOT."""
+
+    def names(self, directory: str) -> tuple[str, ...]:
+        return ("python3.11",) if directory == f"{ROOT}/lib" else super().names(directory)
 
 
 def finding(kind: str, name: str, directory: str, expected: str, site: str = SITE) -> Finding:
@@ -65,7 +74,7 @@ def report(
     }
     if installation is None:
         installation = Environment(
-            ROOT, f"{ROOT}/.lock", [SITE], visible=[SITE, BASE], tree=DiskTree()
+            ROOT, f"{ROOT}/.lock", [SITE], visible=[SITE, BASE], tree=WithPython()
         )
     diagnosis = Diagnosis(findings=findings, **{**known, **facts})
     return Report(installation, diagnosis, gate or Gate(), image)
@@ -244,13 +253,13 @@ def test_for_a_rest_beside_another_version_no_command_is_named(tmp_path: Path) -
     """Any command would change the version that is installed."""
     names = ("d_e-2.0.dist-info", "d.e-1.0.dist-info")
     for each in names:
-        (tmp_path / each).mkdir()
+        write({f"{each}/WHEEL": PURE}, tmp_path)
     one = report(
         finding("duplicate", "d.e", names[0], "d.e-2.0.dist-info", site=str(tmp_path)),
         unreadable=(Unreadable(f"{tmp_path}/{names[1]}", "it has no METADATA"),),
     )
     assert "hint" not in text(one)
-    (tmp_path / names[0]).rmdir()
+    shutil.rmtree(tmp_path / names[0])
     assert "--no-deps --reinstall d.e==1.0" in text(one)
 
 
@@ -280,12 +289,45 @@ def test_a_ghost_and_a_duplicate_are_for_an_installer_the_newest_version_of_each
     assert hints == [
         "  hint: uvpip install --prefix /opt/app --python 3.11 --no-deps --reinstall g==1.0 d.e==1.10"
     ]
-    ghost = finding("ghost", "g", "g-1.0.dist-info", "g-1.0.dist-info", site="/opt/target")
-    target = Environment("/opt/target", None, ["/opt/target"])
-    (hint,) = [
-        line for line in text(report(ghost, installation=target)).splitlines() if "hint" in line
-    ]
-    assert hint == "  hint: uvpip install --target /opt/target --no-deps --reinstall g==1.0"
+
+
+PURE = "Wheel-Version: 1.0\nTag: py2-none-any\nTag: py3-none-any\n"
+
+
+@pytest.mark.parametrize(
+    ("wheel", "expected"),
+    [
+        (PURE, "uvpip install --target {} --no-deps --reinstall g==1.0"),
+        ("Tag: cp312-cp312-manylinux_2_17_x86_64\n", None),
+        ("Tag: py3-none-any\nTag: cp312-cp312-linux_x86_64\n", None),
+        (None, None),
+    ],
+)
+def test_compiled_code_is_for_the_python_that_imports_it(
+    tmp_path: Path, wheel: str | None, expected: str | None
+) -> None:
+    """uv would choose a wheel for the one that it finds, and no directory says which it is."""
+    write({"g-1.0.dist-info/WHEEL": wheel} if wheel else {}, tmp_path)
+    ghost = finding("ghost", "g", "g-1.0.dist-info", "g-1.0.dist-info", site=str(tmp_path))
+    target = Environment(str(tmp_path), None, [str(tmp_path)])
+    hint = text(report(ghost, installation=target)).splitlines()[-1]
+    if expected is None:
+        why = "with the Python that imports it: for another one, uv may choose other files"
+        assert hint == f"  hint: reinstall g==1.0 {why}"
+    else:
+        assert hint == "  hint: " + expected.format(tmp_path)
+
+
+def test_what_no_installer_removes_is_named(tmp_path: Path) -> None:
+    """Beside what distutils wrote, uv and pip end with an error."""
+    write({"d.e-1.0-py3.10.egg-info": "", "d_e-2.0.dist-info/WHEEL": PURE}, tmp_path)
+    found = finding("duplicate", "d.e", "d_e-2.0.dist-info", "d.e-2.0.dist-info", str(tmp_path))
+    hint = text(report(found)).splitlines()[-1]
+    old = tmp_path / "d.e-1.0-py3.10.egg-info"
+    assert hint == f"  hint: no installer removes {old}: delete it if nothing needs it"
+    old.unlink()
+    write({"d.e-1.0-py3.10.egg-info/PKG-INFO": ""}, tmp_path)
+    assert text(report(found)).endswith("--no-deps --reinstall d.e==2.0\n")
 
 
 def test_no_command_touches_what_another_package_manager_owns() -> None:
@@ -315,19 +357,33 @@ def test_no_command_touches_what_another_package_manager_owns() -> None:
 def test_what_came_from_elsewhere_is_installed_from_there(
     tmp_path: Path, origin: str, expected: str
 ) -> None:
-    (tmp_path / "g-1.0.dist-info").mkdir()
-    (tmp_path / "g-1.0.dist-info/direct_url.json").write_text(origin)
+    about = {"direct_url.json": origin, "WHEEL": PURE}
+    write(under("g-1.0.dist-info", about), tmp_path)
     ghost = finding("ghost", "g", "g-1.0.dist-info", "g-1.0.dist-info", site=str(tmp_path))
     target = Environment(str(tmp_path), None, [str(tmp_path)])
     hint = text(report(ghost, installation=target)).splitlines()[-1]
     assert hint.endswith(f"--reinstall {expected}")
 
 
+def test_below_a_root_a_file_is_that_of_the_root(tmp_path: Path) -> None:
+    """A command would install the file of this machine, if there is one."""
+    site = "opt/lib/python3.11/site-packages"
+    origin = '{"url": "file:///src", "dir_info": {}}'
+    for url, begins in ((origin, "reinstall 'g @ file:///src' with"), ("{}", "uvpip install ")):
+        about = {"direct_url.json": url, "WHEEL": PURE}
+        write(under(f"{site}/g-1.0.dist-info", about), tmp_path)
+        ghost = finding("ghost", "g", "g-1.0.dist-info", "g-1.0.dist-info", site=f"/{site}")
+        tree = DiskTree(str(tmp_path))
+        below = Environment("/opt", None, [f"/{site}"], tree=tree)
+        hint = text(report(ghost, installation=below)).splitlines()[-1]
+        assert hint.startswith(f"  hint: {begins}")
+
+
 def test_of_two_the_one_that_was_installed_last_is_installed_again(tmp_path: Path) -> None:
     found = []
     for time, version in ((2, "1.9"), (1, "1.10")):
         name = f"d.e-{version}.dist-info"
-        (tmp_path / name).mkdir()
+        write({f"{name}/WHEEL": PURE}, tmp_path)
         os.utime(tmp_path / name, (time, time))
         found.append(finding("duplicate", "d.e", name, name, site=str(tmp_path)))
     target = Environment(str(tmp_path), None, [str(tmp_path)])

@@ -90,8 +90,22 @@ def test_links_in_a_circle_and_pipes_are_not_followed(site_packages: Path) -> No
 def test_bytecode_without_a_hash_need_not_be_there(site_packages: Path) -> None:
     add_row(site_packages, "zope_deferred/__pycache__/x.cpython-311.pyc,,")
     assert found(site_packages) == ()
+    add_row(site_packages, "zope_deferred/__pycache__,,")  # as virtualenv lists them
+    add_row(site_packages, "zope_deferred,,")  # as PDM lists its links
+    assert found(site_packages) == ()
     add_row(site_packages, "zope_deferred/gone.py,,")
     assert only(site_packages).missing == ("zope_deferred/gone.py",)
+
+
+def test_a_link_may_lead_to_files_that_are_listed_from_the_root_on(site_packages: Path) -> None:
+    """Poetry lists them so."""
+    record = site_packages / INFO / "RECORD"
+    rows = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(f"{site_packages}/{row}" for row in rows))
+    (site_packages.parent / "link").symlink_to("site-packages")
+    assert found(site_packages.parent / "link") == ()
+    record.write_text("".join(f"{site_packages}/{row}" for row in rows if "WHEEL" not in row))
+    assert [one.unlisted for one in found(site_packages.parent / "link")] == [(f"{INFO}/WHEEL",)]
 
 
 @pytest.mark.parametrize(

@@ -342,12 +342,14 @@ def test_where_one_environment_cannot_be_listed_nothing_is_renamed(
     assert broken.dist_infos() == before
 
 
-@pytest.mark.parametrize("owner", ["conda", "rpm", "dpkg"])
+@pytest.mark.parametrize("owner", ["conda", "rpm", "dpkg", "PDM"])
 def test_what_another_package_manager_owns_is_left_and_named(
     run: Run, uvshim: Path, broken: Venv, owner: str
 ) -> None:
     (info,) = broken.site_packages.glob("zope_deferred-*.dist-info")
     (info / "INSTALLER").write_text(f"{owner}\n")
+    if owner == "PDM":  # and the distribution is in its cache
+        (info / "REFER_TO").write_text("/cache/zope.deferred-1.2")
     checked = run(uvshim, "check", broken.path)
     assert checked.returncode == 1
     assert f"{info.name}, which {owner} owns: uvshim leaves it alone\n" in checked.stdout

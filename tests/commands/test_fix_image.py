@@ -227,13 +227,21 @@ def hints(run: Run, uvshim: Path, image: Path | str) -> list[str]:
     [
         ({}, "--prefix /opt/app --python 3.12"),
         ({"opt/app/pyvenv.cfg": "home = /usr/bin\n"}, "--python /opt/app"),
-        ({"opt/app/bin/python3.12": ""}, "--python /opt/app/bin/python3.12"),
+        ({"opt/app/bin/python3.12": ""}, "--prefix /opt/app --python 3.12"),
         (
-            {"opt/app/bin/python3.12": "", "opt/app/lib/python3.12/EXTERNALLY-MANAGED": ""},
+            {"opt/app/bin/python3.12": "", "opt/app/lib/python3.12/os.py": ""},
+            "--python /opt/app/bin/python3.12",
+        ),
+        (
+            under(
+                "opt/app",
+                {"bin/python3.12": ""},
+                under("lib/python3.12", {"os.py": "", "EXTERNALLY-MANAGED": ""}),
+            ),
             "--python /opt/app/bin/python3.12 --break-system-packages",
         ),
     ],
-    ids=["prefix", "venv", "Python", "managed"],
+    ids=["prefix", "venv", "a link of uv", "Python", "managed"],
 )
 def test_what_no_rename_helps_is_a_line_for_the_dockerfile(
     files: dict[str, str], place: str, run: Run, uvshim: Path, tmp_path: Path

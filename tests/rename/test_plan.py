@@ -142,6 +142,13 @@ def test_what_another_package_manager_owns_is_reported(
     assert planned(tmp_path, "a_b-1.0", A_B, owned, {f"{OWN}/RECORD": ""}).owner == owner
 
 
+def test_what_pdm_has_in_its_cache_belongs_to_it(tmp_path: Path) -> None:
+    """It deletes what no directory listed there uses, by path."""
+    cached = {f"{OWN}/INSTALLER": "pdm\n", f"{OWN}/REFER_TO": "/cache/a.b-1.0"}
+    assert planned(tmp_path, "a_b-1.0", A_B, cached).owner == "PDM"
+    assert planned(tmp_path / "2", "a_b-1.0", A_B, {f"{OWN}/INSTALLER": "pdm\n"}).owner == ""
+
+
 def test_of_what_uv_has_just_installed_the_owner_is_not_looked_for(
     run: Run, uv: Path, venv: Venv, wheels: Path
 ) -> None:
@@ -258,6 +265,7 @@ def test_a_record_that_is_of_no_use_is_an_obstacle(
         (f"../site-packages/{OWN}/METADATA", DETOUR),
         (f"x/../../site-packages/{OWN}/METADATA", DETOUR),
         (f"/{SITE}/{OWN}/METADATA", DETOUR),
+        (f"/the/same/behind/a/link/{OWN}/METADATA", DETOUR),
         (f"x/../{OWN}/METADATA", DETOUR),
         (f"./{OWN}/METADATA", DETOUR),
         (f".//{OWN}//METADATA", DETOUR),

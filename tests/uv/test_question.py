@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         ((), True),
         ((0, 3, 5), False),
         ((0, 1), False),
-        ((0, 4), True),
+        ((0, 4, 18), False),
+        ((0, 4, 19), True),
         ((0, 13, 9), True),
         ((1,), True),
     ],
@@ -36,7 +37,7 @@ def test_an_old_version_is_refused(version: tuple[int, ...], accepted: bool) -> 
     if accepted:
         question.check_version(version, "uv")
     else:
-        with pytest.raises(UvshimError, match=r"uvshim needs uv 0\.4 or later; `uv` is 0\."):
+        with pytest.raises(UvshimError, match=r"uvshim needs uv 0\.4\.19 or later; `uv` is 0\."):
             question.check_version(version, "uv")
 
 
@@ -58,9 +59,9 @@ def test_an_old_uv_is_refused_before_it_installs_anything(
     program.write_text(text.format(version="0.3.5", witness=witness))
     done = run(uvpip, "x", UVSHIM_UV=str(program))
     assert done.returncode == 2
-    assert done.stderr == f"error: uvshim needs uv 0.4 or later; `{program}` is 0.3.5\n"
+    assert done.stderr == f"error: uvshim needs uv 0.4.19 or later; `{program}` is 0.3.5\n"
     assert not witness.exists()
-    program.write_text(text.format(version="0.4.0", witness=witness))
+    program.write_text(text.format(version="0.4.19", witness=witness))
     assert run(uvpip, "x", UVSHIM_UV=str(program)).returncode == 3
     assert witness.exists()
 

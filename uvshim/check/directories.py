@@ -153,12 +153,20 @@ def _is_ghost(tree: Tree, wanted: Plan) -> bool:
     for path in wanted.record.paths() if wanted.record else ():
         if path not in missing and not path.partition("/")[0].endswith(names.SUFFIX):
             file = inside(place, path)
-            if tree.is_file(file) or (path.endswith(".py") and tree.is_file(file + "c")):
+            if exists(tree, file) or (path.endswith(".py") and tree.is_file(file + "c")):
                 return False
             if denies(tree, file):
                 return False
             missing.add(path)
     return bool(missing) and not tree.is_file(f"{place}/base_library.zip")
+
+
+def exists(tree: Tree, path: str) -> bool:
+    """Return True if `path` exists, which a RECORD lists.
+
+    It should be a file. PDM and Flit also list links to directories, and virtualenv directories.
+    """
+    return tree.is_file(path) or tree.is_directory(path)
 
 
 def inside(place: str, path: str) -> str:

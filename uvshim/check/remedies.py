@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from uvshim.check.metadata import METADATA_LIMIT
 from uvshim.check.versions import precedence
 from uvshim.environments import interpreter
-from uvshim.environments.environment import dist_infos
+from uvshim.environments.environment import dist_infos, usual_site_packages
 from uvshim.environments.search_path import CONFIGURATION, has_interpreter
 from uvshim.messages import quoted
 from uvshim.rename.names import is_well_formed, normalized, split
@@ -84,7 +84,7 @@ def _fix_of_image(image: str, digest: str | None) -> list[str]:
 
 
 def reinstalls(report: Report) -> list[str]:
-    """Return the commands that fix what no rename can.
+    """Return what fixes that which no rename can: commands, or what a person must do.
 
     They resolve duplicates, ghosts and spellings that are not found, and restore changed files.
     Only an installer can do this: files are missing, one of two distributions must go with
@@ -93,12 +93,36 @@ def reinstalls(report: Report) -> list[str]:
     if report.installs is not None:
         return [*report.installs]
     found, tree = report.diagnosis, report.installation.tree
-    commands = []
+    lines = []
     if found.spellings or any(each.misspelled for each in found.hidden):
         needed, oldest = EVERY_SPELLING if found.by_spelling else NORMALIZED_TOO
         python = interpreter.version_of(tree, found.site_packages)
         if tuple(map(int, python.split(".")[:2])) >= oldest:
-            commands = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
+            lines = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
+    wanted: dict[str, list[str]] = {}
+    for path, words in _wanted(report):
+        place, _ = os.path.split(path)
+        if kept := _by_distutils(tree, path):
+            kept = quoted(report.outside(kept))
+            lines.append(f"no installer removes {kept}: delete it if nothing needs it")
+        elif _needs_its_python(report, path, words):
+            what = " ".join(map(quoted, words))
+            reason = "for another one, uv may choose other files"
+            lines.append(f"reinstall {what} with the Python that imports it: {reason}")
+        else:
+            wanted.setdefault(place, []).extend(map(quoted, words))
+    # uv may have linked a file that was changed: then its cache has the change, too.
+    changed = {os.path.dirname(one.path) for one in report.differences or ()}
+    return lines + [
+        f"{_install_into(report, place)} --no-deps --reinstall "
+        f"{'--no-cache ' if place in changed else ''}{' '.join(names)}"
+        for place, names in wanted.items()
+    ]
+
+
+def _wanted(report: Report) -> Iterator[tuple[str, list[str]]]:
+    """Yield the dist-info directories of what is to be reinstalled, and the words that do so."""
+    found, tree = report.diagnosis, report.installation.tree
     due = [each for each in found.wrong if (each.kind in FIXABLE) is bool(each.obstacle)]
     alike: dict[tuple[str, str], list[Finding | Difference]] = {}
     concerned: list[Finding | Difference] = [*due, *(report.differences or ())]
@@ -107,32 +131,56 @@ def reinstalls(report: Report) -> list[str]:
     for each in due:
         if each.owner:  # another package manager does it
             alike.pop(_project(each), None)
-    wanted: dict[str, list[str]] = {}
-    for place, project, version in _rests(report):
+    for path, project, version in _rests(report):
+        place, _ = os.path.split(path)
         here = [normalized(split(each)[0]) for each in dist_infos(tree.names(place))]
         if here.count(normalized(project)) > 1:  # no command keeps the other version
             alike.pop((place, normalized(project)), None)
         else:
-            wanted.setdefault(place, []).append(quoted(f"{project}=={version}"))
-    for (place, _), given in alike.items():
+            yield path, [f"{project}=={version}"]
+    for given in alike.values():
         latest = max(given, key=functools.partial(_installed_at, tree))
-        wanted.setdefault(place, []).extend(map(quoted, _requirement(tree, latest)))
-    # uv may have linked a file that was changed: then its cache has the change, too.
-    changed = {os.path.dirname(one.path) for one in report.differences or ()}
-    return commands + [
-        f"{_install_into(report, place)} --no-deps --reinstall "
-        f"{'--no-cache ' if place in changed else ''}{' '.join(names)}"
-        for place, names in wanted.items()
-    ]
+        yield latest.path, _requirement(tree, latest)
+
+
+def _by_distutils(tree: SearchableTree, path: str) -> str | None:
+    """Return what distutils wrote beside `path` for the same project: uv and pip refuse it.
+
+    It is a file: nothing lists what was installed.
+    """
+    place, own = os.path.split(path)
+    project = normalized(split(own)[0])
+    for name in tree.names(place):
+        stem = name.removesuffix(".egg-info")
+        is_same = stem != name and normalized(stem.partition("-")[0]) == project
+        if is_same and tree.is_file(f"{place}/{name}"):
+            return f"{place}/{name}"
+    return None
+
+
+def _needs_its_python(report: Report, path: str, words: list[str]) -> bool:
+    """Return True if uv may choose other files than for the Python that imports `path`.
+
+    A directory of `--target` does not name its Python, and that below a root may be for another
+    machine. Only a wheel for any of them is sure to be right (PyPA, "Platform compatibility tags"),
+    unless the `words` name a file, which is below the root, too.
+    """
+    tree, place = report.installation.tree, os.path.dirname(path)
+    if report.image is not None or not _into_target(report, place):
+        return False
+    if tree.root is not None and "file:" in words[-1]:
+        return True
+    wheel = tree.read(f"{path}/WHEEL", METADATA_LIMIT) or b""
+    tags = [line for line in wheel.splitlines() if line.startswith(b"Tag:")]
+    return not tags or not all(tag.rstrip().endswith(b"-any") for tag in tags)
 
 
 def _rests(report: Report) -> Iterator[tuple[str, str, str]]:
-    """Yield place, project and version of what an interrupted install or uninstall has left."""
+    """Yield path, project and version of what an interrupted install or uninstall has left."""
     for one in report.diagnosis.unreadable:
-        place, own = os.path.split(one.path)
+        own = os.path.basename(one.path)
         if one.is_rest and is_well_formed(own):
-            project, version = split(own)
-            yield place, project, version
+            yield one.path, *split(own)
 
 
 def _project(one: Finding | Difference) -> tuple[str, str]:
@@ -172,11 +220,11 @@ def _install_into(report: Report, directory: str) -> str:
         target = tree.on_disk(directory) or report.outside(directory)
         series = interpreter.series(directory)
         where = f"--target {quoted(target)}" + (f" --python-version {series}" if series else "")
-    elif library is None and not directory.endswith("/lib/python3/dist-packages"):
+    elif _into_target(report, directory):
         where = f"--target {quoted(directory)}"
     elif tree.is_file(f"{root}/{CONFIGURATION}"):
         where = f"--python {quoted(root)}"
-    elif has_interpreter(tree, root):
+    elif _is_installed_in(tree, root, library):
         program = f"{root}/bin/{library}"
         where = f"--python {quoted(program if tree.is_file(program) else root)}"
         if tree.is_file(f"{root}/lib/{library}/EXTERNALLY-MANAGED"):
@@ -184,3 +232,19 @@ def _install_into(report: Report, directory: str) -> str:
     else:
         where = f"--prefix {quoted(root)}" + (f" --python {version}" if version else "")
     return f"{'RUN ' if report.image is not None else ''}uvpip install {where}"
+
+
+def _into_target(report: Report, directory: str) -> bool:
+    """Return True if only `--target` installs into `directory`: no Python here imports from it."""
+    tree, root = report.installation.tree, interpreter.root_of(directory)
+    return tree.root is not None or directory not in usual_site_packages(root, tree.names)
+
+
+def _is_installed_in(tree: SearchableTree, root: str, library: str | None) -> bool:
+    """Return True if the Python with the `library` is installed in `root`.
+
+    A user's `.local/bin` may have only a link to one. All Pythons of Debian share `lib/python3`.
+    """
+    places = (f"{root}/{lib}/{library}" for lib in ("lib", "lib64"))
+    has_library = library is None or any("os.py" in tree.names(each) for each in places)
+    return has_library and has_interpreter(tree, root)

@@ -11,8 +11,9 @@ import os
 import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
+from uvshim.check.directories import exists
 from uvshim.environments.environment import dist_infos
-from uvshim.environments.tree import denies
+from uvshim.environments.tree import denies, identity
 from uvshim.rename import names
 from uvshim.rename.plan import RECORD_LIMIT, owner_of
 from uvshim.rename.record import RecordError, elements
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from installer.records import RecordEntry
 
     from uvshim.environments.tree import SearchableTree
+
+# Bytecode, and the directories for it: virtualenv lists these.
+_WRITTEN_AGAIN = (".pyc", ".pyo", "/__pycache__")
 
 # What the specification lets RECORD leave out: signatures of RECORD itself.
 _NEED_NOT_BE_LISTED = frozenset({"RECORD.jws", "RECORD.p7s"})
@@ -84,10 +88,13 @@ def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
     except RecordError as error:
         return nothing._replace(fault=str(error))
     listed = {posixpath.normpath(posixpath.join(place, each.path)) for each in entries}
+    # A link may lead to `place`: then paths from the root on are others.
+    real = {identity(tree, each.path) for each in entries if each.path.startswith("/")}
     unlisted = tuple(
         file
         for file in _files(tree, place, own)
         if posixpath.normpath(posixpath.join(place, file)) not in listed
+        and not (real and identity(tree, posixpath.join(place, file)) in real)
         and posixpath.basename(file) not in _NEED_NOT_BE_LISTED
     )
     return nothing._replace(missing=tuple(missing), changed=tuple(changed), unlisted=unlisted)
@@ -104,7 +111,7 @@ def _differing(
     for entry in entries:
         path = posixpath.join(place, entry.path)
         if entry.hash_ is None and entry.size is None:
-            if not tree.is_file(path) and not entry.path.endswith((".pyc", ".pyo")):
+            if not entry.path.endswith(_WRITTEN_AGAIN) and not exists(tree, path):
                 missing.append(entry.path)
             continue
         algorithm = entry.hash_.name if entry.hash_ else "sha256"

@@ -141,7 +141,13 @@ def make(  # noqa: PLR0913
 
 
 def owner_of(tree: Tree, path: str) -> str:
-    """Return the package manager that owns the dist-info directory `path`; "" for uv and pip."""
+    """Return the package manager that owns the dist-info directory `path`; "" for uv and pip.
+
+    PDM deletes a package from its cache when none of the directories that it lists there by path
+    exists any more.
+    """
+    if tree.is_file(f"{path}/REFER_TO"):
+        return "PDM"
     installer = (tree.read(f"{path}/INSTALLER", 64) or b"").decode("ascii", "replace")
     return OWNERS.get(installer.strip().lower(), "")
 
@@ -187,19 +193,20 @@ def _read_record(plan: Plan, tree: Tree, parsed: Callable[[bytes | None, str], R
     if others or record.is_unfinished:
         plan.wrong += (STALE_RECORD,)
         plan.aliases |= others
-    if _lists_by_detour(plan.path, record):
+    if _lists_by_detour(record, plan.own):
         plan.obstacle = "its RECORD lists its files by another path than the one from beside it"
 
 
-def _lists_by_detour(path: str, record: Record) -> bool:
-    """Return True if `record` lists files of the directory `path` by unusual paths.
+def _lists_by_detour(record: Record, own: str) -> bool:
+    """Return True if `record` lists files of its directory, called `own`, by unusual paths.
 
     They begin at the root or with a dot, or have ``..`` or backslashes in them. After a rename they
-    would still name the old directory.
+    would still name the old directory. A path that begins at the root does so on the machine on
+    which it was written: here, a link or another root may lead to the directory. So a directory
+    with this name anywhere counts.
     """
-    own = posixpath.join(posixpath.abspath(path), "")
     return any(
-        posixpath.normpath(posixpath.join(own, "..", each.replace("\\", "/"))).startswith(own)
+        own in each.replace("\\", "/").split("/")
         for each in record.paths()
         if each.startswith(("/", ".")) or "/../" in each or "\\" in each
     )

@@ -12,8 +12,8 @@ TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
     from uvshim.uv.supervisor import Child, Supervisor
 
-# The oldest supported minor release.
-OLDEST = (0, 4)
+# The oldest supported release: before, uv logs no environment, only its interpreter.
+OLDEST = (0, 4, 19)
 
 # Variables that add requirements, change uv's log, or make it read hundreds of certificates for
 # a network that it will not use. None of them chooses an environment.
@@ -195,7 +195,7 @@ def _below(base: str, path: str) -> str | None:
 
 def check_version(version: tuple[int, ...], uv: str) -> None:
     """Raise `UvshimError` if the `version` of `uv` is too old; () is unknown."""
-    if version and version[:2] < OLDEST:
+    if version and version < OLDEST:
         had, needed = (".".join(map(str, numbers)) for numbers in (version, OLDEST))
         raise UvshimError(f"uvshim needs uv {needed} or later; `{uv}` is {had}")
 
