@@ -11,7 +11,7 @@ python3 -m venv "$app/tools"
 "$app/tools/bin/python" -m pip install --quiet uv
 PATH="$app/tools/bin:$PATH"
 
-uv venv --python python3 "$app/env"
+uv venv --allow-existing --python python3 "$app/env"
 sh "$here/uvshim.pyz" pip --python "$app/env" \
     --constraint "$here/constraints.txt" --requirement "$here/requirements.txt"
 # Fail if a package would not be found. --strict also fails for requirements that pkg_resources does

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.corpus import under, write
 from tests.places import found_below
 from uvshim.environments import snapshot
 from uvshim.errors import UvshimError
@@ -64,6 +65,33 @@ def test_an_old_uv_is_refused_before_it_installs_anything(
     program.write_text(text.format(version="0.4.19", witness=witness))
     assert run(uvpip, "x", UVSHIM_UV=str(program)).returncode == 3
     assert witness.exists()
+
+
+GROUP = """\
+[project]
+name = "app"
+version = "0"
+[dependency-groups]
+dev = ["lib @ {url}"]
+[tool.uv.pip]
+group = ["dev"]
+"""
+
+
+def test_a_question_builds_nothing_and_is_answered_all_the_same(
+    run: Run, uvshim: Path, uvpip: Path, venv: Venv, tmp_path: Path
+) -> None:
+    """uv adds a group that its configuration names to every install."""
+    project = tmp_path / "project"
+    backend = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    source = {"backend.py": "open('ran', 'w')", "pyproject.toml": backend}
+    write(under("lib", source), project)
+    (project / "pyproject.toml").write_text(GROUP.format(url=(project / "lib").as_uri()))
+    done = run(uvshim, "check", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert str(venv.path) in done.stdout
+    assert run(uvpip, "--no-build", "x", cwd=project).returncode != 0
+    assert sorted(os.listdir(project / "lib")) == sorted(source)
 
 
 SILENT_UV = """\

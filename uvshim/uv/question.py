@@ -24,8 +24,9 @@ _NOT_FOR_A_QUESTION = frozenset(
     """.split()
 )
 
-# What makes a question of an install.
-_DRY = ["--dry-run", "-vv", "--offline", "--color", "never"]
+# What makes a question of an install. A dependency group in uv's configuration adds requirements,
+# and even a dry run would build them.
+_DRY = ["--dry-run", "-vv", "--offline", "--no-build", "--color", "never"]
 
 # uv's error if extras are configured, which a requirements file does not have.
 _WANTS_A_PROJECT = "Requesting extras requires a "
@@ -147,7 +148,7 @@ def of_project(uv: list[str], choosing: list[str], supervisor: Supervisor) -> An
     network, and may not build anything. Releases without `uv sync --dry-run` do not answer.
     """
     arguments = Arguments(choosing, WITH_VALUE | {"--script"})
-    words = [*uv, "sync", *_DRY, "--no-build", *choosing]
+    words = [*uv, "sync", *_DRY, *choosing]
     child = supervisor.start(words, _variables(uv[0]), keep_output=True)
     supervisor.wait_for_answer(child)
     log = child.output()
