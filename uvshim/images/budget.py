@@ -40,8 +40,8 @@ FACTOR = 100
 # What all images of one reference may take, one after the other: as much as so many of the largest.
 _WHOLE = 100
 
-# What all of them may look up: as much as so many of the largest.
-_LOOKED_UP = 2
+# What all of them may look up: as much as so many of the largest, or as 300 of OpenStack's.
+_LOOKED_UP = 10
 
 # What one entry of a layer, a group of entries in one directory, a directory in the tree, a name in
 # a copied directory, and a value in JSON take.
