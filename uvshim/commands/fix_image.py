@@ -13,6 +13,7 @@ from uvshim.commands.fix_report import Fixed
 from uvshim.errors import NOT_RENAMED, ImageError, UvshimError
 from uvshim.images import ending, reference, sources
 from uvshim.images.fix import image as fixing
+from uvshim.images.fix import layer as new_layer
 from uvshim.images.fix import names, write
 from uvshim.messages import counted, printable
 from uvshim.uv import process
@@ -152,7 +153,10 @@ def _fixed(
                 f"Name one of them, such as `{chosen[0].reference}`"
             )
         for_layout = target is not None and target.transport in names.LAYOUTS
-        images = [fixing.FixedImage(entry, gate, for_layout=for_layout) for entry in chosen]
+        store = new_layer.store()
+        images = [
+            fixing.FixedImage(entry, gate, for_layout=for_layout, store=store) for entry in chosen
+        ]
         digests = [image.digest for image in images]
         outputs: list[str | None] = [
             names.completed(target, image) if target else None for image in images

@@ -20,7 +20,9 @@ from uvshim.check.report import Gate
 from uvshim.errors import ImageError, UvshimError
 from uvshim.images import compression, reference, sources
 from uvshim.images.fix import image as fixing
+from uvshim.images.fix import layer as new_layer
 from uvshim.images.fix import names, write
+from uvshim.images.layer import changes
 from uvshim.images.sources import layout
 
 if TYPE_CHECKING:
@@ -70,6 +72,33 @@ def image(
     listed = [making.described(kinds[2], compress(each), annotations={"n": "1"}) for each in layers]
     raw = {"schemaVersion": 2, "mediaType": kinds[0], "config": described, "layers": listed, **more}
     return making.described(kinds[0], raw)
+
+
+def test_a_layer_that_several_images_share_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    making = Making(tmp_path / "x")
+    for name, own in (("one", RIGHT), ("two", PLAIN)):
+        making.add(image(making, WRONG, own), name)
+    read: list[str | None] = []
+    really = changes.read
+
+    def noted(layer: Any, *arguments: Any, **options: Any) -> changes.Changes:
+        read.append(layer.diff_id)
+        return really(layer, *arguments, **options)
+
+    monkeypatch.setattr(changes, "read", noted)
+    store = new_layer.store()
+    named = reference.parse(f"oci:{making.path}")
+    assert named is not None
+    with sources.opened(named) as entries:
+        for each in entries:
+            alone = fixing.FixedImage(each, Gate(), for_layout=True).digest
+            del read[:]
+            fixed = fixing.FixedImage(each, Gate(), for_layout=True, store=store)
+            assert fixed.digest == alone
+    assert digest(WRONG) not in read
+    assert digest(PLAIN) in read
 
 
 @pytest.fixture

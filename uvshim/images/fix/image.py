@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from uvshim.check.report import Gate, Report
+    from uvshim.images.store import Store
     from uvshim.rename.on_disk import Outcome
 
 # The annotation with the manifest of an attestation (BuildKit, "Attestation storage").
@@ -63,10 +64,13 @@ class FixedPlatform(NamedTuple):
 class FixedImage:
     """One image for all its platforms, ready to be written."""
 
-    def __init__(self, entry: Entry, gate: Gate, *, for_layout: bool) -> None:
+    def __init__(
+        self, entry: Entry, gate: Gate, *, for_layout: bool, store: Store | None = None
+    ) -> None:
         """Fix the image `entry`, except names that `gate` excludes. Raise `ImageError`.
 
-        It has OCI's media types if it is `for_layout`.
+        It has OCI's media types if it is `for_layout`. Layers are read through the `store`, from
+        `layer.store`, which several images may share; by default it is a new one.
         """
         self.entry = entry
         self.blobs: dict[str, Blob] = {}
@@ -76,6 +80,7 @@ class FixedImage:
         self.dropped = 0
         """The number of dropped attestations, which cover old digests."""
         self._gate = gate
+        self._store = store or new_layer.store()
         self._typed: Callable[[Json], Json] = in_oci if for_layout else dict
         self._platforms: dict[str | None, FixedPlatform] = {}
         if entry.image is not None and not entry.blobs:
@@ -145,7 +150,7 @@ class FixedImage:
 
     def _image(self, entry: Entry, image: Image) -> FixedPlatform:
         created, seconds = _moment(image.config)
-        content, environments = new_layer.rename(image, self._gate, seconds)
+        content, environments = new_layer.rename(image, self._gate, seconds, self._store)
         raw = self._typed(entry.raw)
         config, layers = entry.blobs[0], image.layers
         if not raw:  # an archive of `docker save` has no manifest

@@ -55,15 +55,23 @@ _OF_ONE_ENTRY = re.compile(
 _LONGEST_LAYER = 128 * 1024 * 1024
 
 
-def rename(image: Image, gate: Gate, moment: int) -> tuple[bytes, list[tuple[Outcome, Report]]]:
+def store() -> Store:
+    """Return a store for `rename`. It holds layers that several images share."""
+    return Store(None, os.cpu_count() or 1, for_copy=True)
+
+
+def rename(
+    image: Image, gate: Gate, moment: int, known: Store
+) -> tuple[bytes, list[tuple[Outcome, Report]]]:
     """Rename the directories in `image` that `uvshim fix` would rename in its unpacked root.
 
     Return the new layer as a tar, empty if nothing is renamed, and for each environment what
     was renamed and the report with the new layer. Names that `gate` excludes are skipped. `moment`,
-    in seconds since 1970, is the time of new entries, such as whiteouts. Raise `ImageError`.
+    in seconds since 1970, is the time of new entries, such as whiteouts. Layers are read through
+    the store `known`. Raise `ImageError`.
     """
     begin = time.monotonic()
-    below = Store(None, os.cpu_count() or 1, for_copy=True).tree(image)
+    below = known.tree(image)
 
     def plans() -> tuple[_Building, list[Environment], list[Outcome]]:
         building = _Building(below, moment, image.budget.built)
