@@ -129,7 +129,23 @@ def test_older_wrong_names_are_not_touched_and_one_hint_names_the_command(
     assert hints(run(*command).stderr) == []
 
 
-@pytest.mark.parametrize("version", ["59.6.0", "75.8.2", "80.9.0", "82", None])
+def test_before_setuptools_62_a_directory_that_nothing_requires_so_is_named(
+    run: Run, uvpip: Path, broken: Venv, wheels: Path
+) -> None:
+    """It kept its name for a requirement that is gone: `uvpip` does not rename what is older."""
+    info = broken.site_packages / "setuptools-75.8.0.dist-info"
+    info.rename(info.with_name("setuptools-59.6.0.dist-info"))
+    build_wheel(wheels, "user", requires=["zope-deferred", "xstatic-jquery-tablesorter"])
+    command = (uvpip, "--no-index", "-f", wheels)
+    done = run(*command, "user")
+    assert done.returncode == 0, done.stderr
+    assert hints(done.stderr) == []
+    assert run(uvpip, "uninstall", "user").returncode == 0
+    (hint,) = hints(run(*command, "simple").stderr)
+    assert f"`uvshim fix {broken.path}`" in hint
+
+
+@pytest.mark.parametrize("version", ["75.8.2", "80.9.0", "82", None])
 def test_where_setuptools_finds_it_or_is_not_there_no_hint_is_given(
     version: str | None, run: Run, uvpip: Path, broken: Venv, wheels: Path
 ) -> None:

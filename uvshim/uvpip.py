@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
+    from uvshim.rename.spelling import Spellings
 
 USAGE = """\
 uvpip: runs `uv pip install`, then renames what pkg_resources would not find under its own name.
@@ -136,7 +137,17 @@ def _suggest_fix(
         return
     from uvshim.rename import setuptools
 
-    for name in setuptools.missed_names(before, now):
+    chosen: list[Spellings | None] = []
+
+    def is_required(project: str) -> bool:
+        from uvshim.after_install import spellings
+        from uvshim.rename.names import key_of
+
+        if not chosen:
+            chosen.append(spellings(environment, now))
+        return chosen[0] is not None and key_of(project) in chosen[0].required
+
+    for name in setuptools.missed_names(before, now, is_required):
         if not (exclude and config.matcher(exclude)(name)):
             _messages(arguments).suggest_first_fix(environment.path, name)
             return

@@ -97,6 +97,17 @@ def test_bytecode_without_a_hash_need_not_be_there(site_packages: Path) -> None:
     assert only(site_packages).missing == ("zope_deferred/gone.py",)
 
 
+def test_scripts_of_a_target_are_elsewhere(site_packages: Path) -> None:
+    """pip moves them to `bin` below it; for a site-packages directory they are where RECORD says."""
+    add_row(site_packages, "../../bin/zope,,")
+    assert found(site_packages) == ()
+    library = site_packages.parent / "lib/python3.11"
+    library.mkdir(parents=True)
+    (site_packages.rename(library / "site-packages"))
+    (difference,) = found(library / "site-packages")
+    assert difference.missing == ("../../bin/zope",)
+
+
 def test_a_link_may_lead_to_files_that_are_listed_from_the_root_on(site_packages: Path) -> None:
     """Poetry lists them so."""
     record = site_packages / INFO / "RECORD"

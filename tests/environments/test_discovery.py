@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from uvshim.environments import discovery
+from uvshim.environments import discovery, search_path
 from uvshim.environments.tree import DiskTree
 from uvshim.errors import EnvironmentUnknownError
 
@@ -530,3 +530,17 @@ def test_an_application_with_directories_called_as_an_engines_is_searched(tmp_pa
     made(tmp_path, ["etc", "usr", "app/containers", "app/network", "app/volumes"])
     virtual(tmp_path / "app/.venv")
     assert [each.path for each in discovery.find(str(tmp_path))] == ["/app/.venv"]
+
+
+def test_an_egg_is_for_one_distribution_and_no_environment(tmp_path: Path) -> None:
+    """buildout 5 puts the dist-info directory of a wheel into it, under a name for pkg_resources."""
+    root = virtual(made(tmp_path / "root", ["etc", "usr"]) / "srv")
+    egg = "zope.event-6.2-py3.11-linux-x86_64"
+    made(root, [], [f"eggs/v5/{egg}.egg/{egg}.dist-info/METADATA"])
+    (found,) = discovery.find(str(tmp_path / "root"))
+    assert found.path == "/srv"
+    with pytest.raises(EnvironmentUnknownError, match="is not an environment"):
+        discovery.find(f"{root}/eggs/v5/{egg}.egg")
+    (root / SITE / "easy-install.pth").write_text(f"{root}/eggs/v5/{egg}.egg\n")
+    (found,) = discovery.find(str(root))
+    assert search_path.added_directories(found) == []

@@ -12,14 +12,15 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.directories import exists
-from uvshim.environments.environment import dist_infos
+from uvshim.environments import interpreter
+from uvshim.environments.environment import dist_infos, usual_site_packages
 from uvshim.environments.tree import denies, identity
 from uvshim.rename import names
 from uvshim.rename.plan import RECORD_LIMIT, owner_of
 from uvshim.rename.record import RecordError, elements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from installer.records import RecordEntry
 
@@ -82,7 +83,7 @@ def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
         return nothing._replace(fault="it has no RECORD")
     try:
         entries = [RecordEntry.from_elements(*row) for row in elements(content)]
-        missing, changed = _differing(tree, place, entries)
+        missing, changed = _differing(tree, place, filter(_belongs(tree, place), entries))
     except InvalidRecordEntry as error:
         return nothing._replace(fault=f"its RECORD has a row that cannot be read ({error})")
     except RecordError as error:
@@ -98,6 +99,17 @@ def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
         and posixpath.basename(file) not in _NEED_NOT_BE_LISTED
     )
     return nothing._replace(missing=tuple(missing), changed=tuple(changed), unlisted=unlisted)
+
+
+def _belongs(tree: SearchableTree, place: str) -> Callable[[RecordEntry], bool]:
+    """Return whether the file of an entry is where a RECORD in `place` has it.
+
+    If no Python has `place` as its site-packages, files outside of it are elsewhere: in a target,
+    pip moves scripts, and virtualenv's seeds get theirs in an environment.
+    """
+    if place in usual_site_packages(interpreter.root_of(place), tree.names):
+        return lambda _entry: True
+    return lambda entry: not posixpath.normpath(entry.path).startswith("../")
 
 
 def _differing(

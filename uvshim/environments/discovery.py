@@ -38,6 +38,10 @@ _EMPTY = frozenset({"boot", "dev", "proc", "run", "sys", "tmp"})
 # Copies of distributions inside a package that uses them.
 _VENDORED = frozenset({"_vendor", "_vendored"})
 
+# A directory for one distribution, which buildout makes. Since zc.buildout 5 a dist-info directory
+# is in it, with a name for its finder.
+_EGG = ".egg"
+
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
 
 # What a virtual environment and one of conda have.
@@ -84,8 +88,9 @@ def _at(path: str, skipped: Callable[[str], None]) -> Iterable[Environment]:
         return _below(tree, path)
     if _is_image(path):
         return in_image(DiskTree(path), skipped)
-    if name in _SITE_PACKAGES or any(
-        each.endswith((".dist-info", ".egg-info")) for each in tree.names(path)
+    if name in _SITE_PACKAGES or (
+        not name.endswith(_EGG)
+        and any(each.endswith((".dist-info", ".egg-info")) for each in tree.names(path))
     ):
         return [_bare(tree, path)]
     return _below(tree, path)
@@ -253,7 +258,11 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
             left_out |= _EMPTY
         if path.count("/") >= _DEEPEST:
             below.clear()
-        below[:] = sorted(name for name in below if not (name in left_out or is_dist_info(name)))
+        below[:] = sorted(
+            name
+            for name in below
+            if not (name in left_out or is_dist_info(name) or name.endswith(_EGG))
+        )
 
 
 def _is_left_out(path: str, listed: AbstractSet[str], text: str) -> bool:

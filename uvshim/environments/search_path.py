@@ -59,7 +59,9 @@ def added_directories(environment: Environment) -> list[str]:
     known = {*map(tree.real, visible), *map(tree.real, _libraries_of_pypy(tree, visible))}
     added = {tree.real(each): each for each in search_path(tree, visible)}
     return [
-        path for real, path in added.items() if real not in known and dist_infos(tree.names(path))
+        path
+        for real, path in added.items()
+        if real not in known and not path.endswith(".egg") and dist_infos(tree.names(path))
     ]
 
 

@@ -32,7 +32,7 @@ from uvshim.environments.environment import OWNERS
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from uvshim.environments.snapshot import Snapshot
     from uvshim.environments.tree import Tree
@@ -179,23 +179,25 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def missed_names(before: Snapshot, now: Snapshot) -> Iterator[str]:
+def missed_names(
+    before: Snapshot, now: Snapshot, is_required: Callable[[str], bool]
+) -> Iterator[str]:
     """Yield the project names of directories in `before` that the setuptools in `now` misses.
 
-    Only a setuptools in the same site-packages directory counts, and only one from 62 on: before,
-    it also depends on the installed requirements.
+    Only a setuptools in the same site-packages directory counts. Before 62, a directory
+    keeps its name if `is_required(project)`, its part before the version, is True.
     """
-    beside = {
-        os.path.dirname(path)
-        for path in now.setuptools
-        if (found := PkgResources.at(path)).needs_dots and found.finds_every_spelling
-    }
+    beside = {os.path.dirname(path): PkgResources.at(path) for path in now.setuptools}
     for path in before.states:
         site_packages, directory = os.path.split(path)
-        if site_packages not in beside or "." in directory.partition("-")[0]:
+        project = directory.partition("-")[0]
+        found = beside.get(site_packages)
+        if found is None or not found.needs_dots or "." in project:
             continue
         name = _head(f"{path}/METADATA").partition("\nName:")[2].partition("\n")[0].strip()
-        if "." in name and installer_of(path) not in OWNERS:
+        if "." not in name or installer_of(path) in OWNERS:
+            continue
+        if found.finds_every_spelling or not is_required(project):
             yield name
 
 
