@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import corpus
 from tests.places import found_below, record_faults, tree
 from tests.wheels import build_wheel
 
@@ -157,11 +158,23 @@ def test_where_setuptools_finds_it_or_is_not_there_no_hint_is_given(
     assert hints(run(uvpip, "--no-index", "-f", wheels, "simple").stderr) == []
 
 
+@pytest.mark.parametrize("setuptools", ["75.8.0", "59.6.0"])
 @pytest.mark.parametrize("command", ["uvpip", "uvshim run"])
 def test_what_an_interrupted_uv_has_not_completed_keeps_its_name(
-    run: Run, uvpip: Path, uvshim: Path, uv: Path, venv: Venv, wheels: Path, command: str
+    run: Run,
+    uvpip: Path,
+    uvshim: Path,
+    uv: Path,
+    venv: Venv,
+    wheels: Path,
+    command: str,
+    setuptools: str,
 ) -> None:
-    """uv writes RECORD before most of the code. The moment is not to be had: a script acts it."""
+    """uv writes RECORD before most of the code. The moment is not to be had: a script acts it.
+
+    Before setuptools 62, a rename adds a file to RECORD.
+    """
+    corpus.write(corpus.installed(f"setuptools-{setuptools}", "setuptools"), venv.site_packages)
     build_wheel(wheels, "other.one")
     script = wheels.parent / "uv"
     code = venv.site_packages / "zope_deferred"
@@ -179,6 +192,18 @@ def test_what_an_interrupted_uv_has_not_completed_keeps_its_name(
     assert "its installer has not completed it: `zope_deferred" in done.stderr
     assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
     assert "other.one-1.0.dist-info" in venv.dist_infos()
+
+
+def test_what_an_earlier_setuptools_found_is_named_after_any_command(
+    run: Run, uvshim: Path, uv: Path, broken: Venv, wheels: Path
+) -> None:
+    install = (uvshim, "run", "--", uv, "pip", "install", "--no-index", "-f", wheels)
+    build_wheel(wheels, "new.one")
+    done = run(*install, "new.one")
+    assert (done.returncode, len(hints(done.stderr))) == (0, 1)
+    assert f"`uvshim fix {broken.path}`" in done.stderr
+    build_wheel(wheels, "new.two")
+    assert hints(run(uvshim, "-q", *install[1:], "new.two").stderr) == []
 
 
 def test_new_directories_are_renamed_and_the_hint_about_older_ones_comes_last(

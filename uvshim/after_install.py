@@ -17,7 +17,8 @@ import os
 from uvshim import config
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
-from uvshim.rename.setuptools import LAST_PYTHON, PkgResources, installer_of
+from uvshim.rename.names import key_of
+from uvshim.rename.setuptools import LAST_PYTHON, PkgResources, installer_of, missed_names
 from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -59,6 +60,32 @@ def rename_new(  # noqa: PLR0913
     if outcome.left_alone:
         messages.suggest_fix(environment.path)
     return not outcome.left_alone
+
+
+def suggest_fix(
+    environment: Environment,
+    before: Snapshot,
+    now: Snapshot,
+    exclude: list[str],
+    messages: Messages,
+) -> None:
+    """Suggest `uvshim fix` if pkg_resources misses a directory that was there `before`.
+
+    `now` is a snapshot of `environment` after the install. A name that one of the patterns
+    `exclude` matches does not count.
+    """
+    chosen: list[Spellings | None] = []  # it may need the requirements of all distributions
+
+    def is_required(project: str) -> bool:
+        if not chosen:
+            chosen.append(spellings(environment, now))
+        return chosen[0] is not None and key_of(project) in chosen[0].required
+
+    is_excluded = config.matcher(exclude)
+    for name in missed_names(before, now, is_required):
+        if not is_excluded(name):
+            messages.suggest_first_fix(environment.path, name)
+            return
 
 
 def rename_since(

@@ -101,9 +101,10 @@ class Messages:
         self.hint(f"`uvshim fix {quoted(environment)}` tries again, or names what helps")
 
     def suggest_first_fix(self, environment: str, name: str) -> None:
-        """Suggest the command that renames older directories in `environment`, such as `name`."""
-        command = f"uvshim fix {quoted(environment)}"
-        self.hint(f"`{command}` renames what was installed earlier, such as {printable(name)}")
+        """Suggest the command that renames what is older in `environment`, but not with -q."""
+        if not self._quiet:
+            command = f"uvshim fix {quoted(environment)}"
+            self.hint(f"`{command}` renames what was installed earlier, such as {printable(name)}")
 
     def hint(self, message: str) -> None:
         """Print a hint."""

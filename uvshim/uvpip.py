@@ -14,10 +14,7 @@ from uvshim.uv.arguments import Arguments
 # Functions import what only some runs need: it takes a good part of a run with nothing to do.
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from uvshim.environments.environment import Environment
-    from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
-    from uvshim.rename.spelling import Spellings
 
 USAGE = """\
 uvpip: runs `uv pip install`, then renames what pkg_resources would not find under its own name.
@@ -117,40 +114,14 @@ def _install(binary: str, arguments: Arguments) -> int:
                 complete = rename_new(
                     environment, before, exclude, supervisor, messages, finished=finished
                 )
-            if complete and status == 0 and not arguments.quiet:
-                _suggest_fix(environment, before, now, exclude, arguments)
+            if complete and status == 0 and not arguments.quiet and now.setuptools:
+                from uvshim.after_install import suggest_fix
+
+                suggest_fix(environment, before, now, exclude, _messages(arguments))
     except Exception as error:  # noqa: BLE001
         _messages(arguments).failure(error)
         complete = False
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
-
-
-def _suggest_fix(
-    environment: Environment,
-    before: Snapshot,
-    now: Snapshot,
-    exclude: list[str],
-    arguments: Arguments,
-) -> None:
-    """Suggest `uvshim fix` if pkg_resources misses a directory that was there `before`."""
-    if not (now.setuptools and before.states):
-        return
-    from uvshim.rename import setuptools
-
-    chosen: list[Spellings | None] = []
-
-    def is_required(project: str) -> bool:
-        from uvshim.after_install import spellings
-        from uvshim.rename.names import key_of
-
-        if not chosen:
-            chosen.append(spellings(environment, now))
-        return chosen[0] is not None and key_of(project) in chosen[0].required
-
-    for name in setuptools.missed_names(before, now, is_required):
-        if not (exclude and config.matcher(exclude)(name)):
-            _messages(arguments).suggest_first_fix(environment.path, name)
-            return
 
 
 def _report_unknown(arguments: Arguments) -> bool:

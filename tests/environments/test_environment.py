@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from uvshim.environments.environment import Environment
+from uvshim.environments.environment import Environment, dist_infos
 from uvshim.uv.question import Answer
 from uvshim.uv.supervisor import Supervisor
 
@@ -151,3 +151,8 @@ def test_a_python_that_does_not_answer_is_taken_for_a_usual_one(
     environment = Environment.of(answering(root=str(tmp_path), python="3.9.18"), supervisor)
     assert environment is not None
     assert environment.on_disk == [str(usual)]
+
+
+@pytest.mark.parametrize("name", ["~x-1.dist-info", "._x-1.dist-info", ".wh.x-1.dist-info", "x-1"])
+def test_what_lies_beside_a_dist_info_directory_is_none(name: str) -> None:
+    assert dist_infos([name, "x-1.dist-info"]) == ["x-1.dist-info"]

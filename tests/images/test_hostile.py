@@ -50,6 +50,7 @@ _MEMORY_FOR = {
     "requirements of a megabyte": 400 << 20,
     "a long row with many links": 400 << 20,
     "1,000 environments that inherit 300 distributions": 200 << 20,
+    "RECORDs of 700,000 rows": 160 << 20,
     "a RECORD with many links": 160 << 20,
     "60,000 lines in .pth files": 160 << 20,
 }
@@ -211,7 +212,7 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
             [entry(f"{INFO}/METADATA", metadata("x.y").encode())],
             long(f"{INFO}/RECORD", b"code.py,,\n" * 100_000, 300),
         ),
-        None,
+        "parts in its paths, links and requirements",
     ),
     "a .pth of 300 MB": (lambda: long(f"{SITE}/x.pth", b"/no\n" * 250_000, 300), None),
     "100,000 files": (lambda: b"".join(map(empty_file, range(100_000))), None),
@@ -242,6 +243,10 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
     ),
     "requirements of a megabyte": (
         lambda: each_with("METADATA", 20, f"Requires-Dist: q {lines('>=1.#.%s,', 80_000)}>=1\n"),
+        "parts in its paths, links and requirements",
+    ),
+    "RECORDs of 700,000 rows": (
+        lambda: each_with("RECORD", 6, "#,,\n" + lines("%x,,\n", 700_000)),
         "parts in its paths, links and requirements",
     ),
     "a RECORD with many links": (

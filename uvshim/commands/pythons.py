@@ -134,7 +134,9 @@ def of_pip(
 def _reply_of_pip(python: list[str], words: list[str], supervisor: Supervisor) -> Any:
     """Return what `_ASK_PIP` prints, or None if that fails."""
     try:
-        return json.loads(output([*python, "-c", _ASK_PIP, *words], supervisor).split("\0")[1])
+        return json.loads(
+            output([*python, "-B", "-c", _ASK_PIP, *words], supervisor).split("\0")[1]
+        )
     except (ValueError, IndexError):
         return None
 
@@ -171,7 +173,7 @@ def first_words(script: str) -> list[str]:
 
 def of_interpreter(interpreter: str, supervisor: Supervisor) -> list[Environment]:
     """Return where `interpreter` installs: its own site-packages, and its user's if they exist."""
-    said = output([interpreter, "-c", _WHERE], supervisor).split("\0")
+    said = output([interpreter, "-B", "-c", _WHERE], supervisor).split("\0")
     try:
         _, prefix, purelib, platlib, user, managed, _ = said
     except ValueError:  # it cannot be run, or prints something else

@@ -60,9 +60,9 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
             if not known.issuperset(key := _key(each)):
                 seen[key] = (each, nothing)
         changed = [each for each in seen.values() if each[1].is_outdated(each[0])]
+        finished = status == 0
         renamed = [
-            after_install.rename_new(*each, exclude, supervisor, messages, finished=status == 0)
-            for each in changed
+            _rename(*each, exclude, supervisor, messages, finished=finished) for each in changed
         ]
         if place is not None and not seen:
             name = printable(options.env[0])
@@ -75,6 +75,28 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         messages.failure(error)
         complete = False
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
+
+
+def _rename(  # noqa: PLR0913
+    environment: Environment,
+    before: Snapshot,
+    exclude: list[str],
+    supervisor: Supervisor,
+    messages: Messages,
+    *,
+    finished: bool,
+) -> bool:
+    """Rename what is new in `environment` since `before`, and name the command for what is older.
+
+    Return False if a rename failed.
+    """
+    complete = after_install.rename_new(
+        environment, before, exclude, supervisor, messages, finished=finished
+    )
+    if complete and finished:
+        now = Snapshot.of(environment)
+        after_install.suggest_fix(environment, before, now, exclude, messages)
+    return complete
 
 
 def _program(word: str) -> str:

@@ -226,8 +226,12 @@ def existing(directories: Iterable[str], tree: SearchableTree | None = None) -> 
 
 
 def is_dist_info(name: str) -> bool:
-    """Return True if `name` is that of a dist-info directory that pip is not removing (~)."""
-    return name.endswith(".dist-info") and name[0] != "~"
+    """Return True if `name` is that of a dist-info directory, and of nothing beside one.
+
+    pip renames what it is removing (~), macOS adds files with attributes (._, AppleDouble), and a
+    layer that was unpacked as a plain tar has whiteouts (.wh.).
+    """
+    return name.endswith(".dist-info") and not name.startswith(("~", "._", ".wh."))
 
 
 def dist_infos(names: Iterable[str]) -> list[str]:
@@ -246,7 +250,7 @@ def _asked(answer: Answer, root: str, supervisor: Supervisor) -> list[str] | Non
     series = ".".join((answer.python or "").split(".")[:2])
     usual = [f"{root}/bin/{name}" for name in ("python3", "python", f"python{series}")]
     for interpreter in filter(None, [answer.interpreter, *usual]):
-        said = supervisor.ask([interpreter, "-I", "-c", _WHERE])
+        said = supervisor.ask([interpreter, "-I", "-B", "-c", _WHERE])
         _, prefix, version, library, *directories = [*said.split("\0"), "", "", ""][:6]
         is_right = prefix and os.path.realpath(prefix) == os.path.realpath(root)
         if is_right and answer.python in {None, version}:

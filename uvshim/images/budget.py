@@ -26,6 +26,9 @@ _OFTEN = 8
 # Reading less than this is paid for with the directory that it is in.
 _SMALL = 4096
 
+# How many of them a line of a file takes: RECORD is read a few times.
+_LINE = 8
+
 # How many of them a step in the resolution of requirements takes. OpenStack takes half a million.
 RESOLVING = 5
 
@@ -123,7 +126,7 @@ class Budget:
     def read(self, content: bytes, times: int, where: str) -> None:
         """Pay for reading `content`, so many `times` until now. Raise `ImageError`."""
         if len(content) > _SMALL:  # takes as long as the look-up of so many parts
-            self.look_up((len(content) >> 6) + 3 * _lines(content), where)
+            self.look_up((len(content) >> 6) + _LINE * _lines(content), where)
         if len(content) > _LARGE and times > _OFTEN:
             self.keep(3 * len(content), where)
 

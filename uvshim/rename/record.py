@@ -36,7 +36,8 @@ class Record:
     - `is_unfinished`: a killed run has left it as it is;
     - `only`: its own directory, if nothing of another one is listed and it is finished, and each
       row is one line without quotes; else "". Then no row needs to be taken apart;
-    - `directories`: the first components of the paths; if `only` is set, just that one.
+    - `directories`: the dist-info directories that begin the paths, finished or not (see
+      `obstacles`); if `only` is set, just that one.
     """
 
     def __init__(self, content: bytes | None, own: str) -> None:
@@ -55,7 +56,8 @@ class Record:
         is_only = 1 < len(self._parts) == self.content.count(b".dist-info") + 1
         self.only = own if is_only and not self.is_unfinished and _is_plain(self.content) else ""
         firsts = (path.partition("/")[0] for path in self.paths())
-        self.directories = frozenset({own} if self.only else firsts)
+        found = {own} if self.only else filter(_is_metadata, firsts)
+        self.directories = frozenset(found)
 
     def files(self, directory: str) -> set[str]:
         """Return the listed files in the dist-info `directory`, relative to it."""
@@ -189,6 +191,10 @@ def _is_plain(content: bytes) -> bool:
     end = b"\r\n" if marks[2:3] == b"\r" else b"\n"
     rows = content.count(end)
     return marks == (b",," + end) * rows and content.endswith(end)
+
+
+def _is_metadata(directory: str) -> bool:
+    return directory.endswith((".dist-info", ".uvshim"))
 
 
 def _row(path: str, columns: str) -> bytes:
