@@ -15,6 +15,7 @@ import packaging
 import pytest
 
 import uvshim
+from tests import corpus
 from tests.places import Venv, dist_infos, tree
 from tests.wheels import build_wheel
 
@@ -37,6 +38,24 @@ def test_a_virtual_environment_with_system_site_packages_gets_it_and_the_system_
     assert "zope.deferred-1.2.dist-info" in venv.dist_infos()
     assert tree(in_system.site_packages) == before
     assert "zope_deferred-1.2.dist-info" in in_system.dist_infos()
+
+
+def test_an_inherited_setuptools_misses_what_is_older_and_the_command_is_named(
+    run: Run, uv: Path, uvpip: Path, make_venv: MakeVenv, installation: Path, wheels: Path
+) -> None:
+    site = Venv(installation).site_packages
+    for each in site.glob("setuptools-*"):
+        shutil.rmtree(each)
+    corpus.write(corpus.installed("setuptools-75.8.0", "setuptools"), site)
+    corpus.write({"pkg_resources/__init__.py": "", "setuptools/__init__.py": ""}, site)
+    venv = make_venv(".venv", "--system-site-packages", python=installation / "bin" / "python")
+    build_wheel(wheels, "new.one")
+    offline = ("--no-index", "--find-links", wheels)
+    assert run(uv, "pip", "install", *offline, "zope.deferred").returncode == 0
+    done = run(uvpip, *offline, "new.one")
+    assert done.returncode == 0, done.stderr
+    assert "new.one-1.0.dist-info" in venv.dist_infos()
+    assert f"hint: `uvshim fix {venv.path}` renames" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,13 @@ import os
 from uvshim import config
 from uvshim.environments.snapshot import Snapshot
 from uvshim.rename import on_disk
-from uvshim.rename.names import key_of
-from uvshim.rename.setuptools import LAST_PYTHON, PkgResources, installer_of, missed_names
+from uvshim.rename.setuptools import (
+    LAST_PYTHON,
+    PkgResources,
+    beside,
+    installer_of,
+    missed_names,
+)
 from uvshim.uv.lock import LockInterruptedError, uv_lock
 
 TYPE_CHECKING = False  # see uv/process.py
@@ -76,16 +81,29 @@ def suggest_fix(
     """
     chosen: list[Spellings | None] = []  # it may need the requirements of all distributions
 
-    def is_required(project: str) -> bool:
+    def choose() -> Spellings | None:
         if not chosen:
             chosen.append(spellings(environment, now))
-        return chosen[0] is not None and key_of(project) in chosen[0].required
+        return chosen[0]
 
     is_excluded = config.matcher(exclude)
-    for name in missed_names(before, now, is_required):
+    imported = beside(now) or (_inherited(environment) if before.states else {})
+    for name in missed_names(before, imported, choose):
         if not is_excluded(name):
             messages.suggest_first_fix(environment.path, name)
             return
+
+
+def _inherited(environment: Environment) -> dict[str, PkgResources]:
+    """Return the pkg_resources from elsewhere for each directory of `environment`, if any."""
+    if _has_no_other_setuptools(environment):
+        return {}
+    from uvshim.environments.search_path import search_path
+    from uvshim.rename.setuptools import imported_from
+
+    tree = environment.tree
+    _, found = imported_from(tree, search_path(tree, environment.visible))
+    return dict.fromkeys(map(os.path.realpath, environment.on_disk), found)
 
 
 def rename_since(

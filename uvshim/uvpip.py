@@ -14,6 +14,8 @@ from uvshim.uv.arguments import Arguments
 # Functions import what only some runs need: it takes a good part of a run with nothing to do.
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
+    from uvshim.environments.environment import Environment
+    from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
 
 USAGE = """\
@@ -114,14 +116,35 @@ def _install(binary: str, arguments: Arguments) -> int:
                 complete = rename_new(
                     environment, before, exclude, supervisor, messages, finished=finished
                 )
-            if complete and status == 0 and not arguments.quiet and now.setuptools:
-                from uvshim.after_install import suggest_fix
-
-                suggest_fix(environment, before, now, exclude, _messages(arguments))
+            if complete and status == 0 and not arguments.quiet:
+                _suggest_fix(environment, before, now, exclude, arguments)
     except Exception as error:  # noqa: BLE001
         _messages(arguments).failure(error)
         complete = False
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
+
+
+def _suggest_fix(
+    environment: Environment,
+    before: Snapshot,
+    now: Snapshot,
+    exclude: list[str],
+    arguments: Arguments,
+) -> None:
+    """Suggest `uvshim fix` if pkg_resources misses a directory that was there `before`.
+
+    If nothing is new, only a setuptools in the same directory counts: others take 20 ms to find.
+    """
+    if not before.is_outdated(environment, now):
+        if not (now.setuptools and before.states):
+            return
+        from uvshim.rename import setuptools
+
+        if not any(setuptools.missed_names(before, setuptools.beside(now), lambda: None)):
+            return
+    from uvshim.after_install import suggest_fix
+
+    suggest_fix(environment, before, now, exclude, _messages(arguments))
 
 
 def _report_unknown(arguments: Arguments) -> bool:

@@ -573,6 +573,14 @@ def test_before_75_8_2_every_lookup_misses_it_but_its_entry_points_are_seen() ->
     assert examine(files, AFFECTED).by_require_only == []
 
 
+@pytest.mark.parametrize("extras", ["[psutil]", "[given, psutil]"])
+def test_a_script_with_an_extra_that_nobody_can_install_is_not_about_names(extras: str) -> None:
+    """pyroute2 has one: its METADATA has no such extra."""
+    entry_points = f"[console_scripts]\nss2 = m:run {extras}\n"
+    files = installed("pyroute2-0.8.1", "pyroute2", extras=["given"], entry_points=entry_points)
+    assert examine(files, FIXED).lookups == ()
+
+
 def test_excluded_names_and_what_setuptools_brings_along_are_not_looked_up() -> None:
     vendored = under("setuptools/_vendor", installed("jaraco_text-4.0", "jaraco.text"))
     tree = MemoryTree(under(SITE, OSLO, FIXED, vendored))

@@ -312,8 +312,8 @@ def test_compiled_code_is_for_the_python_that_imports_it(
     target = Environment(str(tmp_path), None, [str(tmp_path)])
     hint = text(report(ghost, installation=target)).splitlines()[-1]
     if expected is None:
-        why = "with the Python that imports it: for another one, uv may choose other files"
-        assert hint == f"  hint: reinstall g==1.0 {why}"
+        command = f"uvpip install --python PYTHON --target {tmp_path} --no-deps --reinstall g==1.0"
+        assert hint == f"  hint: with the Python that imports it: {command}"
     else:
         assert hint == "  hint: " + expected.format(tmp_path)
 

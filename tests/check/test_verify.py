@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +21,6 @@ INFO = "zope_deferred-1.2.dist-info"
 @pytest.fixture
 def site_packages(tmp_path: Path) -> Path:
     """A directory in which `zope.deferred` is installed."""
-    import zipfile
-
     directory = tmp_path / "site-packages"
     files = {"zope_deferred/data.bin": "0" * 3_000_000}
     wheel = build_wheel(tmp_path / "wheels", "zope.deferred", "1.2", files=files)
@@ -95,6 +94,19 @@ def test_bytecode_without_a_hash_need_not_be_there(site_packages: Path) -> None:
     assert found(site_packages) == ()
     add_row(site_packages, "zope_deferred/gone.py,,")
     assert only(site_packages).missing == ("zope_deferred/gone.py",)
+
+
+def test_a_file_of_two_distributions_is_as_one_of_them_lists_it(
+    site_packages: Path, tmp_path: Path
+) -> None:
+    """No install could satisfy both: a namespace package's `__init__.py` is often such a file."""
+    files = {"zope_deferred/__init__.py": "another = 1\n"}
+    wheel = build_wheel(tmp_path / "wheels", "zope.other", "1.0", files=files)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site_packages)
+    assert found(site_packages) == ()
+    (site_packages / "zope_deferred/__init__.py").write_text("a third\n")
+    assert [each.changed for each in found(site_packages)] == [("zope_deferred/__init__.py",)] * 2
 
 
 def test_scripts_of_a_target_are_elsewhere(site_packages: Path) -> None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.conftest import MakeVenv, Run
 
 NAME = "zope_deferred-1.2.dist-info"
-WHY = "for another one, uv may choose other files"
 
 
 def twin(site: Path, name: str, version: str) -> None:
@@ -128,8 +127,9 @@ def test_every_hint_helps(
     checked = run(uvshim, "check", named)
     assert checked.returncode == 1
     if spoil is an_empty_directory and place in {"target", "root"}:  # nothing tells what it was
-        advice = f"with the Python that imports it: {WHY}\n"
-        assert checked.stdout.endswith(f"  hint: reinstall zope_deferred==1.2 {advice}")
+        hint = checked.stdout.splitlines()[-1]
+        assert "with the Python that imports it: " in hint
+        assert "zope_deferred==1.2" in hint
         return
     for _ in range(2):  # `fix` may only tell then that a command is needed
         if run(uvshim, "check", named).returncode:

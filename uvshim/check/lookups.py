@@ -7,7 +7,7 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.directories import inside
-from uvshim.check.metadata import METADATA_LIMIT, RequireError
+from uvshim.check.metadata import METADATA_LIMIT, UNKNOWN_EXTRA, RequireError
 from uvshim.rename import record
 from uvshim.rename.names import key_of, normalized
 from uvshim.rename.plan import RECORD_LIMIT
@@ -84,7 +84,7 @@ def failing(working_set: WorkingSet, name: str, *, requires: bool) -> tuple[str,
     - ``in Requirement``: ``distribution in Requirement.parse(NAME)``;
     - ``project_name``: it differs from NAME, and has another key;
     - ``load_entry_point``: for one of its entry points, unless that needs extras which are not
-      installed.
+      installed, or which METADATA does not have.
     """
     key, requirements = key_of(name), working_set.requirements
     own = working_set.active_at.get(working_set.installed[name].metadata)
@@ -97,7 +97,12 @@ def failing(working_set: WorkingSet, name: str, *, requires: bool) -> tuple[str,
     def loads(group: str, entry: str, extras: str) -> bool:
         if requires and not extras:
             return True
-        wanted = requirements.of(own, requirements.extras_in(extras)) if own else ()
+        try:
+            wanted = requirements.of(own, requirements.extras_in(extras)) if own else []
+        except RequireError as error:
+            if str(error) == UNKNOWN_EXTRA:
+                return True
+            raise
         if any(normalized(each.name) not in working_set.spelled for each in wanted):
             return True
         return found and bool(working_set.load_entry_point(name, group, entry))

@@ -37,6 +37,7 @@ _ENTRY_POINT = re.compile(
 
 # The exception of `require` for a name that it does not find.
 NOT_FOUND = "DistributionNotFound"
+UNKNOWN_EXTRA = "UnknownExtra"
 
 
 class RequireError(Exception):

@@ -106,9 +106,7 @@ def reinstalls(report: Report) -> list[str]:
             kept = quoted(report.outside(kept))
             lines.append(f"no installer removes {kept}: delete it if nothing needs it")
         elif _needs_its_python(report, path, words):
-            what = " ".join(map(quoted, words))
-            reason = "for another one, uv may choose other files"
-            lines.append(f"reinstall {what} with the Python that imports it: {reason}")
+            lines.append(_with_its_python(report, place, " ".join(map(quoted, words))))
         else:
             wanted.setdefault(place, []).extend(map(quoted, words))
     # uv may have linked a file that was changed: then its cache has the change, too.
@@ -173,6 +171,16 @@ def _needs_its_python(report: Report, path: str, words: list[str]) -> bool:
     wheel = tree.read(f"{path}/WHEEL", METADATA_LIMIT) or b""
     tags = [line for line in wheel.splitlines() if line.startswith(b"Tag:")]
     return not tags or not all(tag.rstrip().endswith(b"-any") for tag in tags)
+
+
+def _with_its_python(report: Report, place: str, what: str) -> str:
+    """Return how a person reinstalls `what` in `place`, whose Python is unknown here."""
+    if report.installation.tree.root is not None:
+        return (
+            f"reinstall {what} with the Python that imports it: uv may choose others for this one"
+        )
+    command = f"uvpip install --python PYTHON --target {quoted(place)} --no-deps --reinstall {what}"
+    return f"with the Python that imports it: {command}"
 
 
 def _rests(report: Report) -> Iterator[tuple[str, str, str]]:

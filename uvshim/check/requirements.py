@@ -12,7 +12,7 @@ import re
 from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING
 
-from uvshim.check.metadata import RequireError
+from uvshim.check.metadata import UNKNOWN_EXTRA, RequireError
 from uvshim.check.versions import old_precedence, parsed_version
 from uvshim.environments.tree import pay
 from uvshim.rename.names import key_of
@@ -139,7 +139,7 @@ class Requirements:
         """
         by_extra = self._by_extra(distribution)
         if not by_extra.keys() >= set(extras):
-            raise RequireError("UnknownExtra")
+            raise RequireError(UNKNOWN_EXTRA)
         return [one for extra in (None, *extras) for one in by_extra.get(extra, ())]
 
     def keys_of(self, distribution: Distribution, *, extras: bool) -> set[str]:

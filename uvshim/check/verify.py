@@ -58,17 +58,29 @@ def verify(tree: SearchableTree, site_packages: Iterable[str]) -> tuple[Differen
     writes it again. Other package managers have lists of their own: `rpm --verify` reads that. They
     remove RECORD, or change files after it was written (conda changes INSTALLER).
     """
-    differences = (
+    return tuple(one for place in site_packages for one in _in_place(tree, place) if any(one[3:]))
+
+
+def _in_place(tree: SearchableTree, place: str) -> Iterator[Difference]:
+    """Yield how each distribution in `place` differs from its RECORD.
+
+    Of several that list one file, the last has written it: it may be as any of them lists it.
+    """
+    compared = [
         _compared(tree, place, own)
-        for place in site_packages
         for own in dist_infos(tree.names(place))
         if not owner_of(tree, f"{place}/{own}")
-    )
-    return tuple(one for one in differences if any(one[3:]))
+    ]
+    right = {path for one, listed in compared for path in listed.difference(one.changed)}
+    for one, _ in compared:
+        yield one._replace(changed=tuple(path for path in one.changed if path not in right))
 
 
-def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
-    """Return how the distribution of the dist-info directory `own` differs from its RECORD."""
+def _compared(tree: SearchableTree, place: str, own: str) -> tuple[Difference, set[str]]:
+    """Return how the distribution of the dist-info directory `own` differs from its RECORD.
+
+    The second are the paths that RECORD lists with a hash.
+    """
     from installer.records import InvalidRecordEntry, RecordEntry
 
     path = f"{place}/{own}"
@@ -80,14 +92,15 @@ def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
     nothing = Difference(name, version, path)
     content = tree.read(f"{path}/RECORD", RECORD_LIMIT)
     if content is None:
-        return nothing._replace(fault="it has no RECORD")
+        return nothing._replace(fault="it has no RECORD"), set()
     try:
         entries = [RecordEntry.from_elements(*row) for row in elements(content)]
         missing, changed = _differing(tree, place, filter(_belongs(tree, place), entries))
     except InvalidRecordEntry as error:
-        return nothing._replace(fault=f"its RECORD has a row that cannot be read ({error})")
+        fault = f"its RECORD has a row that cannot be read ({error})"
+        return nothing._replace(fault=fault), set()
     except RecordError as error:
-        return nothing._replace(fault=str(error))
+        return nothing._replace(fault=str(error)), set()
     listed = {posixpath.normpath(posixpath.join(place, each.path)) for each in entries}
     # A link may lead to `place`: then paths from the root on are others.
     real = {identity(tree, each.path) for each in entries if each.path.startswith("/")}
@@ -98,7 +111,9 @@ def _compared(tree: SearchableTree, place: str, own: str) -> Difference:
         and not (real and identity(tree, posixpath.join(place, file)) in real)
         and posixpath.basename(file) not in _NEED_NOT_BE_LISTED
     )
-    return nothing._replace(missing=tuple(missing), changed=tuple(changed), unlisted=unlisted)
+    hashed = {each.path for each in entries if each.hash_}
+    found = nothing._replace(missing=tuple(missing), changed=tuple(changed), unlisted=unlisted)
+    return found, hashed
 
 
 def _belongs(tree: SearchableTree, place: str) -> Callable[[RecordEntry], bool]:

@@ -60,9 +60,9 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
             if not known.issuperset(key := _key(each)):
                 seen[key] = (each, nothing)
         changed = [each for each in seen.values() if each[1].is_outdated(each[0])]
-        finished = status == 0
         renamed = [
-            _rename(*each, exclude, supervisor, messages, finished=finished) for each in changed
+            after_install.rename_new(*each, exclude, supervisor, messages, finished=status == 0)
+            for each in changed
         ]
         if place is not None and not seen:
             name = printable(options.env[0])
@@ -71,32 +71,24 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         elif not (changed or status):
             _report_nothing(words[0], found, (each for each, _ in seen.values()), messages)
         complete = all(renamed)
+        _suggest_fix(changed, exclude, messages, is_done=complete and status == 0)
     except Exception as error:  # noqa: BLE001
         messages.failure(error)
         complete = False
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 
 
-def _rename(  # noqa: PLR0913
-    environment: Environment,
-    before: Snapshot,
+def _suggest_fix(
+    seen: Iterable[tuple[Environment, Snapshot]],
     exclude: list[str],
-    supervisor: Supervisor,
     messages: Messages,
     *,
-    finished: bool,
-) -> bool:
-    """Rename what is new in `environment` since `before`, and name the command for what is older.
-
-    Return False if a rename failed.
-    """
-    complete = after_install.rename_new(
-        environment, before, exclude, supervisor, messages, finished=finished
-    )
-    if complete and finished:
+    is_done: bool,
+) -> None:
+    """If an install `is_done`, name the command for what was in the environments before."""
+    for environment, before in seen if is_done else ():
         now = Snapshot.of(environment)
         after_install.suggest_fix(environment, before, now, exclude, messages)
-    return complete
 
 
 def _program(word: str) -> str:

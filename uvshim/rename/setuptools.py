@@ -32,10 +32,11 @@ from uvshim.environments.environment import OWNERS
 
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from uvshim.environments.snapshot import Snapshot
     from uvshim.environments.tree import Tree
+    from uvshim.rename.spelling import Spellings
 
 # Releases that changed something.
 _FINDS_EVERY_SPELLING = (62,)
@@ -179,25 +180,31 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def missed_names(
-    before: Snapshot, now: Snapshot, is_required: Callable[[str], bool]
-) -> Iterator[str]:
-    """Yield the project names of directories in `before` that the setuptools in `now` misses.
+def beside(now: Snapshot) -> dict[str, PkgResources]:
+    """Return the pkg_resources in each site-packages directory of the snapshot `now`."""
+    return {os.path.dirname(path): PkgResources.at(path) for path in now.setuptools}
 
-    Only a setuptools in the same site-packages directory counts. Before 62, a directory
-    keeps its name if `is_required(project)`, its part before the version, is True.
+
+def missed_names(
+    before: Snapshot,
+    imported: Mapping[str, PkgResources],
+    chosen: Callable[[], Spellings | None],
+) -> Iterator[str]:
+    """Yield the project names of directories in `before` that their pkg_resources misses.
+
+    `imported` has that of each site-packages directory. Before setuptools 62, a directory keeps its
+    name if the spellings that `chosen` returns require that.
     """
-    beside = {os.path.dirname(path): PkgResources.at(path) for path in now.setuptools}
     for path in before.states:
         site_packages, directory = os.path.split(path)
         project = directory.partition("-")[0]
-        found = beside.get(site_packages)
+        found = imported.get(site_packages)
         if found is None or not found.needs_dots or "." in project:
             continue
         name = _head(f"{path}/METADATA").partition("\nName:")[2].partition("\n")[0].strip()
         if "." not in name or installer_of(path) in OWNERS:
             continue
-        if found.finds_every_spelling or not is_required(project):
+        if found.finds_every_spelling or not ((spelled := chosen()) and spelled.require(project)):
             yield name
 
 

@@ -33,6 +33,10 @@ class Spellings:
         """Hold the keys that pkg_resources looks for, such as ``zope-interface``."""
         self.required = required
 
+    def require(self, project: str) -> bool:
+        """Return True if the name of a directory must begin with `project`."""
+        return names.key_of(project) in self.required
+
     def choose(self, tree: Tree, path: str, project: str, dotted: str) -> tuple[str, str]:
         """Return the name that the dist-info directory `path` should have, and its original one.
 
