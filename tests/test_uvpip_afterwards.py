@@ -203,6 +203,8 @@ def test_what_an_earlier_setuptools_found_is_named_after_any_command(
     assert (done.returncode, len(hints(done.stderr))) == (0, 1)
     assert f"`uvshim fix {broken.path}`" in done.stderr
     assert hints(run(*install, "new.one").stderr) == []  # nothing is new
+    build_wheel(wheels, "another")
+    assert len(hints(run(*install, "another").stderr)) == 1
     build_wheel(wheels, "new.two")
     assert hints(run(uvshim, "-q", *install[1:], "new.two").stderr) == []
 

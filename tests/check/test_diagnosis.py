@@ -573,6 +573,30 @@ def test_before_75_8_2_every_lookup_misses_it_but_its_entry_points_are_seen() ->
     assert examine(files, AFFECTED).by_require_only == []
 
 
+@pytest.mark.parametrize(
+    ("wanted", "broken"), [(">=3.14", True), (">=5", False), ("", False)], ids=str
+)
+def test_a_version_that_setuptools_brings_hides_a_normalized_name(
+    wanted: str, *, broken: bool
+) -> None:
+    """A right name comes first on `sys.path`: it helps if that version is the required one."""
+    tree = MemoryTree(
+        under(
+            SITE,
+            installed("setuptools-80.9.0", "setuptools"),
+            {"setuptools/__init__.py": "", "pkg_resources/__init__.py": ""},
+            under("setuptools/_vendor", installed("jaraco.text-3.12.1", "jaraco.text")),
+            installed("jaraco_text-4.3.0", "jaraco.text"),
+            installed("irc-20.5.0", "irc", [f"jaraco.text{wanted}"]),
+        )
+    )
+    found = diagnose(tree, [SITE])
+    assert found.broken == broken
+    assert [one.hidden for one in found.hidden] == [("jaraco.text",)] * broken
+    assert [one.name for one in found.wrong] == ["jaraco.text"] * broken
+    assert [one.name for one in found.failures] == (["irc"] if wanted == ">=5" else [])
+
+
 @pytest.mark.parametrize("extras", ["[psutil]", "[given, psutil]"])
 def test_a_script_with_an_extra_that_nobody_can_install_is_not_about_names(extras: str) -> None:
     """pyroute2 has one: its METADATA has no such extra."""

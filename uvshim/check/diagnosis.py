@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from uvshim.check.lookups import AffectedProgram
     from uvshim.check.required import Spelling
+    from uvshim.check.requirements import Requirement
     from uvshim.check.working_set import WorkingSet
     from uvshim.environments.tree import Tree
 
@@ -43,7 +44,10 @@ class Diagnosis(NamedTuple):
     """True if pkg_resources does not find dotted names in normalized directories."""
     findings: tuple[Finding, ...]
     unresolvable: tuple[Unresolvable, ...] = ()
-    """Distributions for which `require` raises DistributionNotFound; none without pkg_resources."""
+    """Distributions for which `require` does not find a name, or finds another version under it.
+
+    The latter counts if a right name helps. There are none without pkg_resources.
+    """
     entry_points: tuple[EntryPoint, ...] = ()
     failures: tuple[Failure, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
@@ -69,7 +73,10 @@ class Diagnosis(NamedTuple):
 
     def matters(self, finding: Finding) -> bool:
         """Return True if `finding` breaks something: its name does only if pkg_resources fails."""
-        return self.affected or finding.kind != NORMALIZED_NAME
+        if self.affected or finding.kind != NORMALIZED_NAME:
+            return True
+        project = names.normalized(finding.name)
+        return any(project in map(names.normalized, each.hidden) for each in self.hidden)
 
     @property
     def by_require_only(self) -> list[Lookups]:
@@ -160,6 +167,7 @@ class Model:
         self._about = python, platform
         self.inherited: Collection[str] = ()
         self.added: Collection[str] = ()
+        self._findings: tuple[Finding, ...] = ()
         self.spelled: Callable[[str], Spellings | None] = lambda _place: self._own_spellings
         self._setuptools, self._pkg_resources = setuptools.imported_from(
             tree, search_path.search_path(tree, self._places)
@@ -230,6 +238,7 @@ class Model:
         diagnosis = self._of_directories()
         if not self._pkg_resources.exists:
             return diagnosis
+        self._findings = diagnosis.findings
         found = self._working_set
         if names_only and found.finds_all_names():
             return diagnosis
@@ -268,12 +277,27 @@ class Model:
             programs=tuple(lookups_of.affected(found, lookups)),
         )
 
+    def _is_shadowed(self, wanted: Requirement) -> bool:
+        """Return True if a right name would show a distribution that meets what is `wanted`.
+
+        Another one has the dotted name: it is inherited, or setuptools has it in `_vendor`.
+        """
+        project = names.normalized(wanted.name)
+        meets = self._working_set.requirements.meets
+        return any(
+            one.kind == NORMALIZED_NAME and not one.owner and meets(one.version, wanted)
+            for one in self._findings
+            if names.normalized(one.name) == project
+        )
+
     def _refusal(self, name: str, version: str, reason: str = "") -> Unresolvable | Failure | None:
         """Return what `require` of a distribution fails for; `reason`: why it cannot be read."""
         try:
             self._working_set.require(name)
         except RequireError as error:
             kind, cause, missing = str(error), error.reason, error.missing
+            if error.unmet and self._is_shadowed(error.unmet):
+                kind, missing = NOT_FOUND, (error.unmet.name,)
         else:
             return None
         if kind != NOT_FOUND:

@@ -11,6 +11,8 @@ from uvshim.rename import names
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from uvshim.check.requirements import Requirement
+
 _T = TypeVar("_T")
 
 # The limit of one metadata file, in bytes. The longest real ones have a third of it.
@@ -43,11 +45,21 @@ UNKNOWN_EXTRA = "UnknownExtra"
 class RequireError(Exception):
     """`require` would raise the exception whose name is the argument."""
 
-    def __init__(self, name: str, reason: str = "", missing: tuple[str, ...] = ()) -> None:
-        """Name the exception. `reason` is its cause, a clause; `missing` are all missing names."""
+    def __init__(
+        self,
+        name: str,
+        reason: str = "",
+        missing: tuple[str, ...] = (),
+        unmet: Requirement | None = None,
+    ) -> None:
+        """Name the exception. `reason` is its cause, a clause; `missing` are all missing names.
+
+        `unmet` is the requirement of another version than the one that is found.
+        """
         super().__init__(name)
         self.reason = reason
         self.missing = missing
+        self.unmet = unmet
 
 
 class NoVersionError(RequireError):

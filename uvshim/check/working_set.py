@@ -242,7 +242,7 @@ class WorkingSet:
         if found is not None and not self.requirements.meets(found.version, requirement):
             wanted = f"{requirement.name}{requirement.specifier}"
             reason = f"{wanted} is required, and {found.version} is installed"
-            raise RequireError("VersionConflict", reason)
+            raise RequireError("VersionConflict", reason, unmet=requirement)
         return found
 
     def active_for(self, key: str) -> Distribution | None:

@@ -71,7 +71,7 @@ def main(options: argparse.Namespace, messages: Messages) -> int:
         elif not (changed or status):
             _report_nothing(words[0], found, (each for each, _ in seen.values()), messages)
         complete = all(renamed)
-        _suggest_fix(changed, exclude, messages, is_done=complete and status == 0)
+        _suggest_fix(seen.values(), exclude, messages, is_done=complete and status == 0)
     except Exception as error:  # noqa: BLE001
         messages.failure(error)
         complete = False
@@ -88,7 +88,8 @@ def _suggest_fix(
     """If an install `is_done`, name the command for what was in the environments before."""
     for environment, before in seen if is_done else ():
         now = Snapshot.of(environment)
-        after_install.suggest_fix(environment, before, now, exclude, messages)
+        if now.places != before.places:  # anything was installed
+            after_install.suggest_fix(environment, before, now, exclude, messages)
 
 
 def _program(word: str) -> str:
