@@ -40,8 +40,16 @@ def test_a_virtual_environment_with_system_site_packages_gets_it_and_the_system_
     assert "zope_deferred-1.2.dist-info" in in_system.dist_infos()
 
 
+@pytest.mark.parametrize("brings_one", [False, True])
 def test_an_inherited_setuptools_misses_what_is_older_and_the_command_is_named(
-    run: Run, uv: Path, uvpip: Path, make_venv: MakeVenv, installation: Path, wheels: Path
+    run: Run,
+    uv: Path,
+    uvpip: Path,
+    make_venv: MakeVenv,
+    installation: Path,
+    wheels: Path,
+    *,
+    brings_one: bool,
 ) -> None:
     site = Venv(installation).site_packages
     for each in site.glob("setuptools-*"):
@@ -49,6 +57,9 @@ def test_an_inherited_setuptools_misses_what_is_older_and_the_command_is_named(
     corpus.write(corpus.installed("setuptools-75.8.0", "setuptools"), site)
     corpus.write({"pkg_resources/__init__.py": "", "setuptools/__init__.py": ""}, site)
     venv = make_venv(".venv", "--system-site-packages", python=installation / "bin" / "python")
+    if brings_one:  # without a pkg_resources
+        corpus.write(corpus.installed("setuptools-84.2.1", "setuptools"), venv.site_packages)
+        corpus.write({"setuptools/__init__.py": ""}, venv.site_packages)
     build_wheel(wheels, "new.one")
     offline = ("--no-index", "--find-links", wheels)
     assert run(uv, "pip", "install", *offline, "zope.deferred").returncode == 0

@@ -181,8 +181,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def beside(now: Snapshot) -> dict[str, PkgResources]:
-    """Return the pkg_resources in each site-packages directory of the snapshot `now`."""
-    return {os.path.dirname(path): PkgResources.at(path) for path in now.setuptools}
+    """Return the pkg_resources in each site-packages directory of the snapshot `now` with one."""
+    found = {os.path.dirname(path): PkgResources.at(path) for path in now.setuptools}
+    return {place: one for place, one in found.items() if one.exists}
 
 
 def missed_names(
