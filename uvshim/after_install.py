@@ -79,6 +79,8 @@ def suggest_fix(
     `now` is a snapshot of `environment` after the install. A name that one of the patterns
     `exclude` matches does not count.
     """
+    if environment.is_shared:  # what is older may be the system's
+        return
     chosen: list[Spellings | None] = []  # it may need the requirements of all distributions
 
     def choose() -> Spellings | None:
