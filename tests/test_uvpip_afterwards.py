@@ -10,6 +10,10 @@ import pytest
 from tests import corpus
 from tests.places import found_below, record_faults, tree
 from tests.wheels import build_wheel
+from uvshim import after_install
+from uvshim.environments.environment import Environment
+from uvshim.environments.snapshot import Snapshot
+from uvshim.messages import Messages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,6 +196,17 @@ def test_what_an_interrupted_uv_has_not_completed_keeps_its_name(
     assert "its installer has not completed it: `zope_deferred" in done.stderr
     assert "zope_deferred-1.2.dist-info" in venv.dist_infos()
     assert "other.one-1.0.dist-info" in venv.dist_infos()
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_what_may_be_the_systems_is_not_named(
+    broken: Venv, capsys: pytest.CaptureFixture[str], *, is_shared: bool
+) -> None:
+    environment = Environment(str(broken.path))
+    environment.is_shared = is_shared
+    now = Snapshot.of(environment)
+    after_install.suggest_fix(environment, now, now, [], Messages())
+    assert ("hint" in capsys.readouterr().err) != is_shared
 
 
 def test_what_an_earlier_setuptools_found_is_named_after_any_command(
