@@ -14,7 +14,6 @@ from uvshim.uv.arguments import Arguments
 # Functions import what only some runs need: it takes a good part of a run with nothing to do.
 TYPE_CHECKING = False  # see uv/process.py
 if TYPE_CHECKING:
-    from uvshim.environments.environment import Environment
     from uvshim.environments.snapshot import Snapshot
     from uvshim.messages import Messages
 
@@ -109,42 +108,35 @@ def _install(binary: str, arguments: Arguments) -> int:
             complete = status != 0 or _report_unknown(arguments)
         else:
             complete, now = True, Snapshot.of(environment)
-            if before.is_outdated(environment, now):
+            has_new = before.is_outdated(environment, now)
+            if has_new:
                 from uvshim.after_install import rename_new
 
                 messages, finished = _messages(arguments), status == 0
                 complete = rename_new(
                     environment, before, exclude, supervisor, messages, finished=finished
                 )
-            if complete and status == 0 and not arguments.quiet:
-                _suggest_fix(environment, before, now, exclude, arguments)
+            is_done = complete and status == 0 and not arguments.quiet
+            if is_done and (has_new or _may_miss(before, now)):
+                from uvshim.after_install import suggest_fix
+
+                suggest_fix(environment, before, now, exclude, _messages(arguments))
     except Exception as error:  # noqa: BLE001
         _messages(arguments).failure(error)
         complete = False
     return supervisor.finish(status if status != 0 or complete else NOT_RENAMED)
 
 
-def _suggest_fix(
-    environment: Environment,
-    before: Snapshot,
-    now: Snapshot,
-    exclude: list[str],
-    arguments: Arguments,
-) -> None:
-    """Suggest `uvshim fix` if pkg_resources misses a directory that was there `before`.
+def _may_miss(before: Snapshot, now: Snapshot) -> bool:
+    """Return True if the setuptools beside what was there `before` may miss some of it.
 
-    If nothing is new, only a setuptools in the same directory counts: others take 20 ms to find.
+    One elsewhere takes 20 ms to find: it counts only if something is new.
     """
-    if not before.is_outdated(environment, now):
-        if not (now.setuptools and before.states):
-            return
-        from uvshim.rename import setuptools
+    if not (now.setuptools and before.states):
+        return False
+    from uvshim.rename import setuptools
 
-        if not any(setuptools.missed_names(before, setuptools.beside(now), lambda: None)):
-            return
-    from uvshim.after_install import suggest_fix
-
-    suggest_fix(environment, before, now, exclude, _messages(arguments))
+    return any(setuptools.missed_names(before, setuptools.beside(now), lambda: None))
 
 
 def _report_unknown(arguments: Arguments) -> bool:
