@@ -39,6 +39,7 @@ _SECONDS = 20
 _MEMORY = 64 << 20
 _MEMORY_FOR = {
     "20,000 distributions": 100 << 20,
+    "3,000 hidden distributions": 120 << 20,
     "100,000 files": 150 << 20,
     "RECORD of 300 MB": 250 << 20,
     "a megabyte of metadata in each of 200 distributions": 200 << 20,
@@ -116,6 +117,17 @@ def many_distributions(count: int) -> Iterator[bytes]:
     text = metadata("x.y")
     for number in range(count):
         yield entry(f"{SITE}/x_y{number}-1.0.dist-info/METADATA", text.encode())
+
+
+def many_hidden_distributions() -> bytes:
+    """Each has an older version in front of it, and each is required by another distribution."""
+    setuptools = {"setuptools/__init__.py": "", "pkg_resources/__init__.py": ""}
+    files = under(SITE, installed("setuptools-80.9.0", "setuptools"), setuptools)
+    for one in range(3_000):
+        older = under("setuptools/_vendor", installed(f"a.b{one}-1.0", f"a.b{one}"))
+        needs = installed(f"r{one}-1.0", f"r{one}", [f"a.b{one}>=2"])
+        files.update(under(SITE, older, installed(f"a_b{one}-2.0", f"a.b{one}"), needs))
+    return tar(files)
 
 
 def links_through_links() -> bytes:
@@ -262,6 +274,7 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
         "parts in its paths, links and requirements",
     ),
     "60,000 lines in .pth files": (many_lines_in_pth_files, None),
+    "3,000 hidden distributions": (many_hidden_distributions, None),
     "4,000 directories of one project": (many_directories_of_one_project, None),
     "15,000 extras of 15,000 requirements": (
         lambda: each_with(

@@ -46,7 +46,7 @@ class Diagnosis(NamedTuple):
     unresolvable: tuple[Unresolvable, ...] = ()
     """Distributions for which `require` does not find a name, or finds another version under it.
 
-    The latter counts if a right name helps. There are none without pkg_resources.
+    The latter counts if a right name helps. Without pkg_resources, the list is empty.
     """
     entry_points: tuple[EntryPoint, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -65,6 +65,8 @@ class Diagnosis(NamedTuple):
     """Its pkg_resources finds each directory under one spelling only: it is older than 62."""
     programs: tuple[AffectedProgram, ...] = ()
     """Installed programs that are known to use one of these lookups."""
+    shadowed: frozenset[str] = frozenset()
+    """Names of `findings` before which another version is found, but is not what is required."""
 
     @property
     def wrong(self) -> list[Finding]:
@@ -73,10 +75,8 @@ class Diagnosis(NamedTuple):
 
     def matters(self, finding: Finding) -> bool:
         """Return True if `finding` breaks something: its name does only if pkg_resources fails."""
-        if self.affected or finding.kind != NORMALIZED_NAME:
-            return True
-        project = names.normalized(finding.name)
-        return any(project in map(names.normalized, each.hidden) for each in self.hidden)
+        is_missed = self.affected or finding.name in self.shadowed
+        return is_missed or finding.kind != NORMALIZED_NAME
 
     @property
     def by_require_only(self) -> list[Lookups]:
@@ -167,7 +167,8 @@ class Model:
         self._about = python, platform
         self.inherited: Collection[str] = ()
         self.added: Collection[str] = ()
-        self._findings: tuple[Finding, ...] = ()
+        self._normalized: dict[str, list[Finding]] = {}
+        self._shadowed: set[str] = set()
         self.spelled: Callable[[str], Spellings | None] = lambda _place: self._own_spellings
         self._setuptools, self._pkg_resources = setuptools.imported_from(
             tree, search_path.search_path(tree, self._places)
@@ -238,7 +239,9 @@ class Model:
         diagnosis = self._of_directories()
         if not self._pkg_resources.exists:
             return diagnosis
-        self._findings = diagnosis.findings
+        for each in diagnosis.findings:
+            if each.kind == NORMALIZED_NAME and not each.owner:
+                self._normalized.setdefault(names.normalized(each.name), []).append(each)
         found = self._working_set
         if names_only and found.finds_all_names():
             return diagnosis
@@ -275,6 +278,7 @@ class Model:
             failures=tuple(one for one in refused if isinstance(one, Failure)),
             lookups=tuple(lookups),
             programs=tuple(lookups_of.affected(found, lookups)),
+            shadowed=frozenset(self._shadowed),
         )
 
     def _is_shadowed(self, wanted: Requirement) -> bool:
@@ -282,13 +286,12 @@ class Model:
 
         Another one has the dotted name: it is inherited, or setuptools has it in `_vendor`.
         """
-        project = names.normalized(wanted.name)
         meets = self._working_set.requirements.meets
-        return any(
-            one.kind == NORMALIZED_NAME and not one.owner and meets(one.version, wanted)
-            for one in self._findings
-            if names.normalized(one.name) == project
-        )
+        for one in self._normalized.get(names.normalized(wanted.name), ()):
+            if meets(one.version, wanted):
+                self._shadowed.add(one.name)
+                return True
+        return False
 
     def _refusal(self, name: str, version: str, reason: str = "") -> Unresolvable | Failure | None:
         """Return what `require` of a distribution fails for; `reason`: why it cannot be read."""
