@@ -193,7 +193,7 @@ def affected(working_set: WorkingSet, failing: Sequence[Lookups]) -> Iterator[Af
 def entry_points(working_set: WorkingSet, name: str) -> list[tuple[str, str]]:
     """Return group and name of each entry point of the distribution `name`, as METADATA has it.
 
-    There are none if pkg_resources cannot read them, or if it is not described. A script counts
+    The list is empty if pkg_resources cannot read them, or if it is not described. A script counts
     only if its file imports pkg_resources: those of uv and pip do not.
     """
     project = working_set.installed.get(name)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from uvshim.check.metadata import METADATA_LIMIT
 from uvshim.check.versions import precedence
 from uvshim.environments import interpreter
-from uvshim.environments.environment import dist_infos, usual_site_packages
-from uvshim.environments.search_path import CONFIGURATION, has_interpreter
+from uvshim.environments.environment import dist_infos
+from uvshim.environments.search_path import CONFIGURATION, has_interpreter, is_usual
 from uvshim.messages import quoted
 from uvshim.rename.names import is_well_formed, normalized, split
 from uvshim.rename.plan import MISNAMED, NORMALIZED_NAME, STALE_RECORD
@@ -101,7 +101,7 @@ def reinstalls(report: Report) -> list[str]:
             lines = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
     wanted: dict[str, list[str]] = {}
     for path, words in _wanted(report):
-        place, _ = os.path.split(path)
+        place = os.path.dirname(path)
         if kept := _by_distutils(tree, path):
             kept = quoted(report.outside(kept))
             lines.append(f"no installer removes {kept}: delete it if nothing needs it")
@@ -130,7 +130,7 @@ def _wanted(report: Report) -> Iterator[tuple[str, list[str]]]:
         if each.owner:  # another package manager does it
             alike.pop(_project(each), None)
     for path, project, version in _rests(report):
-        place, _ = os.path.split(path)
+        place = os.path.dirname(path)
         here = [normalized(split(each)[0]) for each in dist_infos(tree.names(place))]
         if here.count(normalized(project)) > 1:  # no command keeps the other version
             alike.pop((place, normalized(project)), None)
@@ -244,8 +244,8 @@ def _install_into(report: Report, directory: str) -> str:
 
 def _into_target(report: Report, directory: str) -> bool:
     """Return True if only `--target` installs into `directory`: no Python here imports from it."""
-    tree, root = report.installation.tree, interpreter.root_of(directory)
-    return tree.root is not None or directory not in usual_site_packages(root, tree.names)
+    tree = report.installation.tree
+    return tree.root is not None or not is_usual(tree, directory)
 
 
 def _is_installed_in(tree: SearchableTree, root: str, library: str | None) -> bool:

@@ -12,8 +12,8 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from uvshim.check.directories import exists
-from uvshim.environments import interpreter
-from uvshim.environments.environment import dist_infos, usual_site_packages
+from uvshim.environments.environment import dist_infos
+from uvshim.environments.search_path import is_usual
 from uvshim.environments.tree import denies, identity
 from uvshim.rename import names
 from uvshim.rename.plan import RECORD_LIMIT, owner_of
@@ -122,7 +122,7 @@ def _belongs(tree: SearchableTree, place: str) -> Callable[[RecordEntry], bool]:
     If no Python has `place` as its site-packages, files outside of it are elsewhere: in a target,
     pip moves scripts, and virtualenv's seeds get theirs in an environment.
     """
-    if place in usual_site_packages(interpreter.root_of(place), tree.names):
+    if is_usual(tree, place):
         return lambda _entry: True
     return lambda entry: not posixpath.normpath(entry.path).startswith("../")
 

@@ -12,8 +12,8 @@ from uvshim.check.report import Gate, examine
 from uvshim.commands import fix_report, pythons, targets
 from uvshim.commands.fix_report import Fixed
 from uvshim.environments import discovery, interpreter
-from uvshim.environments.environment import dist_infos, usual_site_packages
-from uvshim.environments.search_path import CONFIGURATION
+from uvshim.environments.environment import dist_infos
+from uvshim.environments.search_path import CONFIGURATION, is_usual
 from uvshim.errors import NOT_RENAMED, UvshimError
 from uvshim.messages import printable
 from uvshim.rename import on_disk, plan
@@ -123,8 +123,7 @@ def _locks(found: Environment, supervisor: Supervisor) -> Iterator[str | None]:
     yield found.lock
     for place in {found.path, tree.real(found.path) or found.path}:
         root = interpreter.root_of(place) if found.path in found.site_packages else place
-        is_usual = place in usual_site_packages(root, tree.names)
-        for each in {place, root if is_usual else place}:
+        for each in {place, root if is_usual(tree, place) else place}:
             yield tree.on_disk(os.path.join(each, ".lock"))
         if tree.root not in {None, "/"} or tree.is_file(os.path.join(root, CONFIGURATION)):
             continue

@@ -14,9 +14,8 @@ from uvshim.environments.environment import (
     Environment,
     dist_infos,
     is_dist_info,
-    usual_site_packages,
 )
-from uvshim.environments.search_path import CONFIGURATION
+from uvshim.environments.search_path import CONFIGURATION, EGG
 from uvshim.environments.tree import DiskTree, identity
 from uvshim.errors import EnvironmentUnknownError
 from uvshim.uv import process
@@ -37,10 +36,6 @@ _EMPTY = frozenset({"boot", "dev", "proc", "run", "sys", "tmp"})
 
 # Copies of distributions inside a package that uses them.
 _VENDORED = frozenset({"_vendor", "_vendored"})
-
-# A directory for one distribution, which buildout makes. Since zc.buildout 5 a dist-info directory
-# is in it, with a name for its finder.
-_EGG = ".egg"
 
 _SITE_PACKAGES = frozenset({"site-packages", "dist-packages"})
 
@@ -89,7 +84,7 @@ def _at(path: str, skipped: Callable[[str], None]) -> Iterable[Environment]:
     if _is_image(path):
         return in_image(DiskTree(path), skipped)
     if name in _SITE_PACKAGES or (
-        not name.endswith(_EGG)
+        not name.endswith(EGG)
         and any(each.endswith((".dist-info", ".egg-info")) for each in tree.names(path))
     ):
         return [_bare(tree, path)]
@@ -155,7 +150,7 @@ def _bare(tree: SearchableTree, path: str) -> Environment:
     """Return the environment of the site-packages directory `path`, virtual or not."""
     real = identity(tree, path) or path
     root = interpreter.root_of(real)
-    is_prefix = tree.is_file(f"{root}/.lock") and real in usual_site_packages(root, tree.names)
+    is_prefix = tree.is_file(f"{root}/.lock") and search_path.is_usual(tree, real)
     is_root = is_prefix or tree.is_file(os.path.join(root, CONFIGURATION))
     return Environment(path, os.path.join(root if is_root else path, ".lock"), [path], tree=tree)
 
@@ -175,8 +170,7 @@ def in_image(
     """
     roots = {}
     for path in _search(tree, skipped):
-        root = interpreter.root_of(path)
-        roots[path] = root if path in usual_site_packages(root, tree.names) else path
+        roots[path] = interpreter.root_of(path) if search_path.is_usual(tree, path) else path
     seen: set[str | None] = set()
     prefixes = sorted(set(roots.values()))
     for root in prefixes:
@@ -261,7 +255,7 @@ def _search(tree: SearchableTree, skipped: Callable[[str], None]) -> Iterator[st
         below[:] = sorted(
             name
             for name in below
-            if not (name in left_out or is_dist_info(name) or name.endswith(_EGG))
+            if not (name in left_out or is_dist_info(name) or name.endswith(EGG))
         )
 
 

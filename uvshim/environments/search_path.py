@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 CONFIGURATION = "pyvenv.cfg"
 
+# A directory for one distribution, which buildout makes. Since zc.buildout 5 a dist-info directory
+# is in it, with a name for its finder.
+EGG = ".egg"
+
 # The file beside site-packages with which virtualenv before 20 left out those of the user.
 _ALONE = "no-global-site-packages.txt"
 
@@ -61,7 +65,7 @@ def added_directories(environment: Environment) -> list[str]:
     return [
         path
         for real, path in added.items()
-        if real not in known and not path.endswith(".egg") and dist_infos(tree.names(path))
+        if real not in known and not path.endswith(EGG) and dist_infos(tree.names(path))
     ]
 
 
@@ -73,6 +77,11 @@ def in_prefix(tree: SearchableTree, root: str, name: str | None) -> list[str]:
     found = in_usual_places(tree, root)
     name = name or interpreter.chosen(map(interpreter.library, found), "python")
     return [path for path in found if interpreter.library(path) in {None, name}]
+
+
+def is_usual(tree: Tree, path: str) -> bool:
+    """Return True if the directory `path` is where a Python at its root has its site-packages."""
+    return path in usual_site_packages(interpreter.root_of(path), tree.names)
 
 
 def in_usual_places(tree: SearchableTree, root: str) -> list[str]:

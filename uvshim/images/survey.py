@@ -129,7 +129,7 @@ def _from(
 
     streams = [one for one in named if archive.is_stream(one.path)]
     waiting = [one.absolute() for one in named if one not in streams]
-    for is_last in (False, True):  # what an executor has lost once, it can often do
+    for is_last in (False, True):  # an answer that was lost once can often be had
         futures = {_submitted(executor, answer, one, options): one for one in waiting}
         while streams:  # no other process can read it
             yield answer(streams.pop(0), options)

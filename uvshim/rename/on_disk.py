@@ -251,18 +251,14 @@ def _carry_out(wanted: Plan, disk: _Disk, *, is_new: bool, dry_run: bool) -> Non
 def _missing(wanted: Plan) -> str:
     """Return a file that RECORD lists and that does not exist, or "".
 
-    Bytecode does not count, nor does what the rename will add. Files elsewhere do not count either:
-    in a target, pip moves scripts.
+    Three kinds do not count: bytecode, what the rename will add, and files elsewhere (in a target,
+    pip moves scripts).
     """
     place = os.path.dirname(wanted.path)
     added = f"{wanted.own}/{plan.ORIGINAL}" if wanted.original else ""
     for path in wanted.record.paths() if wanted.record else ():
-        is_installed = path != added and not path.startswith(("/", ".."))
-        if (
-            is_installed
-            and not path.endswith(".pyc")
-            and not os.path.lexists(os.path.join(place, path))
-        ):
+        counts = path != added and not path.startswith(("/", "..")) and not path.endswith(".pyc")
+        if counts and not os.path.lexists(os.path.join(place, path)):
             return path
     return ""
 
