@@ -40,6 +40,7 @@ _MEMORY = 64 << 20
 _MEMORY_FOR = {
     "20,000 distributions": 100 << 20,
     "3,000 hidden distributions": 120 << 20,
+    "15,000 interrupted installs": 100 << 20,
     "100,000 files": 150 << 20,
     "RECORD of 300 MB": 250 << 20,
     "a megabyte of metadata in each of 200 distributions": 200 << 20,
@@ -275,6 +276,10 @@ LAYERS: dict[str, tuple[Callable[[], bytes | Iterator[bytes]], str | None]] = {
     ),
     "60,000 lines in .pth files": (many_lines_in_pth_files, None),
     "3,000 hidden distributions": (many_hidden_distributions, None),
+    "15,000 interrupted installs": (
+        lambda: b"".join(entry(f"{SITE}/a.b{n}-1.0.dist-info/RECORD", b"") for n in range(15_000)),
+        None,
+    ),
     "4,000 directories of one project": (many_directories_of_one_project, None),
     "15,000 extras of 15,000 requirements": (
         lambda: each_with(

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from uvshim.check.metadata import METADATA_LIMIT
@@ -100,9 +101,10 @@ def reinstalls(report: Report) -> list[str]:
         if tuple(map(int, python.split(".")[:2])) >= oldest:
             lines = [f"{_install_into(report, found.site_packages[0])} {quoted(needed)}"]
     wanted: dict[str, list[str]] = {}
+    by_distutils = functools.cache(functools.partial(_by_distutils, tree))
     for path, words in _wanted(report):
-        place = os.path.dirname(path)
-        if kept := _by_distutils(tree, path):
+        place, own = os.path.split(path)
+        if kept := by_distutils(place).get(normalized(split(own)[0])):
             kept = quoted(report.outside(kept))
             lines.append(f"no installer removes {kept}: delete it if nothing needs it")
         elif _needs_its_python(report, path, words):
@@ -129,10 +131,10 @@ def _wanted(report: Report) -> Iterator[tuple[str, list[str]]]:
     for each in due:
         if each.owner:  # another package manager does it
             alike.pop(_project(each), None)
+    projects = functools.cache(functools.partial(_projects, tree))
     for path, project, version in _rests(report):
         place = os.path.dirname(path)
-        here = [normalized(split(each)[0]) for each in dist_infos(tree.names(place))]
-        if here.count(normalized(project)) > 1:  # no command keeps the other version
+        if projects(place)[normalized(project)] > 1:  # no command keeps the other version
             alike.pop((place, normalized(project)), None)
         else:
             yield path, [f"{project}=={version}"]
@@ -141,19 +143,21 @@ def _wanted(report: Report) -> Iterator[tuple[str, list[str]]]:
         yield latest.path, _requirement(tree, latest)
 
 
-def _by_distutils(tree: SearchableTree, path: str) -> str | None:
-    """Return what distutils wrote beside `path` for the same project: uv and pip refuse it.
+def _by_distutils(tree: SearchableTree, place: str) -> dict[str, str]:
+    """Return what distutils wrote in `place`, by project: uv and pip refuse to remove it.
 
     It is a file: nothing lists what was installed.
     """
-    place, own = os.path.split(path)
-    project = normalized(split(own)[0])
-    for name in tree.names(place):
-        stem = name.removesuffix(".egg-info")
-        is_same = stem != name and normalized(stem.partition("-")[0]) == project
-        if is_same and tree.is_file(f"{place}/{name}"):
-            return f"{place}/{name}"
-    return None
+    return {
+        normalized(name.removesuffix(".egg-info").partition("-")[0]): f"{place}/{name}"
+        for name in tree.names(place)
+        if name.endswith(".egg-info") and tree.is_file(f"{place}/{name}")
+    }
+
+
+def _projects(tree: SearchableTree, place: str) -> Counter[str]:
+    """Return how many dist-info directories each project has in `place`."""
+    return Counter(normalized(split(each)[0]) for each in dist_infos(tree.names(place)))
 
 
 def _needs_its_python(report: Report, path: str, words: list[str]) -> bool:
