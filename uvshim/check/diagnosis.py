@@ -65,18 +65,21 @@ class Diagnosis(NamedTuple):
     """Its pkg_resources finds each directory under one spelling only: it is older than 62."""
     programs: tuple[AffectedProgram, ...] = ()
     """Installed programs that are known to use one of these lookups."""
-    shadowed: frozenset[str] = frozenset()
+    shadowed: tuple[str, ...] = ()
     """Names of `findings` before which another version is found, but is not what is required."""
 
     @property
     def wrong(self) -> list[Finding]:
         """The findings that break something here."""
-        return list(filter(self.matters, self.findings))
+        shadowed = {*self.shadowed}  # a tuple would be searched for each finding
+        return [one for one in self.findings if self._breaks(one, shadowed)]
 
     def matters(self, finding: Finding) -> bool:
         """Return True if `finding` breaks something: its name does only if pkg_resources fails."""
-        is_missed = self.affected or finding.name in self.shadowed
-        return is_missed or finding.kind != NORMALIZED_NAME
+        return self._breaks(finding, self.shadowed)
+
+    def _breaks(self, finding: Finding, shadowed: Collection[str]) -> bool:
+        return self.affected or finding.kind != NORMALIZED_NAME or finding.name in shadowed
 
     @property
     def by_require_only(self) -> list[Lookups]:
@@ -278,7 +281,7 @@ class Model:
             failures=tuple(one for one in refused if isinstance(one, Failure)),
             lookups=tuple(lookups),
             programs=tuple(lookups_of.affected(found, lookups)),
-            shadowed=frozenset(self._shadowed),
+            shadowed=tuple(sorted(self._shadowed)),
         )
 
     def _is_shadowed(self, wanted: Requirement) -> bool:
